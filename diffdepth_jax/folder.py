@@ -1,0 +1,241 @@
+"""A folder of the user's own RGB-D pairs, read by index; and one image file, read alone.
+
+EXIF orientation is not applied to pairs: a depth file carries none, so turning the image alone
+would part the two. Turn image and depth alike before use.
+"""
+
+import copy
+import glob
+import math
+import os
+import re
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from diffdepth_jax.errors import UserError
+
+_WILDCARD = re.compile(r"(\*\*/|\*)")
+_COMMENT = re.compile(r"(^|\s)#.*")  # a # inside a name is part of the name
+_DECODER_ERRORS = (OSError, EOFError, SyntaxError, ValueError, Image.DecompressionBombError)
+_DEPTH_FORMATS = "single-channel 16-bit PNG or .npy in metres"
+
+
+class RGBDFolder:
+    """Random-access source of {image uint8 [H, W, 3], depth float32 [H, W, 1], mask bool}.
+
+    Depth is in metres; where the mask [H, W, 1] is False there is no ground truth and depth is 0.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        image_pattern: str,
+        depth_pattern: str,
+        list_file: str = "",
+        depth_scale: float = 1000.0,
+    ):
+        """Finds the pairs; reads no picture.
+
+        Args:
+            root: the folder; every other path is relative to it.
+            image_pattern: such as "**/rgb_*.jpg". `*` is any part of a name, `**/` any number of
+                folders, every other character stands for itself.
+            depth_pattern: the same with as many wildcards; the k-th stands for what the k-th of
+                `image_pattern` matched.
+            list_file: replaces the patterns by lines "image depth [anything]". Blank lines and
+                # comments are skipped, and so are lines whose depth is None, with which KITTI's
+                lists say that a frame has no ground truth.
+            depth_scale: integer depth files hold metres times this: 1000 for millimetres, 256 for
+                KITTI. Not used for float .npy files, which hold metres.
+        """
+        if not (math.isfinite(depth_scale) and depth_scale > 0):
+            raise UserError(
+                f"depth_scale {depth_scale}: must be positive; 1000 for files in millimetres"
+            )
+        self._root = os.path.expanduser(root)
+        self._depth_scale = depth_scale
+        _check_root(self._root)
+        if list_file:
+            self._pairs = _listed_pairs(self._root, list_file)
+        else:
+            self._pairs = _matched_pairs(self._root, image_pattern, depth_pattern)
+
+    @property
+    def names(self) -> list[str]:
+        """Path of each image relative to the root, in the order of the indices."""
+        return [image for image, _ in self._pairs]
+
+    def select(self, indices: Iterable[int]) -> "RGBDFolder":
+        """Returns a source of these samples alone, in this order."""
+        subset = copy.copy(self)
+        subset._pairs = [self._pairs[index] for index in indices]
+        return subset
+
+    def __len__(self) -> int:
+        return len(self._pairs)
+
+    def __repr__(self) -> str:
+        # Without an address, because Grain compares this text when it restores an iterator.
+        return f"RGBDFolder({self._root!r}, {len(self)} pairs, depth_scale={self._depth_scale})"
+
+    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
+        image_path, depth_path = (os.path.join(self._root, path) for path in self._pairs[index])
+        image = read_image(image_path, exif_orientation=False)
+        depth = _read_depth(depth_path, self._depth_scale)
+        if image.shape[:2] != depth.shape[:2]:
+            raise UserError(
+                f"image {image_path} is {image.shape[0]} x {image.shape[1]} but depth {depth_path}"
+                f" is {depth.shape[0]} x {depth.shape[1]} (height x width);"
+                " register the depth to the image and save both at one size"
+            )
+        mask = np.isfinite(depth) & (depth > 0)
+        if not mask.any():
+            raise UserError(
+                f"depth file {depth_path} has no valid pixel (finite and positive);"
+                " remove the pair from the folder or list, or check depth_scale"
+            )
+        return {"image": image, "depth": np.where(mask, depth, np.float32(0)), "mask": mask}
+
+
+def read_image(path: str, *, exif_orientation: bool) -> np.ndarray:
+    """Reads an image file as uint8 [H, W, 3]: grey is repeated, alpha dropped.
+
+    With `exif_orientation` a photograph is turned the way the camera was held.
+    """
+    try:
+        with Image.open(path) as image:
+            # Pillow would clip more than 8 bits of grey to white instead of scaling them.
+            if image.mode[0] not in "IF":
+                turned = ImageOps.exif_transpose(image) if exif_orientation else image
+                return np.array(turned.convert("RGB"))
+            mode = image.mode
+    except _DECODER_ERRORS as error:
+        raise _unreadable("image", path, error) from error
+    raise UserError(
+        f"image {path} has mode {mode}; expected 8 bits per channel:"
+        " convert it, or check that the pattern does not match depth files"
+    )
+
+
+def _read_depth(path: str, depth_scale: float) -> np.ndarray:
+    """Reads float32 [H, W, 1] in metres, as the file has it: 0, nan and inf included."""
+    read = _read_depth_array if path.lower().endswith(".npy") else _read_depth_picture
+    try:
+        values = read(path)
+    except _DECODER_ERRORS as error:
+        raise _unreadable("depth file", path, error) from error
+    scale = 1.0 if values.dtype.kind == "f" else depth_scale
+    return (values.astype(np.float32) / np.float32(scale)).reshape(*values.shape[:2], 1)
+
+
+def _read_depth_array(path: str) -> np.ndarray:
+    """Reads a .npy file of [H, W] or [H, W, 1]; floats, or integers of 16 bits and more."""
+    values = np.load(path, allow_pickle=False)
+    if not isinstance(values, np.ndarray):
+        raise UserError(f"depth file {path} is an archive of arrays; expected {_DEPTH_FORMATS}")
+    if values.ndim not in (2, 3) or values.shape[2:] not in ((), (1,)):
+        raise UserError(f"depth file {path} has shape {values.shape}; expected [H, W] or [H, W, 1]")
+    if values.dtype.kind not in "fiu" or values.dtype.itemsize < 2:
+        raise UserError(
+            f"depth file {path} has dtype {values.dtype}; expected floats in metres,"
+            " or integers of 16 bits or more in metres times depth_scale"
+        )
+    return values
+
+
+def _read_depth_picture(path: str) -> np.ndarray:
+    """Reads integers [H, W] from a PNG or TIFF of one channel and 16 or 32 bits."""
+    with Image.open(path) as picture:
+        if picture.mode == "L":
+            raise UserError(
+                f"depth file {path} has 8 bits, most likely a picture scaled for viewing and not"
+                f" metric depth; expected {_DEPTH_FORMATS}: export it again from the source"
+            )
+        if not picture.mode.startswith("I"):
+            raise UserError(
+                f"depth file {path} has mode {picture.mode}; expected {_DEPTH_FORMATS}"
+            )
+        return np.array(picture)
+
+
+def _listed_pairs(root: str, list_file: str) -> list[tuple[str, str]]:
+    """Reads (image, depth) from each line of a list, relative to the root; all files exist."""
+    path = os.path.join(root, list_file)
+    try:
+        with open(path, encoding="utf-8-sig") as file:
+            lines = [_COMMENT.sub("", line).split() for line in file]
+    except (OSError, UnicodeDecodeError) as error:
+        raise _unreadable("list file", path, error) from error
+    for number, fields in enumerate(lines, start=1):
+        if len(fields) == 1:
+            raise UserError(f"list file {path}, line {number}: expected 'image depth', got one")
+    # The lists of NYU and KITTI write paths with a slash in front.
+    pairs = [tuple(name.lstrip("/") for name in fields[:2]) for fields in lines if fields]
+    pairs = [(image, depth) for image, depth in pairs if depth != "None"]
+    if not pairs:
+        raise UserError(f"list file {path} names no pair; expected lines 'image depth'")
+    _check_files(root, [name for pair in pairs for name in pair], f"files of the list {path}")
+    return pairs
+
+
+def _matched_pairs(root: str, image_pattern: str, depth_pattern: str) -> list[tuple[str, str]]:
+    """Finds the images by their pattern, sorted, and the depth partner of each."""
+    _check_patterns(image_pattern, depth_pattern)
+    pieces = _WILDCARD.split(image_pattern)  # literal, wildcard, literal, ..., literal
+    pieces[::2] = map(glob.escape, pieces[::2])
+    images = sorted(glob.glob("".join(pieces), root_dir=root, recursive=True))
+    if not images:
+        raise UserError(f"no image matches {image_pattern!r} in {root}; check image_pattern")
+    pairs = [(image, _partner(image, image_pattern, depth_pattern)) for image in images]
+    depths = [depth for _, depth in pairs]
+    _check_files(root, depths, f"depth partners ({depth_pattern}) of the images in {root}")
+    return pairs
+
+
+def _partner(image: str, image_pattern: str, depth_pattern: str) -> str:
+    """Puts what the wildcards of one pattern matched in the place of those of the other."""
+    pieces = _WILDCARD.split(image_pattern)
+    pieces[::2] = map(re.escape, pieces[::2])
+    pieces[1::2] = ["((?:.*/)?)" if piece == "**/" else "([^/]*)" for piece in pieces[1::2]]
+    depth_pieces = _WILDCARD.split(depth_pattern)
+    depth_pieces[1::2] = re.fullmatch("".join(pieces), image, re.DOTALL).groups()
+    return "".join(depth_pieces)
+
+
+def _check_patterns(image_pattern: str, depth_pattern: str) -> None:
+    for pattern in (image_pattern, depth_pattern):
+        folders, _, name = pattern.rpartition("/")
+        if "**" in name or any("**" in part and part != "**" for part in folders.split("/")):
+            raise UserError(f"pattern {pattern!r}: '**' must stand alone, as in '**/rgb_*.png'")
+    wildcards = [_WILDCARD.findall(pattern) for pattern in (image_pattern, depth_pattern)]
+    if wildcards[0] != wildcards[1]:
+        raise UserError(
+            f"image_pattern {image_pattern!r} and depth_pattern {depth_pattern!r} must have"
+            " the same wildcards in the same order: those of one say what those of the other mean"
+        )
+
+
+def _check_root(root: str) -> None:
+    if not os.path.exists(root):
+        raise UserError(f"folder {root!r} does not exist; check root")
+    if not os.path.isdir(root):
+        raise UserError(f"{root!r} is not a folder; root must be the folder that holds the pairs")
+    if not os.listdir(root):
+        raise UserError(f"folder {root!r} is empty; put RGB-D pairs there or check root")
+
+
+def _check_files(root: str, names: Sequence[str], what: str) -> None:
+    missing = [name for name in names if not os.path.isfile(os.path.join(root, name))]
+    if missing:
+        first = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
+        raise UserError(
+            f"{len(missing)} of {len(names)} {what} are missing: {first};"
+            " add them, take the entries out, or check root and patterns"
+        )
+
+
+def _unreadable(kind: str, path: str, error: Exception) -> UserError:
+    reason = " ".join(str(error).split())
+    return UserError(f"{kind} {path} cannot be read ({reason}); replace or remove it")

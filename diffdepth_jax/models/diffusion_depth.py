@@ -1,0 +1,105 @@
+"""DiffusionDepth (Duan, Guo, Zhu, ECCV 2024, arXiv 2303.05021): the assembly of its parts."""
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from diffdepth_jax.errors import UserError
+from diffdepth_jax.models import swin
+from diffdepth_jax.models.denoiser import Denoiser
+from diffdepth_jax.models.depth_codec import DepthCodec
+from diffdepth_jax.models.fpn import FPN
+
+
+class DiffusionDepth(nn.Module):
+    """Image encoder, depth codec and denoiser; the sampler that joins them is in `inference`.
+
+    Attributes:
+      backbone: image [B, H, W, 3] -> tuple of feature maps, finest first.
+      neck: tuple of feature maps -> pyramid, finest first.
+      codec: depth <-> latent.
+      denoiser: (latent, timestep, condition) -> prediction; `project`s the pyramid to a condition.
+    """
+
+    backbone: nn.Module
+    neck: nn.Module
+    codec: nn.Module
+    denoiser: nn.Module
+
+    def latent_shape(self, height, width):
+        """(h, w, d) of the latent for an image of this size; needs no parameters."""
+        if height < 1 or width < 1:
+            raise ValueError(f"image {height} x {width}: height and width must be positive")
+        return self.codec.latent_shape(height, width)
+
+    def encode_image(self, image, train: bool = False):
+        """Normalised image [B, H, W, 3] -> condition [B, h, w, C] at the latent's size."""
+        height, width, _ = self.latent_shape(*image.shape[1:3])
+        return self.denoiser.project(self.neck(self.backbone(image, train)), height, width)
+
+    def encode_depth(self, depth, mask):
+        """Metres [B, H, W, 1] and bool mask -> latent [B, h, w, d], 0 in invalid cells; its mask.
+
+        What the depth holds where the mask is False, nan included, has no influence.
+        """
+        return self.codec.encode(depth, mask)
+
+    def denoise(self, latent, timestep, condition):
+        """Noisy latent [B, h, w, d], timestep [B], condition -> prediction [B, h, w, d]."""
+        return self.denoiser(latent, timestep, condition)
+
+    def decode_log_depth(self, latent):
+        """Latent [B, h, w, d] -> natural log of metres, float32 [B, 2 h, 2 w, 1]."""
+        return self.codec.decode(latent)
+
+    def decode_depth(self, latent):
+        """Latent [B, h, w, d] -> metres, float32 [B, 2 h, 2 w, 1]."""
+        return jnp.exp(self.decode_log_depth(latent))
+
+    def __call__(self, image, depth, mask):
+        """Touches every parameter once: for `init` and for counting."""
+        condition = self.encode_image(image)
+        latent, _ = self.encode_depth(depth, mask)
+        timestep = jnp.zeros(image.shape[0], jnp.int32)
+        return self.decode_depth(self.denoise(latent, timestep, condition))
+
+
+def create_model(
+    backbone: str,
+    window_size: int,
+    drop_path_rate: float,
+    neck_features: int,
+    latent_channels: int,
+    decoder_width: int,
+    denoiser_features: int,
+    denoiser_blocks: int,
+    denoiser_heads: int,
+    condition_levels: int,
+    self_attention: bool,
+    dtype: str,
+) -> DiffusionDepth:
+    """The model of a configuration's `model` group; see configs/default.py for each field."""
+    if backbone not in swin.VARIANTS:
+        raise UserError(f"model.backbone {backbone!r}: must be one of {', '.join(swin.VARIANTS)}")
+    if dtype not in ("float32", "bfloat16"):
+        raise UserError(f"model.dtype {dtype!r}: must be float32 or bfloat16")
+    if not 1 <= condition_levels <= 4:
+        raise UserError(f"model.condition_levels {condition_levels}: must be 1 to 4")
+    return DiffusionDepth(
+        backbone=swin.SwinTransformer(
+            **swin.VARIANTS[backbone],
+            window_size=window_size,
+            drop_path_rate=drop_path_rate,
+            dtype=jnp.dtype(dtype),
+        ),
+        neck=FPN(neck_features, dtype=jnp.dtype(dtype)),
+        codec=DepthCodec(latent_channels, decoder_width),
+        denoiser=Denoiser(
+            latent_channels,
+            denoiser_features,
+            denoiser_blocks,
+            denoiser_heads,
+            condition_levels,
+            self_attention,
+            dtype=jnp.dtype(dtype),
+        ),
+    )

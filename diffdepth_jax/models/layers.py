@@ -1,0 +1,150 @@
+"""Convolutions in the form that is fast on every backend, shared by the models."""
+
+import functools
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+_NHWC = ("NHWC", "HWIO", "NHWC")
+
+
+def _convolve(x, kernel):
+    """Plain 'SAME' convolution of stride 1: x [B, H, W, I], kernel [k, k, I, O]."""
+    return jax.lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=_NHWC)
+
+
+def _kernel_gradient(x, cotangent, size):
+    """d loss / d kernel [k, k, I, O] as one matrix product for each of the k * k taps."""
+    height, width = x.shape[1:3]
+    pad = size // 2
+    x = jnp.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
+    taps = [
+        jnp.einsum("bhwi,bhwo->io", x[:, i : i + height, j : j + width], cotangent)
+        for i in range(size)
+        for j in range(size)
+    ]
+    return jnp.stack(taps).reshape(size, size, x.shape[-1], cotangent.shape[-1])
+
+
+def _gradients_by_matmul(x, kernel, cotangent):
+    flipped = jnp.flip(kernel, (0, 1)).transpose(0, 1, 3, 2)
+    return _convolve(cotangent, flipped), _kernel_gradient(x, cotangent, kernel.shape[0])
+
+
+def _gradients_by_autodiff(x, kernel, cotangent):
+    return jax.vjp(_convolve, x, kernel)[1](cotangent)
+
+
+@jax.custom_vjp
+def loop_safe_convolve(x, kernel):
+    """`_convolve` whose gradient is fast inside `lax.scan` on CPU too.
+
+    XLA's CPU backend canonicalises convolutions in the entry computation only; the gradients that
+    autodiff writes for a convolution in a loop body fall to naive loops, 30 to 100 times slower.
+    There they are written as a canonical convolution and matrix products; elsewhere autodiff rules.
+    """
+    return _convolve(x, kernel)
+
+
+def _loop_safe_forward(x, kernel):
+    return _convolve(x, kernel), (x, kernel)
+
+
+def _loop_safe_backward(residuals, cotangent):
+    return jax.lax.platform_dependent(
+        *residuals, cotangent, cpu=_gradients_by_matmul, default=_gradients_by_autodiff
+    )
+
+
+loop_safe_convolve.defvjp(_loop_safe_forward, _loop_safe_backward)
+
+
+def _flax_convolve(x, kernel, strides, padding, **unused):
+    """The signature by which `nn.Conv` calls a convolution; `LoopSafeConv` fixes the rest."""
+    return loop_safe_convolve(x, kernel)
+
+
+def LoopSafeConv(features, kernel_size, dtype, name=None, **kwargs):
+    """`nn.Conv` of stride 1, 'SAME', odd square kernel, for the body of a loop."""
+    if kernel_size % 2 == 0:
+        raise ValueError(f"kernel_size {kernel_size}: must be odd")
+    return nn.Conv(
+        features,
+        (kernel_size, kernel_size),
+        dtype=dtype,
+        conv_general_dilated=_flax_convolve,
+        name=name,
+        **kwargs,
+    )
+
+
+@functools.cache
+def _subpixel_taps(size: int) -> np.ndarray:
+    """[taps, 2, size] of 0 and 1: which kernel element joins input tap and output phase.
+
+    A transposed convolution of stride 2 gives out[o] = sum_i in[i] w[o - 2 i + pad]. Output 2 i + p
+    therefore sees in[i + t] through w[p - 2 t + pad].
+    """
+    pad = (size - 1) // 2
+    offsets = {2: (0,), 3: (0, 1), 4: (-1, 0, 1)}[size]
+    taps = np.zeros((len(offsets), 2, size), np.float32)
+    for row, offset in enumerate(offsets):
+        for phase in range(2):
+            element = phase - 2 * offset + pad
+            if 0 <= element < size:
+                taps[row, phase, element] = 1
+    return taps
+
+
+def conv_transpose_2x(x, kernel):
+    """Transposed convolution of stride 2 to exactly twice the size.
+
+    Written as an ordinary convolution that computes the four output phases as channels, then
+    depth-to-space: XLA's own lowering is 40 times slower on CPU.
+
+    Args:
+      x: [B, H, W, I].
+      kernel: [k, k, I, O], k in (2, 3, 4), indexed as PyTorch's ConvTranspose2d of stride 2 with
+        padding 0, 1 (and output_padding 1), 1.
+
+    Returns:
+      [B, 2 H, 2 W, O].
+    """
+    batch, height, width, _ = x.shape
+    taps = jnp.asarray(_subpixel_taps(kernel.shape[0]), kernel.dtype)
+    subpixel = jnp.einsum("tpk,uql,klio->tuipqo", taps, taps, kernel)
+    subpixel = subpixel.reshape(*subpixel.shape[:3], -1)
+    before, after = {2: (0, 0), 3: (0, 1), 4: (1, 1)}[kernel.shape[0]]
+    y = jax.lax.conv_general_dilated(
+        x, subpixel, (1, 1), [(before, after)] * 2, dimension_numbers=_NHWC
+    )
+    y = y.reshape(batch, height, width, 2, 2, -1).transpose(0, 1, 3, 2, 4, 5)
+    return y.reshape(batch, 2 * height, 2 * width, -1)
+
+
+class ConvTranspose2x(nn.Module):
+    """Learned upsampling by two, [B, H, W, I] -> [B, 2 H, 2 W, features]."""
+
+    features: int
+    kernel_size: int
+    use_bias: bool = True
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x):
+        shape = (self.kernel_size, self.kernel_size, x.shape[-1], self.features)
+        # Each output sees about a quarter of the taps: fan-in as of one input pixel and phase.
+        initializer = nn.initializers.variance_scaling(4.0, "fan_in", "truncated_normal")
+        kernel = self.param("kernel", initializer, shape, jnp.float32)
+        y = conv_transpose_2x(x.astype(self.dtype), kernel.astype(self.dtype))
+        if self.use_bias:
+            y += self.param("bias", nn.initializers.zeros, (self.features,)).astype(self.dtype)
+        return y
+
+
+def resize_bilinear(x, height, width):
+    """[B, h, w, C] -> [B, height, width, C], half-pixel centres, no antialiasing."""
+    shape = (x.shape[0], height, width, x.shape[-1])
+    return jax.image.resize(x, shape, "bilinear", antialias=False)

@@ -1,0 +1,212 @@
+"""Swin Transformer (Liu et al., ICCV 2021, arXiv 2103.14030) as a multi-scale backbone."""
+
+import functools
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+# embed_dim, depths and num_heads of the paper; micro is ours, for CPU-sized runs.
+VARIANTS = {
+    "swin_micro": {"embed_dim": 48, "depths": (2, 2, 2, 2), "num_heads": (2, 4, 8, 16)},
+    "swin_tiny": {"embed_dim": 96, "depths": (2, 2, 6, 2), "num_heads": (3, 6, 12, 24)},
+    "swin_small": {"embed_dim": 96, "depths": (2, 2, 18, 2), "num_heads": (3, 6, 12, 24)},
+    "swin_base": {"embed_dim": 128, "depths": (2, 2, 18, 2), "num_heads": (4, 8, 16, 32)},
+    "swin_large": {"embed_dim": 192, "depths": (2, 2, 18, 2), "num_heads": (6, 12, 24, 48)},
+}
+
+_MASKED = -100.0  # added to the logits of token pairs that the cyclic shift made neighbours
+
+# LayerNorm's statistics are float32 whatever the compute dtype.
+LayerNorm = functools.partial(nn.LayerNorm, epsilon=1e-5)
+_truncated_normal = nn.initializers.truncated_normal(0.02)
+
+
+@functools.cache
+def relative_position_index(window: int) -> np.ndarray:
+    """[w * w, w * w] row of the bias table for each pair of tokens, as in the official code."""
+    grid = np.stack(np.meshgrid(np.arange(window), np.arange(window), indexing="ij"))
+    coordinates = grid.reshape(2, -1)
+    relative = coordinates[:, :, None] - coordinates[:, None, :] + window - 1
+    return relative[0] * (2 * window - 1) + relative[1]
+
+
+def partition_windows(x, window):
+    """[B, H, W, C] -> [B, nW, w * w, C]; H and W are multiples of the window."""
+    batch, height, width, channels = x.shape
+    x = x.reshape(batch, height // window, window, width // window, window, channels)
+    return x.transpose(0, 1, 3, 2, 4, 5).reshape(batch, -1, window * window, channels)
+
+
+def merge_windows(x, window, height, width):
+    """[B, nW, w * w, C] -> [B, H, W, C], the inverse of `partition_windows`."""
+    batch, channels = x.shape[0], x.shape[-1]
+    x = x.reshape(batch, height // window, width // window, window, window, channels)
+    return x.transpose(0, 1, 3, 2, 4, 5).reshape(batch, height, width, channels)
+
+
+def shift_mask(height, width, window, shift):
+    """[nW, w * w, w * w] additive mask of a padded, cyclically shifted map.
+
+    Tokens attend to each other only if they were neighbours before the shift: rows fall into three
+    regions, bounded at `height - window` and `height - shift`, and so do columns.
+    """
+
+    def region(size):
+        position = jnp.arange(size)
+        return (position >= size - window).astype(jnp.int32) + (position >= size - shift)
+
+    regions = region(height)[:, None] * 3 + region(width)[None, :]
+    regions = partition_windows(regions[None, :, :, None], window)[0, :, :, 0]
+    return jnp.where(regions[:, :, None] == regions[:, None, :], 0.0, _MASKED)
+
+
+def pad_to_multiple(x, multiple):
+    """Zeros at right and bottom until height and width of [B, H, W, C] are multiples."""
+    pad_height, pad_width = (-size % multiple for size in x.shape[1:3])
+    return jnp.pad(x, ((0, 0), (0, pad_height), (0, pad_width), (0, 0)))
+
+
+class WindowAttention(nn.Module):
+    """Multi-head self-attention within windows, with a learned relative position bias."""
+
+    num_heads: int
+    window_size: int
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x, mask=None):
+        """x: [B, nW, T, C], mask: [nW, T, T] or None. Softmax in float32."""
+        batch, windows, tokens, channels = x.shape
+        head_size = channels // self.num_heads
+        qkv = nn.Dense(3 * channels, dtype=self.dtype, kernel_init=_truncated_normal, name="qkv")(x)
+        q, k, v = jnp.moveaxis(
+            qkv.reshape(batch, windows, tokens, 3, self.num_heads, head_size), 3, 0
+        )
+        logits = jnp.einsum("bwqhd,bwkhd->bwhqk", q * head_size**-0.5, k)
+        logits = logits.astype(jnp.float32) + self._position_bias()
+        if mask is not None:
+            logits += mask[None, :, None]
+        weights = jax.nn.softmax(logits).astype(self.dtype)
+        x = jnp.einsum("bwhqk,bwkhd->bwqhd", weights, v).reshape(batch, windows, tokens, channels)
+        return nn.Dense(channels, dtype=self.dtype, kernel_init=_truncated_normal, name="proj")(x)
+
+    def _position_bias(self):
+        rows = (2 * self.window_size - 1) ** 2
+        table = self.param(
+            "relative_position_bias_table", _truncated_normal, (rows, self.num_heads), jnp.float32
+        )
+        return table[relative_position_index(self.window_size)].transpose(2, 0, 1)
+
+
+class SwinBlock(nn.Module):
+    """(Shifted) window attention and an MLP, each with pre-norm, residual and stochastic depth."""
+
+    num_heads: int
+    window_size: int
+    shift: int
+    drop_path_rate: float
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x, train: bool = False):
+        """x: [B, H, W, C], any H and W."""
+        channels = x.shape[-1]
+        # Dropping whole samples' residuals is dropout whose mask is shared by all other axes.
+        drop_path = nn.Dropout(
+            self.drop_path_rate, broadcast_dims=(1, 2, 3), rng_collection="drop_path"
+        )
+        y = self._attend(LayerNorm(dtype=self.dtype, name="norm1")(x))
+        x = x + drop_path(y, deterministic=not train)
+        y = LayerNorm(dtype=self.dtype, name="norm2")(x)
+        y = nn.Dense(4 * channels, dtype=self.dtype, kernel_init=_truncated_normal, name="fc1")(y)
+        y = jax.nn.gelu(y, approximate=False)
+        y = nn.Dense(channels, dtype=self.dtype, kernel_init=_truncated_normal, name="fc2")(y)
+        return x + drop_path(y, deterministic=not train)
+
+    def _attend(self, x):
+        """Pads after the norm and does not mask the padding, as mmseg's and the released Swin."""
+        height, width = x.shape[1:3]
+        x = pad_to_multiple(x, self.window_size)
+        padded_height, padded_width = x.shape[1:3]
+        mask = None
+        if self.shift:
+            x = jnp.roll(x, (-self.shift, -self.shift), (1, 2))
+            mask = shift_mask(padded_height, padded_width, self.window_size, self.shift)
+        windows = partition_windows(x, self.window_size)
+        attention = WindowAttention(self.num_heads, self.window_size, self.dtype, name="attn")
+        x = merge_windows(
+            attention(windows, mask), self.window_size, padded_height, padded_width
+        )
+        if self.shift:
+            x = jnp.roll(x, (self.shift, self.shift), (1, 2))
+        return x[:, :height, :width]
+
+
+class PatchMerging(nn.Module):
+    """Halves the map and doubles the channels: [B, H, W, C] -> [B, ceil(H/2), ceil(W/2), 2 C].
+
+    The 4 C inputs are ordered (dx, dy, c), as in the official weights.
+    """
+
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x):
+        x = pad_to_multiple(x, 2)
+        batch, height, width, channels = x.shape
+        x = x.reshape(batch, height // 2, 2, width // 2, 2, channels)
+        x = x.transpose(0, 1, 3, 4, 2, 5).reshape(batch, height // 2, width // 2, 4 * channels)
+        x = LayerNorm(dtype=self.dtype, name="norm")(x)
+        return nn.Dense(
+            2 * channels,
+            use_bias=False,
+            dtype=self.dtype,
+            kernel_init=_truncated_normal,
+            name="reduction",
+        )(x)
+
+
+class SwinTransformer(nn.Module):
+    """Image to four feature maps at strides 4, 8, 16 and 32, each through its own LayerNorm.
+
+    Attributes:
+      embed_dim: channels of the first stage; each further stage doubles them.
+      depths: blocks in each stage; odd blocks shift their windows by half.
+      num_heads: attention heads in each stage.
+      window_size: side of the attention window; 7 and 12 are published.
+      drop_path_rate: stochastic depth of the last block; rises linearly from 0 at the first.
+      dtype: compute dtype; parameters are float32.
+    """
+
+    embed_dim: int
+    depths: tuple[int, ...]
+    num_heads: tuple[int, ...]
+    window_size: int = 7
+    drop_path_rate: float = 0.1
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, image, train: bool = False):
+        """image: [B, H, W, 3] normalised, any size. Returns a tuple, finest map first."""
+        x = nn.Conv(self.embed_dim, (4, 4), (4, 4), dtype=self.dtype, name="patch_embed")(
+            pad_to_multiple(image.astype(self.dtype), 4)
+        )
+        x = LayerNorm(dtype=self.dtype, name="patch_embed_norm")(x)
+        drop_path_rates = iter(np.linspace(0, self.drop_path_rate, sum(self.depths)).tolist())
+        features = []
+        for stage, depth in enumerate(self.depths):
+            if stage > 0:
+                x = PatchMerging(self.dtype, name=f"downsample{stage}")(x)
+            for block in range(depth):
+                x = SwinBlock(
+                    num_heads=self.num_heads[stage],
+                    window_size=self.window_size,
+                    shift=self.window_size // 2 if block % 2 else 0,
+                    drop_path_rate=next(drop_path_rates),
+                    dtype=self.dtype,
+                    name=f"stage{stage}_block{block}",
+                )(x, train)
+            features.append(LayerNorm(dtype=self.dtype, name=f"norm{stage}")(x))
+        return tuple(features)

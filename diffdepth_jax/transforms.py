@@ -1,0 +1,159 @@
+"""Augmentation and preprocessing in numpy, one sample at a time.
+
+A sample holds `image` uint8 [H, W, 3], `depth` float32 [H, W, 1] in metres and `mask` bool
+[H, W, 1]; where the mask is False there is no ground truth and depth may be anything, nan
+included. Every function returns a new sample, leaves its argument as it was, and passes other
+keys through. What moves the image moves depth and mask with it; what changes colour leaves them
+alone.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+from PIL import Image
+
+from diffdepth_jax.errors import UserError
+
+Sample = dict[str, np.ndarray]
+Size = tuple[int, int]  # (height, width) in pixels
+
+# Of the ImageNet training set, for RGB in [0, 1]: what the pretrained backbones were fed.
+IMAGENET_MEAN = np.array([0.485, 0.456, 0.406], np.float32)
+IMAGENET_STD = np.array([0.229, 0.224, 0.225], np.float32)
+
+
+def letterbox_size(height: int, width: int, target: Size) -> Size:
+    """Returns the largest (height, width) of the same aspect that fits inside `target`."""
+    _check_positive(height, width)
+    _check_positive(*target)
+    if height * target[1] >= width * target[0]:  # relatively taller than the target
+        return target[0], max(1, _rounded_ratio(width * target[0], height))
+    return max(1, _rounded_ratio(height * target[1], width)), target[1]
+
+
+def resize(sample: Sample, size: Size) -> Sample:
+    """Scales to `size`: the image antialiased bilinear, depth and mask nearest.
+
+    Depth and mask share one index map, so a depth is never mixed across an edge or with a pixel
+    that has no ground truth.
+    """
+    _check_positive(*size)
+    height, width = sample["image"].shape[:2]
+    if (height, width) == tuple(size):
+        return sample
+    rows = _nearest_indices(height, size[0])[:, None]
+    columns = _nearest_indices(width, size[1])
+    return {
+        **sample,
+        "image": _resize_image(sample["image"], size),
+        "depth": sample["depth"][rows, columns],
+        "mask": sample["mask"][rows, columns],
+    }
+
+
+def pad_to(sample: Sample, size: Size) -> Sample:
+    """Pads right and bottom up to `size`; a side that is already as long stays as it is.
+
+    The image repeats its last row and column, which makes no edge for the network to see; the
+    new pixels have depth 0 and are masked out.
+    """
+    height, width = sample["image"].shape[:2]
+    padding = ((0, max(0, size[0] - height)), (0, max(0, size[1] - width)), (0, 0))
+    if not np.any(padding):
+        return sample
+    return {
+        **sample,
+        "image": np.pad(sample["image"], padding, mode="edge"),
+        "depth": np.pad(sample["depth"], padding),
+        "mask": np.pad(sample["mask"], padding),
+    }
+
+
+def random_crop(sample: Sample, rng: np.random.Generator, size: Size) -> Sample:
+    """Cuts out a window of `size`, every position equally likely; pads first where too small."""
+    _check_positive(*size)
+    sample = pad_to(sample, size)
+    height, width = sample["image"].shape[:2]
+    top = rng.integers(height - size[0] + 1)
+    left = rng.integers(width - size[1] + 1)
+    return _move_pixels(sample, lambda array: array[top : top + size[0], left : left + size[1]])
+
+
+def random_flip(sample: Sample, rng: np.random.Generator, probability: float = 0.5) -> Sample:
+    """Mirrors left and right with the given probability."""
+    if rng.random() >= probability:
+        return sample
+    return _move_pixels(sample, lambda array: array[:, ::-1])
+
+
+def color_jitter(
+    sample: Sample,
+    rng: np.random.Generator,
+    probability: float,
+    gamma: float,
+    brightness: float,
+    color: float,
+) -> Sample:
+    """With the given probability changes gamma, brightness and colour balance of the image.
+
+    As in BTS (Lee et al. 2019): the exponent is drawn from 1 +- gamma, one factor from
+    1 +- brightness and one for each channel from 1 +- color.
+    """
+    if rng.random() >= probability:
+        return sample
+    exponent = rng.uniform(1 - gamma, 1 + gamma)
+    factors = rng.uniform(1 - brightness, 1 + brightness) * rng.uniform(1 - color, 1 + color, 3)
+    # There are only 256 values in a channel: a table costs less than a power for each pixel.
+    levels = np.linspace(0, 1, 256) ** exponent
+    tables = np.clip(np.rint(255 * factors[:, None] * levels), 0, 255).astype(np.uint8)
+    channels = [table[sample["image"][..., i]] for i, table in enumerate(tables)]
+    return {**sample, "image": np.stack(channels, axis=-1)}
+
+
+def valid_range(sample: Sample, min_depth: float, max_depth: float) -> Sample:
+    """Keeps ground truth strictly between the two depths in metres; depth is 0 elsewhere.
+
+    After this no nan or inf is left for a later step to meet.
+    """
+    depth = sample["depth"]
+    inside = np.isfinite(depth) & (depth > min_depth) & (depth < max_depth)
+    mask = sample["mask"] & inside
+    return {**sample, "depth": np.where(mask, depth, np.float32(0)), "mask": mask}
+
+
+def normalize_image(image: np.ndarray) -> np.ndarray:
+    """Maps uint8 [..., 3] to the float32 [..., 3] that the backbone takes."""
+    return (image.astype(np.float32) / 255 - IMAGENET_MEAN) / IMAGENET_STD
+
+
+def denormalize_image(image: np.ndarray) -> np.ndarray:
+    """Inverts `normalize_image`: float [..., 3] to uint8 [..., 3]."""
+    levels = 255 * (np.asarray(image, np.float32) * IMAGENET_STD + IMAGENET_MEAN)
+    return np.clip(np.rint(levels), 0, 255).astype(np.uint8)
+
+
+def _resize_image(image: np.ndarray, size: Size) -> np.ndarray:
+    """Scales uint8 [H, W, 3]; Pillow's bilinear filter widens when it shrinks (antialiasing)."""
+    resized = Image.fromarray(image).resize((size[1], size[0]), Image.Resampling.BILINEAR)
+    return np.array(resized)
+
+
+def _nearest_indices(length: int, new_length: int) -> np.ndarray:
+    """Source index of each target pixel: the source pixel that contains the target's centre."""
+    return (2 * np.arange(new_length) + 1) * length // (2 * new_length)
+
+
+def _move_pixels(sample: Sample, move: Callable[[np.ndarray], np.ndarray]) -> Sample:
+    """Applies one geometric operation to all three arrays, and copies, so no frame is kept."""
+    moved = {name: np.ascontiguousarray(move(sample[name])) for name in ("image", "depth", "mask")}
+    return {**sample, **moved}
+
+
+def _rounded_ratio(numerator: int, denominator: int) -> int:
+    """Rounds numerator / denominator to the nearest integer, halves up, without a float."""
+    return (2 * numerator + denominator) // (2 * denominator)
+
+
+def _check_positive(height: int, width: int) -> None:
+    if height < 1 or width < 1:
+        raise UserError(f"size {height} x {width}: height and width must be positive")
