@@ -9,6 +9,7 @@ import glob
 import math
 import os
 import re
+import tokenize
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -18,7 +19,15 @@ from diffdepth_jax.errors import UserError
 
 _WILDCARD = re.compile(r"(\*\*/|\*)")
 _COMMENT = re.compile(r"(^|\s)#.*")  # a # inside a name is part of the name
-_DECODER_ERRORS = (OSError, EOFError, SyntaxError, ValueError, Image.DecompressionBombError)
+# What Pillow and NumPy were seen to raise on truncated and damaged files.
+_DECODER_ERRORS = (
+    OSError,
+    EOFError,
+    SyntaxError,
+    ValueError,
+    tokenize.TokenError,
+    Image.DecompressionBombError,
+)
 _DEPTH_FORMATS = "single-channel 16-bit PNG or .npy in metres"
 
 
@@ -154,9 +163,7 @@ def _read_depth_picture(path: str) -> np.ndarray:
                 f" metric depth; expected {_DEPTH_FORMATS}: export it again from the source"
             )
         if not picture.mode.startswith("I"):
-            raise UserError(
-                f"depth file {path} has mode {picture.mode}; expected {_DEPTH_FORMATS}"
-            )
+            raise UserError(f"depth file {path} has mode {picture.mode}; expected {_DEPTH_FORMATS}")
         return np.array(picture)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from diffdepth_jax.scene_renderer import Solid, upright
 from diffdepth_jax.scene_textures import Material
 
+
 class Item(NamedTuple):
     """A piece of furniture or of a street. Parts are (shape, centre, full size, material slot).
 
@@ -45,7 +46,7 @@ def _vehicle(width, length, height, cabin, hood):
 
 
 # Patterns whose place on the surface means something: a skirting board is at the foot of a wall.
-REGISTERED = ("skirting", "windows", "road")
+REGISTERED = ("skirting", "dado", "windows", "road")
 WOOD = ("planks", "plain", "stripes")
 CLOTH = ("plain", "checker", "stripes")
 
@@ -142,7 +143,7 @@ VEHICLES = {
     "van": Item(("plain",), (2, 4), _vehicle(2.0, 5.2, 2.3, (0.0, 0.85), 1.15)),
     "truck": Item(("stripes", "plain"), (1, 3), (
         ("box", (0, 0, 0.5), (2.2, 7.0, 0.7), 1),
-        ("box", (0, 0.9, 2.1), (2.4, 5.2, 2.6), 0),
+        ("box", (0, 0.9, 2.15), (2.4, 5.2, 2.6), 0),
         ("box", (0, -2.8, 1.5), (2.3, 1.6, 2.0), 2),
     )),
 }
@@ -172,36 +173,40 @@ STREET_FURNITURE = {
 
 def paint(rng, darkest=0.1, brightest=0.8, saturation=0.5):
     """A random linear RGB colour [3] whose brightest channel lies in the range given."""
-    hue = 1 - saturation * rng.random() * rng.permutation((0.0, rng.random(), 1.0))
-    return (rng.uniform(darkest, brightest) * hue).astype(np.float32)
+    level, *absorbed = rng.random(4)
+    absorbed = np.array(absorbed, np.float32)
+    hue = 1 - np.float32(saturation) * (absorbed - absorbed.min())
+    return np.float32(darkest + (brightest - darkest) * level) * hue
 
 
 def material(rng, patterns, period, low, high, glow=0.0):
     """A texture with one of `patterns` and a period (metres) from the range `period`."""
-    pattern = patterns[rng.integers(len(patterns))]
-    offset = rng.uniform(0, 50, 2).astype(np.float32)
-    if pattern in REGISTERED:
-        offset[:] = 0
-    return Material(pattern, rng.uniform(*period), low, high, offset, glow)
+    which, stretch, *offset = rng.random(4)
+    pattern = patterns[int(which * len(patterns))]
+    offset = (0, 0) if pattern in REGISTERED else np.multiply(offset, 50)
+    period = period[0] + (period[1] - period[0]) * stretch
+    return Material(pattern, period, low, high, np.array(offset, np.float32), glow)
 
 
-def _item_materials(rng, item):
-    low, high = paint(rng, 0.05, 0.6, 0.8), paint(rng, 0.15, 0.9, 0.8)
-    dark, pale = paint(rng, 0.02, 0.12, 0.3), paint(rng, 0.5, 0.9, 0.15)
-    green = np.array([0.08, 0.2, 0.04], np.float32) * np.float32(rng.uniform(0.6, 1.6))
-    even = (1.0, 1.0)
-    return (
-        material(rng, item.patterns, item.period, low, high),
-        material(rng, ("plain",), even, dark, 1.3 * dark),
-        material(rng, ("plain",), even, pale, 0.9 * pale),
-        material(rng, ("plain",), even, pale, pale, glow=rng.uniform(0.8, 1.6)),
-        material(rng, ("plain",), (0.15, 0.15), 0.3 * green, 1.6 * green),
-    )
+def _slot_material(rng, item, slot):
+    if slot == 0:
+        return material(rng, item.patterns, item.period, paint(rng, 0.05, 0.6, 0.8),
+                        paint(rng, 0.15, 0.9, 0.8))
+    if slot == 1:
+        dark = paint(rng, 0.02, 0.12, 0.3)
+        return material(rng, ("plain",), (1, 1), dark, 1.3 * dark)
+    if slot == 4:
+        green = paint(rng, 0.8, 1.6, 0.3) * np.array([0.08, 0.2, 0.04], np.float32)
+        return material(rng, ("plain",), (0.15, 0.15), 0.3 * green, 1.6 * green)
+    pale = paint(rng, 0.5, 0.9, 0.15)
+    glow = rng.uniform(0.3, 0.9) if slot == 3 else 0.0
+    return material(rng, ("plain",), (1, 1), pale, 0.9 * pale, glow)
 
 
 def build(rng, item, position, yaw, spread=0.12):
-    """Solids of an item at `position` (x, y) metres; its sizes vary by +-`spread`, height by half."""
-    materials = _item_materials(rng, item)
+    """Solids of an item at `position` (x, y) metres; sizes vary by +-`spread`, heights by half."""
+    slots = sorted({part[3] for part in item.parts})
+    materials = {slot: _slot_material(rng, item, slot) for slot in slots}
     stretch = 1 + spread * rng.uniform(-1, 1, 3) * (1, 1, 0.5)
     turn, base = upright(yaw), np.array([*position, 0.0])
     solids = []

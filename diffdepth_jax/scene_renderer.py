@@ -9,9 +9,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from diffdepth_jax.scene_textures import Material, albedo
+from diffdepth_jax.scene_textures import Material, albedo, per_pixel
 
 NEAR = 0.05  # metres; nothing closer than this is seen
+ROOM_REACH = np.float32(12.0)  # metres; more than the diagonal of any room
+SHAPES = ("box", "sphere", "cylinder", "room")
 OFFSET = np.float32(0.01)  # metres from a surface to the start of its shadow ray
 # Of the image width: a horizontal field of view of 58 degrees, that of a Kinect (NYU Depth v2).
 FOCAL_PER_WIDTH = 0.9
@@ -70,7 +72,7 @@ def intrinsics(height, width):
 
 
 def look(position, yaw, pitch, roll):
-    """Camera at `position` [3]; at zero angles (radians) it looks along +y; positive pitch is up."""
+    """Camera at `position` [3]. Angles in radians; at 0 it looks along +y, positive pitch is up."""
     forward = np.array(
         [-np.sin(yaw) * np.cos(pitch), np.cos(yaw) * np.cos(pitch), np.sin(pitch)]
     )
@@ -88,13 +90,16 @@ def upright(yaw):
     return np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]], np.float32)
 
 
-def interval(shape, origin, rays, half):
-    """Distances (near, far) at which rays enter and leave a solid centred on 0; near > far: missed.
+def to_unit(solid):
+    """Matrix [3, 3] from world directions to the frame in which the solid's half extents are 1."""
+    return upright(solid.yaw).T / solid.half[:, None]
 
-    `origin` and `rays` are [3, ...] and broadcast against each other; `half` is [3].
+
+def interval(shape, origin, rays):
+    """Distances (near, far) at which rays enter and leave a unit solid; near > far: missed.
+
+    `origin` and `rays` are [3, ...] in the frame of `to_unit`, and broadcast against each other.
     """
-    half = half.reshape(3, *[1] * (rays.ndim - 1))
-    origin, rays = origin / half, rays / half
     if shape == "sphere":
         return _round_interval(origin, rays)
     if shape == "cylinder":
@@ -132,35 +137,43 @@ def _rotated_rays(matrix, x, y):
     return rows[:, :, None] + (matrix[:, :1] * x)[:, None, :]  # [3, H, W]
 
 
-def _corners(solid):
-    return upright(solid.yaw) @ (CORNERS * solid.half[:, None]) + solid.centre[:, None]
+def _corners(solids):
+    """The corners [K, 3, 8] of the solids' bounding boxes, in the world."""
+    turns = np.stack([upright(solid.yaw) for solid in solids])
+    halves = np.stack([solid.half for solid in solids])[:, :, None]
+    return turns @ (CORNERS * halves) + np.stack([solid.centre for solid in solids])[:, :, None]
 
 
-def window_of(points, camera, height, width):
-    """Slices (rows, columns) of the pixels that can see the hull of world points [3, K], or None."""
-    points = camera.rotation.T @ (points - camera.position[:, None])
-    front = points[2] > NEAR
-    if not front.any():
-        return None
-    if not front.all():
-        points = _clip(points[:, front], points[:, ~front])
-    scale = focal_length(width) / points[2]
-    columns = _span(points[0] * scale + (width - 1) / 2, width)
-    rows = _span(points[1] * scale + (height - 1) / 2, height)
-    return None if columns is None or rows is None else (rows, columns)
+def windows_of(hulls, camera, height, width):
+    """For each hull of world points, [K, 3, P], the slices (rows, columns) that see it, or None."""
+    points = _clip(camera.rotation.T @ (hulls - camera.position[:, None]))
+    scale = focal_length(width) / points[:, 2]
+    columns = _spans(points[:, 0] * scale + (width - 1) / 2, width)
+    rows = _spans(points[:, 1] * scale + (height - 1) / 2, height)
+    pairs = zip(rows, columns, strict=True)
+    return [(row, column) if row and column else None for row, column in pairs]
 
 
-def _clip(front, behind):
-    """The points in front, and where the lines to those behind cross the near plane."""
-    step = (front[2][:, None] - NEAR) / (front[2][:, None] - behind[2])
-    crossing = front[:, :, None] + step * (behind[:, None] - front[:, :, None])
-    return np.concatenate([front, crossing.reshape(3, -1)], axis=1)
+def _clip(points):
+    """[K, 3, P] to [K, 3, P * P]: points and where lines between them meet the near plane.
+
+    NaN stands for what lies behind it.
+    """
+    z = points[:, 2]
+    front = z > NEAR
+    crosses = front[:, :, None] & ~front[:, None]  # [K, P, P], from in front to behind
+    rise = np.where(crosses, z[:, :, None] - z[:, None], 1)
+    step = np.where(crosses, (z[:, :, None] - NEAR) / rise, 0)[:, None]
+    start = np.where(front[:, None], points, np.nan)[:, :, :, None]
+    return (start + step * (points[:, :, None] - start)).reshape(len(points), 3, -1)
 
 
-def _span(values, size):
-    start = max(int(np.floor(values.min())), 0)
-    stop = min(int(np.ceil(values.max())) + 1, size)
-    return slice(start, stop) if start < stop else None
+def _spans(values, size):
+    """Slices of the pixels between the least and the greatest of values [K, P], None if empty."""
+    starts = np.maximum(np.floor(np.fmin.reduce(values, axis=1)), 0)
+    stops = np.minimum(np.ceil(np.fmax.reduce(values, axis=1)) + 1, size)
+    spans = zip(starts, stops, strict=True)
+    return [slice(int(start), int(stop)) if start < stop else None for start, stop in spans]
 
 
 def trace(camera, solids, height, width):
@@ -168,14 +181,14 @@ def trace(camera, solids, height, width):
     x, y = pixel_rays(height, width)
     depth = np.full((height, width), np.inf, np.float32)
     owner = np.full((height, width), -1, np.int16)
-    for index, solid in enumerate(solids):
-        window = window_of(_corners(solid), camera, height, width)
+    windows = windows_of(_corners(solids), camera, height, width)
+    for index, (solid, window) in enumerate(zip(solids, windows, strict=True)):
         if window is None:
             continue
-        to_local = upright(solid.yaw).T
+        to_local = to_unit(solid)
         rays = _rotated_rays(to_local @ camera.rotation, x[window[1]], y[window[0]])
         origin = (to_local @ (camera.position - solid.centre)).reshape(3, 1, 1)
-        near, far = interval(solid.shape, origin, rays, solid.half)
+        near, far = interval(solid.shape, origin, rays)
         hit = far if solid.shape == "room" else near
         closer = (near < far) & (hit > NEAR) & (hit < depth[window])
         np.copyto(depth[window], hit, where=closer)
@@ -187,73 +200,81 @@ def shadowed(points, scene):
     """Whether each world point [3, H, W] is hidden from the light, [H, W] bool."""
     height, width = points.shape[1:]
     blocked = np.zeros((height, width), bool)
-    for solid in scene.solids:
-        window = _shadow_window(solid, scene, height, width) if solid.casts_shadow else None
+    casters = [solid for solid in scene.solids if solid.casts_shadow]
+    if not casters:
+        return blocked
+    volumes = _shadow_volumes(_corners(casters), scene.light)
+    windows = windows_of(volumes, scene.camera, height, width)
+    for solid, window in zip(casters, windows, strict=True):
         if window is None:
             continue
-        to_local = upright(solid.yaw).T
         here = points[:, *window]
-        shape = here.shape
-        here = to_local @ (here.reshape(3, -1) - solid.centre[:, None])
-        if scene.light.is_sun:
-            rays, reach = (to_local @ scene.light.position)[:, None], np.inf
-        else:
-            rays = (to_local @ (scene.light.position - solid.centre))[:, None] - here
-            reach = 1.0
-        near, far = interval(solid.shape, here, rays, solid.half)
-        blocked[window] |= ((near < far) & (far > 0) & (near < reach)).reshape(shape[1:])
+        blocked[window] |= _blocks(solid, here.reshape(3, -1), scene.light).reshape(here.shape[1:])
     return blocked
 
 
-def _shadow_window(solid, scene, height, width):
-    """Pixels that can see the shadow of a solid: those of the volume it sweeps from the light."""
-    corners, light = _corners(solid), scene.light
+def _shadow_volumes(corners, light):
+    """The hulls [K, 3, 16] of what solids with these corners [K, 3, 8] can hide from the light."""
     if light.is_sun:
-        length = max(corners[2].max(), 0) / light.position[2]  # down to the ground
-        swept = corners - light.position[:, None] * length
+        height = np.maximum(corners[:, 2:].max(axis=2, keepdims=True), 0)
+        swept = corners - light.position[:, None] * (height / light.position[2])  # to the ground
     else:
         away = corners - light.position[:, None]
-        swept = corners + away * 12 / np.sqrt((away * away).sum(axis=0).min())
-    points = np.concatenate([corners, swept], axis=1)
-    return window_of(points, scene.camera, height, width)
+        nearest = np.sqrt((away * away).sum(axis=1, keepdims=True).min(axis=2, keepdims=True))
+        swept = corners + away * (ROOM_REACH / nearest)
+    return np.concatenate([corners, swept], axis=2)
 
 
-def surface(solid, points):
-    """Normals [3, N] and texture coordinates [2, N] (metres) at local surface points [3, N]."""
+def _blocks(solid, points, light):
+    """Whether the solid stands between each world point [3, N] and the light."""
+    to_local = to_unit(solid)
+    here = to_local @ (points - solid.centre[:, None])
+    if light.is_sun:
+        rays, reach = (to_local @ light.position)[:, None], np.inf
+    else:
+        rays, reach = (to_local @ (light.position - solid.centre))[:, None] - here, 1
+    near, far = interval(solid.shape, here, rays)
+    return (near < far) & (far > 0) & (near < reach)
+
+
+def surface(shape, points, half):
+    """Normals [3, N] and texture coordinates [2, N] in metres at local points [3, N]."""
     x, y, z = points
-    height = z + solid.half[2]  # textures start at the foot of a solid
-    if solid.shape == "sphere":
-        normals = points / (solid.half * solid.half)[:, None]
+    height = z + half[2]  # textures start at the foot of a solid
+    if shape == "sphere":
+        normals = points / (half * half)
         normals /= np.sqrt((normals * normals).sum(axis=0))
-        return normals, np.stack([np.arctan2(y, x) * solid.half[0], height])
-    if solid.shape == "cylinder":
-        cap = np.abs(z) > 0.999 * solid.half[2]
-        normals = np.stack([x / solid.half[0], y / solid.half[1], np.zeros_like(z)]) * ~cap
+        return normals, np.stack([np.arctan2(y, x) * half[0], height])
+    if shape == "cylinder":
+        cap = np.abs(z) > 0.999 * half[2]
+        normals = np.stack([x / half[0], y / half[1], np.zeros_like(z)]) * ~cap
         normals[2] = cap * np.sign(z)
-        return normals, np.stack([np.arctan2(y, x) * solid.half[0], height])
-    u, v, w = np.abs(points) / solid.half[:, None]
+        around = np.arctan2(y, x) * half[0]
+        return normals, np.stack([np.where(cap, x, around), np.where(cap, y, height)])
+    u, v, w = np.abs(points) / half
     top = w >= np.maximum(u, v)
     side = (u >= v) & ~top
-    facing = -1 if solid.shape == "room" else 1
-    normals = np.sign(points) * np.stack([side, ~(side | top), top]) * np.float32(facing)
-    return normals, np.stack([np.where(side, y, x), np.where(top, y, height)])
+    normals = np.sign(points) * np.stack([side, ~(side | top), top])
+    uv = np.stack([np.where(side, y, x), np.where(top, y, height)])
+    return (-normals if shape == "room" else normals), uv
 
 
-def _surfaces(scene, points, depth, owner, focal):
-    """Normals [3, N], albedo [3, N] and glow [N] of the visible points [3, N]."""
-    normals, colours = np.zeros((2, *points.shape), np.float32)
-    glow = np.zeros_like(depth)
-    for index, solid in enumerate(scene.solids):
-        chosen = np.flatnonzero(owner == index)
-        if chosen.size == 0:
-            continue
-        to_world = upright(solid.yaw)
-        local = to_world.T @ (points[:, chosen] - solid.centre[:, None])
-        local_normals, uv = surface(solid, local)
-        normals[:, chosen] = to_world @ local_normals
-        colours[:, chosen] = albedo(solid.material, uv, depth[chosen] / np.float32(focal))
-        glow[chosen] = solid.material.glow
-    return normals, colours, glow
+def _surfaces(solids, points, owner):
+    """World normals [3, N], texture coordinates [2, N] of points [3, N] on solids `owner` [N]."""
+    yaw = np.array([solid.yaw for solid in solids], np.float32)
+    cos, sin = np.cos(yaw).take(owner), np.sin(yaw).take(owner)
+    x, y, z = points - per_pixel([solid.centre for solid in solids], owner)
+    local = np.stack([cos * x + sin * y, cos * y - sin * x, z])
+    half = per_pixel([solid.half for solid in solids], owner)
+    shape = np.array([SHAPES.index(solid.shape) for solid in solids], np.int8).take(owner)
+    found = np.zeros((5, owner.size), np.float32)  # normals, then texture coordinates
+    for index, name in enumerate(SHAPES):
+        chosen = np.flatnonzero(shape == index)
+        parts = surface(name, local.take(chosen, axis=1), half.take(chosen, axis=1))
+        for row, values in zip(found, np.concatenate(parts), strict=True):
+            row[chosen] = values
+    x, y, z = found[:3]
+    return np.stack([cos * x - sin * y, sin * x + cos * y, z]), found[3:]
 
 
 def _illumination(scene, points, normals, shadow):
@@ -285,15 +306,15 @@ def render(scene, height, width):
     depth[owner < 0] = 0
     rays = _rotated_rays(scene.camera.rotation, *pixel_rays(height, width))
     points = scene.camera.position[:, None, None] + rays * depth
-    flat_points, flat_depth = points.reshape(3, -1), depth.ravel()
-    normals, colours, glow = _surfaces(
-        scene, flat_points, flat_depth, owner.ravel(), focal_length(width)
-    )
-    lifted = points + OFFSET * normals.reshape(points.shape)
-    shadow = shadowed(lifted, scene).ravel()
-    light = _illumination(scene, flat_points, normals, shadow)
-    image = colours * (light + glow)
+    flat_points, flat_depth, flat_owner = points.reshape(3, -1), depth.ravel(), owner.ravel()
+    flat_owner = np.maximum(flat_owner, 0).astype(np.intp)  # the sky is painted over below
+    normals, uv = _surfaces(scene.solids, flat_points, flat_owner)
+    materials = [solid.material for solid in scene.solids]
+    colours = albedo(materials, flat_owner, uv, flat_depth / np.float32(focal_length(width)))
+    shadow = shadowed(points + OFFSET * normals.reshape(points.shape), scene).ravel()
+    glow = np.array([material.glow for material in materials], np.float32).take(flat_owner)
+    image = colours * (_illumination(scene, flat_points, normals, shadow) + glow)
     sky = _sky(scene, rays.reshape(3, -1))
-    clear = np.exp(flat_depth / np.float32(-scene.haze)) * (owner.ravel() >= 0)
+    clear = np.exp(flat_depth / np.float32(-scene.haze)) * (flat_depth > 0)
     image = sky + (image - sky) * clear
     return image.T.reshape(height, width, 3), depth

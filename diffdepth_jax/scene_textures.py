@@ -22,35 +22,49 @@ class Material(NamedTuple):
     glow: float = 0.0  # light that the surface emits itself, in units of its albedo
 
 
-def albedo(material, uv, footprint):
-    """Linear RGB [3, N] at texture coordinates [2, N] seen by pixels `footprint` [N] metres wide."""
-    pattern, mean = PATTERNS[material.pattern]
-    u, v = uv + material.offset[:, None]
+def per_pixel(vectors, owner):
+    """[C, N]: of K vectors [C], the one that each pixel's `owner` [N] numbers."""
+    return np.stack(vectors, axis=1).take(owner, axis=1)
+
+
+def albedo(materials, owner, uv, footprint):
+    """Linear RGB [3, N] at texture coordinates [2, N] of the materials number `owner` [N].
+
+    `footprint` [N] is the width of a pixel at the surface in metres.
+    """
+    names = list(PATTERNS)
+    pattern = np.array([names.index(material.pattern) for material in materials]).take(owner)
+    period = np.array([material.period for material in materials], np.float32).take(owner)
+    u, v = uv + per_pixel([material.offset for material in materials], owner)
     # A texture finer than the pixels fades to its mean, as it does in a camera.
-    contrast = np.minimum(np.float32(0.3 * material.period) / footprint, 1)
-    scale = np.float32(1 / material.period)
-    value = mean + (pattern(u * scale, v * scale) - mean) * contrast
-    colour = material.low[:, None] + (material.high - material.low)[:, None] * value
-    return colour * (np.float32(0.85) + np.float32(0.3) * value_noise(3 * u, 3 * v))
+    contrast = np.minimum(0.3 * period / np.maximum(footprint, 1e-6), 1)
+    across, along = u / period, v / period
+    value = np.zeros_like(u)
+    for index, (function, mean) in enumerate(PATTERNS.values()):
+        chosen = np.flatnonzero(pattern == index)
+        detail = function(across.take(chosen), along.take(chosen)) - mean
+        value[chosen] = mean + detail * contrast.take(chosen)
+    value *= np.float32(0.9) + np.float32(0.2) * value_noise(4 * u, 4 * v)
+    low = per_pixel([material.low for material in materials], owner)
+    step = per_pixel([material.high - material.low for material in materials], owner)
+    return low + step * value
 
 
 def _lattice(i, j):
-    return _TABLE[(i * 37 + j * 1009) & 4095]
+    return _TABLE.take((i * 37 + j * 1009) & 4095)
 
 
 def value_noise(u, v):
     """Smooth noise in [0, 1] with one random value at every integer point, [N]."""
-    u0, v0 = np.floor(u), np.floor(v)
-    s, t = u - u0, v - v0
-    cell = u0.astype(np.int32) * 37 + v0.astype(np.int32) * 1009
-    a, b = _TABLE[cell & 4095], _TABLE[(cell + 37) & 4095]
-    c, d = _TABLE[(cell + 1009) & 4095], _TABLE[(cell + 1046) & 4095]
+    u0, v0 = _cell(u), _cell(v)
+    s, t = _fraction(u), _fraction(v)
+    a, b, c, d = (_lattice(u0 + i, v0 + j) for j in (0, 1) for i in (0, 1))
     low, high = a + (b - a) * s, c + (d - c) * s
     return low + (high - low) * t
 
 
 def _cell(values):
-    return np.floor(values).astype(np.int32)
+    return np.floor(values).astype(np.intp)
 
 
 def _fraction(values):
@@ -96,7 +110,14 @@ def bricks(u, v):
 
 def skirting(u, v):
     """A wall in real metres (period 1): blotches above a skirting board 0.1 m high."""
-    return np.where(v < 0.1, 1, 0.35 * value_noise(2 * u, 2 * v))
+    return np.where(v < 0.1, 1, 0.15 * value_noise(2 * u, 2 * v))
+
+
+def dado(u, v):
+    """A wall in real metres (period 1): skirting, panels 0.4 m wide, a rail at 0.95 m."""
+    frame = (_fraction(u / 0.4) < 0.15) | (v < 0.15) | (v > 0.83)
+    panelled = np.where(frame, 1, 0.8)
+    return np.where(v < 0.95, panelled, 0.15 * value_noise(2 * u, 2 * v))
 
 
 def windows(u, v):
@@ -123,7 +144,8 @@ PATTERNS = {
     "tiles": (tiles, 0.7),
     "planks": (planks, 0.6),
     "bricks": (bricks, 0.4),
-    "skirting": (skirting, 0.2),
+    "skirting": (skirting, 0.1),
+    "dado": (dado, 0.4),
     "windows": (windows, 0.25),
     "road": (road, 0.1),
 }

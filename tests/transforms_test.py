@@ -109,6 +109,12 @@ def test_nearest_never_invents_a_depth_or_parts_it_from_its_mask(size):
     assert set(zip(resized["depth"].ravel(), resized["mask"].ravel(), strict=True)) <= pairs
 
 
+def test_shrinking_takes_the_pixel_under_each_centre():
+    smaller = transforms.resize(numbered_sample(3, 9), (1, 3))
+    assert smaller["depth"].ravel().tolist() == [11, 14, 17]
+    assert smaller["mask"].ravel().tolist() == [True, False, True]
+
+
 def test_resize_antialiases_the_image():
     """A fine checkerboard turns grey; sampling single pixels would leave black and white."""
     sample = random_sample(32, 32)
