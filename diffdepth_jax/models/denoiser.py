@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from diffdepth_jax.models.layers import ConvTranspose2x, LoopSafeConv, resize_bilinear
+from diffdepth_jax.models.layers import ConvTranspose2x, Dense, LoopSafeConv, resize_bilinear
 
 
 def timestep_embedding(timestep, features):
@@ -16,6 +16,22 @@ def timestep_embedding(timestep, features):
     frequencies = jnp.exp(-math.log(10_000) * jnp.arange(half) / half)
     angles = timestep.astype(jnp.float32)[:, None] * frequencies
     return jnp.concatenate([jnp.cos(angles), jnp.sin(angles)], axis=-1)
+
+
+def pool_cells(x, cell):
+    """Means over square cells: [B, H, W, C] -> [B, ceil(H/cell), ceil(W/cell), C].
+
+    Cells at the border average what they have. As a reshape: XLA's CPU backend is slow in the
+    gradient of a pooling window.
+    """
+
+    def sums(y):
+        batch, height, width, channels = y.shape
+        y = jnp.pad(y, ((0, 0), (0, -height % cell), (0, -width % cell), (0, 0)))
+        y = y.reshape(batch, -(-height // cell), cell, -(-width // cell), cell, channels)
+        return y.sum((2, 4))
+
+    return sums(x) / sums(jnp.ones((1, *x.shape[1:3], 1), x.dtype))
 
 
 class PooledAttention(nn.Module):
@@ -32,22 +48,16 @@ class PooledAttention(nn.Module):
     @nn.compact
     def __call__(self, x):
         batch, height, width, channels = x.shape
-        pooled = nn.avg_pool(
-            x, (self.cell, self.cell), (self.cell, self.cell), self._padding(height, width),
-            count_include_pad=False,
-        )
-        tokens = pooled.reshape(batch, -1, channels)
+        pooled = pool_cells(x, self.cell)
+        tokens = nn.LayerNorm(dtype=self.dtype, name="norm")(pooled).reshape(batch, -1, channels)
         tokens = nn.MultiHeadDotProductAttention(
             self.num_heads, dtype=self.dtype, force_fp32_for_softmax=True, name="attention"
-        )(nn.LayerNorm(dtype=self.dtype, name="norm")(tokens))
-        y = resize_bilinear(tokens.reshape(pooled.shape), *self._padded(height, width))
+        )(tokens)
+        rows, columns = pooled.shape[1:3]
+        y = resize_bilinear(
+            tokens.reshape(pooled.shape), rows * self.cell, columns * self.cell
+        )
         return x + y[:, :height, :width]
-
-    def _padding(self, height, width):
-        return [(0, -height % self.cell), (0, -width % self.cell)]
-
-    def _padded(self, height, width):
-        return height + -height % self.cell, width + -width % self.cell
 
 
 class ResidualBlock(nn.Module):
@@ -58,10 +68,10 @@ class ResidualBlock(nn.Module):
 
     @nn.compact
     def __call__(self, x, time):
-        scale = nn.Dense(self.features, dtype=self.dtype, name="time")(time)[:, None, None]
+        scale = Dense(self.features, dtype=self.dtype, name="time")(time)[:, None, None]
         y = nn.LayerNorm(dtype=self.dtype, name="norm")(x) * (1 + scale)
         y = LoopSafeConv(self.features, 3, self.dtype, name="conv")(y)
-        return x + nn.Dense(self.features, dtype=self.dtype, name="mix")(jax.nn.gelu(y))
+        return x + Dense(self.features, dtype=self.dtype, name="mix")(jax.nn.gelu(y))
 
 
 class Denoiser(nn.Module):
@@ -92,7 +102,7 @@ class Denoiser(nn.Module):
     dtype: jnp.dtype = jnp.float32
 
     def setup(self):
-        dense = functools.partial(nn.Dense, self.features, dtype=self.dtype)
+        dense = functools.partial(Dense, self.features, dtype=self.dtype)
         self.level_projections = [dense() for _ in range(self.condition_levels)]
         self.condition_norm = nn.LayerNorm(dtype=self.dtype)
         self.condition_up = ConvTranspose2x(self.features, kernel_size=2, dtype=self.dtype)

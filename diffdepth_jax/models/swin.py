@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from diffdepth_jax.models.layers import Dense
+
 # embed_dim, depths and num_heads of the paper; micro is ours, for CPU-sized runs.
 VARIANTS = {
     "swin_micro": {"embed_dim": 48, "depths": (2, 2, 2, 2), "num_heads": (2, 4, 8, 16)},
@@ -80,7 +82,7 @@ class WindowAttention(nn.Module):
         """x: [B, nW, T, C], mask: [nW, T, T] or None. Softmax in float32."""
         batch, windows, tokens, channels = x.shape
         head_size = channels // self.num_heads
-        qkv = nn.Dense(3 * channels, dtype=self.dtype, kernel_init=_truncated_normal, name="qkv")(x)
+        qkv = Dense(3 * channels, dtype=self.dtype, kernel_init=_truncated_normal, name="qkv")(x)
         q, k, v = jnp.moveaxis(
             qkv.reshape(batch, windows, tokens, 3, self.num_heads, head_size), 3, 0
         )
@@ -90,7 +92,7 @@ class WindowAttention(nn.Module):
             logits += mask[None, :, None]
         weights = jax.nn.softmax(logits).astype(self.dtype)
         x = jnp.einsum("bwhqk,bwkhd->bwqhd", weights, v).reshape(batch, windows, tokens, channels)
-        return nn.Dense(channels, dtype=self.dtype, kernel_init=_truncated_normal, name="proj")(x)
+        return Dense(channels, dtype=self.dtype, kernel_init=_truncated_normal, name="proj")(x)
 
     def _position_bias(self):
         rows = (2 * self.window_size - 1) ** 2
@@ -120,9 +122,9 @@ class SwinBlock(nn.Module):
         y = self._attend(LayerNorm(dtype=self.dtype, name="norm1")(x))
         x = x + drop_path(y, deterministic=not train)
         y = LayerNorm(dtype=self.dtype, name="norm2")(x)
-        y = nn.Dense(4 * channels, dtype=self.dtype, kernel_init=_truncated_normal, name="fc1")(y)
+        y = Dense(4 * channels, dtype=self.dtype, kernel_init=_truncated_normal, name="fc1")(y)
         y = jax.nn.gelu(y, approximate=False)
-        y = nn.Dense(channels, dtype=self.dtype, kernel_init=_truncated_normal, name="fc2")(y)
+        y = Dense(channels, dtype=self.dtype, kernel_init=_truncated_normal, name="fc2")(y)
         return x + drop_path(y, deterministic=not train)
 
     def _attend(self, x):
@@ -159,7 +161,7 @@ class PatchMerging(nn.Module):
         x = x.reshape(batch, height // 2, 2, width // 2, 2, channels)
         x = x.transpose(0, 1, 3, 4, 2, 5).reshape(batch, height // 2, width // 2, 4 * channels)
         x = LayerNorm(dtype=self.dtype, name="norm")(x)
-        return nn.Dense(
+        return Dense(
             2 * channels,
             use_bias=False,
             dtype=self.dtype,
