@@ -112,7 +112,7 @@ def test_alpha_bar_falls_within_zero_and_one(schedule, num_timesteps):
     created = schedule_of(schedule, num_timesteps=num_timesteps)
     assert created.num_timesteps == num_timesteps
     assert created.alpha_bar.dtype == np.float32
-    assert 0 < created.alpha_bar[-1] and created.alpha_bar[0] < 1
+    assert created.alpha_bar[-1] > 0 and created.alpha_bar[0] < 1
     assert np.all(np.diff(created.alpha_bar) < 0)
 
 
@@ -173,7 +173,7 @@ def test_impossible_step_counts_are_user_errors(num_steps):
 
 
 def test_unknown_spacing_is_a_user_error():
-    with pytest.raises(UserError, match="sampler.spacing 'linspace': must be one of leading, tra"):
+    with pytest.raises(UserError, match=r"sampler.spacing 'linspace': must be one of lead"):
         diffusion.sampling_timesteps(1000, 20, "linspace")
 
 
@@ -288,7 +288,7 @@ def test_clip_bounds_every_x0_and_the_refined_latent():
     )
     free = loop_sample(toy_denoise(0.5), 9 * normal(1), schedule, 4, "leading")
     assert np.abs(free[1]).max() > 2
-    assert np.abs(sample[1]).max() <= 0.7 + 1e-6
+    assert np.abs(sample[1]).max() <= 0.7 + 1e-4
     np.testing.assert_allclose(sample[0][-1], sample[1][-1], atol=1e-6)
 
 
@@ -406,7 +406,7 @@ def test_each_image_follows_its_own_key(sample_with_keys):
 
 
 def test_stochastic_sampling_without_keys_is_refused():
-    with pytest.raises(ValueError, match="eta > 0 .* pass one key for each image"):
+    with pytest.raises(ValueError, match=r"eta > 0 .* pass one key for each image"):
         diffusion.ddim_sample(
             toy_denoise(1.0), normal(1), schedule_of(), num_steps=2, spacing="leading", eta=0.1
         )

@@ -108,7 +108,10 @@ class Denoiser(nn.Module):
         self.condition_up = ConvTranspose2x(self.features, kernel_size=2, dtype=self.dtype)
         self.condition_conv = nn.Conv(self.features, (3, 3), dtype=self.dtype)
         self.time_in, self.time_out = dense(), dense()
-        self.latent_in = LoopSafeConv(self.features, 3, self.dtype)
+        # Starting noise is all noise: it enters faintly at first, so that the condition leads.
+        self.latent_in = LoopSafeConv(
+            self.features, 3, self.dtype, kernel_init=nn.initializers.normal(0.01)
+        )
         self.blocks = [ResidualBlock(self.features, self.dtype) for _ in range(self.num_blocks)]
         if self.self_attention:
             self.attention = PooledAttention(self.num_heads, dtype=self.dtype)

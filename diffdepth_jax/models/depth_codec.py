@@ -65,7 +65,10 @@ class DepthEncoder(nn.Module):
         x = jax.nn.gelu(nn.Conv(self.latent_channels, (1, 1), name="expand")(log_depth))
         x = x + jax.nn.gelu(nn.Conv(self.latent_channels, (1, 1), name="bottleneck")(x))
         x, cell_mask = pool_valid(x, mask)
-        x = jnp.tanh(nn.Conv(self.latent_channels, (1, 1), name="project")(x))
+        # Started wide, so that the depths of a scene spread over the range of tanh.
+        spread = nn.initializers.variance_scaling(4.0, "fan_in", "truncated_normal")
+        x = nn.Conv(self.latent_channels, (1, 1), kernel_init=spread, name="project")(x)
+        x = jnp.tanh(x)
         return jnp.where(cell_mask, x, 0), cell_mask
 
 

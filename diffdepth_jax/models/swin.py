@@ -82,7 +82,7 @@ class WindowAttention(nn.Module):
         """x: [B, nW, T, C], mask: [nW, T, T] or None. Softmax in float32."""
         batch, windows, tokens, channels = x.shape
         head_size = channels // self.num_heads
-        qkv = Dense(3 * channels, dtype=self.dtype, kernel_init=_truncated_normal, name="qkv")(x)
+        qkv = Dense(3 * channels, dtype=self.dtype, name="qkv")(x)
         q, k, v = jnp.moveaxis(
             qkv.reshape(batch, windows, tokens, 3, self.num_heads, head_size), 3, 0
         )
@@ -92,7 +92,7 @@ class WindowAttention(nn.Module):
             logits += mask[None, :, None]
         weights = jax.nn.softmax(logits).astype(self.dtype)
         x = jnp.einsum("bwhqk,bwkhd->bwqhd", weights, v).reshape(batch, windows, tokens, channels)
-        return Dense(channels, dtype=self.dtype, kernel_init=_truncated_normal, name="proj")(x)
+        return Dense(channels, dtype=self.dtype, name="proj")(x)
 
     def _position_bias(self):
         rows = (2 * self.window_size - 1) ** 2
@@ -122,9 +122,9 @@ class SwinBlock(nn.Module):
         y = self._attend(LayerNorm(dtype=self.dtype, name="norm1")(x))
         x = x + drop_path(y, deterministic=not train)
         y = LayerNorm(dtype=self.dtype, name="norm2")(x)
-        y = Dense(4 * channels, dtype=self.dtype, kernel_init=_truncated_normal, name="fc1")(y)
+        y = Dense(4 * channels, dtype=self.dtype, name="fc1")(y)
         y = jax.nn.gelu(y, approximate=False)
-        y = Dense(channels, dtype=self.dtype, kernel_init=_truncated_normal, name="fc2")(y)
+        y = Dense(channels, dtype=self.dtype, name="fc2")(y)
         return x + drop_path(y, deterministic=not train)
 
     def _attend(self, x):
@@ -165,7 +165,6 @@ class PatchMerging(nn.Module):
             2 * channels,
             use_bias=False,
             dtype=self.dtype,
-            kernel_init=_truncated_normal,
             name="reduction",
         )(x)
 

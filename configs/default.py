@@ -1,0 +1,101 @@
+"""Every field that a configuration has, with its default; each configuration sets what differs."""
+
+from ml_collections import ConfigDict
+
+
+def get_config():
+    config = ConfigDict()
+    config.seed = 0
+
+    config.model = ConfigDict(
+        {
+            "backbone": "swin_tiny",  # swin_micro, swin_tiny, swin_small, swin_base, swin_large
+            "window_size": 7,
+            "drop_path_rate": 0.1,  # stochastic depth of the last block
+            "neck_features": 256,
+            "latent_channels": 16,
+            "decoder_width": 32,
+            "denoiser_features": 64,
+            "denoiser_blocks": 2,
+            "denoiser_heads": 4,
+            "condition_levels": 4,  # pyramid levels that the denoiser sees; 1: the finest only
+            "self_attention": True,
+            "dtype": "float32",  # compute; bfloat16 on GPU and TPU. Parameters are float32
+        }
+    )
+    config.diffusion = ConfigDict(
+        {
+            "schedule": "cosine",  # linear, scaled_linear, cosine
+            "num_timesteps": 1000,
+            "beta_start": 1e-4,
+            "beta_end": 0.02,
+            "prediction_type": "sample",  # epsilon, sample, v_prediction
+        }
+    )
+    config.sampler = ConfigDict(
+        {
+            "num_steps": 20,
+            "spacing": "trailing",  # leading, trailing
+            "eta": 0.0,
+            "clip": 1.0,  # bound on each step's clean latent; 0: none
+            "remat": True,  # recompute steps in the backward pass: less memory, more time
+        }
+    )
+    config.loss = ConfigDict(
+        {
+            "target": "self",  # what is diffused: self (the paper) or ground_truth
+            "every_step": False,  # pixel losses on every step's depth, or on the last only
+            "silog_lambda": 0.85,
+            # The pixel losses l1 and l2 are on for this first part of training, then off (paper).
+            "metric_fraction": 0.5,
+            "weights": {
+                "ddim": 1.0,
+                "silog": 1.0,
+                "literal_pixel": 0.0,
+                "l1": 0.1,
+                "l2": 0.01,
+                "latent": 1.0,
+                "reconstruction": 1.0,
+            },
+        }
+    )
+    # Resized to fit `size`, aspect kept: what the model sees in evaluation and prediction.
+    config.inference = ConfigDict({"size": (480, 640)})
+    # Focal length in pixels at that size; metres hold for such cameras. 0: not known.
+    config.inference.focal_length = 0.0
+    config.inference.min_depth = 1e-3  # metres: ground truth beyond these limits is not used,
+    config.inference.max_depth = 10.0  # and evaluated depth is clamped to them
+
+    config.augmentation = ConfigDict(
+        {
+            "crop_size": (416, 544),
+            "flip_probability": 0.5,
+            "color_probability": 0.5,
+            "gamma": 0.1,
+            "brightness": 0.25,
+            "color": 0.1,
+        }
+    )
+    config.train = ConfigDict(
+        {
+            "batch_size": 16,
+            "num_steps": 38_400,
+            "log_every": 50,
+            "evaluate_every": 2000,
+            "checkpoint_every": 1000,
+            "num_threads": 16,  # that read and augment
+            "num_panels": 8,  # pictures of evaluation samples
+        }
+    )
+    config.optimizer = ConfigDict(
+        {
+            "learning_rate": 1e-4,
+            "warmup_steps": 1000,
+            "weight_decay": 0.05,
+            "b2": 0.999,
+            "clip_norm": 1.0,
+            "backbone_multiplier": 0.1,  # of the learning rate
+        }
+    )
+    config.evaluation = ConfigDict({"batch_size": 8, "crop": "none", "baselines": False})
+    return config

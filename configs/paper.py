@@ -1,0 +1,19 @@
+"""The paper as it describes itself, on NYU Depth V2: 20 leading steps of epsilon prediction.
+
+python -m diffdepth_jax.main --config=configs/paper.py --config.data.root=DIR
+"""
+
+from configs import nyu
+
+
+def get_config():
+    config = nyu.get_config()
+    config.diffusion.schedule = "linear"
+    config.diffusion.prediction_type = "epsilon"
+    config.sampler.spacing = "leading"
+    config.sampler.clip = 0.0
+    config.loss.every_step = True
+    config.loss.weights.reconstruction = 0.1
+    config.loss.weights.l1 = 1.0
+    config.loss.weights.l2 = 1.0
+    return config

@@ -1,0 +1,41 @@
+"""The embedded default: rendered rooms and streets, no download, minutes on two CPU cores.
+
+python -m diffdepth_jax.main --config=configs/synthetic.py
+"""
+
+from ml_collections import ConfigDict
+
+from configs import default
+
+
+def get_config():
+    config = default.get_config()
+    config.data = ConfigDict(
+        {"source": "synthetic", "num_train": 4000, "num_eval": 200, "height": 64, "width": 96}
+    )
+    config.model.backbone = "swin_micro"
+    config.model.window_size = 4
+    config.model.drop_path_rate = 0.0
+    config.model.neck_features = 64
+    config.model.denoiser_features = 32
+    config.sampler.num_steps = 2
+    config.sampler.remat = False
+    config.loss.silog_lambda = 0.3
+    config.loss.weights.l1 = 0.0
+    config.loss.weights.l2 = 0.0
+    config.inference.size = (64, 96)
+    config.inference.focal_length = 86.4
+    config.inference.max_depth = 80.0
+    config.augmentation.crop_size = (64, 96)
+    config.augmentation.color_probability = 0.5
+    config.train.batch_size = 16
+    config.train.num_steps = 1000
+    config.train.evaluate_every = 500
+    config.train.checkpoint_every = 100
+    config.train.num_threads = 1
+    config.optimizer.learning_rate = 1.5e-3
+    config.optimizer.warmup_steps = 50
+    config.optimizer.backbone_multiplier = 1.0
+    config.evaluation.batch_size = 20
+    config.evaluation.baselines = True
+    return config

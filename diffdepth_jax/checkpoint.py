@@ -1,0 +1,168 @@
+"""Models and training runs on disk: the only place that knows orbax.
+
+A model is a directory: `config.json` and `parameters/`. A run's directory is one too, of its best
+parameters by evaluation, and holds `checkpoints/` beside them, from which the run resumes.
+"""
+
+import json
+import pathlib
+
+import grain
+import jax
+import orbax.checkpoint as ocp
+from ml_collections import ConfigDict
+from orbax.checkpoint import checkpoint_managers
+
+from diffdepth_jax.errors import UserError
+
+CONFIG_FILE = "config.json"
+
+
+def _plain(config):
+    """The configuration as JSON reads it back, tuples as lists."""
+    return json.loads(config.to_json())
+
+
+def _differences(ours, theirs, prefix=""):
+    """Dotted names of the fields in which two nested dicts differ."""
+    names = []
+    for key in sorted(ours.keys() | theirs.keys()):
+        a, b = ours.get(key), theirs.get(key)
+        if isinstance(a, dict) and isinstance(b, dict):
+            names += _differences(a, b, f"{prefix}{key}.")
+        elif a != b:
+            names.append(f"{prefix}{key}")
+    return names
+
+
+def check_directory(workdir, config):
+    """Raises unless `workdir` is the directory of a run of `config`."""
+    names = _differences(_plain(config), _plain(read_config(workdir)))
+    if names:
+        raise UserError(
+            f"{workdir} holds a run of another configuration ({', '.join(names[:6])} differ): "
+            "give another --workdir, or the same configuration"
+        )
+
+
+def claim_directory(workdir, config):
+    """Makes `workdir` the directory of a run of `config`, or checks that it already is one."""
+    path = pathlib.Path(workdir) / CONFIG_FILE
+    if path.exists():
+        return check_directory(workdir, config)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_suffix(".unfinished")
+    unfinished.write_text(config.to_json(indent=1) + "\n")
+    unfinished.replace(path)
+
+
+def read_config(directory) -> ConfigDict:
+    """The locked configuration of a model directory."""
+    path = pathlib.Path(directory) / CONFIG_FILE
+    if not path.is_file():
+        raise UserError(
+            f"{directory} is no model directory: it has no {CONFIG_FILE}; give the --workdir of a "
+            "training run, or the output of a conversion"
+        )
+    try:
+        fields = json.loads(path.read_text())
+    except ValueError as error:
+        raise UserError(f"{path} is damaged ({error}): restore it from a backup") from error
+    config = ConfigDict(fields, convert_dict=True).lock()
+    return config
+
+
+def _manager(directory, policy, *, create):
+    options = ocp.CheckpointManagerOptions(
+        preservation_policy=policy, create=create, enable_async_checkpointing=False
+    )
+    return ocp.CheckpointManager(pathlib.Path(directory).absolute(), options=options)
+
+
+def _first_line(error):
+    return str(error).strip().split("\n")[0][:300] or type(error).__name__
+
+
+def load_variables(directory, abstract):
+    """A model directory's variables, float32, checked against `abstract` (their shapes)."""
+    parameters = pathlib.Path(directory) / "parameters"
+    if not parameters.is_dir():
+        raise UserError(f"{directory} has no parameters yet: its training has to evaluate once")
+    with _manager(parameters, checkpoint_managers.LatestN(None), create=False) as manager:
+        step = manager.best_step() or manager.latest_step()
+        if step is None:
+            raise UserError(f"{parameters} is empty: its training has to evaluate once")
+        try:
+            return manager.restore(step, args=ocp.args.StandardRestore(abstract))
+        except (ValueError, KeyError, TypeError, FileNotFoundError) as error:
+            raise UserError(
+                f"{parameters}/{step} does not fit the model of {directory}/{CONFIG_FILE} "
+                f"({_first_line(error)}): use a checkpoint together with its own configuration"
+            ) from error
+
+
+class RunCheckpoints:
+    """The checkpoints of one training run, for saving and resuming; a context manager."""
+
+    def __init__(self, workdir):
+        directory = pathlib.Path(workdir)
+        self._latest = _manager(
+            directory / "checkpoints", checkpoint_managers.LatestN(2), create=True
+        )
+        best = checkpoint_managers.BestN(
+            get_metric_fn=lambda metrics: metrics["score"], reverse=True, n=1
+        )
+        self._best = _manager(directory / "parameters", best, create=True)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._latest.close()
+        self._best.close()
+
+    def restore(self, state, data):
+        """The newest saved (state, data iterator), or the given ones if nothing was saved."""
+        step = self._latest.latest_step()
+        if step is None:
+            return state, data
+        abstract = jax.tree.map(ocp.tree.to_shape_dtype_struct, state)
+        try:
+            restored = self._latest.restore(
+                step,
+                args=ocp.args.Composite(
+                    state=ocp.args.StandardRestore(abstract),
+                    data=grain.checkpoint.CheckpointRestore(data),
+                ),
+            )
+        except (ValueError, KeyError, TypeError, FileNotFoundError) as error:
+            raise UserError(
+                f"{self._latest.directory}/{step} cannot be restored ({_first_line(error)}): "
+                "delete that folder to go on from the one before, or give another --workdir"
+            ) from error
+        return restored["state"], restored["data"]
+
+    def save(self, step, state, data):
+        """Saves what resuming needs; a second save of one step does nothing."""
+        if step != self._latest.latest_step():
+            args = ocp.args.Composite(
+                state=ocp.args.StandardSave(state), data=grain.checkpoint.CheckpointSave(data)
+            )
+            self._save(self._latest, step, args)
+
+    def save_best(self, step, variables, score):
+        """Keeps these variables if their score, lower is better, is the best so far."""
+        best = self._best.latest_step()
+        if best is None or score < self._best.metrics(best)["score"]:
+            args = ocp.args.StandardSave(variables)
+            self._save(self._best, step, args, metrics={"score": float(score)})
+
+    def _save(self, manager, step, args, **kwargs):
+        try:
+            manager.save(step, args=args, **kwargs)
+        except Exception as error:  # orbax and tensorstore pass on an OSError in many classes
+            raise UserError(
+                f"checkpoint {manager.directory}/{step} could not be written "
+                f"({_first_line(error)}): free space or give a writable --workdir, then run the "
+                "same command again to resume"
+            ) from error

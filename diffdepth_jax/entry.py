@@ -1,0 +1,21 @@
+"""How the programs end on bad input: one line, exit status 2, no traceback."""
+
+import contextlib
+import sys
+
+from diffdepth_jax.errors import UserError
+
+
+@contextlib.contextmanager
+def one_line_errors():
+    """Turns a UserError, or the system's refusal of a file, into `error: ...` and status 2."""
+    try:
+        yield
+    except UserError as error:
+        message = str(error)
+    except OSError as error:
+        message = f"{error}: check that the path exists, is writable and has space left"
+    else:
+        return
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(2)

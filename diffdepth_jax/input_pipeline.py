@@ -1,0 +1,153 @@
+"""From random-access sources to batches: the only place that knows grain."""
+
+import functools
+import threading
+
+import grain
+import numpy as np
+
+from diffdepth_jax import transforms
+from diffdepth_jax.errors import UserError
+from diffdepth_jax.folder import RGBDFolder
+from diffdepth_jax.synthetic import SyntheticScenes
+
+
+class Cached:
+    """Keeps every sample of a source in memory once it was read."""
+
+    def __init__(self, source):
+        self._source = source
+        self._samples = [None] * len(source)
+        self._lock = threading.Lock()
+
+    def __len__(self):
+        return len(self._source)
+
+    def __getitem__(self, index):
+        if self._samples[index] is None:
+            sample = self._source[index]
+            with self._lock:
+                self._samples[index] = sample
+        return self._samples[index]
+
+    def __repr__(self):
+        return f"Cached({self._source!r})"
+
+
+def create_sources(*, source: str, seed: int, **fields):
+    """The training source and {name: (training, evaluation) source}, from the `data` group.
+
+    The pairs are what evaluation reports apart, each with the training samples of its own kind, to
+    which the baselines are fitted.
+    """
+    if source == "synthetic":
+        return _synthetic_sources(seed=seed, **fields)
+    if source == "folder":
+        return _folder_sources(**fields)
+    raise UserError(f"data.source {source!r}: must be synthetic or folder")
+
+
+def _synthetic_sources(*, seed, num_train, num_eval, height, width):
+    scenes = functools.partial(SyntheticScenes, height=height, width=width, seed=seed)
+    train = Cached(scenes("mixed", "train", num_train))
+    pairs = {
+        # Even scenes of the mixed source are rooms, odd ones streets.
+        kind: (_EveryOther(train, offset), scenes(kind, "eval", num_eval))
+        for offset, kind in enumerate(("rooms", "streets"))
+    }
+    return train, pairs
+
+
+class _EveryOther:
+    def __init__(self, source, offset):
+        self._source, self._offset = source, offset
+
+    def __len__(self):
+        return (len(self._source) - self._offset + 1) // 2
+
+    def __getitem__(self, index):
+        return self._source[2 * index + self._offset]
+
+
+def _folder_sources(*, root, image_pattern, depth_pattern, list_file, eval_list_file, depth_scale,
+                    holdout_every):  # fmt: skip
+    if not root:
+        raise UserError("data.root is empty: set --config.data.root to the folder of your data")
+    folder = functools.partial(RGBDFolder, root, image_pattern, depth_pattern)
+    train = folder(list_file, depth_scale)
+    if eval_list_file:
+        return train, {"eval": (train, folder(eval_list_file, depth_scale))}
+    if not holdout_every:
+        return train, {"train": (train, train)}
+    if holdout_every < 2 or len(train) < holdout_every:
+        raise UserError(
+            f"data.holdout_every {holdout_every} with {len(train)} samples holds out none or all: "
+            "set 2 up to the number of samples, or 0 to evaluate on the training samples"
+        )
+    every = range(len(train))
+    held_out = train.select(every[holdout_every - 1 :: holdout_every])
+    train = train.select([i for i in every if (i + 1) % holdout_every])
+    return train, {"eval": (train, held_out)}
+
+
+def fit(sample, size):
+    """Resizes a sample, aspect kept, to fit inside `size` (H, W)."""
+    return transforms.resize(sample, transforms.letterbox_size(*sample["image"].shape[:2], size))
+
+
+def _augment(sample, rng, *, size, min_depth, max_depth, crop_size, flip_probability,
+             color_probability, gamma, brightness, color):  # fmt: skip
+    sample = fit(sample, size)
+    sample = transforms.random_crop(sample, rng, crop_size)
+    sample = transforms.random_flip(sample, rng, flip_probability)
+    sample = transforms.color_jitter(sample, rng, color_probability, gamma, brightness, color)
+    sample = transforms.valid_range(sample, min_depth, max_depth)
+    return {**sample, "image": transforms.normalize_image(sample["image"])}
+
+
+def train_iterator(source, *, seed, batch_size, num_threads, process=(0, 1), **augmentation):
+    """Endless iterator of augmented batches; its state can be saved and restored.
+
+    Args:
+      source: random access to samples.
+      seed: of order and augmentation.
+      batch_size: of this process.
+      num_threads: that read and augment.
+      process: (index, count): which share of the shuffled stream this process reads.
+      **augmentation: size, depth limits, and the fields of the `augmentation` group.
+
+    Yields:
+      image float32 [B, H, W, 3] normalised, depth float32 [B, H, W, 1] metres, mask bool.
+    """
+    index, count = process
+    # The share is taken after repeat: before it, epochs would differ in length between processes.
+    stream = grain.MapDataset.source(source).seed(seed).shuffle().repeat()[index::count]
+    stream = stream.random_map(functools.partial(_augment, **augmentation))
+    options = grain.ReadOptions(num_threads=num_threads, prefetch_buffer_size=4 * batch_size)
+    return iter(stream.batch(batch_size, drop_remainder=True).to_iter_dataset(options))
+
+
+def evaluation_sample(sample, *, size, min_depth, max_depth):
+    """What the model sees (`image` normalised, fitted and padded to size) beside native truth.
+
+    `content` is the (h, w) of the picture within the padded image; depth and mask keep the size in
+    which they were found, for that is where metrics are taken.
+    """
+    truth = transforms.valid_range(sample, min_depth, max_depth)
+    seen = fit(sample, size)
+    image = transforms.pad_to(seen, size)["image"]
+    return {
+        "picture": sample["image"],
+        "image": transforms.normalize_image(image),
+        "content": np.array(seen["image"].shape[:2]),
+        "depth": truth["depth"],
+        "mask": truth["mask"],
+    }
+
+
+def evaluation_batches(source, *, batch_size, **fields):
+    """Each sample once, in order: lists of `batch_size` samples, the last list shorter."""
+    stream = grain.MapDataset.source(source)
+    stream = stream.map(functools.partial(evaluation_sample, **fields))
+    stream = stream.batch(batch_size, batch_fn=list)
+    return iter(stream.to_iter_dataset(grain.ReadOptions(num_threads=2, prefetch_buffer_size=2)))

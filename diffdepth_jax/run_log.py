@@ -1,0 +1,82 @@
+"""What a run leaves to be read: JSON lines, TensorBoard events, pictures."""
+
+import json
+import pathlib
+import time
+
+import jax
+import numpy as np
+from tensorboardX import SummaryWriter
+from tqdm import tqdm
+
+from diffdepth_jax import visualize
+
+
+class RunLog:
+    """Appends to WORKDIR/metrics.jsonl, WORKDIR/tensorboard and WORKDIR/panels; context manager."""
+
+    def __init__(self, workdir):
+        self._directory = pathlib.Path(workdir)
+        (self._directory / "panels").mkdir(parents=True, exist_ok=True)
+        self._lines = open(self._directory / "metrics.jsonl", "a", buffering=1)  # noqa: SIM115
+        self._events = SummaryWriter(str(self._directory / "tensorboard"))
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._lines.close()
+        self._events.close()
+
+    def scalars(self, step, **values):
+        self._lines.write(json.dumps({"step": step, "time": time.time(), **values}) + "\n")
+        for name, value in values.items():
+            self._events.add_scalar(name, value, step)
+
+    def text(self, name, text):
+        (self._directory / name).write_text(text + "\n")
+
+    def panels(self, name, step, panels):
+        """Stacks panels to panels/NAME.png, the newest step's replacing the one before."""
+        picture = visualize.stack_panels(panels)
+        visualize.write_png(self._directory / "panels" / f"{name}.png", picture)
+        self._events.add_image(f"panels/{name}", picture, step, dataformats="HWC")
+
+
+class LossMeter:
+    """Sums each loss's (sum, count) between two reports; nothing is fetched before."""
+
+    def __init__(self, log, rate, batch_size):
+        self._log, self._rate, self._batch_size = log, rate, batch_size
+        self._reset()
+        self.postfix = {}
+
+    def _reset(self):
+        self._totals, self._steps, self._since = None, 0, time.time()
+
+    def add(self, terms):
+        self._totals = jax.tree.map(np.add, self._totals, terms) if self._totals else terms
+        self._steps += 1
+
+    def flush(self, step):
+        """Logs the means since the last report, the learning rate and the speed."""
+        if not self._steps:
+            return
+        means = {f"train/{k}": float(s) / max(float(n), 1.0) for k, (s, n) in self._totals.items()}
+        speed = self._steps * self._batch_size / (time.time() - self._since)
+        extra = {
+            "train/learning_rate": float(self._rate(step)),
+            "train/images_per_second": speed,
+        }
+        self._log.scalars(step, **means, **extra)
+        self.postfix = {"loss": f"{means['train/loss']:.3f}", "images/s": f"{speed:.1f}"}
+        self._reset()
+
+
+def progress(first, total, meter):
+    """Steps first .. total with a bar of loss, images/s and time left; total is the end, no step."""
+    with tqdm(initial=first, total=total, desc="train", mininterval=1) as bar:
+        for step in range(first, total + 1):
+            yield step
+            bar.set_postfix(meter.postfix, refresh=False)
+            bar.update(step < total)

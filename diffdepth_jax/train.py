@@ -1,0 +1,150 @@
+"""Training: the step and the loop around it."""
+
+import functools
+
+import jax
+import optax
+from clu.parameter_overview import get_parameter_overview
+
+from diffdepth_jax import diffusion, evaluate, input_pipeline, objective, sharding
+from diffdepth_jax.checkpoint import (
+    RunCheckpoints,
+    check_directory,
+    claim_directory,
+    load_variables,
+)
+from diffdepth_jax.evaluator import Evaluator
+from diffdepth_jax.models.diffusion_depth import create_model
+from diffdepth_jax.optimizer import create_optimizer, create_schedule
+from diffdepth_jax.run_log import LossMeter, RunLog, progress
+from diffdepth_jax.train_state import TrainState, abstract_variables, create_train_state
+
+
+def train_step(state, batch, key, *, model, optimizer, schedule, objective_fields, weights,
+               metric_steps):  # fmt: skip
+    """One update, pure: (state, batch, root key) -> (state, {name: (sum, count)}).
+
+    The pixel losses in metres, l1 and l2, have weight 0 from step `metric_steps` on.
+    """
+    step_key = jax.random.fold_in(key, state.step)
+    image_key, drop_path_key = jax.random.split(step_key)
+    keys = jax.random.split(image_key, batch["image"].shape[0])
+    early = (state.step < metric_steps).astype("float32")
+    weights = {
+        name: weight * early if name in ("l1", "l2") else weight
+        for name, weight in weights.items()
+    }  # fmt: skip
+
+    def loss_fn(params):
+        terms = objective.loss_terms(
+            model, {**state.variables, "params": params}, batch, keys, drop_path_key,
+            schedule=schedule, **objective_fields,
+        )  # fmt: skip
+        return objective.total_loss(terms, weights), terms
+
+    params = state.variables["params"]
+    (loss, terms), gradients = jax.value_and_grad(loss_fn, has_aux=True)(params)
+    updates, opt_state = optimizer.update(gradients, state.opt_state, params)
+    variables = {**state.variables, "params": optax.apply_updates(params, updates)}
+    terms = terms | {"loss": (loss, 1.0), "gradient_norm": (optax.global_norm(gradients), 1.0)}
+    return TrainState(state.step + 1, variables, opt_state), terms
+
+
+def _create_step(config, model, schedule, optimizer, mesh):
+    """train_step with everything static bound and jitted for the mesh; donates the state."""
+    loss = config.loss
+    objective_fields = {
+        "target": loss.target,
+        "every_step": loss.every_step,
+        "silog_lambda": loss.silog_lambda,
+        **config.sampler,
+    }
+    step = functools.partial(
+        train_step,
+        model=model,
+        optimizer=optimizer,
+        schedule=schedule,
+        objective_fields=objective_fields,
+        weights={name: weight for name, weight in loss.weights.items() if weight},
+        metric_steps=int(loss.metric_fraction * config.train.num_steps),
+    )
+    shardings = (sharding.replicated(mesh), sharding.split(mesh), sharding.replicated(mesh))
+    return jax.jit(
+        step, in_shardings=shardings, out_shardings=sharding.replicated(mesh), donate_argnums=0
+    )
+
+
+def _training_batches(config, source):
+    return input_pipeline.train_iterator(
+        source,
+        seed=config.seed,
+        batch_size=sharding.local_batch_size(config.train.batch_size),
+        num_threads=config.train.num_threads,
+        process=(jax.process_index(), jax.process_count()),
+        size=config.inference.size,
+        min_depth=config.inference.min_depth,
+        max_depth=config.inference.max_depth,
+        **config.augmentation,
+    )
+
+
+def _create_optimizer(config):
+    """(learning rate by step, optimizer)."""
+    fields = dict(config.optimizer)
+    rate = create_schedule(
+        learning_rate=fields.pop("learning_rate"),
+        warmup_steps=fields.pop("warmup_steps"),
+        num_steps=config.train.num_steps,
+    )
+    return rate, create_optimizer(schedule=rate, **fields)
+
+
+def _create_evaluator(config, sources, mesh):
+    model = create_model(**config.model)
+    schedule = diffusion.create_schedule(**config.diffusion)
+    return Evaluator(config, model, schedule, sources, mesh)
+
+
+def evaluate_checkpoint(config, workdir):
+    """Scores the best parameters of the run in `workdir`: {row: metrics}."""
+    check_directory(workdir, config)
+    _, sources = input_pipeline.create_sources(seed=config.seed, **config.data)
+    evaluator = _create_evaluator(config, sources, sharding.create_mesh())
+    variables = load_variables(workdir, abstract_variables(evaluator.model))
+    return evaluator.with_baselines(evaluator.evaluate(variables))
+
+
+def train(config, workdir):
+    """Trains as `config` says, in `workdir`, going on from its newest checkpoint if there is one.
+
+    Returns {row: metrics}: the last evaluation, beside the baselines if the config asks for them.
+    """
+    source, sources = input_pipeline.create_sources(seed=config.seed, **config.data)
+    mesh = sharding.create_mesh()
+    evaluator = _create_evaluator(config, sources, mesh)
+    rate, optimizer = _create_optimizer(config)
+    key = jax.random.key(config.seed)
+    state = create_train_state(evaluator.model, optimizer, key)
+    step_fn = _create_step(config, evaluator.model, evaluator.schedule, optimizer, mesh)
+    batches = _training_batches(config, source)
+    claim_directory(workdir, config)
+    with RunCheckpoints(workdir) as checkpoints, RunLog(workdir) as log:
+        log.text("parameters.txt", get_parameter_overview(state.variables["params"]))
+        state, batches = checkpoints.restore(state, batches)
+        state = jax.device_put(state, sharding.replicated(mesh))
+        first, total = int(state.step), config.train.num_steps
+        meter = LossMeter(log, rate, config.train.batch_size)
+        # Evaluate, save, next batch, step: in this order a resumed run repeats nothing.
+        for step in progress(first, total, meter):
+            last = step == total
+            if last or step % config.train.log_every == 0:
+                meter.flush(step)
+            if last or (step > first and step % config.train.evaluate_every == 0):
+                results = evaluator.evaluate(state.variables, log, step)
+                checkpoints.save_best(step, state.variables, evaluate.mean_of(results))
+            if last or (step > first and step % config.train.checkpoint_every == 0):
+                checkpoints.save(step, state, batches)
+            if not last:
+                state, terms = step_fn(state, sharding.shard_batch(next(batches), mesh), key)
+                meter.add(terms)
+    return evaluator.with_baselines(results)
