@@ -11,6 +11,7 @@ def get_config():
         {
             "backbone": "swin_tiny",  # swin_micro, swin_tiny, swin_small, swin_base, swin_large
             "window_size": 7,
+            "position_embedding": True,  # patch coordinates into the backbone
             "drop_path_rate": 0.1,  # stochastic depth of the last block
             "neck_features": 256,
             "latent_channels": 16,

@@ -68,13 +68,12 @@ def read_config(directory) -> ConfigDict:
         fields = json.loads(path.read_text())
     except ValueError as error:
         raise UserError(f"{path} is damaged ({error}): restore it from a backup") from error
-    config = ConfigDict(fields, convert_dict=True).lock()
-    return config
+    return ConfigDict(fields, convert_dict=True).lock()
 
 
-def _manager(directory, policy, *, create):
+def _manager(directory, policy, *, create, **kwargs):
     options = ocp.CheckpointManagerOptions(
-        preservation_policy=policy, create=create, enable_async_checkpointing=False
+        preservation_policy=policy, create=create, enable_async_checkpointing=False, **kwargs
     )
     return ocp.CheckpointManager(pathlib.Path(directory).absolute(), options=options)
 
@@ -89,7 +88,7 @@ def load_variables(directory, abstract):
     if not parameters.is_dir():
         raise UserError(f"{directory} has no parameters yet: its training has to evaluate once")
     with _manager(parameters, checkpoint_managers.LatestN(None), create=False) as manager:
-        step = manager.best_step() or manager.latest_step()
+        step = manager.latest_step()
         if step is None:
             raise UserError(f"{parameters} is empty: its training has to evaluate once")
         try:
@@ -109,10 +108,14 @@ class RunCheckpoints:
         self._latest = _manager(
             directory / "checkpoints", checkpoint_managers.LatestN(2), create=True
         )
-        best = checkpoint_managers.BestN(
-            get_metric_fn=lambda metrics: metrics["score"], reverse=True, n=1
+        # The newest is the best: a save happens only if the score is better than all before.
+        self._best = _manager(
+            directory / "parameters",
+            checkpoint_managers.LatestN(1),
+            create=True,
+            best_fn=lambda metrics: metrics["score"],
+            best_mode="min",
         )
-        self._best = _manager(directory / "parameters", best, create=True)
 
     def __enter__(self):
         return self

@@ -129,10 +129,8 @@ def ddim_step(
     x0 = predict_x0(latent, prediction, alpha_bar, prediction_type)
     if clip:
         x0 = _clip(x0, clip)
-    if prediction_type == "epsilon" and not clip:
-        epsilon = prediction
-    else:
-        epsilon = (latent - a * x0) / s
+    predicts_noise = prediction_type == "epsilon" and not clip
+    epsilon = prediction if predicts_noise else (latent - a * x0) / s
     variance = (1 - alpha_bar_next) / (1 - alpha_bar) * (1 - alpha_bar / alpha_bar_next)
     direction = jnp.sqrt(jnp.maximum(1 - alpha_bar_next - eta**2 * variance, 0))
     following = jnp.sqrt(alpha_bar_next) * x0 + direction * epsilon

@@ -3,6 +3,8 @@
 import contextlib
 import sys
 
+from absl import flags
+
 from diffdepth_jax.errors import UserError
 
 
@@ -19,3 +21,16 @@ def one_line_errors():
         return
     print(f"error: {message}", file=sys.stderr)
     sys.exit(2)
+
+
+def parse_flags(argv):
+    """For `app.run`: a flag or configuration field that is unknown or mistyped ends in one line.
+
+    ml_collections raises what the configuration raised, in whatever class.
+    """
+    try:
+        return flags.FLAGS(argv)
+    except (flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError) as error:
+        lines = " ".join(str(error).split())
+        hint = "--help lists the options, configs/default.py the fields"
+        raise UserError(f"{lines}; {hint}") from error

@@ -1,13 +1,13 @@
 """Trains or evaluates: python -m diffdepth_jax.main --config=configs/NAME.py [--workdir=DIR]."""
 
 import pathlib
-import sys
 
 from absl import app, flags, logging
 from ml_collections import config_flags
 
 from diffdepth_jax import evaluate
-from diffdepth_jax.entry import one_line_errors
+from diffdepth_jax.entry import one_line_errors, parse_flags
+from diffdepth_jax.errors import UserError
 from diffdepth_jax.train import evaluate_checkpoint, train
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "The configuration: configs/NAME.py.")
@@ -22,7 +22,7 @@ def _default_workdir():
 
 def run(argv):
     if len(argv) > 1:
-        raise app.UsageError(f"unexpected argument {argv[1]}: every option starts with --")
+        raise UserError(f"unexpected argument {argv[1]}: every option starts with --")
     config, workdir = _CONFIG.value.lock(), _WORKDIR.value or _default_workdir()
     verb = train if _MODE.value == "train" else evaluate_checkpoint
     print(evaluate.format_table(verb(config, workdir)))
@@ -30,17 +30,9 @@ def run(argv):
 
 def main():
     flags.mark_flag_as_required("config")
-    logging.set_verbosity(logging.INFO)
-    logging.use_absl_handler()
+    logging.set_verbosity(logging.WARNING)
     with one_line_errors():
-        app.run(run, flags_parser=_parse_flags)
-
-
-def _parse_flags(argv):
-    try:
-        return flags.FLAGS(argv)
-    except (flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError) as error:
-        sys.exit(f"error: {str(error).strip().splitlines()[0]}")
+        app.run(run, flags_parser=parse_flags)
 
 
 if __name__ == "__main__":

@@ -74,7 +74,7 @@ class LossMeter:
 
 
 def progress(first, total, meter):
-    """Steps first .. total with a bar of loss, images/s and time left; total is the end, no step."""
+    """Yields first .. total under a bar of loss, images/s and time left; total is only the end."""
     with tqdm(initial=first, total=total, desc="train", mininterval=1) as bar:
         for step in range(first, total + 1):
             yield step

@@ -66,6 +66,7 @@ class DiffusionDepth(nn.Module):
 def create_model(
     backbone: str,
     window_size: int,
+    position_embedding: bool,
     drop_path_rate: float,
     neck_features: int,
     latent_channels: int,
@@ -88,6 +89,7 @@ def create_model(
         backbone=swin.SwinTransformer(
             **swin.VARIANTS[backbone],
             window_size=window_size,
+            position_embedding=position_embedding,
             drop_path_rate=drop_path_rate,
             dtype=jnp.dtype(dtype),
         ),

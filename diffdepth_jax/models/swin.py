@@ -1,6 +1,7 @@
 """Swin Transformer (Liu et al., ICCV 2021, arXiv 2103.14030) as a multi-scale backbone."""
 
 import functools
+import math
 
 import flax.linen as nn
 import jax
@@ -169,6 +170,15 @@ class PatchMerging(nn.Module):
         )(x)
 
 
+def coordinate_features(height, width):
+    """[h, w, 14]: x and y in [-1, 1] at patch centres, and sinusoids of one to four half-turns."""
+    y = (jnp.arange(height) + 0.5) / height * 2 - 1
+    x = (jnp.arange(width) + 0.5) / width * 2 - 1
+    grid = jnp.stack(jnp.meshgrid(y, x, indexing="ij"), axis=-1)
+    waves = [wave(math.pi * k * grid) for k in (0.5, 1, 2) for wave in (jnp.sin, jnp.cos)]
+    return jnp.concatenate([grid, *waves], axis=-1)
+
+
 class SwinTransformer(nn.Module):
     """Image to four feature maps at strides 4, 8, 16 and 32, each through its own LayerNorm.
 
@@ -177,6 +187,9 @@ class SwinTransformer(nn.Module):
       depths: blocks in each stage; odd blocks shift their windows by half.
       num_heads: attention heads in each stage.
       window_size: side of the attention window; 7 and 12 are published.
+      position_embedding: add a linear map of the patch's coordinates to its embedding. Attention
+        with relative positions cannot tell the rows of an image apart, and the row at which a thing
+        stands on the floor is its depth. The official code's `ape` is a table for one size.
       drop_path_rate: stochastic depth of the last block; rises linearly from 0 at the first.
       dtype: compute dtype; parameters are float32.
     """
@@ -185,6 +198,7 @@ class SwinTransformer(nn.Module):
     depths: tuple[int, ...]
     num_heads: tuple[int, ...]
     window_size: int = 7
+    position_embedding: bool = False
     drop_path_rate: float = 0.1
     dtype: jnp.dtype = jnp.float32
 
@@ -195,6 +209,9 @@ class SwinTransformer(nn.Module):
             pad_to_multiple(image.astype(self.dtype), 4)
         )
         x = LayerNorm(dtype=self.dtype, name="patch_embed_norm")(x)
+        if self.position_embedding:
+            coordinates = coordinate_features(*x.shape[1:3]).astype(self.dtype)
+            x += Dense(self.embed_dim, dtype=self.dtype, name="position")(coordinates)
         drop_path_rates = iter(np.linspace(0, self.drop_path_rate, sum(self.depths)).tolist())
         features = []
         for stage, depth in enumerate(self.depths):
