@@ -229,9 +229,9 @@ def test_decoding_doubles_the_size_in_float32(size, dtype):
 def test_the_latent_shape_is_that_of_encoded_depth(height, width, expected):
     assert DepthCodec(16, 4).latent_shape(height, width) == expected
     depth = jnp.ones((1, height, width, 1))
-    encoder = DepthEncoder(16)
-    encode = lambda: encoder.init_with_output(jax.random.key(0), depth, depth > 0)[0][0]  # noqa: E731
-    assert jax.eval_shape(encode).shape == (1, *expected)
+    encode = DepthEncoder(16).init_with_output
+    latent, _ = jax.eval_shape(encode, jax.random.key(0), depth, depth > 0)[0]
+    assert latent.shape == (1, *expected)
 
 
 def round_trip(codec, depth, mask):

@@ -1,0 +1,54 @@
+"""Parameters and multiply-adds of prediction, by configuration.
+
+python -m benchmarks.model_size configs/nyu.py configs/synthetic.py
+"""
+
+import functools
+import importlib.util
+import math
+import sys
+
+import jax
+
+from diffdepth_jax import diffusion, inference
+from diffdepth_jax.flops import count_multiply_adds
+from diffdepth_jax.models.diffusion_depth import create_model
+from diffdepth_jax.train_state import abstract_variables
+
+
+def load_config(path):
+    spec = importlib.util.spec_from_file_location("config", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.get_config()
+
+
+def measure(config):
+    """(parameters, multiply-adds of one image at the inference size)."""
+    model = create_model(**config.model)
+    variables = abstract_variables(model)
+    predict = functools.partial(
+        inference.predict_depth,
+        model,
+        schedule=diffusion.create_schedule(**config.diffusion),
+        **config.sampler,
+    )
+    height, width = config.inference.size
+    image = jax.ShapeDtypeStruct((1, height, width, 3), "float32")
+    noise = jax.ShapeDtypeStruct((1, *model.latent_shape(height, width)), "float32")
+    parameters = sum(math.prod(x.shape) for x in jax.tree.leaves(variables))
+    return parameters, count_multiply_adds(predict, variables, image, noise)
+
+
+def main(paths):
+    print(f"{'configuration':<24}{'size':>10}{'steps':>7}{'parameters':>14}{'multiply-adds':>20}")
+    for path in paths:
+        config = load_config(path)
+        parameters, multiply_adds = measure(config)
+        size = "x".join(map(str, config.inference.size))
+        steps = config.sampler.num_steps
+        print(f"{path:<24}{size:>10}{steps:>7}{parameters:>14,}{multiply_adds:>20,}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

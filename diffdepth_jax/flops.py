@@ -1,0 +1,48 @@
+"""Counts multiply-adds from a jaxpr, loops multiplied by their length.
+
+XLA's cost analysis counts the body of a scan once.
+"""
+
+import math
+
+import jax
+from jax.extend import core
+
+
+def count_multiply_adds(function, *args) -> int:
+    """Multiply-adds of the matrix products and convolutions that function(*args) performs.
+
+    The arguments may be `jax.ShapeDtypeStruct`s: nothing is computed.
+    """
+    return _count(jax.make_jaxpr(function)(*args).jaxpr)
+
+
+def _count(jaxpr):
+    return sum(_count_equation(equation) for equation in jaxpr.eqns)
+
+
+def _count_equation(equation):
+    name, parameters = equation.primitive.name, equation.params
+    if name == "dot_general":
+        (contracting, _), _ = parameters["dimension_numbers"]
+        left = equation.invars[0].aval.shape
+        return math.prod(equation.outvars[0].aval.shape) * math.prod(left[i] for i in contracting)
+    if name == "conv_general_dilated":
+        kernel = equation.invars[1].aval.shape
+        output_features = kernel[parameters["dimension_numbers"].rhs_spec[0]]
+        taps = math.prod(kernel) // output_features
+        return math.prod(equation.outvars[0].aval.shape) * taps
+    if name == "cond":  # one branch runs: the most expensive
+        return max(_count(branch.jaxpr) for branch in parameters["branches"])
+    if name == "while":
+        raise ValueError("a while loop's length is not known: cannot count its multiply-adds")
+    repeats = parameters["length"] if name == "scan" else 1
+    return repeats * sum(_count(jaxpr) for jaxpr in _inner_jaxprs(parameters))
+
+
+def _inner_jaxprs(parameters):
+    for value in parameters.values():
+        if isinstance(value, core.ClosedJaxpr):
+            yield value.jaxpr
+        elif isinstance(value, core.Jaxpr):
+            yield value
