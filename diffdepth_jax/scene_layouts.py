@@ -50,11 +50,12 @@ def sample_room(rng):
 
 
 def _lamp(rng, size):
-    """A warm or cold lamp under the middle of the ceiling, above the furniture."""
+    """A warm or cold lamp under the middle of the ceiling, above the furniture, and a flash."""
     x, y = rng.uniform(-0.2, 0.2, 2) * size[:2]
     position = _vector(x, y, size[2] - rng.uniform(0.08, 0.25))
     tint = 1 + rng.uniform(-0.12, 0.12) * _vector(1, 0, -1)
-    return Light(position, False, rng.uniform(0.7, 1.3) * tint, rng.uniform(0.2, 0.5) * tint)
+    colour, ambient = rng.uniform(0.2, 0.5) * tint, rng.uniform(0.08, 0.16) * tint
+    return Light(position, False, colour, ambient, flash=rng.uniform(2.0, 3.0))
 
 
 def _room_size(rng):
@@ -175,7 +176,7 @@ def sample_street(rng):
     taken = [(*camera.position[:2], 1.2)]
     solids += _traffic(rng, half_road, end - 4, taken)
     solids += _pavement_items(rng, half_road, pavement, end - 2, taken)
-    return Scene(camera, solids, _sun(rng), _sky_colours(rng), haze=rng.uniform(200, 800))
+    return Scene(camera, solids, _sun(rng), _sky_colours(rng), haze=rng.uniform(40, 70))
 
 
 def _street_camera(rng, half_road):

@@ -48,6 +48,7 @@ class Light(NamedTuple):
     is_sun: bool
     colour: np.ndarray  # linear RGB [3]
     ambient: np.ndarray  # linear RGB [3]
+    flash: float = 0.0  # light on the camera: what it gives a white surface one metre away
 
 
 class Scene(NamedTuple):
@@ -289,7 +290,16 @@ def _illumination(scene, points, normals, shadow):
         lambert *= 6 / (4 + distance_squared)  # softer than 1/d^2: walls bounce light back
     direct = np.where(shadow, 0, np.maximum(lambert, 0))
     sky_light = np.float32(0.8) + np.float32(0.2) * normals[2]
-    return light.colour[:, None] * direct + light.ambient[:, None] * sky_light
+    lit = light.colour[:, None] * direct + light.ambient[:, None] * sky_light
+    return lit + _flash_light(scene, points, normals) if light.flash else lit
+
+
+def _flash_light(scene, points, normals):
+    """[N] Lambert with inverse square; from the camera's own place it casts no visible shadow."""
+    to_camera = scene.camera.position[:, None] - points
+    squared = (to_camera**2).sum(0) + np.float32(1e-6)
+    facing = np.abs((normals * to_camera).sum(0)) / np.sqrt(squared)
+    return np.float32(scene.light.flash) * facing / squared
 
 
 def _sky(scene, rays):

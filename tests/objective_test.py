@@ -238,7 +238,7 @@ def test_split_by_name_gives_every_image_and_name_another_key():
 
 
 def test_an_unknown_target_is_a_user_error(variables):
-    with pytest.raises(UserError, match="loss.target 'gt': must be one of self, ground_truth"):
+    with pytest.raises(UserError, match=r"loss.target 'gt': must be one of self, ground_truth"):
         jax.eval_shape(
             functools.partial(loss_terms, target="gt"), variables, tiny.batch(), keys_of(2)
         )

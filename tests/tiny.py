@@ -13,7 +13,14 @@ from diffdepth_jax.models.swin import SwinTransformer
 
 
 def backbone(drop_path_rate=0.0, depths=(1, 1, 1, 1), window_size=3, dtype=jnp.float32):
-    return SwinTransformer(8, depths, (1, 2, 2, 4), window_size, drop_path_rate, dtype)
+    return SwinTransformer(
+        embed_dim=8,
+        depths=depths,
+        num_heads=(1, 2, 2, 4),
+        window_size=window_size,
+        drop_path_rate=drop_path_rate,
+        dtype=dtype,
+    )
 
 
 def denoiser(self_attention=True, condition_levels=4, dtype=jnp.float32):
