@@ -28,13 +28,13 @@ def get_config():
     config.inference.max_depth = 80.0
     config.augmentation.crop_size = (64, 96)
     config.augmentation.color_probability = 0.5
-    config.train.batch_size = 16
-    config.train.num_steps = 1000
+    config.train.batch_size = 8
+    config.train.num_steps = 1500
     config.train.evaluate_every = 500
     config.train.checkpoint_every = 100
     config.train.num_threads = 1
-    config.optimizer.learning_rate = 1.5e-3
-    config.optimizer.warmup_steps = 50
+    config.optimizer.learning_rate = 1e-3
+    config.optimizer.warmup_steps = 75
     config.optimizer.backbone_multiplier = 1.0
     config.evaluation.batch_size = 20
     config.evaluation.baselines = True

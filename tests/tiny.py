@@ -1,5 +1,7 @@
 """Models small enough that a test compiles them in seconds, and batches to feed them."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,12 +13,17 @@ from diffdepth_jax.models.diffusion_depth import DiffusionDepth
 from diffdepth_jax.models.fpn import FPN
 from diffdepth_jax.models.swin import SwinTransformer
 
+# A test's program runs for milliseconds and compiles for seconds, most of them in LLVM: XLA's own
+# passes all run, LLVM's do not.
+jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+
 
 def backbone(drop_path_rate=0.0, depths=(1, 1, 1, 1), window_size=3, dtype=jnp.float32):
+    """A Swin Transformer with as many stages as `depths` has numbers."""
     return SwinTransformer(
         embed_dim=8,
         depths=depths,
-        num_heads=(1, 2, 2, 4),
+        num_heads=(1, 2, 2, 4)[: len(depths)],
         window_size=window_size,
         drop_path_rate=drop_path_rate,
         dtype=dtype,
@@ -36,12 +43,12 @@ def denoiser(self_attention=True, condition_levels=4, dtype=jnp.float32):
 
 
 def model(drop_path_rate=0.0, dtype=jnp.float32):
-    """About 27,000 parameters, all parts of the real one."""
+    """All parts of the real one, but a backbone of two stages: it is half of the compilation."""
     return DiffusionDepth(
-        backbone=backbone(drop_path_rate, dtype=dtype),
+        backbone=backbone(drop_path_rate, depths=(1, 1), dtype=dtype),
         neck=FPN(8, dtype=dtype),
         codec=DepthCodec(latent_channels=4, decoder_width=8),
-        denoiser=denoiser(dtype=dtype),
+        denoiser=denoiser(condition_levels=2, dtype=dtype),
     )
 
 
@@ -83,9 +90,14 @@ def init_model(module, example=None):
 
 
 def assert_trees_close(ours, theirs, tolerance):
-    """Leaf by leaf, as a fraction of the largest entry of the expected leaf."""
+    """Leaf by leaf, as a fraction of the largest entry of the expected leaf.
+
+    Leaves that should be zero hold rounding (a key's bias, which softmax does not see): they are
+    compared with the largest entry of all.
+    """
     assert jax.tree.structure(ours) == jax.tree.structure(theirs)
+    largest = max(np.abs(leaf).max() for leaf in jax.tree.leaves(theirs))
     paths = jax.tree.leaves_with_path(theirs)
     for (path, expected), leaf in zip(paths, jax.tree.leaves(ours), strict=True):
-        atol = tolerance * np.abs(expected).max()
+        atol = tolerance * max(np.abs(expected).max(), 1e-3 * largest)
         np.testing.assert_allclose(leaf, expected, 0, atol, err_msg=jax.tree_util.keystr(path))

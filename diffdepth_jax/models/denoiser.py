@@ -107,6 +107,7 @@ class Denoiser(nn.Module):
         self.condition_norm = nn.LayerNorm(dtype=self.dtype)
         self.condition_up = ConvTranspose2x(self.features, kernel_size=2, dtype=self.dtype)
         self.condition_conv = nn.Conv(self.features, (3, 3), dtype=self.dtype)
+        self.stem = nn.Conv(self.features, (3, 3), (2, 2), dtype=self.dtype)
         self.time_in, self.time_out = dense(), dense()
         # Starting noise is all noise: it enters faintly at first, so that the condition leads.
         self.latent_in = LoopSafeConv(
@@ -121,13 +122,18 @@ class Denoiser(nn.Module):
             self.latent_channels, 3, jnp.float32, kernel_init=nn.initializers.normal(1e-3)
         )
 
-    def project(self, pyramid, height, width):
-        """Pyramid of [B, h_i, w_i, C], finest first -> condition [B, height, width, features]."""
+    def project(self, pyramid, image):
+        """Pyramid of [B, h_i, w_i, C], finest first -> condition [B, H/2, W/2, features].
+
+        The pyramid ends at stride 4; a convolution of the image adds edges at the latent's stride.
+        """
+        stem = self.stem(image.astype(self.dtype))
+        height, width = stem.shape[1:3]
         finest = pyramid[0].shape[1:3]
         maps = zip(self.level_projections, pyramid, strict=False)  # the coarsest may stay unseen
         x = sum(resize_bilinear(projection(level), *finest) for projection, level in maps)
         x = self.condition_up(jax.nn.gelu(self.condition_norm(x)))[:, :height, :width]
-        return self.condition_conv(jax.nn.gelu(x))
+        return self.condition_conv(jax.nn.gelu(x + stem))
 
     def __call__(self, latent, timestep, condition):
         """latent [B, h, w, d], timestep [B], condition [B, h, w, features] -> float32 as latent."""

@@ -33,8 +33,8 @@ class DiffusionDepth(nn.Module):
 
     def encode_image(self, image, train: bool = False):
         """Normalised image [B, H, W, 3] -> condition [B, h, w, C] at the latent's size."""
-        height, width, _ = self.latent_shape(*image.shape[1:3])
-        return self.denoiser.project(self.neck(self.backbone(image, train)), height, width)
+        self.latent_shape(*image.shape[1:3])  # refuses empty images by name
+        return self.denoiser.project(self.neck(self.backbone(image, train)), image)
 
     def encode_depth(self, depth, mask):
         """Metres [B, H, W, 1] and bool mask -> latent [B, h, w, d], 0 in invalid cells; its mask.
