@@ -57,7 +57,13 @@ class DepthEstimator:
     def from_checkpoint(cls, path):
         """Loads a model directory: a training run's, or a conversion's output."""
         config = read_config(path)
-        model = create_model(**config.model)
+        try:
+            model = create_model(**config.model)
+        except TypeError as error:
+            raise UserError(
+                f"{path}/config.json does not describe a model of this version ({error}): "
+                "convert or train it anew"
+            ) from error
         return cls(model, load_variables(path, abstract_variables(model)), config)
 
     @property

@@ -1,0 +1,119 @@
+"""Training from nothing to a model directory, broken off, taken up again and evaluated."""
+
+import shutil
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+from diffdepth_jax import evaluate, input_pipeline, metrics, train
+from diffdepth_jax.checkpoint import load_variables
+from diffdepth_jax.models.diffusion_depth import create_model
+from diffdepth_jax.train_state import abstract_variables
+from tests import small_run
+
+
+def test_a_run_leaves_everything_it_promises(finished_run):
+    workdir, _ = finished_run
+    assert (workdir / "config.json").is_file()
+    assert {path.name for path in (workdir / "checkpoints").iterdir()} == {"3", "6"}
+    assert len(list((workdir / "parameters").iterdir())) == 1
+    assert list((workdir / "tensorboard").glob("events*"))
+    assert "Total" in (workdir / "parameters.txt").read_text()
+    for kind in ("rooms", "streets"):
+        with Image.open(workdir / f"panels/{kind}.png") as panel:
+            assert min(panel.size) >= min(small_run.SIZE)
+
+
+def test_losses_are_logged_apart(finished_run):
+    lines = [line for line in small_run.read_metrics(finished_run[0]) if "train/loss" in line]
+    assert [line["step"] for line in lines] == [3, 6]
+    names = {"ddim", "silog", "latent", "reconstruction", "gradient_norm", "learning_rate"}
+    assert {f"train/{name}" for name in names} <= lines[0].keys()
+    weights = small_run.config().loss.weights
+    for line in lines:
+        total = sum(weight * line[f"train/{name}"] for name, weight in weights.items())
+        assert line["train/loss"] == pytest.approx(total, rel=1e-4)
+
+
+def test_the_table_has_the_model_beside_its_baselines(finished_run):
+    _, rows = finished_run
+    titles = ("this model", "best constant", "mean map")
+    assert list(rows) == [f"{kind}: {title}" for kind in ("rooms", "streets") for title in titles]
+    for values in rows.values():
+        assert values["images"] == 3
+        assert all(np.isfinite(values[name]) for name in metrics.NAMES)
+    lines = evaluate.format_table(rows).splitlines()
+    assert len(lines) == 1 + len(rows)
+    assert f"{rows['rooms: mean map']['abs_rel']:.4f}" in lines[3]
+
+
+def test_a_finished_run_is_only_evaluated_again(finished_run, tmp_path):
+    workdir, rows = finished_run
+    shutil.copytree(workdir, tmp_path / "run")
+    before = small_run.read_state(workdir, 6)
+    assert train.train(small_run.config(), tmp_path / "run") == rows
+    jax.tree.map(np.testing.assert_array_equal, small_run.read_state(tmp_path / "run", 6), before)
+
+
+def test_evaluation_repeats_the_best_evaluation_of_training(finished_run):
+    workdir, _ = finished_run
+    rows = train.evaluate_checkpoint(small_run.config(), workdir)
+    logged = small_run.read_metrics(workdir)
+    means = {}
+    for step in (3, 6):
+        line = {k: v for entry in logged if entry["step"] == step for k, v in entry.items()}
+        means[step] = (line["rooms/abs_rel"] + line["streets/abs_rel"]) / 2
+    found = (rows["rooms: this model"]["abs_rel"] + rows["streets: this model"]["abs_rel"]) / 2
+    assert found == pytest.approx(min(means.values()), rel=1e-6)
+
+
+class _PowerCut(Exception):
+    pass
+
+
+def _cut_after(steps, create_step):
+    """_create_step whose step raises once it was called this often."""
+
+    def create(*args):
+        step_fn, calls = create_step(*args), iter(range(steps))
+
+        def step(*args):
+            if next(calls, None) is None:
+                raise _PowerCut
+            return step_fn(*args)
+
+        return step
+
+    return create
+
+
+def test_a_resumed_run_equals_an_uninterrupted_one(finished_run, tmp_path, monkeypatch):
+    workdir, rows = finished_run
+    with monkeypatch.context() as patch:
+        patch.setattr(train, "_create_step", _cut_after(4, train._create_step))
+        with pytest.raises(_PowerCut):
+            train.train(small_run.config(), tmp_path)
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["3"]
+    resumed = train.train(small_run.config(), tmp_path)
+    jax.tree.map(
+        np.testing.assert_array_equal,
+        small_run.read_state(tmp_path, 6),
+        small_run.read_state(workdir, 6),
+    )
+    assert resumed == rows
+
+
+def test_encoded_latents_do_not_collapse(tmp_path):
+    config = small_run.config(num_steps=60, evaluate_every=60, checkpoint_every=60, log_every=60)
+    with config.unlocked():
+        config.evaluation.baselines = False
+    train.train(config, tmp_path)
+    model = create_model(**config.model)
+    variables = load_variables(tmp_path, abstract_variables(model))
+    source, _ = input_pipeline.create_sources(seed=config.seed, **config.data)
+    samples = [source[index] for index in range(len(source))]
+    depth, mask = (np.stack([sample[k] for sample in samples]) for k in ("depth", "mask"))
+    latent, cells = model.apply(variables, depth, mask, method="encode_depth")
+    assert latent[np.broadcast_to(cells, latent.shape)].std() > 0.3

@@ -1,0 +1,79 @@
+"""Imports point one way: a module imports only modules of a lower rank."""
+
+import ast
+import pathlib
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[1]
+
+RANKS = [
+    {"errors"},
+    {"models.layers", "transforms", "visualize", "scene_textures"},
+    {"models.swin", "models.fpn", "models.depth_codec", "models.denoiser", "folder"},
+    {"models.diffusion_depth", "scene_renderer", "diffusion", "losses", "metrics", "flops"},
+    {"scene_items", "inference", "train_state", "optimizer", "sharding", "checkpoint", "run_log"},
+    {"scene_layouts", "objective", "evaluate"},
+    {"synthetic", "estimator"},
+    {"input_pipeline", "entry"},
+    {"evaluator"},
+    {"train", "predict"},
+    {"main"},
+]
+RANK = {name: rank for rank, names in enumerate(RANKS) for name in names}
+NUMPY_ONLY = {"transforms", "folder", "visualize", "synthetic"}
+ONLY_IN = {
+    "orbax": {"checkpoint"},
+    "tensorflow_datasets": {"input_pipeline"},
+    "grain": {"input_pipeline", "checkpoint"},  # the iterator's state is saved by orbax
+    "tensorflow": set(),
+    "torch": set(),
+}
+
+
+def modules():
+    package = ROOT / "diffdepth_jax"
+    for path in sorted(package.rglob("*.py")):
+        if path.name != "__init__.py":
+            yield ".".join(path.relative_to(package).with_suffix("").parts), path
+
+
+def imported(path):
+    """Dotted names of what a file imports; `from a import b` counts as a.b."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def own(name):
+    """The module of this package that an imported name lies in, or None."""
+    if not name.startswith("diffdepth_jax."):
+        return None
+    name = name.removeprefix("diffdepth_jax.")
+    while name and name not in RANK:
+        name = name.rpartition(".")[0]
+    return name or None
+
+
+@pytest.mark.parametrize(("module", "path"), modules())
+def test_module_imports_lower_ranks_only(module, path):
+    assert module in RANK, f"give {module} a rank in {__file__}"
+    for name in imported(path):
+        if own(name):
+            assert RANK[own(name)] < RANK[module], f"{module} imports {name}"
+
+
+@pytest.mark.parametrize(("module", "path"), modules())
+def test_each_library_is_known_to_few(module, path):
+    libraries = {name.split(".")[0] for name in imported(path)}
+    for library, allowed in ONLY_IN.items():
+        assert library not in libraries or module in allowed, f"{module} imports {library}"
+    if module in NUMPY_ONLY or module.startswith("scene_"):
+        assert not libraries & {"jax", "flax"}
+
+
+def test_data_preparation_never_imports_jax():
+    for path in (ROOT / "data").rglob("*.py"):
+        assert not {name.split(".")[0] for name in imported(path)} & {"jax", "flax"}
