@@ -74,7 +74,7 @@ def test_condition_and_prediction_have_the_latents_size(size, dtype):
 
 
 def test_the_head_is_signed(inputs):
-    """Its negative predicts the negative: nothing after it, like the released ReLU, cuts one off."""
+    """Its negative predicts the negative: no ReLU as in the released head cuts one off."""
     denoise = functions()[0]
     apply, parameters = denoise.func, denoise.args[0]["params"]
     negated = {**parameters, "out": jax.tree.map(jnp.negative, parameters["out"])}

@@ -77,3 +77,31 @@ def test_each_library_is_known_to_few(module, path):
 def test_data_preparation_never_imports_jax():
     for path in (ROOT / "data").rglob("*.py"):
         assert not {name.split(".")[0] for name in imported(path)} & {"jax", "flax"}
+
+
+PURE_MATHS = {"diffusion", "losses", "metrics", "inference", "objective"}
+CONFIG_MAY_ENTER = {"main", "train", "evaluate", "evaluator", "predict", "estimator", "checkpoint"}
+
+
+@pytest.mark.parametrize(("module", "path"), modules())
+def test_models_and_pure_maths_know_nothing_but_themselves(module, path):
+    """Neither state nor input nor pictures, which ranks alone would allow."""
+    used = {own(name) for name in imported(path)} - {None, "errors"}
+    beyond_models = {name for name in used if not name.startswith("models.")}
+    if module.startswith("models."):
+        assert not beyond_models
+    if module in PURE_MATHS:
+        assert beyond_models <= PURE_MATHS
+
+
+@pytest.mark.parametrize(("module", "path"), modules())
+def test_configuration_objects_stay_at_the_edge(module, path):
+    libraries = {name.split(".")[0] for name in imported(path)}
+    assert "ml_collections" not in libraries or module in CONFIG_MAY_ENTER
+
+
+@pytest.mark.parametrize(("module", "path"), modules())
+def test_imports_are_absolute(module, path):
+    """The other tests here read names from the package's root."""
+    nodes = ast.walk(ast.parse(path.read_text()))
+    assert all(node.level == 0 for node in nodes if isinstance(node, ast.ImportFrom))

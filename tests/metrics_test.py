@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 from diffdepth_jax import metrics
+from diffdepth_jax.errors import UserError
 
 FRAMES = pathlib.Path(__file__).parents[2] / "shared" / "real_frames" / "nyu"
 
@@ -74,3 +75,76 @@ def test_known_answers_on_real_frames(frame, expected):
     names = ("valid", "silog", "log10", "abs_rel", "sq_rel", "rmse", "rmse_log", "d1")
     for name, value in zip(names, expected, strict=True):
         assert float(values[name][0]) == pytest.approx(value, abs=6e-5), name
+
+
+def random_batch(seed=0):
+    """Three images with 5, about half, and all of their pixels valid; nan where not."""
+    rng = np.random.default_rng(seed)
+    target = rng.uniform(0.5, 9.5, (3, 12, 16, 1)).astype(np.float32)
+    prediction = target * np.exp(rng.normal(0, 0.3, target.shape)).astype(np.float32)
+    mask = rng.random(target.shape) < np.array([0.0, 0.5, 1.0]).reshape(3, 1, 1, 1)
+    mask[0, 3, 4:9] = True
+    return prediction, np.where(mask, target, np.nan), mask
+
+
+def float64_metrics(p, t):
+    """Of one image's valid pixels; silog over all pairs of pixels instead of around the mean."""
+    p, t = p.astype(np.float64), t.astype(np.float64)
+    log_ratio = np.log(p / t)
+    within = np.abs(log_ratio)[:, None] < np.log(1.25) * np.array([1, 2, 3])
+    return {
+        "abs_rel": np.mean(abs(p / t - 1)),
+        "sq_rel": np.mean((p - t) ** 2 / t),
+        "rmse": np.linalg.norm(p - t) / len(t) ** 0.5,
+        "rmse_log": np.linalg.norm(log_ratio) / len(t) ** 0.5,
+        "log10": np.mean(abs(np.log10(p) - np.log10(t))),
+        "silog": 100 * np.sqrt(np.mean((log_ratio[:, None] - log_ratio[None]) ** 2) / 2),
+        **dict(zip(("d1", "d2", "d3"), within.mean(0), strict=True)),
+        "valid": len(t),
+    }
+
+
+def test_every_metric_of_every_image_equals_float64():
+    prediction, target, mask = random_batch()
+    values = metrics.depth_metrics(prediction, target, mask)
+    for image in range(3):
+        expected = float64_metrics(prediction[image][mask[image]], target[image][mask[image]])
+        assert set(values) == set(expected) == {*metrics.NAMES, "valid"}
+        for name, value in expected.items():
+            assert float(values[name][image]) == pytest.approx(value, rel=1e-5), name
+
+
+def test_values_of_an_image_do_not_depend_on_its_batch():
+    args = random_batch()
+    together = metrics.depth_metrics(*args)
+    for image in range(3):
+        alone = metrics.depth_metrics(*(array[image : image + 1] for array in args))
+        for name, value in alone.items():
+            assert float(value[0]) == pytest.approx(float(together[name][image]), rel=1e-6), name
+
+
+def test_predictions_outside_the_mask_have_no_influence():
+    prediction, target, mask = random_batch()
+    spoilt = metrics.depth_metrics(np.where(mask, prediction, np.nan), target, mask)
+    for name, value in metrics.depth_metrics(prediction, target, mask).items():
+        np.testing.assert_array_equal(spoilt[name], value, err_msg=name)
+
+
+def test_silog_does_not_see_a_global_scale():
+    prediction, target, mask = random_batch()
+    values = [metrics.depth_metrics(p, target, mask) for p in (prediction, 3 * prediction)]
+    np.testing.assert_allclose(values[0]["silog"], values[1]["silog"], rtol=1e-4)
+    assert np.all(values[1]["abs_rel"] > values[0]["abs_rel"])
+
+
+def test_the_crop_scales_with_the_image():
+    """At half size the rectangle's bounds are halved and cut to whole pixels."""
+    rows, columns = np.nonzero(metrics.crop_mask(240, 320, "nyu_eigen")[..., 0])
+    assert (rows.min(), rows.max() + 1) == (22, 235)
+    assert (columns.min(), columns.max() + 1) == (20, 300)
+
+
+def test_crops_are_named_and_unknown_ones_are_user_errors():
+    assert metrics.crop_mask(5, 7, "none").all()
+    with pytest.raises(UserError, match=r"evaluation.crop 'garg2': must be one of none, nyu_eigen"):
+        metrics.crop_mask(480, 640, "garg2")
