@@ -83,7 +83,7 @@ PURE_MATHS = {"diffusion", "losses", "metrics", "inference", "objective"}
 CONFIG_MAY_ENTER = {"main", "train", "evaluate", "evaluator", "predict", "estimator", "checkpoint"}
 
 
-@pytest.mark.parametrize(("module", "path"), modules())
+@pytest.mark.parametrize(("module", "path"), list(modules()))
 def test_models_and_pure_maths_know_nothing_but_themselves(module, path):
     """Neither state nor input nor pictures, which ranks alone would allow."""
     used = {own(name) for name in imported(path)} - {None, "errors"}
@@ -94,13 +94,13 @@ def test_models_and_pure_maths_know_nothing_but_themselves(module, path):
         assert beyond_models <= PURE_MATHS
 
 
-@pytest.mark.parametrize(("module", "path"), modules())
+@pytest.mark.parametrize(("module", "path"), list(modules()))
 def test_configuration_objects_stay_at_the_edge(module, path):
     libraries = {name.split(".")[0] for name in imported(path)}
     assert "ml_collections" not in libraries or module in CONFIG_MAY_ENTER
 
 
-@pytest.mark.parametrize(("module", "path"), modules())
+@pytest.mark.parametrize(("module", "path"), list(modules()))
 def test_imports_are_absolute(module, path):
     """The other tests here read names from the package's root."""
     nodes = ast.walk(ast.parse(path.read_text()))

@@ -116,20 +116,28 @@ def test_depth_of_an_image_does_not_depend_on_the_others(variables):
     assert np.abs(changed[1] - depth[1]).max() > 1e-3
 
 
-def test_remat_changes_no_gradient(variables):
-    image, noise = inputs_of(2, 13, 18)
+def test_remat_changes_no_gradient():
+    """On the model of two stages: the gradient of four compiles for long."""
+    model, (image, noise) = tiny.model(), inputs_of(2, 13, 18)
 
     def loss(variables, remat):
-        depth = predict(variables, image, noise, num_steps=2, remat=remat)
+        depth = inference.predict_depth(
+            model, variables, image, noise, **{**SAMPLER, "num_steps": 2}, remat=remat
+        )
         return jnp.mean(jnp.log(depth) ** 2)
 
     gradient = tiny.jit(jax.grad(loss), static_argnums=1)
+    variables = tiny.init_model(model)
     with_remat, without = gradient(variables, True), gradient(variables, False)
-    assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(with_remat))
     tiny.assert_trees_close(with_remat, without, 1e-3)
-    parts = with_remat["params"]
-    assert all(
-        max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(part)) > 0
-        for part in (parts["backbone"], parts["neck"], parts["denoiser"], parts["codec"]["decoder"])
-    )
-    assert all(np.all(leaf == 0) for leaf in jax.tree.leaves(parts["codec"]["encoder"]))
+    assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(with_remat))
+    assert reached_parts(with_remat["params"]) == {"backbone", "neck", "denoiser", "decoder"}
+
+
+def reached_parts(gradient):
+    """The parts of the model with a gradient other than zero."""
+    parts = {**gradient, **gradient["codec"]}
+    del parts["codec"]
+    return {
+        name for name, part in parts.items() if any(jnp.any(g != 0) for g in jax.tree.leaves(part))
+    }
