@@ -7,7 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from diffdepth_jax.models.denoiser import Denoiser, pool_cells, timestep_embedding
+from diffdepth_jax.models.denoiser import (
+    Denoiser,
+    ResidualBlock,
+    pool_cells,
+    timestep_embedding,
+)
 from tests import tiny
 
 IMAGE, LATENT = (33, 47), (17, 24)
@@ -133,6 +138,24 @@ def test_the_prediction_depends_on_the_timestep_of_its_image_only(inputs):
     before, after = (denoise(latent, np.array(t), condition) for t in ([10, 700], [10, 701]))
     np.testing.assert_array_equal(before[0], after[0])
     assert np.abs(before[1] - after[1]).max() > 1e-5
+
+
+def test_the_timestep_enters_by_addition_too(inputs):
+    """With every block's modulation silenced the prediction still depends on it."""
+    latent, _, condition = inputs
+    denoise = functions()[0]
+    parameters = dict(denoise.args[0]["params"])
+    silent = jax.tree.map(jnp.zeros_like, parameters["blocks_0"]["time"])
+    parameters["blocks_0"] = {**parameters["blocks_0"], "time": silent}
+    apply = tiny.jit(functools.partial(denoise.func, {"params": parameters}))
+    first, second = (apply(latent, np.array([t, t]), condition) for t in (10, 700))
+    assert np.abs(first - second).max() > 1e-3
+
+
+def test_the_timestep_modulates_the_blocks():
+    block, x, time = ResidualBlock(8), normal(0, 1, 3, 4, 8), normal(1, 1, 8)
+    apply = tiny.jit(functools.partial(block.apply, tiny.init(block, x, time)))
+    assert np.abs(apply(x, time) - apply(x, -time)).max() > 1e-2
 
 
 def test_images_of_a_batch_do_not_see_each_other(inputs):
