@@ -8,6 +8,7 @@ import numpy as np
 from clu import metrics as clu_metrics
 
 from diffdepth_jax import diffusion, inference, metrics, sharding
+from diffdepth_jax.errors import UserError
 
 Scores = clu_metrics.Collection.create(
     **{name: clu_metrics.Average.from_output(name) for name in metrics.NAMES}
@@ -75,6 +76,9 @@ def evaluate_batches(predict, batches, *, min_depth, max_depth, crop, on_image=N
 
     Returns:
       {name: float} for metrics.NAMES, and "images", the number of images with valid pixels.
+
+    Raises:
+      UserError: no image has a valid pixel.
     """
     scores, index, images = Scores.empty(), 0, 0
     for samples in batches:
@@ -90,6 +94,11 @@ def evaluate_batches(predict, batches, *, min_depth, max_depth, crop, on_image=N
             if on_image is not None:
                 on_image(index, sample, np.asarray(prediction), values)
             index += 1
+    if not images:
+        raise UserError(
+            f"no evaluation image has ground truth between {min_depth} and {max_depth} m inside "
+            f"the crop {crop!r}: check the depth scale, inference.min_depth and max_depth"
+        )
     return {name: float(value) for name, value in scores.compute().items()} | {"images": images}
 
 

@@ -50,9 +50,7 @@ class Evaluator:
         """A training sample at the size at which models predict, not augmented."""
         size = self._config.inference.size
         sample = input_pipeline.fit(sample, size)
-        return transforms.valid_range(
-            transforms.pad_to(sample, size), **self._limits
-        )
+        return transforms.valid_range(transforms.pad_to(sample, size), **self._limits)
 
     def _score(self, name, predict, on_image=None):
         batches = input_pipeline.evaluation_batches(

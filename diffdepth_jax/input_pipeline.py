@@ -123,8 +123,9 @@ def train_iterator(source, *, seed, batch_size, num_threads, process=(0, 1), **a
     # The share is taken after repeat: before it, epochs would differ in length between processes.
     stream = grain.MapDataset.source(source).seed(seed).shuffle().repeat()[index::count]
     stream = stream.random_map(functools.partial(_augment, **augmentation))
-    options = grain.ReadOptions(num_threads=num_threads, prefetch_buffer_size=4 * batch_size)
-    return iter(stream.batch(batch_size, drop_remainder=True).to_iter_dataset(options))
+    ahead = max(2 * batch_size, num_threads)  # samples
+    options = grain.ReadOptions(num_threads=num_threads, prefetch_buffer_size=ahead)
+    return iter(stream.to_iter_dataset(options).batch(batch_size, drop_remainder=True))
 
 
 def evaluation_sample(sample, *, size, min_depth, max_depth):

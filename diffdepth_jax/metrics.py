@@ -36,9 +36,7 @@ def evaluation_mask(target, mask, min_depth, max_depth, crop):
 
 def clamp_prediction(prediction, min_depth, max_depth):
     """Metres within the limits; nan and -inf become min_depth, +inf max_depth."""
-    prediction = jnp.nan_to_num(
-        prediction, nan=min_depth, posinf=max_depth, neginf=min_depth
-    )
+    prediction = jnp.nan_to_num(prediction, nan=min_depth, posinf=max_depth, neginf=min_depth)
     return jnp.clip(prediction, min_depth, max_depth)
 
 

@@ -3,6 +3,7 @@
 python -m diffdepth_jax.predict --checkpoint=DIR --input=FILE_OR_FOLDER --output=DIR
 """
 
+import math
 import pathlib
 import sys
 
@@ -49,22 +50,35 @@ def image_files(path) -> list[pathlib.Path]:
     return files
 
 
-def check_names(files):
-    """Outputs are named by stem; two inputs of one stem would overwrite each other."""
-    stems = {}
+def output_paths(directory, file):
+    """Where the metres, the 16-bit PNG and the picture of an image are written."""
+    return [directory / f"{file.stem}{suffix}" for suffix in (".npy", ".png", "_color.png")]
+
+
+def check_names(files, directory):
+    """Refuses outputs that would overwrite each other or one of the inputs."""
+    owners = {file.resolve(): file for file in files}
     for file in files:
-        other = stems.setdefault(file.stem, file)
-        if other is not file:
-            raise UserError(f"{other} and {file} would both be written as {file.stem}: rename one")
+        for path in output_paths(directory, file):
+            other = owners.setdefault(path.resolve(), file)
+            if other != file or path.resolve() == file.resolve():
+                raise UserError(
+                    f"{path}, output of {file}, would overwrite what belongs to {other}: "
+                    "rename one, or give another --output"
+                )
 
 
-def write_depth(directory, stem, depth, depth_scale):
-    """Metres as .npy, as 16-bit PNG (metres x depth_scale, 0: out of range), and as a picture."""
-    np.save(directory / f"{stem}.npy", depth)
+def write_depth(paths, depth, depth_scale):
+    """Metres as .npy, as 16-bit PNG (metres x depth_scale, 0: out of range), and as a picture.
+
+    Returns the number of pixels out of the PNG's range.
+    """
+    metres, png, picture = paths
+    np.save(metres, depth)
     scaled = np.round(depth.astype(np.float64) * depth_scale)
     scaled = np.where(scaled <= np.iinfo(np.uint16).max, scaled, 0).astype(np.uint16)
-    Image.fromarray(scaled).save(directory / f"{stem}.png")
-    visualize.write_png(directory / f"{stem}_color.png", visualize.colorize_depth(depth))
+    Image.fromarray(scaled).save(png)
+    visualize.write_png(picture, visualize.colorize_depth(depth))
     return int((scaled == 0).sum())
 
 
@@ -85,7 +99,7 @@ def predict_files(estimator, files, output, *, depth_scale, **options):
             failures.append((file, error))
             continue
         prediction = estimator(image, **options)
-        clipped = write_depth(output, file.stem, prediction.depth, depth_scale)
+        clipped = write_depth(output_paths(output, file), prediction.depth, depth_scale)
         height, width = prediction.depth.shape
         note = f"; {clipped} pixels beyond the PNG's range" if clipped else ""
         tqdm.write(
@@ -98,11 +112,10 @@ def predict_files(estimator, files, output, *, depth_scale, **options):
 def run(argv):
     if len(argv) > 1:
         raise UserError(f"unexpected argument {argv[1]}: every option starts with --")
-    if not _DEPTH_SCALE.value > 0:
-        raise UserError(f"depth_scale {_DEPTH_SCALE.value}: must be positive")
-    files = image_files(_INPUT.value)
-    check_names(files)
-    output = pathlib.Path(_OUTPUT.value)
+    if not 0 < _DEPTH_SCALE.value < math.inf:
+        raise UserError(f"depth_scale {_DEPTH_SCALE.value}: must be positive and finite")
+    files, output = image_files(_INPUT.value), pathlib.Path(_OUTPUT.value)
+    check_names(files, output)
     failures = predict_files(
         DepthEstimator.from_checkpoint(_CHECKPOINT.value),
         files,

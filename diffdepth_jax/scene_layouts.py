@@ -55,7 +55,7 @@ def _lamp(rng, size):
     position = _vector(x, y, size[2] - rng.uniform(0.08, 0.25))
     tint = 1 + rng.uniform(-0.12, 0.12) * _vector(1, 0, -1)
     colour, ambient = rng.uniform(0.2, 0.5) * tint, rng.uniform(0.08, 0.16) * tint
-    return Light(position, False, colour, ambient, flash=rng.uniform(2.0, 3.0))
+    return Light(position, False, colour, ambient, flash=rng.uniform(2.2, 2.8))
 
 
 def _room_size(rng):
@@ -70,13 +70,13 @@ def _room_size(rng):
 def _room_camera(rng, size):
     """A camera that meets a wall about as far ahead as a distance drawn on a log scale."""
     room = size[:2] / 2
-    wanted = rng.uniform(np.log(1.4), np.log(10))
+    wanted = rng.uniform(np.log(1.2), np.log(10))
     positions, yaws = rng.uniform(-1, 1, (16, 2)) * (room - 0.4), rng.uniform(-np.pi, np.pi, 16)
     directions = np.stack([-np.sin(yaws), np.cos(yaws)], axis=1)
     ahead = ((room - positions * np.sign(directions)) / np.abs(directions)).min(axis=1)
     best = np.argmin(np.abs(np.log(ahead) - wanted))
-    pitch, roll = np.radians(rng.normal((-11, 0), (6, 1.5)))
-    return look([*positions[best], rng.uniform(1.2, 1.7)], yaws[best], pitch, roll)
+    pitch, roll = np.radians(rng.normal((-16, 0), (3, 1.0)))
+    return look([*positions[best], rng.uniform(1.4, 1.6)], yaws[best], pitch, roll)
 
 
 def _shell(rng, size):

@@ -86,7 +86,7 @@ def _sample(kind, split, index, height, width, seed):
     # The seed comes last: only the last number may take several words of the stream's seed.
     rng = np.random.default_rng([SPLITS.index(split), KINDS.index(kind), index, seed])
     scene = sample_room(rng) if kind == "rooms" else sample_street(rng)
-    exposure = rng.uniform(0.8, 1.2)
+    exposure = rng.uniform(0.9, 1.1)
     light, depth = scene_renderer.render(scene, height, width)
     depth[depth > MAX_DEPTH[kind]] = 0
     mask = depth > 0

@@ -46,7 +46,7 @@ def train_step(state, batch, key, *, model, optimizer, schedule, objective_field
     (loss, terms), gradients = jax.value_and_grad(loss_fn, has_aux=True)(params)
     updates, opt_state = optimizer.update(gradients, state.opt_state, params)
     variables = {**state.variables, "params": optax.apply_updates(params, updates)}
-    terms = terms | {"loss": (loss, 1.0), "gradient_norm": (optax.global_norm(gradients), 1.0)}
+    terms = terms | {"loss": (loss, 1.0), "gradient_norm": (optax.tree.norm(gradients), 1.0)}
     return TrainState(state.step + 1, variables, opt_state), terms
 
 

@@ -203,8 +203,20 @@ def test_prediction_input_errors(tmp_path):
         predict.image_files(tmp_path / "gone")
     with pytest.raises(UserError, match="holds no image"):
         predict.image_files(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("names", "folder"),
+    [(("a.png", "a.jpg"), "out"), (("a.jpg", "a_color.jpg"), "out"), (("a.png",), "."),
+     (("a.jpg", "a_color.png"), ".")],
+)  # fmt: skip
+def test_outputs_overwrite_neither_each_other_nor_an_input(tmp_path, names, folder):
     with pytest.raises(UserError, match="rename one"):
-        predict.check_names([tmp_path / "a.png", tmp_path / "a.jpg"])
+        predict.check_names([tmp_path / name for name in names], tmp_path / folder)
+
+
+def test_outputs_may_lie_beside_inputs_of_other_names(tmp_path):
+    predict.check_names([tmp_path / "a.jpg", tmp_path / "b.jpg"], tmp_path)
 
 
 def test_no_model_directory_is_refused(tmp_path):
