@@ -1,0 +1,71 @@
+"""ResNet (He et al., CVPR 2016, arXiv 1512.03385) as DiffusionDepth's released weights have it.
+
+Without stem and max-pool, so that the first map has stride 2, and with basic blocks at every depth:
+these are not the ImageNet networks of the same names.
+"""
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from diffdepth_jax.models.batch_norm import BatchNorm
+
+VARIANTS = {
+    "resnet18": {"depths": (2, 2, 2, 2)},
+    "resnet50": {"depths": (3, 4, 6, 3)},
+    "resnet101": {"depths": (3, 4, 23, 3)},
+}
+
+
+def _conv3x3(features, stride, dtype, name, use_bias=False):
+    """Pads both sides at any stride, as PyTorch does; 'SAME' pads even sizes at one side only."""
+    return nn.Conv(
+        features, (3, 3), stride, ((1, 1), (1, 1)), use_bias=use_bias, dtype=dtype, name=name
+    )
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions and a shortcut: [B, H, W, C] -> [B, ceil(H/s), ceil(W/s), features].
+
+    The shortcut of a block that changes the shape is a 3x3 convolution with bias and without norm.
+    """
+
+    features: int
+    stride: int
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x, train: bool = False):
+        y = _conv3x3(self.features, self.stride, self.dtype, "conv1")(x)
+        y = nn.relu(BatchNorm(name="bn1")(y, train))
+        y = _conv3x3(self.features, 1, self.dtype, "conv2")(y)
+        y = BatchNorm(name="bn2")(y, train)
+        if self.stride > 1:
+            x = _conv3x3(self.features, self.stride, self.dtype, "downsample", use_bias=True)(x)
+        return nn.relu(x + y)
+
+
+class ResNet(nn.Module):
+    """Image to feature maps at strides 2, 4, 8 and 16.
+
+    Attributes:
+      depths: blocks in each stage; the first of each halves the map.
+      channels: of each stage.
+      dtype: compute dtype; parameters and the norms' statistics are float32.
+    """
+
+    depths: tuple[int, ...]
+    channels: tuple[int, ...] = (64, 128, 256, 512)
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, image, train: bool = False):
+        """image: [B, H, W, 3] normalised, any size. Returns a tuple, finest map first."""
+        x = image.astype(self.dtype)
+        features = []
+        for stage, (depth, channels) in enumerate(zip(self.depths, self.channels, strict=True)):
+            for block in range(depth):
+                stride = 2 if block == 0 else 1
+                name = f"stage{stage}_block{block}"
+                x = BasicBlock(channels, stride, self.dtype, name=name)(x, train)
+            features.append(x)
+        return tuple(features)
