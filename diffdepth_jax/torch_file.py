@@ -1,0 +1,332 @@
+"""Reads .pt, .pth and .safetensors files without PyTorch, and runs no code from them.
+
+PyTorch's files hold a pickle, and a pickle may name any function and call it. Here every name that
+it may use stands for something of this module that only holds data; any other ends the reading. The
+tensors' bytes lie outside the pickle and are read when asked for.
+"""
+
+import functools
+import io
+import math
+import os
+import pickle
+import pickletools
+import re
+import struct
+import zipfile
+
+import ml_dtypes
+import numpy as np
+import safetensors
+
+from diffdepth_jax.errors import UserError
+
+# A type's name in torch's storages, in torch and in safetensors, and the type here.
+_TYPES = (
+    ("Double", "float64", "F64", np.float64),
+    ("Float", "float32", "F32", np.float32),
+    ("Half", "float16", "F16", np.float16),
+    ("BFloat16", "bfloat16", "BF16", ml_dtypes.bfloat16),
+    ("Long", "int64", "I64", np.int64),
+    ("Int", "int32", "I32", np.int32),
+    ("Short", "int16", "I16", np.int16),
+    ("Char", "int8", "I8", np.int8),
+    ("Byte", "uint8", "U8", np.uint8),
+    ("Bool", "bool", "BOOL", np.bool_),
+)
+_STORAGE_DTYPES = {f"torch.{name}Storage": np.dtype(dtype) for name, _, _, dtype in _TYPES}
+_TORCH_DTYPES = [f"torch.{name}" for _, name, _, _ in _TYPES]
+_SAFETENSORS_DTYPES = {name: np.dtype(dtype) for _, _, name, dtype in _TYPES}
+
+_STREAM_MAGIC = 0x1950A86A20F9469CFC6C  # what the first pickle of the older format holds
+_MAX_EXPANDED = 2**24  # elements; an expanded tensor has more of them than its storage
+_MAX_DIMENSIONS = 64  # of numpy and of torch
+
+
+def read_torch_file(path):
+    """Reads a file of torch.save, in either of its formats, or of safetensors.
+
+    Returns what was saved: dicts, lists, tuples, sets, numbers, strings and, for each tensor,
+    parameter or numpy array, a `StoredTensor`. An argparse.Namespace becomes the dict of its
+    fields, a torch.Size a tuple; a torch.dtype and a torch.device become their names.
+    """
+    path = os.path.abspath(path)  # tensors are read later, perhaps from another working directory
+    try:
+        with open(path, "rb") as file:
+            start = file.read(9)
+            file.seek(0)
+            if start.startswith(b"PK"):
+                return _read_zip(file)
+            if start.startswith(pickle.PROTO):
+                return _read_stream(file)
+        if start[8:] == b"{":
+            return _read_safetensors(path)
+        raise ValueError("neither torch.save nor safetensors wrote it" if start else "it is empty")
+    except UserError as error:
+        raise UserError(f"{path} {error}") from error
+    except Exception as error:  # unpickling damaged bytes can raise nearly anything
+        reason = " ".join(str(getattr(error, "strerror", None) or error).split())[:200]
+        raise UserError(
+            f"{path} cannot be read ({reason or type(error).__name__}): check the path, or download"
+            " or save the file again"
+        ) from error
+
+
+class _Inert:
+    """What a pickle may hold: its BUILD opcode finds this `__setstate__` and writes nothing."""
+
+    __slots__ = ()
+
+    def __setstate__(self, state):
+        raise ValueError(f"its pickle sets attributes of a {type(self).__name__}")
+
+
+class StoredTensor(_Inert):
+    """A tensor that is still in its file; every `numpy()` reads it anew."""
+
+    __slots__ = ("_read", "dtype", "shape")
+
+    def __init__(self, shape, dtype, read):
+        self.shape = tuple(shape)
+        self.dtype = dtype
+        self._read = read
+
+    def numpy(self) -> np.ndarray:
+        """The values, in an array that is the caller's own."""
+        return self._read()
+
+    def __array__(self, dtype=None, copy=None):
+        return np.asarray(self.numpy(), dtype)
+
+    def __repr__(self):
+        return f"StoredTensor({self.shape}, {self.dtype})"
+
+
+class _Storage(_Inert):
+    """A flat array in a file, which tensors view; `place` says where."""
+
+    __slots__ = ("_path", "_position", "dtype", "numel")
+
+    def __init__(self, dtype, numel):
+        self.dtype = dtype
+        self.numel = numel
+
+    def place(self, file, position, size):
+        """Takes the storage to be the `size` bytes at `position` of the file."""
+        size = min(size, os.fstat(file.fileno()).st_size - position)
+        if size < self.numel * self.dtype.itemsize:
+            raise ValueError(f"a storage has {size} bytes for {self.numel} {self.dtype}")
+        self._path, self._position = file.name, position
+
+    def read(self, offset, span, shape, strides):
+        """The tensor that views `span` elements from `offset` on; reads no others."""
+        itemsize = self.dtype.itemsize
+        position = self._position + offset * itemsize
+        values = np.fromfile(self._path, self.dtype, span, offset=position)
+        if len(values) < span:
+            raise UserError(f"{self._path} became shorter while it was read: restore it")
+        strides = [stride * itemsize for stride in strides]
+        return np.asarray(np.lib.stride_tricks.as_strided(values, shape, strides), order="C")
+
+
+def _rebuild_tensor(storage, offset, shape, strides, _requires_grad, _hooks, metadata=None):
+    layout = f"shape {shape}, strides {strides}, offset {offset}, metadata {metadata}"
+    if (
+        metadata
+        or not len(shape) == len(strides) <= _MAX_DIMENSIONS
+        or any(type(number) is not int or number < 0 for number in (offset, *shape, *strides))
+        or math.prod(max(n, 1) for n in shape) > max(storage.numel, _MAX_EXPANDED)
+    ):
+        raise ValueError(f"a tensor of {layout}")
+    # A stride that is never stepped along may be any number.
+    strides = [0 if n == 1 or 0 in shape else s for n, s in zip(shape, strides, strict=True)]
+    steps = sum((n - 1) * stride for n, stride in zip(shape, strides, strict=True))
+    span = 0 if 0 in shape else 1 + steps
+    if offset + span > storage.numel:
+        raise ValueError(f"a tensor of {layout} reaches beyond its storage")
+    read = functools.partial(storage.read, offset, span, shape, strides)
+    return StoredTensor(shape, storage.dtype, read)
+
+
+class _OrderedDict(dict):
+    """A collections.OrderedDict or Counter, without the attributes that torch gives it."""
+
+    __slots__ = ()
+
+    def __setstate__(self, state):
+        pass
+
+
+class _Namespace(dict):
+    """An argparse.Namespace as the dict of its fields."""
+
+    __slots__ = ()
+
+    def __setstate__(self, state):
+        self.update(state)
+
+
+class _PickledDtype(_Inert):
+    """A numpy.dtype of numbers or text, as numpy pickles it."""
+
+    __slots__ = ("dtype",)
+
+    def __init__(self, code, *_):
+        if not re.fullmatch(r"[biufcSU]\d{1,9}", code):
+            raise ValueError(f"a numpy array of dtype {code!r}")
+        self.dtype = np.dtype(code)
+
+    def __setstate__(self, state):
+        self.dtype = self.dtype.newbyteorder(state[1])
+
+
+class _PickledArray(StoredTensor):
+    """A numpy.ndarray as numpy pickles it: an empty one, which then gets its state."""
+
+    __slots__ = ()
+
+    def __init__(self, *_):
+        super().__init__((0,), np.dtype(np.int8), lambda: np.zeros(0, np.int8))
+
+    def __setstate__(self, state):
+        _version, shape, pickled_dtype, fortran_order, data = state
+        values = np.frombuffer(data, pickled_dtype.dtype)
+        values = values.reshape(shape, order="F" if fortran_order else "C")
+        super().__init__(values.shape, values.dtype, values.copy)
+
+
+class _Function(_Inert):
+    """A function of ours; unlike a bare one it has no attributes that BUILD could write."""
+
+    __slots__ = ("_function",)
+
+    def __init__(self, function):
+        self._function = function
+
+    def __call__(self, *arguments):
+        return self._function(*arguments)
+
+
+# All that a pickle may name, and what it gets.
+_KNOWN = {name: name for name in (*_STORAGE_DTYPES, *_TORCH_DTYPES, "numpy.ndarray")} | {
+    "torch._utils._rebuild_tensor_v2": _Function(_rebuild_tensor),
+    "torch._utils._rebuild_parameter": _Function(lambda data, _requires_grad, _hooks: data),
+    "torch.Size": _Function(lambda sizes: tuple(sizes)),
+    "torch.device": _Function(lambda *parts: ":".join(map(str, parts))),
+    "collections.OrderedDict": _OrderedDict,
+    "collections.Counter": _OrderedDict,
+    "argparse.Namespace": _Namespace,
+    "builtins.set": _Function(lambda items: set(items)),
+    "builtins.frozenset": _Function(lambda items: frozenset(items)),
+    "builtins.bytes": _Function(lambda: b""),  # the empty ones; all others are
+    "_codecs.encode": _Function(lambda text, _latin1: text.encode("latin1")),
+    "numpy.dtype": _PickledDtype,
+    "numpy._core.multiarray._reconstruct": _PickledArray,
+    "numpy._core.multiarray.scalar": _Function(
+        lambda pickled_dtype, data: np.frombuffer(data, pickled_dtype.dtype)[0].item()
+    ),
+}
+_OLDER_NAMES = {"__builtin__": "builtins", "numpy.core.multiarray": "numpy._core.multiarray"}
+
+
+class _Unpickler(pickle.Unpickler):
+    """Makes what `_KNOWN` says, and storages, and refuses every other name."""
+
+    def __init__(self, data):
+        super().__init__(io.BytesIO(data), encoding="latin1")  # Python 2's strings never fail in it
+        self.storages = {}  # by key
+
+    def find_class(self, module, name):
+        name = f"{_OLDER_NAMES.get(module, module)}.{name}"
+        if name not in _KNOWN:
+            raise UserError(
+                f"names {name[:100]!r}, which this reader does not know and does not run: save the"
+                " model's state_dict() alone"
+            )
+        return _KNOWN[name]
+
+    def persistent_load(self, pid):
+        _kind, storage_type, key, _location, numel, *view = pid
+        dtype = _STORAGE_DTYPES[storage_type]
+        storage = self.storages.setdefault(key, _Storage(dtype, numel))
+        if type(numel) is not int or (dtype, numel) != (storage.dtype, storage.numel) or any(view):
+            raise ValueError(f"storage {key} has {numel} {dtype}, view {view}")
+        return storage
+
+
+def _unpickle(file):
+    """The data of the pickle that starts here, and the storages that it views, by key."""
+    start = file.tell()
+    for opcode, argument, position in pickletools.genops(file):
+        # The unpickler allocates memory up to the memo's largest index.
+        if opcode.name.endswith("PUT") and argument > position - start:
+            raise ValueError(f"its pickle has the memo index {argument}")
+        if opcode.name.startswith("EXT"):  # a class that find_class might not see
+            raise ValueError("its pickle uses the extension registry")
+    end = file.tell()
+    file.seek(start)
+    unpickler = _Unpickler(file.read(end - start))
+    return unpickler.load(), unpickler.storages
+
+
+def _read_zip(file):
+    """The format since torch 1.6: PREFIX/data.pkl and, for each storage, PREFIX/data/KEY."""
+    if not zipfile.is_zipfile(file):
+        raise ValueError("a zip archive without its end")
+    with zipfile.ZipFile(file) as archive:
+        names = archive.namelist()
+        pickles = [name for name in names if name.split("/")[-1] == "data.pkl"]
+        if not pickles:
+            raise UserError("is a zip archive without data.pkl: give the file that torch.save made")
+        prefix = min(pickles, key=len).removesuffix("data.pkl")
+        if any(name.startswith((f"{prefix}constants.pkl", f"{prefix}code/")) for name in names):
+            raise UserError("is a TorchScript archive: save the model's state_dict() instead")
+        byte_order = f"{prefix}byteorder"
+        if byte_order in names and archive.read(_stored(archive, byte_order)) != b"little":
+            raise ValueError("big-endian")
+        pickled = archive.read(_stored(archive, f"{prefix}data.pkl"))
+        data, storages = _unpickle(io.BytesIO(pickled))
+        for key, storage in storages.items():
+            entry = _stored(archive, f"{prefix}data/{key}")
+            file.seek(entry.header_offset + 26)  # the lengths of the name and of the extra field
+            header_size = 30 + sum(struct.unpack("<HH", file.read(4)))
+            storage.place(file, entry.header_offset + header_size, entry.file_size)
+    return data
+
+
+def _stored(archive, name):
+    """The entry of this name, which must not be compressed."""
+    entry = archive.getinfo(name)
+    if entry.compress_type != zipfile.ZIP_STORED:
+        raise UserError(f"has the compressed entry {name}: unpack it and pack it again with zip -0")
+    return entry
+
+
+def _read_stream(file):
+    """The format before torch 1.6: five pickles, then each storage behind its element count."""
+    if _unpickle(file)[0] != _STREAM_MAGIC:
+        raise ValueError("a pickle, but not one of torch.save")
+    _protocol_version, system, (data, storages), keys = (_unpickle(file) for _ in range(4))
+    if not system[0]["little_endian"]:
+        raise ValueError("big-endian")
+    if set(keys[0]) != set(storages):
+        raise ValueError("its storages are not those of its tensors")
+    for key in keys[0]:
+        (numel,) = struct.unpack("<q", file.read(8))
+        size = numel * storages[key].dtype.itemsize
+        storages[key].place(file, file.tell(), size)
+        file.seek(size, os.SEEK_CUR)
+    return data
+
+
+def _read_safetensors(path):
+    file = safetensors.safe_open(path, framework="numpy")
+    tensors = {}
+    for name in file.keys():  # noqa: SIM118, it is no dict
+        description = file.get_slice(name)
+        if description.get_dtype() not in _SAFETENSORS_DTYPES:
+            raise UserError(f"holds {name} as {description.get_dtype()}: save it as float32")
+        dtype = _SAFETENSORS_DTYPES[description.get_dtype()]
+        read = functools.partial(file.get_tensor, name)
+        tensors[name] = StoredTensor(description.get_shape(), dtype, read)
+    return tensors
