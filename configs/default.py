@@ -9,13 +9,16 @@ def get_config():
 
     config.model = ConfigDict(
         {
-            "backbone": "swin_tiny",  # swin_micro, swin_tiny, swin_small, swin_base, swin_large
+            "backbone": "swin_tiny",  # a VARIANT of models/swin.py, resnet.py or mpvit.py
             "window_size": 7,
             "position_embedding": True,  # patch coordinates into the backbone
             "drop_path_rate": 0.1,  # stochastic depth of the last block
+            "neck": "fpn",  # fpn; of released checkpoints: released, released_hahi
             "neck_features": 256,
+            "codec": "bounded",  # bounded (ours, after the paper), released
             "latent_channels": 16,
             "decoder_width": 32,
+            "denoiser": "attention",  # attention (ours, after the paper), released, released_plain
             "denoiser_features": 64,
             "denoiser_blocks": 2,
             "denoiser_heads": 4,
@@ -44,9 +47,10 @@ def get_config():
     )
     config.loss = ConfigDict(
         {
-            "target": "self",  # what is diffused: self (the paper) or ground_truth
+            "target": "self",  # what is diffused: self (the paper), self_attached, ground_truth
             "every_step": False,  # pixel losses on every step's depth, or on the last only
             "silog_lambda": 0.85,
+            "clamp_depth": 0.0,  # metres; bounds both maps in l1 and l2, 0: no bound
             # The pixel losses l1 and l2 are on for this first part of training, then off (paper).
             "metric_fraction": 0.5,
             "weights": {

@@ -6,16 +6,32 @@ from flax import struct
 from diffdepth_jax import diffusion
 
 
+def apply(model, variables, *args, method, train, **kwargs):
+    """One method of the model -> (its output, the variables after it).
+
+    In training a part with batch norms takes the batch's statistics, and the variables returned
+    hold the updated running ones; otherwise they are the ones that came in.
+    """
+    if not train:
+        return model.apply(variables, *args, method=method, **kwargs), variables
+    output, updated = model.apply(
+        variables, *args, method=method, train=True, mutable=["batch_stats"], **kwargs
+    )
+    return output, {**variables, **updated}
+
+
 @struct.dataclass
 class Refinement:
     """One run of the sampler.
 
     Attributes:
+      variables: of the model after encoding the image, see `apply`.
       condition: [B, h, w, C].
       latents: [S + 1, B, h, w, d], from the start noise to the refined latent.
       x0s: [S, B, h, w, d], each step's estimate of the clean latent.
     """
 
+    variables: dict
     condition: jnp.ndarray
     latents: jnp.ndarray
     x0s: jnp.ndarray
@@ -31,22 +47,29 @@ def refine(
 ) -> Refinement:
     """Encodes the image once and samples a latent from `noise`, [B, *model.latent_shape(H, W)].
 
-    `train` and `rngs` concern the image encoder only (stochastic depth); `sampler` goes to
-    `diffusion.ddim_sample`.
+    `train` and `rngs` concern the image encoder only (stochastic depth, batch norms); `sampler`
+    goes to `diffusion.ddim_sample`.
     """
-    condition = model.apply(variables, image, train=train, method="encode_image", rngs=rngs)
+    condition, variables = apply(
+        model, variables, image, method="encode_image", train=train, rngs=rngs
+    )
 
     def denoise(latent, timestep):
         return model.apply(variables, latent, timestep, condition, method="denoise")
 
     latents, x0s = diffusion.ddim_sample(denoise, noise, schedule, num_steps=num_steps, **sampler)
-    return Refinement(condition, latents, x0s)
+    return Refinement(variables, condition, latents, x0s)
 
 
-def decode_log_depth(model, variables, latent, height, width):
-    """Latent [B, h, w, d] -> log of metres [B, height, width, 1], the codec's padding cropped."""
-    log_depth = model.apply(variables, latent, method="decode_log_depth")
-    return log_depth[:, :height, :width]
+def decode_log_depth(model, variables, latent, height, width, train=False):
+    """Latent [B, h, w, d] -> (log of metres [B, height, width, 1], variables, see `apply`).
+
+    The codec's padding is cropped.
+    """
+    log_depth, variables = apply(
+        model, variables, latent, method="decode_log_depth", train=train
+    )
+    return log_depth[:, :height, :width], variables
 
 
 def predict_depth(model, variables, image, noise, *, schedule, num_steps, **sampler):
@@ -54,6 +77,5 @@ def predict_depth(model, variables, image, noise, *, schedule, num_steps, **samp
     refinement = refine(
         model, variables, image, noise, schedule=schedule, num_steps=num_steps, **sampler
     )
-    return jnp.exp(
-        decode_log_depth(model, variables, refinement.latent, image.shape[1], image.shape[2])
-    )
+    log_depth, _ = decode_log_depth(model, variables, refinement.latent, *image.shape[1:3])
+    return jnp.exp(log_depth)

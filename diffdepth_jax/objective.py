@@ -2,23 +2,46 @@
 
 import jax
 import jax.numpy as jnp
+from flax import struct
 
 from diffdepth_jax import diffusion, inference, losses
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.models.depth_codec import fill_invalid
 
-TARGETS = ("self", "ground_truth")
+TARGETS = ("self", "self_attached", "ground_truth")
 
 
-def split_by_name(keys, names):
-    """One key for each image [B] -> {name: keys [B]}."""
-    split = jax.vmap(lambda key: jax.random.split(key, len(names)))(keys)
-    return {name: split[:, index] for index, name in enumerate(names)}
+@struct.dataclass
+class Draws:
+    """What chance decides in one step, each image's from its own key.
+
+    Attributes:
+      start: [B, h, w, d] unit Gaussian from which the sampler starts.
+      timestep: int32 [B] and
+      noise: [B, h, w, d] of the denoising loss.
+      sampler_keys: [B], used if the sampler is stochastic.
+    """
+
+    start: jnp.ndarray
+    timestep: jnp.ndarray
+    noise: jnp.ndarray
+    sampler_keys: jnp.ndarray
+
+
+def draw(keys, latent_shape, num_timesteps) -> Draws:
+    """The draws of a batch from one key for each image [B]."""
+    start, timestep, noise, sampler = jax.vmap(lambda key: jax.random.split(key, 4))(keys).T
+    return Draws(
+        start=diffusion.normal_per_image(start, latent_shape),
+        timestep=jax.vmap(lambda key: jax.random.randint(key, (), 0, num_timesteps))(timestep),
+        noise=diffusion.normal_per_image(noise, latent_shape),
+        sampler_keys=sampler,
+    )
 
 
 def loss_terms(
-    model, variables, batch, keys, drop_path_key, *, schedule, target, every_step,
-    silog_lambda, **sampler,
+    model, variables, batch, draws, drop_path_key, *, schedule, target, every_step,
+    silog_lambda, clamp_depth, **sampler,
 ):  # fmt: skip
     """Every loss of the method on one batch.
 
@@ -26,88 +49,101 @@ def loss_terms(
       model: DiffusionDepth.
       variables: its variables.
       batch: image [B, H, W, 3] normalised, depth [B, H, W, 1] metres, mask bool [B, H, W, 1].
-      keys: one key for each image [B].
-      drop_path_key: for the backbone's stochastic depth.
+      draws: see `draw`.
+      drop_path_key: for the backbone's stochastic depth; None: no image encoder has any.
       schedule: the forward process.
-      target: what is diffused: "self", the model's own refined latent (the paper's self-diffusion),
-        or "ground_truth", the encoded ground truth where there is some.
+      target: what is diffused: "self", the model's own refined latent (the paper's self-diffusion);
+        "self_attached", the same with the gradient running on into the sampler, as in the released
+        code; "ground_truth", the encoded ground truth where there is some.
       every_step: put the pixel losses on every step's decoded x_0 instead of on the last only.
       silog_lambda: lambda of both pixel losses.
+      clamp_depth: bound in metres on both maps in l1 and l2, as in the released code; 0: none.
       **sampler: for `diffusion.ddim_sample`.
 
     Returns:
-      {name: (sum, count)}, see `losses`.
+      {name: (sum, count)}, see `losses`; and the variables with batch statistics updated.
     """
-    image, depth, mask = batch["image"], batch["depth"], batch["mask"]
-    keys = split_by_name(keys, ("start", "timestep", "noise", "sampler"))
-    start = diffusion.normal_per_image(keys["start"], model.latent_shape(*image.shape[1:3]))
+    depth, mask = batch["depth"], batch["mask"]
+    rngs = None if drop_path_key is None else {"drop_path": drop_path_key}
     refinement = inference.refine(
-        model, variables, image, start, schedule=schedule, train=True,
-        rngs={"drop_path": drop_path_key}, keys=keys["sampler"], **sampler,
+        model, variables, batch["image"], draws.start, schedule=schedule, train=True, rngs=rngs,
+        keys=draws.sampler_keys, **sampler,
     )  # fmt: skip
-    encoded, cell_mask = model.apply(variables, depth, mask, method="encode_depth")
+    (encoded, cell_mask), variables = inference.apply(
+        model, refinement.variables, depth, mask, method="encode_depth", train=True
+    )
     cell_mask = jnp.broadcast_to(cell_mask, encoded.shape)
     log_target = jnp.log(jnp.where(mask, depth, 1.0))
     decoded = refinement.x0s if every_step else refinement.latents[-1:]
+    pixel, variables = _pixel_losses(
+        model, variables, decoded, depth, log_target, mask, silog_lambda, clamp_depth
+    )
     return {
-        **_pixel_losses(model, variables, decoded, depth, log_target, mask, silog_lambda),
+        **pixel,
         "latent": losses.l2(refinement.latent, encoded, cell_mask),
         "reconstruction": _reconstruction_loss(
             model, variables, encoded, cell_mask, log_target, mask
         ),
         "ddim": _denoising_loss(
-            model, variables, refinement, encoded, cell_mask, keys, schedule, target
+            model, variables, refinement, encoded, cell_mask, draws, schedule, target
         ),
-    }
+    }, variables
 
 
-def _pixel_losses(model, variables, latents, depth, log_target, mask, silog_lambda):
+def _pixel_losses(model, variables, latents, depth, log_target, mask, silog_lambda, clamp_depth):
     """On the depth decoded from latents [S, B, h, w, d]; the mean over the S steps."""
     steps, batch, *latent_shape = latents.shape
-    log_depth = inference.decode_log_depth(
-        model, variables, latents.reshape(steps * batch, *latent_shape), *depth.shape[1:3]
-    )
+    log_depth, variables = inference.decode_log_depth(
+        model, variables, latents.reshape(steps * batch, *latent_shape), *depth.shape[1:3],
+        train=True,
+    )  # fmt: skip
 
     def repeat(x):  # [B, ...] -> [S * B, ...]
         return jnp.tile(x, (steps, 1, 1, 1))
 
     mask, depth, log_target = repeat(mask), repeat(depth), repeat(log_target)
     metres = jnp.exp(log_depth)
+    clamped = [jnp.clip(x, 0, clamp_depth) if clamp_depth else x for x in (metres, depth)]
     pairs = {
         "silog": losses.silog(log_depth, log_target, mask, silog_lambda),
         "literal_pixel": losses.literal_pixel(metres, depth, mask, silog_lambda),
-        "l1": losses.l1(metres, depth, mask),
-        "l2": losses.l2(metres, depth, mask),
+        "l1": losses.l1(*clamped, mask),
+        "l2": losses.l2(*clamped, mask),
     }
     # Counts are of images, so that pairs mean the same whether one step is decoded or all.
-    return {name: (total / steps, count // steps) for name, (total, count) in pairs.items()}
+    pairs = {name: (total / steps, count // steps) for name, (total, count) in pairs.items()}
+    return pairs, variables
 
 
 def _reconstruction_loss(model, variables, encoded, cell_mask, log_target, mask):
-    """|log decode(encode(gt)) - log gt|, ours: the latent loss alone would shrink the latents."""
-    filled = fill_invalid(encoded, cell_mask)
-    log_depth = inference.decode_log_depth(model, variables, filled, *mask.shape[1:3])
+    """|log decode(encode(gt)) - log gt|, ours: the latent loss alone would shrink the latents.
+
+    The batch statistics of this second use of the decoder are not kept: predictions need those of
+    refined latents.
+    """
+    filled = fill_invalid(encoded, cell_mask[..., :1])
+    log_depth, _ = inference.decode_log_depth(
+        model, variables, filled, *mask.shape[1:3], train=True
+    )
     return losses.l1(log_depth, log_target, mask)
 
 
-def _denoising_loss(model, variables, refinement, encoded, cell_mask, keys, schedule, target):
+def _denoising_loss(model, variables, refinement, encoded, cell_mask, draws, schedule, target):
     """L_ddim: the network denoises its own refined latent, which gets no gradient from this."""
     if target not in TARGETS:
         raise UserError(f"loss.target {target!r}: must be one of {', '.join(TARGETS)}")
-    if target == "self":
-        x0, mask = refinement.latent, jnp.ones_like(cell_mask)
-    else:
+    if target == "ground_truth":
         x0, mask = encoded, cell_mask
-    x0 = jax.lax.stop_gradient(x0)
-    noise = diffusion.normal_per_image(keys["noise"], x0.shape[1:])
-    timestep = jax.vmap(
-        lambda key: jax.random.randint(key, (), 0, schedule.num_timesteps)
-    )(keys["timestep"])  # fmt: skip
-    noisy = diffusion.add_noise(schedule, x0, noise, timestep)
+    else:
+        x0, mask = refinement.latent, jnp.ones_like(cell_mask)
+    if target != "self_attached":
+        x0 = jax.lax.stop_gradient(x0)
+    noisy = diffusion.add_noise(schedule, x0, draws.noise, draws.timestep)
     prediction = model.apply(
-        variables, noisy, timestep, refinement.condition, method="denoise"
+        variables, noisy, draws.timestep, refinement.condition, method="denoise"
     )
-    return losses.l2(prediction, diffusion.training_target(schedule, x0, noise, timestep), mask)
+    goal = diffusion.training_target(schedule, x0, draws.noise, draws.timestep)
+    return losses.l2(prediction, goal, mask)
 
 
 def total_loss(terms, weights):

@@ -28,7 +28,9 @@ def train_step(state, batch, key, *, model, optimizer, schedule, objective_field
     """
     step_key = jax.random.fold_in(key, state.step)
     image_key, drop_path_key = jax.random.split(step_key)
-    keys = jax.random.split(image_key, batch["image"].shape[0])
+    size, *shape, _ = batch["image"].shape
+    keys = jax.random.split(image_key, size)
+    draws = objective.draw(keys, model.latent_shape(*shape), schedule.num_timesteps)
     early = (state.step < metric_steps).astype("float32")
     weights = {
         name: weight * early if name in ("l1", "l2") else weight
@@ -36,16 +38,16 @@ def train_step(state, batch, key, *, model, optimizer, schedule, objective_field
     }  # fmt: skip
 
     def loss_fn(params):
-        terms = objective.loss_terms(
-            model, {**state.variables, "params": params}, batch, keys, drop_path_key,
+        terms, variables = objective.loss_terms(
+            model, {**state.variables, "params": params}, batch, draws, drop_path_key,
             schedule=schedule, **objective_fields,
         )  # fmt: skip
-        return objective.total_loss(terms, weights), terms
+        return objective.total_loss(terms, weights), (terms, variables)
 
     params = state.variables["params"]
-    (loss, terms), gradients = jax.value_and_grad(loss_fn, has_aux=True)(params)
+    (loss, (terms, variables)), gradients = jax.value_and_grad(loss_fn, has_aux=True)(params)
     updates, opt_state = optimizer.update(gradients, state.opt_state, params)
-    variables = {**state.variables, "params": optax.apply_updates(params, updates)}
+    variables = {**variables, "params": optax.apply_updates(params, updates)}
     terms = terms | {"loss": (loss, 1.0), "gradient_norm": (optax.tree.norm(gradients), 1.0)}
     return TrainState(state.step + 1, variables, opt_state), terms
 
@@ -57,6 +59,7 @@ def _create_step(config, model, schedule, optimizer, mesh):
         "target": loss.target,
         "every_step": loss.every_step,
         "silog_lambda": loss.silog_lambda,
+        "clamp_depth": loss.clamp_depth,
         **config.sampler,
     }
     step = functools.partial(

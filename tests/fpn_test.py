@@ -33,7 +33,7 @@ def fpn():
     "sizes", [ODD, [(8, 16), (4, 8), (2, 4), (1, 2)], [(1, 1)] * 4, [(3, 1), (2, 1)], [(5, 4)]]
 )
 def test_the_pyramid_has_the_sizes_of_the_features(sizes, dtype):
-    module = FPN(6, dtype)
+    module = FPN(6, dtype=dtype)
     init = module.init_with_output
     pyramid, variables = jax.eval_shape(init, jax.random.key(0), features_of(sizes))
     assert isinstance(pyramid, tuple)

@@ -146,10 +146,22 @@ def test_upsampling_has_parameters_in_float32_and_computes_in_its_dtype():
 
 
 @pytest.mark.parametrize("kernel_size", [2, 3, 4])
-def test_upsampling_keeps_the_variance_at_init(kernel_size):
+def test_upsampling_starts_without_a_checkerboard(kernel_size):
+    """A map of one value everywhere stays one, at about its variance over the channels."""
     layer = layers.ConvTranspose2x(64, kernel_size)
-    y, _ = layer.init_with_output(jax.random.key(0), normal(0, 1, 16, 16, 64))
-    assert 0.5 < float(y.var()) < 2
+    x = jnp.broadcast_to(normal(0, 64), (1, 6, 6, 64))
+    y, _ = layer.init_with_output(jax.random.key(0), x)
+    inner = y[:, 2:-2, 2:-2]
+    np.testing.assert_allclose(inner, jnp.broadcast_to(inner[:, :1, :1], inner.shape), atol=1e-5)
+    assert 0.5 < float(inner.var()) < 2
+
+
+def test_align_corners_keeps_corners_and_lines():
+    x = jnp.arange(12.0).reshape(1, 3, 4, 1)
+    y = layers.resize_align_corners(x, 5, 7)
+    rows, columns = np.linspace(0, 2, 5), np.linspace(0, 3, 7)
+    np.testing.assert_allclose(y[0, ..., 0], 4 * rows[:, None] + columns, atol=1e-5)
+    assert layers.resize_align_corners(x, 1, 1).shape == (1, 1, 1, 1)
 
 
 @pytest.mark.parametrize("shape", [(3, 5), (2, 4, 6, 5), (1, 0, 5)])

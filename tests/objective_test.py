@@ -21,11 +21,16 @@ def keys_of(size, seed=0):
     return jax.random.split(jax.random.key(seed), size)
 
 
+def draw(keys, size=(13, 18)):
+    return objective.draw(keys, MODEL.latent_shape(*size), SAMPLER["schedule"].num_timesteps)
+
+
 def loss_terms(variables, batch, keys, target="self", every_step=False, **overrides):
+    draws = draw(keys, batch["image"].shape[1:3])
+    fields = {"silog_lambda": 0.85, "clamp_depth": 0.0, **SAMPLER, **overrides}
     return objective.loss_terms(
-        MODEL, variables, batch, keys, DROP_PATH_KEY, target=target, every_step=every_step,
-        silog_lambda=0.85, **{**SAMPLER, **overrides},
-    )  # fmt: skip
+        MODEL, variables, batch, draws, DROP_PATH_KEY, target=target, every_step=every_step, **fields
+    )[0]
 
 
 def weighted_loss(variables, weights, *args, **kwargs):
@@ -42,7 +47,7 @@ def gradient_and_terms(variables, weights, batch, keys, target="self"):
     return compiled_gradient(variables, weights, batch, keys, target=target)
 
 
-jitted_terms = tiny.jit(loss_terms, static_argnames=("target", "every_step"))
+jitted_terms = tiny.jit(loss_terms, static_argnames=("target", "every_step", "clamp_depth"))
 
 
 @tiny.jit
@@ -106,11 +111,9 @@ def test_each_loss_reaches_these_parts_and_no_others(variables, name, target):
 def test_the_refined_latent_as_target_is_a_constant(variables):
     """The gradient equals that of a loss whose x0 was computed before and is handed over."""
     batch, keys, schedule = tiny.batch(), keys_of(2), SAMPLER["schedule"]
-    named = objective.split_by_name(keys, ("start", "timestep", "noise", "sampler"))
-    start = diffusion.normal_per_image(named["start"], MODEL.latent_shape(13, 18))
-    noise = diffusion.normal_per_image(named["noise"], start.shape[1:])
-    timestep = jnp.stack([jax.random.randint(key, (), 0, 1000) for key in named["timestep"]])
-    x0 = refine(variables, batch["image"], start).latent
+    draws = draw(keys)
+    noise, timestep = draws.noise, draws.timestep
+    x0 = refine(variables, batch["image"], draws.start).latent
 
     @tiny.jit
     @jax.value_and_grad
@@ -153,7 +156,7 @@ def test_a_batch_without_ground_truth_is_harmless(variables, target):
     masked = [name for name in NAMES if name != "ddim" or target == "ground_truth"]
     assert all((float(terms[name][0]), int(terms[name][1])) == (0, 0) for name in masked)
     assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(gradient))
-    assert (part(gradient["params"], "denoiser") > 0) == (target == "self")
+    assert (part(gradient["params"], "denoiser") > 0) == (target != "ground_truth")
 
 
 def test_self_diffusion_needs_no_ground_truth(variables):
@@ -200,12 +203,10 @@ def test_with_one_step_every_step_is_the_last(variables):
 
 def test_every_step_is_the_mean_over_the_steps(variables):
     batch, keys = tiny.batch(), keys_of(2)
-    named = objective.split_by_name(keys, ("start", "timestep", "noise", "sampler"))
-    start = diffusion.normal_per_image(named["start"], MODEL.latent_shape(13, 18))
-    x0s = refine(variables, batch["image"], start).x0s
+    x0s = refine(variables, batch["image"], draw(keys).start).x0s
     totals = [
         losses.silog(
-            inference.decode_log_depth(MODEL, variables, x0, 13, 18),
+            inference.decode_log_depth(MODEL, variables, x0, 13, 18)[0],
             np.log(np.where(batch["mask"], batch["depth"], 1)), batch["mask"], 0.85,
         )[0]
         for x0 in x0s
@@ -244,24 +245,34 @@ def test_stochastic_depth_follows_its_key_and_is_on_in_training():
     @tiny.jit
     def silog(key):
         return objective.loss_terms(
-            model, variables, batch, keys_of(2), key, target="self", every_step=False,
-            silog_lambda=0.85, **SAMPLER,
-        )["silog"][0]  # fmt: skip
+            model, variables, batch, draw(keys_of(2)), key, target="self", every_step=False,
+            silog_lambda=0.85, clamp_depth=0.0, **SAMPLER,
+        )[0]["silog"][0]  # fmt: skip
 
     values = {float(silog(jax.random.key(seed))) for seed in range(4)}
     assert len(values) > 1
     assert silog(jax.random.key(0)) == silog(jax.random.key(0))
 
 
-def test_split_by_name_gives_every_image_and_name_another_key():
-    split = objective.split_by_name(keys_of(3), ("start", "noise"))
-    data = np.concatenate([jax.random.key_data(keys) for keys in split.values()])
-    assert {name: keys.shape for name, keys in split.items()} == {"start": (3,), "noise": (3,)}
-    assert len(np.unique(data, axis=0)) == 6
+def test_draws_are_an_images_own_and_independent_of_each_other():
+    draws, alone = draw(keys_of(3)), draw(keys_of(3)[1:2])
+    np.testing.assert_array_equal(draws.noise[1], alone.noise[0])
+    noises = np.concatenate([draws.start, draws.noise]).reshape(6, -1)
+    assert np.abs(np.corrcoef(noises) - np.eye(6)).max() < 0.15
+    assert ((draws.timestep >= 0) & (draws.timestep < 1000)).all()
+
+
+def test_clamped_depth_gives_no_error_beyond_the_bound(variables):
+    batch = tiny.batch()
+    clamped = jitted_terms(variables, batch, keys_of(2), clamp_depth=0.1)
+    assert float(clamped["l1"][0]) <= 0.2  # two images, at most 0.1 m each
+    free = jitted_terms(variables, batch, keys_of(2))
+    assert float(free["l1"][0]) > 0.5
+    assert float(free["silog"][0]) == float(clamped["silog"][0])
 
 
 def test_an_unknown_target_is_a_user_error(variables):
-    with pytest.raises(UserError, match=r"loss.target 'gt': must be one of self, ground_truth"):
+    with pytest.raises(UserError, match=r"loss.target 'gt': must be one of self, self_attached, ground_truth"):
         jax.eval_shape(
             functools.partial(loss_terms, target="gt"), variables, tiny.batch(), keys_of(2)
         )

@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from diffdepth_jax.models.layers import ConvTranspose2x, Dense, LoopSafeConv, resize_bilinear
+from diffdepth_jax.models.layers import Dense, LoopSafeConv, resize_bilinear
 
 
 def timestep_embedding(timestep, features):
@@ -105,7 +105,6 @@ class Denoiser(nn.Module):
         dense = functools.partial(Dense, self.features, dtype=self.dtype)
         self.level_projections = [dense() for _ in range(self.condition_levels)]
         self.condition_norm = nn.LayerNorm(dtype=self.dtype)
-        self.condition_up = ConvTranspose2x(self.features, kernel_size=2, dtype=self.dtype)
         self.condition_conv = nn.Conv(self.features, (3, 3), dtype=self.dtype)
         self.stem = nn.Conv(self.features, (3, 3), (2, 2), dtype=self.dtype)
         self.time_in, self.time_out = dense(), dense()
@@ -132,7 +131,8 @@ class Denoiser(nn.Module):
         finest = pyramid[0].shape[1:3]
         maps = zip(self.level_projections, pyramid, strict=False)  # the coarsest may stay unseen
         x = sum(resize_bilinear(projection(level), *finest) for projection, level in maps)
-        x = self.condition_up(jax.nn.gelu(self.condition_norm(x)))[:, :height, :width]
+        x = resize_bilinear(self.condition_norm(x), 2 * finest[0], 2 * finest[1])
+        x = x[:, :height, :width]
         return self.condition_conv(jax.nn.gelu(x + stem))
 
     def __call__(self, latent, timestep, condition):

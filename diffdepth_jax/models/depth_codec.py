@@ -72,22 +72,27 @@ class DepthEncoder(nn.Module):
         return jnp.where(cell_mask, x, 0), cell_mask
 
 
-class DepthDecoder(nn.Module):
-    """Latent to log depth: 1x1 conv, 3x3 transposed conv, 3x3 conv (paper); float32 throughout.
+def log_depth_of(z):
+    """The log of depth = 1 / clamp(sigmoid(z), eta) - 1, with which the paper's decoder ends.
 
-    The paper ends in depth = 1 / clamp(sigmoid(z), eta) - 1. As 1 / sigmoid(z) - 1 = exp(-z), the
-    log depth is -z, bounded where the clamp bounds it, and that is what is computed: the log of a
-    rounded depth would be -inf from z = 17 on.
+    As 1 / sigmoid(z) - 1 = exp(-z), the log depth is -z, bounded where the clamp bounds it: the log
+    of a rounded depth would be -inf from z = 17 on.
     """
+    return jnp.minimum(-z, MAX_LOG_DEPTH)
+
+
+class DepthDecoder(nn.Module):
+    """Latent to log depth: 1x1 conv, 3x3 transposed conv, 3x3 conv (paper); float32 throughout."""
 
     width: int
 
     @nn.compact
     def __call__(self, latent):
         x = jax.nn.gelu(nn.Conv(self.width, (1, 1), name="expand")(latent.astype(jnp.float32)))
+        x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), "edge")  # zeros would draw a frame
         x = jax.nn.gelu(ConvTranspose2x(self.width // 2, kernel_size=3, name="up")(x))
-        z = nn.Conv(1, (3, 3), name="head")(x)
-        return jnp.minimum(-z, MAX_LOG_DEPTH)
+        z = nn.Conv(1, (3, 3), name="head")(x)[:, 2:-2, 2:-2]
+        return log_depth_of(z)
 
 
 class DepthCodec(nn.Module):
@@ -108,8 +113,8 @@ class DepthCodec(nn.Module):
     def latent_shape(self, height, width):
         return (-(-height // 2), -(-width // 2), self.latent_channels)
 
-    def encode(self, depth, mask):
+    def encode(self, depth, mask, train=False):
         return self.encoder(depth, mask)
 
-    def decode(self, latent):
+    def decode(self, latent, train=False):
         return self.decoder(latent)

@@ -134,6 +134,18 @@ def conv_transpose_2x(x, kernel):
     return y.reshape(batch, 2 * height, 2 * width, -1)
 
 
+def interpolating_kernel(key, shape, dtype=jnp.float32):
+    """A random 1x1 convolution followed by interpolation, as a transposed convolution's kernel.
+
+    Nearest for size 2, bilinear for 3 and 4. From independent elements the output starts as a
+    checkerboard, because its phases see different ones, and what learns for minutes keeps it.
+    """
+    size, _, fan_in, features = shape
+    taper = jnp.asarray({2: (1, 1), 3: (0.5, 1, 0.5), 4: (0.25, 0.75, 0.75, 0.25)}[size], dtype)
+    mix = nn.initializers.lecun_normal()(key, (fan_in, features), dtype)
+    return taper[:, None, None, None] * taper[:, None, None] * mix
+
+
 class ConvTranspose2x(nn.Module):
     """Learned upsampling by two, [B, H, W, I] -> [B, 2 H, 2 W, features]."""
 
@@ -145,13 +157,32 @@ class ConvTranspose2x(nn.Module):
     @nn.compact
     def __call__(self, x):
         shape = (self.kernel_size, self.kernel_size, x.shape[-1], self.features)
-        # Each output sees about a quarter of the taps: fan-in as of one input pixel and phase.
-        initializer = nn.initializers.variance_scaling(4.0, "fan_in", "truncated_normal")
-        kernel = self.param("kernel", initializer, shape, jnp.float32)
+        kernel = self.param("kernel", interpolating_kernel, shape)
         y = conv_transpose_2x(x.astype(self.dtype), kernel.astype(self.dtype))
         if self.use_bias:
             y += self.param("bias", nn.initializers.zeros, (self.features,)).astype(self.dtype)
         return y
+
+
+def resize_align_corners(x, height, width):
+    """Bilinear [B, h, w, C] -> [B, height, width, C], corner pixels on corner pixels.
+
+    PyTorch's align_corners=True, which `jax.image.resize` does not offer.
+    """
+    for axis, size in ((1, height), (2, width)):
+        x = _interpolate_axis(x, axis, size)
+    return x
+
+
+def _interpolate_axis(x, axis, size):
+    last = x.shape[axis] - 1
+    position = np.arange(size, dtype=np.float32) * np.float32(last / max(size - 1, 1))
+    low = np.minimum(position.astype(np.int32), last)
+    shape = [1] * x.ndim
+    shape[axis] = size
+    weight = jnp.asarray((position - low).reshape(shape), x.dtype)
+    first, second = x.take(low, axis), x.take(np.minimum(low + 1, last), axis)
+    return first * (1 - weight) + second * weight
 
 
 def resize_bilinear(x, height, width):
