@@ -1,0 +1,28 @@
+"""What is made once for all tests: compiled programs, and one finished training run."""
+
+import os
+
+import pytest
+
+# Tests compile for longer than they run: XLA's own passes all run, LLVM's do not. Before jax.
+_UNOPTIMIZED = "--xla_backend_optimization_level=0"
+os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_UNOPTIMIZED}".strip()
+
+import jax  # noqa: E402
+
+from diffdepth_jax.train import train  # noqa: E402
+from tests import small_run  # noqa: E402
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compilation_cache(tmp_path_factory):
+    """Equal programs of different tests are compiled once."""
+    jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("compiled")))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
+
+
+@pytest.fixture(scope="session")
+def finished_run(tmp_path_factory):
+    """(directory, table) of a finished run of `small_run.config()`; copy it before changing it."""
+    workdir = tmp_path_factory.mktemp("runs") / "small"
+    return workdir, train(small_run.config(), workdir)

@@ -1,0 +1,39 @@
+"""A global batch's share of this process, and arrays on the mesh."""
+
+import jax
+import numpy as np
+import pytest
+
+from diffdepth_jax import sharding
+from diffdepth_jax.errors import UserError
+
+
+@pytest.fixture
+def two_hosts_of_four(monkeypatch):
+    monkeypatch.setattr(jax, "device_count", lambda: 8)
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+
+
+def test_a_process_reads_its_share(two_hosts_of_four):
+    assert sharding.local_batch_size(16) == 8
+
+
+@pytest.mark.parametrize("batch_size", [4, 12])
+def test_refuses_a_batch_that_does_not_divide(two_hosts_of_four, batch_size):
+    with pytest.raises(UserError, match=f"batch_size {batch_size}: .* multiple of the 8 devices"):
+        sharding.local_batch_size(batch_size)
+
+
+def test_a_sharded_batch_is_the_batch_split_over_the_mesh():
+    mesh = sharding.create_mesh()
+    size = 2 * jax.device_count()
+    batch = {
+        "image": np.arange(size * 6, dtype=np.float32).reshape(size, 2, 3),
+        "mask": np.arange(size)[:, None] % 2 == 0,
+    }
+    sharded = sharding.shard_batch(batch, mesh)
+    for name, array in sharded.items():
+        np.testing.assert_array_equal(array, batch[name])
+        assert array.dtype == batch[name].dtype
+        assert array.sharding.is_equivalent_to(sharding.split(mesh), array.ndim)
+        assert {shard.data.shape[0] for shard in array.addressable_shards} == {2}

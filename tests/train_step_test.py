@@ -1,0 +1,127 @@
+"""One update of a tiny model, in every mode that a configuration can ask for."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from diffdepth_jax import diffusion, sharding, train
+from diffdepth_jax.train_state import TrainState
+from tests import small_run, tiny
+
+BATCH, KEY = tiny.batch(), jax.random.key(0)
+WEIGHTS = {
+    "ddim": 1.0, "silog": 2.0, "latent": 1.0, "reconstruction": 0.5, "l1": 0.1, "l2": 0.01
+}  # fmt: skip
+
+
+def _config(**fields):
+    """l1 and l2 count until step 5; `fields` by dotted name, a dot written as two underscores."""
+    config = small_run.config(num_steps=50)
+    with config.unlocked():
+        config.loss.update(weights=WEIGHTS, metric_fraction=0.1)
+        config.optimizer.update(learning_rate=1e-2, warmup_steps=0)
+        config.update_from_flattened_dict(
+            {name.replace("__", "."): value for name, value in fields.items()}
+        )
+    return config
+
+
+def _initial_state(model):
+    variables = tiny.init_model(model)
+    _, optimizer = train._create_optimizer(_config())
+    opt_state = optimizer.init(variables["params"])
+    state = TrainState(jnp.zeros((), jnp.int32), variables, opt_state)
+    return jax.device_put(state, sharding.replicated(sharding.create_mesh()))
+
+
+def _step_fn(model, **fields):
+    """The compiled step as the loop calls it, but its argument can be used again."""
+    config = _config(**fields)
+    schedule = diffusion.create_schedule(**config.diffusion)
+    _, optimizer = train._create_optimizer(config)
+    compiled = train._create_step(config, model, schedule, optimizer, sharding.create_mesh())
+    return lambda state, batch, key: compiled(jax.tree.map(jnp.copy, state), batch, key)
+
+
+def _value(terms, name):
+    total, count = terms[name]
+    return float(total) / float(count)
+
+
+def _assert_finite_step(before, after, terms):
+    """Every loss is finite, and so is every parameter; all parts have moved."""
+    assert all(np.isfinite(_value(terms, name)) for name in terms)
+    assert int(after.step) == int(before.step) + 1
+    changes = jax.tree.map(
+        lambda a, b: float(jnp.abs(a - b).max()), after.variables, before.variables
+    )
+    assert all(np.isfinite(change) for change in jax.tree.leaves(changes))
+    for part in ("backbone", "neck", "codec", "denoiser"):
+        assert max(jax.tree.leaves(changes["params"][part])) > 0
+
+
+@pytest.fixture(scope="module")
+def state():
+    return _initial_state(tiny.model())
+
+
+@pytest.fixture(scope="module")
+def step_fn():
+    """Self-diffusion, pixel losses on the last step; l1 and l2 count until step 5."""
+    return _step_fn(tiny.model())
+
+
+def test_self_diffusion_takes_a_finite_step(step_fn, state):
+    _assert_finite_step(state, *step_fn(state, BATCH, KEY))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"diffusion__prediction_type": "epsilon", "loss__target": "ground_truth"},
+        {
+            "diffusion__prediction_type": "v_prediction", "diffusion__schedule": "linear",
+            "loss__every_step": True, "sampler__eta": 1.0, "sampler__remat": True,
+        },
+    ],
+)  # fmt: skip
+def test_other_modes_take_a_finite_step(state, fields):
+    step_fn = _step_fn(tiny.model(), **fields)
+    _assert_finite_step(state, *step_fn(state, BATCH, KEY))
+
+
+@pytest.mark.parametrize(("step", "early"), [(0, True), (4, True), (5, False), (6, False)])
+def test_metric_losses_count_until_their_last_step(step_fn, state, step, early):
+    _, terms = step_fn(state.replace(step=jnp.int32(step)), BATCH, KEY)
+    names = [name for name in WEIGHTS if early or name not in ("l1", "l2")]
+    expected = sum(WEIGHTS[name] * _value(terms, name) for name in names)
+    assert _value(terms, "loss") == pytest.approx(expected, rel=1e-5)
+    assert _value(terms, "l1") > 0  # reported even when it has no weight
+
+
+def test_noise_depends_on_the_step_and_the_key_alone(step_fn, state):
+    at = [
+        _value(step_fn(state.replace(step=jnp.int32(step)), BATCH, key)[1], "silog")
+        for step, key in ((0, KEY), (0, KEY), (1, KEY), (0, jax.random.key(1)))
+    ]
+    assert at[0] == at[1]
+    assert len(set(at)) == 3
+
+
+def test_bfloat16_computes_about_the_same_loss_and_keeps_float32_parameters(step_fn, state):
+    after, terms = _step_fn(tiny.model(dtype=jnp.bfloat16))(state, BATCH, KEY)
+    _assert_finite_step(state, after, terms)
+    for leaf in jax.tree.leaves((after.variables, after.opt_state)):
+        assert leaf.dtype == jnp.float32 or leaf.ndim == 0  # the steps' counters
+    _, exact = step_fn(state, BATCH, KEY)
+    assert _value(terms, "loss") == pytest.approx(_value(exact, "loss"), rel=0.05)
+    assert _value(terms, "loss") != _value(exact, "loss")
+
+
+def test_steps_on_one_batch_lower_its_loss(step_fn, state):
+    losses = []
+    for _ in range(30):
+        state, terms = step_fn(state, BATCH, KEY)
+        losses.append(_value(terms, "loss"))
+    assert np.mean(losses[-5:]) < 0.8 * np.mean(losses[5:10])
