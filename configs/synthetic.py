@@ -11,7 +11,7 @@ from configs import default
 def get_config():
     config = default.get_config()
     config.data = ConfigDict(
-        {"source": "synthetic", "num_train": 4000, "num_eval": 200, "height": 64, "width": 96}
+        {"source": "synthetic", "num_train": 10_000, "num_eval": 200, "height": 64, "width": 96}
     )
     config.model.backbone = "swin_micro"
     config.model.window_size = 4
@@ -27,14 +27,14 @@ def get_config():
     config.inference.focal_length = 86.4
     config.inference.max_depth = 80.0
     config.augmentation.crop_size = (64, 96)
-    config.augmentation.color_probability = 0.5
-    config.train.batch_size = 8
-    config.train.num_steps = 1500
-    config.train.evaluate_every = 500
-    config.train.checkpoint_every = 100
+    config.augmentation.color_probability = 0.0  # brightness tells distance here
+    config.train.batch_size = 4
+    config.train.num_steps = 3500
+    config.train.evaluate_every = 1750
+    config.train.checkpoint_every = 250
     config.train.num_threads = 1
     config.optimizer.learning_rate = 1e-3
-    config.optimizer.warmup_steps = 75
+    config.optimizer.warmup_steps = 175
     config.optimizer.backbone_multiplier = 1.0
     config.evaluation.batch_size = 20
     config.evaluation.baselines = True

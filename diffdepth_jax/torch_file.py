@@ -11,7 +11,6 @@ import math
 import os
 import pickle
 import pickletools
-import re
 import struct
 import zipfile
 
@@ -21,26 +20,26 @@ import safetensors
 
 from diffdepth_jax.errors import UserError
 
-# A type's name in torch's storages, in torch and in safetensors, and the type here.
+# A type's name in torch's storages and in safetensors, and the type here.
 _TYPES = (
-    ("Double", "float64", "F64", np.float64),
-    ("Float", "float32", "F32", np.float32),
-    ("Half", "float16", "F16", np.float16),
-    ("BFloat16", "bfloat16", "BF16", ml_dtypes.bfloat16),
-    ("Long", "int64", "I64", np.int64),
-    ("Int", "int32", "I32", np.int32),
-    ("Short", "int16", "I16", np.int16),
-    ("Char", "int8", "I8", np.int8),
-    ("Byte", "uint8", "U8", np.uint8),
-    ("Bool", "bool", "BOOL", np.bool_),
+    ("Double", "F64", np.float64),
+    ("Float", "F32", np.float32),
+    ("Half", "F16", np.float16),
+    ("BFloat16", "BF16", ml_dtypes.bfloat16),
+    ("Long", "I64", np.int64),
+    ("Int", "I32", np.int32),
+    ("Short", "I16", np.int16),
+    ("Char", "I8", np.int8),
+    ("Byte", "U8", np.uint8),
+    ("Bool", "BOOL", np.bool_),
 )
-_STORAGE_DTYPES = {f"torch.{name}Storage": np.dtype(dtype) for name, _, _, dtype in _TYPES}
-_TORCH_DTYPES = [f"torch.{name}" for _, name, _, _ in _TYPES]
-_SAFETENSORS_DTYPES = {name: np.dtype(dtype) for _, _, name, dtype in _TYPES}
+_STORAGE_DTYPES = {f"torch.{name}Storage": np.dtype(dtype) for name, _, dtype in _TYPES}
+_SAFETENSORS_DTYPES = {name: np.dtype(dtype) for _, name, dtype in _TYPES}
 
 _STREAM_MAGIC = 0x1950A86A20F9469CFC6C  # what the first pickle of the older format holds
-_MAX_EXPANDED = 2**24  # elements; an expanded tensor has more of them than its storage
+_MAX_EXPANDED = 2**24  # elements of a tensor that repeats those of its storage
 _MAX_DIMENSIONS = 64  # of numpy and of torch
+_MAX_SIZE = 2**48  # so that strides in bytes fit 64 bits
 
 
 def read_torch_file(path):
@@ -118,9 +117,9 @@ class _Storage(_Inert):
             raise ValueError(f"a storage has {size} bytes for {self.numel} {self.dtype}")
         self._path, self._position = file.name, position
 
-    def read(self, offset, span, shape, strides):
-        """The tensor that views `span` elements from `offset` on; reads no others."""
-        itemsize = self.dtype.itemsize
+    def read(self, offset, shape, strides):
+        """A tensor's values; of the storage, only those from its first to its last are read."""
+        itemsize, span = self.dtype.itemsize, _span(shape, strides)
         position = self._position + offset * itemsize
         values = np.fromfile(self._path, self.dtype, span, offset=position)
         if len(values) < span:
@@ -130,22 +129,25 @@ class _Storage(_Inert):
 
 
 def _rebuild_tensor(storage, offset, shape, strides, _requires_grad, _hooks, metadata=None):
-    layout = f"shape {shape}, strides {strides}, offset {offset}, metadata {metadata}"
-    if (
-        metadata
-        or not len(shape) == len(strides) <= _MAX_DIMENSIONS
-        or any(type(number) is not int or number < 0 for number in (offset, *shape, *strides))
-        or math.prod(max(n, 1) for n in shape) > max(storage.numel, _MAX_EXPANDED)
+    if not (
+        len(shape) == len(strides) <= _MAX_DIMENSIONS
+        and all(type(n) is int and 0 <= n < _MAX_SIZE for n in (offset, *shape, *strides))
+        and math.prod(max(n, 1) for n in shape) <= max(storage.numel, _MAX_EXPANDED)
+        and offset + _span(shape, strides) <= storage.numel
+        and not metadata  # the bits that say that the values are to be negated or conjugated
     ):
-        raise ValueError(f"a tensor of {layout}")
-    # A stride that is never stepped along may be any number.
-    strides = [0 if n == 1 or 0 in shape else s for n, s in zip(shape, strides, strict=True)]
-    steps = sum((n - 1) * stride for n, stride in zip(shape, strides, strict=True))
-    span = 0 if 0 in shape else 1 + steps
-    if offset + span > storage.numel:
-        raise ValueError(f"a tensor of {layout} reaches beyond its storage")
-    read = functools.partial(storage.read, offset, span, shape, strides)
+        raise ValueError(
+            f"a tensor has shape {shape}, strides {strides}, offset {offset} and metadata"
+            f" {metadata} in a storage of {storage.numel}"
+        )
+    read = functools.partial(storage.read, offset, shape, strides)
     return StoredTensor(shape, storage.dtype, read)
+
+
+def _span(shape, strides):
+    """From a tensor's first element to behind its last, in elements of the storage."""
+    steps = sum((n - 1) * stride for n, stride in zip(shape, strides, strict=True))
+    return 0 if 0 in shape else 1 + steps
 
 
 class _OrderedDict(dict):
@@ -172,9 +174,9 @@ class _PickledDtype(_Inert):
     __slots__ = ("dtype",)
 
     def __init__(self, code, *_):
-        if not re.fullmatch(r"[biufcSU]\d{1,9}", code):
-            raise ValueError(f"a numpy array of dtype {code!r}")
         self.dtype = np.dtype(code)
+        if self.dtype.kind not in "biufcSU":
+            raise ValueError(f"it holds a numpy array of dtype {self.dtype}")
 
     def __setstate__(self, state):
         self.dtype = self.dtype.newbyteorder(state[1])
@@ -208,7 +210,7 @@ class _Function(_Inert):
 
 
 # All that a pickle may name, and what it gets.
-_KNOWN = {name: name for name in (*_STORAGE_DTYPES, *_TORCH_DTYPES, "numpy.ndarray")} | {
+_KNOWN = {
     "torch._utils._rebuild_tensor_v2": _Function(_rebuild_tensor),
     "torch._utils._rebuild_parameter": _Function(lambda data, _requires_grad, _hooks: data),
     "torch.Size": _Function(lambda sizes: tuple(sizes)),
@@ -221,10 +223,13 @@ _KNOWN = {name: name for name in (*_STORAGE_DTYPES, *_TORCH_DTYPES, "numpy.ndarr
     "builtins.bytes": _Function(lambda: b""),  # the empty ones; all others are
     "_codecs.encode": _Function(lambda text, _latin1: text.encode("latin1")),
     "numpy.dtype": _PickledDtype,
+    "numpy.ndarray": "numpy.ndarray",
     "numpy._core.multiarray._reconstruct": _PickledArray,
     "numpy._core.multiarray.scalar": _Function(
         lambda pickled_dtype, data: np.frombuffer(data, pickled_dtype.dtype)[0].item()
     ),
+    **{name: name for name in _STORAGE_DTYPES},
+    **{f"torch.{dtype}": f"torch.{dtype}" for dtype in _STORAGE_DTYPES.values()},
 }
 _OLDER_NAMES = {"__builtin__": "builtins", "numpy.core.multiarray": "numpy._core.multiarray"}
 
@@ -250,7 +255,7 @@ class _Unpickler(pickle.Unpickler):
         dtype = _STORAGE_DTYPES[storage_type]
         storage = self.storages.setdefault(key, _Storage(dtype, numel))
         if type(numel) is not int or (dtype, numel) != (storage.dtype, storage.numel) or any(view):
-            raise ValueError(f"storage {key} has {numel} {dtype}, view {view}")
+            raise ValueError(f"its storage {key} has {numel} {dtype}, view {view}")
         return storage
 
 
@@ -272,7 +277,7 @@ def _unpickle(file):
 def _read_zip(file):
     """The format since torch 1.6: PREFIX/data.pkl and, for each storage, PREFIX/data/KEY."""
     if not zipfile.is_zipfile(file):
-        raise ValueError("a zip archive without its end")
+        raise ValueError("it is a zip archive without its end")
     with zipfile.ZipFile(file) as archive:
         names = archive.namelist()
         pickles = [name for name in names if name.split("/")[-1] == "data.pkl"]
@@ -281,34 +286,27 @@ def _read_zip(file):
         prefix = min(pickles, key=len).removesuffix("data.pkl")
         if any(name.startswith((f"{prefix}constants.pkl", f"{prefix}code/")) for name in names):
             raise UserError("is a TorchScript archive: save the model's state_dict() instead")
+        if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
+            raise UserError("is a compressed archive: unpack it and pack it again with zip -0")
         byte_order = f"{prefix}byteorder"
-        if byte_order in names and archive.read(_stored(archive, byte_order)) != b"little":
-            raise ValueError("big-endian")
-        pickled = archive.read(_stored(archive, f"{prefix}data.pkl"))
-        data, storages = _unpickle(io.BytesIO(pickled))
+        if byte_order in names and archive.read(byte_order) != b"little":
+            raise ValueError("it is big-endian")
+        data, storages = _unpickle(io.BytesIO(archive.read(f"{prefix}data.pkl")))
         for key, storage in storages.items():
-            entry = _stored(archive, f"{prefix}data/{key}")
+            entry = archive.getinfo(f"{prefix}data/{key}")
             file.seek(entry.header_offset + 26)  # the lengths of the name and of the extra field
             header_size = 30 + sum(struct.unpack("<HH", file.read(4)))
             storage.place(file, entry.header_offset + header_size, entry.file_size)
     return data
 
 
-def _stored(archive, name):
-    """The entry of this name, which must not be compressed."""
-    entry = archive.getinfo(name)
-    if entry.compress_type != zipfile.ZIP_STORED:
-        raise UserError(f"has the compressed entry {name}: unpack it and pack it again with zip -0")
-    return entry
-
-
 def _read_stream(file):
     """The format before torch 1.6: five pickles, then each storage behind its element count."""
     if _unpickle(file)[0] != _STREAM_MAGIC:
-        raise ValueError("a pickle, but not one of torch.save")
+        raise ValueError("it is a pickle, but not one of torch.save")
     _protocol_version, system, (data, storages), keys = (_unpickle(file) for _ in range(4))
     if not system[0]["little_endian"]:
-        raise ValueError("big-endian")
+        raise ValueError("it is big-endian")
     if set(keys[0]) != set(storages):
         raise ValueError("its storages are not those of its tensors")
     for key in keys[0]:
@@ -324,9 +322,9 @@ def _read_safetensors(path):
     tensors = {}
     for name in file.keys():  # noqa: SIM118, it is no dict
         description = file.get_slice(name)
-        if description.get_dtype() not in _SAFETENSORS_DTYPES:
+        dtype = _SAFETENSORS_DTYPES.get(description.get_dtype())
+        if dtype is None:
             raise UserError(f"holds {name} as {description.get_dtype()}: save it as float32")
-        dtype = _SAFETENSORS_DTYPES[description.get_dtype()]
         read = functools.partial(file.get_tensor, name)
         tensors[name] = StoredTensor(description.get_shape(), dtype, read)
     return tensors

@@ -45,12 +45,26 @@ def component(request):
 
 @pytest.mark.parametrize("train", [False, True])
 def test_components_equal_the_public_code(component, train):
-    shared.assert_forward_parity(component, train)
+    shared.assert_forward_parity(component, train, 3e-6)
 
 
 @pytest.mark.parametrize("train", [False, True])
 def test_gradients_of_components_equal_the_public_code(component, train):
     shared.assert_backward_parity(component, train)
+
+
+def test_the_first_stage_equals_the_public_code():
+    """Of a network whose second stage is random."""
+    component = shared.Component(
+        shared.GOLDEN / "mpvit_first_stage_40x56.npz",
+        mpvit.MPViT(channels=(16, 24), depths=(1, 1), num_paths=(2, 1)),
+        MPVIT_RULES,
+    )
+    variables = tiny.init(component.module, component.image)
+    for collection, leaves in component.leaves("w").items():
+        variables[collection] |= leaves
+    outputs = tiny.jit(component.module.apply)(variables, component.image)
+    shared.assert_maps_close(outputs[:1], component.maps("out"), 3e-6)
 
 
 def small(drop_path_rate=0.0, depths=(1, 2, 2, 1), dtype=jnp.float32):
@@ -139,6 +153,18 @@ def test_maps_have_strides_2_to_16_of_any_size(size, dtype):
 def test_bfloat16_is_close_to_float32():
     full, half = (small(depths=(1,), dtype=dtype) for dtype in (jnp.float32, jnp.bfloat16))
     shared.assert_bfloat16_is_close(full, half, 0.03)
+
+
+def test_each_path_embeds_the_previous_paths_patches():
+    """So that the third is blank when the second is silenced."""
+    stage, x = mpvit.Stage(features=8, num_paths=3, drop_path_rates=()), shared.normal(1, 6, 6, 8)
+    variables = tiny.init(stage, x)
+    norm = variables["params"]["patch_embed1"]["bn"]
+    norm.update(jax.tree.map(jnp.zeros_like, norm))
+    _, state = stage.apply(variables, x, capture_intermediates=True)
+    embedded = (state["intermediates"][f"patch_embed{path}"]["__call__"][0] for path in range(3))
+    spreads = [float(patches.std((1, 2)).max()) for patches in embedded]
+    assert spreads[0] > 0.1 and spreads[1:] == [0, 0]
 
 
 # Stochastic depth

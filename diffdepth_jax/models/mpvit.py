@@ -212,7 +212,8 @@ class MPViT(nn.Module):
     """Image to feature maps at strides 2, 4, 8 and 16.
 
     Attributes:
-      channels: within each stage, multiples of 8; a stage's map has those of the next stage.
+      channels: within each stage, multiples of 8. A stage's map already has the next one's, the
+        last its own.
       depths: transformer layers in each path of each stage.
       num_paths: transformers side by side in each stage.
       drop_path_rate: stochastic depth of the last layer; rises linearly from 0 at the first.

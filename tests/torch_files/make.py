@@ -15,7 +15,8 @@ import safetensors.torch
 import torch
 
 FOLDER = pathlib.Path(__file__).parent
-DTYPES = "float64 float32 float16 bfloat16 int64 int32 int16 int8 uint8 bool".split()
+FLOATS = ["float64", "float32", "float16", "bfloat16"]
+DTYPES = [*FLOATS, "int64", "int32", "int16", "int8", "uint8", "bool"]
 
 
 def tensors():
