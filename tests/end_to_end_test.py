@@ -1,237 +1,125 @@
-"""Train, resume, evaluate, predict and refuse, on a model and scenes as small as they get."""
+"""Training from nothing to a model directory, broken off, taken up again and evaluated."""
 
-import json
-import pathlib
 import shutil
 
 import jax
 import numpy as np
-import orbax.checkpoint as ocp
 import pytest
 from PIL import Image
 
-from configs import folder as folder_config
-from configs import synthetic as synthetic_config
-from diffdepth_jax import predict, train
-from diffdepth_jax.checkpoint import load_variables, read_config
-from diffdepth_jax.entry import one_line_errors, parse_flags
+from diffdepth_jax import evaluate, input_pipeline, metrics, train
+from diffdepth_jax.checkpoint import load_variables
 from diffdepth_jax.errors import UserError
-from diffdepth_jax.estimator import DepthEstimator, bucket_size
-from diffdepth_jax.input_pipeline import create_sources, train_iterator
+from diffdepth_jax.models.diffusion_depth import create_model
+from diffdepth_jax.train_state import abstract_variables
+from tests import small_run
 
 
-def tiny_config(**train_fields):
-    config = synthetic_config.get_config()
-    config.model.update({"neck_features": 8, "denoiser_features": 8, "decoder_width": 8})
-    config.inference.size = config.augmentation.crop_size = (32, 48)
-    config.train.update({"batch_size": 4, "num_steps": 4, "evaluate_every": 4})
-    config.train.update({"checkpoint_every": 2, "log_every": 1, "num_panels": 1, **train_fields})
-    config.optimizer.warmup_steps = 1
-    config.evaluation.batch_size = 3
-    config.data.update({"num_train": 8, "num_eval": 4, "height": 32, "width": 48})
-    return config.lock()
+def test_a_run_leaves_everything_it_promises(finished_run):
+    workdir, _ = finished_run
+    assert (workdir / "config.json").is_file()
+    assert {path.name for path in (workdir / "checkpoints").iterdir()} == {"3", "6"}
+    assert len(list((workdir / "parameters").iterdir())) == 1
+    assert list((workdir / "tensorboard").glob("events*"))
+    assert "Total" in (workdir / "parameters.txt").read_text()
+    for kind in ("rooms", "streets"):
+        with Image.open(workdir / f"panels/{kind}.png") as panel:
+            assert min(panel.size) >= min(small_run.SIZE)
 
 
-def folder_fields(root):
-    fields = {k: v for k, v in folder_config.get_config().data.items() if k != "source"}
-    return fields | {"root": str(root), "holdout_every": 0}
+def test_losses_are_logged_apart(finished_run):
+    lines = [line for line in small_run.read_metrics(finished_run[0]) if "train/loss" in line]
+    assert [line["step"] for line in lines] == [3, 6]
+    names = {"ddim", "silog", "latent", "reconstruction", "gradient_norm", "learning_rate"}
+    assert {f"train/{name}" for name in names} <= lines[0].keys()
+    weights = small_run.config().loss.weights
+    for line in lines:
+        total = sum(weight * line[f"train/{name}"] for name, weight in weights.items())
+        assert line["train/loss"] == pytest.approx(total, rel=1e-4)
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    """(workdir, config, table) of one finished run."""
-    workdir, config = tmp_path_factory.mktemp("run"), tiny_config()
-    return workdir, config, train.train(config, workdir)
+def test_the_table_has_the_model_beside_its_baselines(finished_run):
+    _, rows = finished_run
+    titles = ("this model", "best constant", "mean map")
+    assert list(rows) == [f"{kind}: {title}" for kind in ("rooms", "streets") for title in titles]
+    for values in rows.values():
+        assert values["images"] == 3
+        assert all(np.isfinite(values[name]) for name in metrics.NAMES)
+    lines = evaluate.format_table(rows).splitlines()
+    assert len(lines) == 1 + len(rows)
+    assert f"{rows['rooms: mean map']['abs_rel']:.4f}" in lines[3]
 
 
-def parameters(workdir):
-    model = DepthEstimator.from_checkpoint(workdir)._model
-    return load_variables(workdir, train.abstract_variables(model))
+def test_a_finished_run_is_only_evaluated_again(finished_run, tmp_path):
+    workdir, rows = finished_run
+    shutil.copytree(workdir, tmp_path / "run")
+    before = small_run.read_state(workdir, 6)
+    assert train.train(small_run.config(), tmp_path / "run") == rows
+    jax.tree.map(np.testing.assert_array_equal, small_run.read_state(tmp_path / "run", 6), before)
 
 
-def test_a_run_leaves_model_log_and_pictures(run):
-    workdir, _, table = run
-    assert set(table) == {
-        f"{kind}: {row}"
-        for kind in ("rooms", "streets")
-        for row in ("this model", "best constant", "mean map")
-    }
-    assert all(np.isfinite(list(values.values())).all() for values in table.values())
-    lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
-    assert {"train/silog", "train/ddim", "train/latent", "train/reconstruction"} <= set(lines[0])
-    assert (workdir / "panels" / "rooms.png").exists()
-    assert list((workdir / "tensorboard").iterdir())
+def test_evaluation_repeats_the_best_evaluation_of_training(finished_run):
+    workdir, _ = finished_run
+    rows = train.evaluate_checkpoint(small_run.config(), workdir)
+    logged = small_run.read_metrics(workdir)
+    means = {}
+    for step in (3, 6):
+        line = {k: v for entry in logged if entry["step"] == step for k, v in entry.items()}
+        means[step] = (line["rooms/abs_rel"] + line["streets/abs_rel"]) / 2
+    found = (rows["rooms: this model"]["abs_rel"] + rows["streets: this model"]["abs_rel"]) / 2
+    assert found == pytest.approx(min(means.values()), rel=1e-6)
 
 
-def test_resumed_run_equals_the_uninterrupted_one(run, tmp_path, monkeypatch):
-    class Killed(Exception):
-        pass
-
-    def killed(*args, **kwargs):
-        calls.append(1)
-        if len(calls) == 4:
-            raise Killed
-        return original(*args, **kwargs)
-
-    calls, original = [], train.sharding.shard_batch
-    monkeypatch.setattr(train.sharding, "shard_batch", killed)
-    with pytest.raises(Killed):
-        train.train(run[1], tmp_path)
-    train.train(run[1], tmp_path)
-    assert len(calls) == 4 + 2  # it went on from the checkpoint of step 2
-    jax.tree.map(np.testing.assert_array_equal, parameters(tmp_path), parameters(run[0]))
+class _PowerCut(Exception):
+    pass
 
 
-def test_evaluate_mode_repeats_the_last_evaluation(run):
-    workdir, config, table = run
-    again = train.evaluate_checkpoint(config, workdir)
-    for row, values in table.items():
-        assert again[row]["abs_rel"] == pytest.approx(values["abs_rel"], rel=1e-5)
+def _cut_after(steps, create_step):
+    """_create_step whose step raises once it was called this often."""
+
+    def create(*args):
+        step_fn, calls = create_step(*args), iter(range(steps))
+
+        def step(*args):
+            if next(calls, None) is None:
+                raise _PowerCut
+            return step_fn(*args)
+
+        return step
+
+    return create
 
 
-def test_workdir_of_another_config_is_refused_by_field(run):
-    with pytest.raises(UserError, match=r"train\.num_panels"):
-        train.train(tiny_config(num_panels=2), run[0])
+def test_a_resumed_run_equals_an_uninterrupted_one(finished_run, tmp_path, monkeypatch):
+    workdir, rows = finished_run
+    with monkeypatch.context() as patch:
+        patch.setattr(train, "_create_step", _cut_after(4, train._create_step))
+        with pytest.raises(_PowerCut):
+            train.train(small_run.config(), tmp_path)
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["3"]
+    resumed = train.train(small_run.config(), tmp_path)
+    jax.tree.map(
+        np.testing.assert_array_equal,
+        small_run.read_state(tmp_path, 6),
+        small_run.read_state(workdir, 6),
+    )
+    assert resumed == rows
 
 
-def test_checkpoint_of_another_model_is_refused(run, tmp_path):
-    other = shutil.copytree(run[0], tmp_path / "other")
-    fields = json.loads((other / "config.json").read_text())
-    fields["model"]["neck_features"] = 16
-    (other / "config.json").write_text(json.dumps(fields))
-    with pytest.raises(UserError, match="does not fit the model"):
-        DepthEstimator.from_checkpoint(other)
-    del fields["model"]["neck_features"]
-    (other / "config.json").write_text(json.dumps(fields))
-    with pytest.raises(UserError, match="neck_features"):
-        DepthEstimator.from_checkpoint(other)
-
-
-def test_full_disk_names_the_checkpoint(tmp_path, monkeypatch):
-    def full(*args, **kwargs):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(ocp.CheckpointManager, "save", full)
-    with pytest.raises(UserError, match=r"checkpoints/2 could not be written .*No space left"):
-        train.train(tiny_config(), tmp_path)
-
-
-def test_unwritable_workdir_ends_in_one_line(tmp_path, capsys):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(SystemExit) as stop, one_line_errors():
-        workdir = tmp_path / "file" / "run"
-        train.claim_directory(workdir, tiny_config())
-    assert stop.value.code == 2
-    assert capsys.readouterr().err.count("\n") == 1
-
-
-def test_sample_without_valid_pixels_stops_training_by_name(tmp_path):
-    Image.new("RGB", (48, 32)).save(tmp_path / "rgb_0.jpg")
-    Image.fromarray(np.zeros((32, 48), np.uint16)).save(tmp_path / "sync_depth_0.png")
-    source, _ = create_sources(source="folder", seed=0, **folder_fields(tmp_path))
-    batches = train_iterator(
-        source, seed=0, batch_size=1, num_threads=1, size=(32, 48), min_depth=0.001, max_depth=10.0,
-        **tiny_config().augmentation,
-    )  # fmt: skip
-    with pytest.raises(UserError, match="sync_depth_0"):
-        next(batches)
-
-
-@pytest.mark.parametrize(("root", "message"), [("", "data.root is empty"), ("/gone", "gone")])
-def test_missing_data_is_refused(root, message):
-    with pytest.raises(UserError, match=message):
-        create_sources(source="folder", seed=0, **folder_fields(root))
-
-
-def test_unknown_flag_is_refused_in_one_line():
-    with pytest.raises(UserError, match="nonsense"):
-        parse_flags(["main", "--nonsense=1"])
-
-
-def test_estimator_gives_metres_of_the_image_at_any_size(run):
-    estimator = DepthEstimator.from_checkpoint(run[0])
-    image = np.random.default_rng(0).integers(0, 255, (37, 61, 3), np.uint8)
-    once, again = estimator(image), estimator(image)
-    assert once.depth.shape == (37, 61) and once.depth.dtype == np.float32
-    assert (once.depth > 0).all()
-    np.testing.assert_array_equal(once.depth, again.depth)
-    assert estimator(image, native_size=True, num_steps=1).depth.shape == (37, 61)
-    double = estimator(image, focal_length=2 * once.focal_length)
-    np.testing.assert_allclose(double.depth, 2 * once.depth, rtol=1e-5)
-
-
-@pytest.mark.parametrize(
-    "image", [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3)), np.zeros((0, 640, 3), np.uint8)]
-)
-def test_estimator_refuses_what_is_no_image(run, image):
-    with pytest.raises(UserError, match="image"):
-        DepthEstimator.from_checkpoint(run[0])(image)
-
-
-def test_estimator_refuses_more_than_the_memory_holds(run, monkeypatch):
-    monkeypatch.setattr("diffdepth_jax.estimator._memory_in_bytes", lambda: 1000)
-    with pytest.raises(UserError, match="64 x 64 at native size"):
-        DepthEstimator.from_checkpoint(run[0])(np.zeros((64, 64, 3), np.uint8), native_size=True)
-
-
-def test_photos_fall_into_few_buckets_of_one_area():
-    sizes = {bucket_size(1000, width, (480, 640)) for width in range(400, 3600, 10)}
-    assert (480, 640) in sizes and len(sizes) <= 11
-    assert all(abs(h * w / (480 * 640) - 1) < 0.05 for h, w in sizes)
-
-
-def test_prediction_of_a_folder_goes_on_past_a_broken_file(run, tmp_path):
-    source, output = tmp_path / "in", tmp_path / "out"
-    source.mkdir()
-    picture = np.random.default_rng(0).integers(0, 255, (32, 48, 3), np.uint8)
-    Image.fromarray(picture).save(source / "a.png")
-    (source / "b.jpg").write_bytes(b"no image")
-    Image.fromarray(picture).save(source / "c.png")
-    estimator, files = DepthEstimator.from_checkpoint(run[0]), predict.image_files(source)
-    failures = predict.predict_files(estimator, files, output, depth_scale=100.0)
-    assert [pathlib.Path(file).name for file, _ in failures] == ["b.jpg"]
-    depth = np.load(output / "a.npy")
-    np.testing.assert_array_equal(depth, np.load(output / "c.npy"))  # equal images, equal depth
-    png = np.asarray(Image.open(output / "a.png"))
-    assert png.dtype == np.uint16
-    np.testing.assert_allclose(png / 100, depth, atol=0.006)
-    assert Image.open(output / "c_color.png").size == (48, 32)
-
-
-def test_prediction_input_errors(tmp_path):
-    with pytest.raises(UserError, match="does not exist"):
-        predict.image_files(tmp_path / "gone")
-    with pytest.raises(UserError, match="holds no image"):
-        predict.image_files(tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("names", "folder"),
-    [(("a.png", "a.jpg"), "out"), (("a.jpg", "a_color.jpg"), "out"), (("a.png",), "."),
-     (("a.jpg", "a_color.png"), ".")],
-)  # fmt: skip
-def test_outputs_overwrite_neither_each_other_nor_an_input(tmp_path, names, folder):
-    with pytest.raises(UserError, match="rename one"):
-        predict.check_names([tmp_path / name for name in names], tmp_path / folder)
-
-
-def test_outputs_may_lie_beside_inputs_of_other_names(tmp_path):
-    predict.check_names([tmp_path / "a.jpg", tmp_path / "b.jpg"], tmp_path)
-
-
-def test_no_model_directory_is_refused(tmp_path):
-    with pytest.raises(UserError, match="no model directory"):
-        read_config(tmp_path)
+def test_evaluation_refuses_the_run_of_another_configuration(finished_run):
+    with pytest.raises(UserError, match=r"\(train\.batch_size differ\)"):
+        train.evaluate_checkpoint(small_run.config(batch_size=8), finished_run[0])
 
 
 def test_encoded_latents_do_not_collapse(tmp_path):
-    config = tiny_config(num_steps=60, evaluate_every=60, checkpoint_every=60)
+    config = small_run.config(num_steps=60, evaluate_every=60, checkpoint_every=60, log_every=60)
+    with config.unlocked():
+        config.evaluation.baselines = False
     train.train(config, tmp_path)
-    estimator = DepthEstimator.from_checkpoint(tmp_path)
-    source, _ = create_sources(seed=0, **config.data)
+    model = create_model(**config.model)
+    variables = load_variables(tmp_path, abstract_variables(model))
+    source, _ = input_pipeline.create_sources(seed=config.seed, **config.data)
     samples = [source[index] for index in range(len(source))]
-    depth, mask = (np.stack([sample[name] for sample in samples]) for name in ("depth", "mask"))
-    latent, cells = estimator._model.apply(
-        estimator._variables, depth, mask, method="encode_depth"
-    )
-    assert np.asarray(latent)[np.broadcast_to(cells, latent.shape)].std() > 0.3
+    depth, mask = (np.stack([sample[k] for sample in samples]) for k in ("depth", "mask"))
+    latent, cells = model.apply(variables, depth, mask, method="encode_depth")
+    assert latent[np.broadcast_to(cells, latent.shape)].std() > 0.3

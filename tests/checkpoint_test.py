@@ -1,0 +1,219 @@
+"""What is saved comes back, and what does not belong together is refused by name."""
+
+import json
+import os
+import pathlib
+import shutil
+import types
+
+import grain
+import jax
+import jax.numpy as jnp
+import numpy as np
+import orbax.checkpoint as ocp
+import pytest
+
+from diffdepth_jax import checkpoint
+from diffdepth_jax.checkpoint import RunCheckpoints, load_variables
+from diffdepth_jax.entry import one_line_errors
+from diffdepth_jax.errors import UserError
+from diffdepth_jax.estimator import DepthEstimator
+from tests import small_run
+
+
+def _state(value):
+    return {"step": jnp.int32(value), "params": {"kernel": jnp.full((2, 3), value, jnp.float32)}}
+
+
+def _stream():
+    return iter(grain.MapDataset.range(100).seed(0).shuffle().to_iter_dataset())
+
+
+def _advanced(steps):
+    stream = _stream()
+    for _ in range(steps):
+        next(stream)
+    return stream
+
+
+def _save(workdir, *steps):
+    with RunCheckpoints(workdir) as checkpoints:
+        for step in steps:
+            checkpoints.save(step, _state(step), _advanced(step))
+
+
+def _steps(directory):
+    return sorted(int(path.name) for path in directory.iterdir())
+
+
+def test_restores_the_newest_state_and_where_the_data_stood(tmp_path):
+    _save(tmp_path, 2, 5)
+    with RunCheckpoints(tmp_path) as checkpoints:
+        state, stream = checkpoints.restore(_state(0), _stream())
+    jax.tree.map(np.testing.assert_array_equal, state, _state(5))
+    expected = _advanced(5)
+    assert [next(stream) for _ in range(9)] == [next(expected) for _ in range(9)]
+
+
+def test_without_a_checkpoint_training_starts_as_given(tmp_path):
+    state, stream = _state(0), _stream()
+    with RunCheckpoints(tmp_path) as checkpoints:
+        restored = checkpoints.restore(state, stream)
+    assert restored[0] is state and restored[1] is stream
+
+
+def test_keeps_the_newest_two(tmp_path):
+    _save(tmp_path, 1, 2, 3)
+    assert _steps(tmp_path / "checkpoints") == [2, 3]
+
+
+def test_saving_a_step_again_changes_nothing(tmp_path):
+    """A run that was resumed at its last step saves it a second time."""
+    _save(tmp_path, 3)
+    before = small_run.read_state(tmp_path, 3)
+    with RunCheckpoints(tmp_path) as checkpoints:
+        checkpoints.save(3, _state(99), _stream())
+    jax.tree.map(np.testing.assert_array_equal, small_run.read_state(tmp_path, 3), before)
+
+
+def test_what_a_broken_off_save_left_is_not_restored(tmp_path):
+    """orbax writes under another name and renames at the end."""
+    _save(tmp_path, 1)
+    unfinished = tmp_path / "checkpoints/2.orbax-checkpoint-tmp/state"
+    unfinished.mkdir(parents=True)
+    (unfinished / "data").write_bytes(b"half")
+    with RunCheckpoints(tmp_path) as checkpoints:
+        state, _ = checkpoints.restore(_state(0), _stream())
+    assert int(state["step"]) == 1
+
+
+def test_keeps_the_best_variables_across_sessions(tmp_path):
+    scores = {1: 0.5, 2: 0.7, 3: 0.3, 4: 0.3}
+    for step, score in scores.items():
+        with RunCheckpoints(tmp_path) as checkpoints:
+            checkpoints.save_best(step, _state(step), score)
+    assert _steps(tmp_path / "parameters") == [3]
+    abstract = jax.eval_shape(lambda: _state(0))
+    assert int(load_variables(tmp_path, abstract)["step"]) == 3
+
+
+def _damage(workdir, step):
+    """Cuts the arrays of a checkpoint in half."""
+    files = [path for path in (workdir / f"checkpoints/{step}").rglob("*") if path.is_file()]
+    for path in files:
+        if "/d/" in str(path):
+            os.truncate(path, path.stat().st_size // 2)
+
+
+def test_a_damaged_checkpoint_is_refused_and_the_one_before_serves(tmp_path):
+    _save(tmp_path, 1, 2)
+    _damage(tmp_path, 2)
+    message = r"checkpoints/2 cannot be restored .*delete that folder"
+    with RunCheckpoints(tmp_path) as checkpoints, pytest.raises(UserError, match=message):
+        checkpoints.restore(_state(0), _stream())
+    shutil.rmtree(tmp_path / "checkpoints/2")
+    with RunCheckpoints(tmp_path) as checkpoints:
+        state, _ = checkpoints.restore(_state(0), _stream())
+    assert int(state["step"]) == 1
+
+
+# orbax leaves the reads of the other arrays unawaited.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_checkpoint_of_another_model_is_refused(tmp_path):
+    _save(tmp_path, 1)
+    other = {"step": jnp.int32(0), "params": {"kernel": jnp.zeros((4, 3))}}
+    message = "checkpoints/1 cannot be restored"
+    with RunCheckpoints(tmp_path) as checkpoints, pytest.raises(UserError, match=message):
+        checkpoints.restore(other, _stream())
+
+
+@pytest.mark.parametrize("best", [False, True])
+def test_a_full_disk_names_the_checkpoint_and_the_remedy(tmp_path, monkeypatch, best):
+    def full(*args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(ocp.CheckpointManager, "save", full)
+    folder = "parameters" if best else "checkpoints"
+    message = rf"{folder}/2 could not be written .*No space left.* same command again to resume"
+    with RunCheckpoints(tmp_path) as checkpoints, pytest.raises(UserError, match=message):
+        if best:
+            checkpoints.save_best(2, _state(2), 0.5)
+        else:
+            checkpoints.save(2, _state(2), _stream())
+
+
+def test_a_claimed_directory_takes_the_same_configuration_again(tmp_path):
+    """As JSON reads it back, with lists for tuples."""
+    workdir = tmp_path / "made" / "run"
+    for _ in range(2):
+        checkpoint.claim_directory(workdir, small_run.config())
+    assert [path.name for path in workdir.iterdir()] == ["config.json"]
+    config = checkpoint.read_config(workdir)
+    assert tuple(config.inference.size) == small_run.SIZE
+    assert config.is_locked
+
+
+def test_a_directory_of_another_configuration_is_refused_by_field(tmp_path):
+    checkpoint.claim_directory(tmp_path, small_run.config())
+    other = small_run.config(num_panels=5, batch_size=8)
+    for verb in (checkpoint.claim_directory, checkpoint.check_directory):
+        with pytest.raises(UserError, match=r"\(train\.batch_size, train\.num_panels differ\)"):
+            verb(tmp_path, other)
+
+
+def test_no_model_directory_is_refused(tmp_path):
+    with pytest.raises(UserError, match=r"no model directory: it has no config\.json"):
+        checkpoint.read_config(tmp_path)
+
+
+def test_a_damaged_configuration_is_refused(tmp_path):
+    (tmp_path / "config.json").write_text('{"seed": 0,')
+    with pytest.raises(UserError, match=r"config\.json is damaged .* restore it"):
+        checkpoint.read_config(tmp_path)
+
+
+def test_an_unwritable_workdir_ends_in_one_line(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SystemExit) as stop, one_line_errors():
+        checkpoint.claim_directory(tmp_path / "file" / "run", small_run.config())
+    assert stop.value.code == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.parametrize("empty", [False, True])
+def test_a_run_that_never_evaluated_has_no_parameters(tmp_path, empty):
+    if empty:
+        (tmp_path / "parameters").mkdir()
+    with pytest.raises(UserError, match="has to evaluate once"):
+        load_variables(tmp_path, jax.eval_shape(lambda: _state(0)))
+
+
+@pytest.fixture
+def altered_model(finished_run, tmp_path):
+    """Makes a model directory of the finished run's parameters and a changed configuration."""
+    (tmp_path / "parameters").symlink_to(finished_run[0] / "parameters")
+
+    def alter(change):
+        fields = json.loads((finished_run[0] / "config.json").read_text())
+        change(types.SimpleNamespace(**fields))
+        (tmp_path / "config.json").write_text(json.dumps(fields))
+        return pathlib.Path(tmp_path)
+
+    return alter
+
+
+def test_parameters_of_another_model_are_refused(altered_model):
+    directory = altered_model(lambda fields: fields.model.update(neck_features=16))
+    with pytest.raises(UserError, match="does not fit the model"):
+        DepthEstimator.from_checkpoint(directory)
+
+
+@pytest.mark.parametrize("change", [{"colour": 1}, {"neck_features": None}])
+def test_a_configuration_of_another_version_is_refused_by_field(altered_model, change):
+    def alter(fields):
+        fields.model.update(change)
+        if None in change.values():
+            del fields.model["neck_features"]
+
+    with pytest.raises(UserError, match=next(iter(change))):
+        DepthEstimator.from_checkpoint(altered_model(alter))
