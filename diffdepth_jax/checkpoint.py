@@ -6,6 +6,7 @@ parameters by evaluation, and holds `checkpoints/` beside them, from which the r
 
 import json
 import pathlib
+import shutil
 
 import grain
 import jax
@@ -69,6 +70,36 @@ def read_config(directory) -> ConfigDict:
     except ValueError as error:
         raise UserError(f"{path} is damaged ({error}): restore it from a backup") from error
     return ConfigDict(fields, convert_dict=True).lock()
+
+
+def save_model(directory, config, variables):
+    """Writes a model directory, whole or not at all; it must not exist or be empty."""
+    directory = pathlib.Path(directory)
+    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+        raise UserError(f"{directory} exists and is not empty: give another, or delete it")
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = directory.with_name(f"{directory.name}.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    try:
+        claim_directory(unfinished, config)
+        with _manager(
+            unfinished / "parameters", checkpoint_managers.LatestN(1), create=True
+        ) as manager:
+            _save(manager, 0, ocp.args.StandardSave(variables))
+        unfinished.replace(directory)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _save(manager, step, args, **kwargs):
+    try:
+        manager.save(step, args=args, **kwargs)
+    except Exception as error:  # orbax and tensorstore pass on an OSError in many classes
+        raise UserError(
+            f"checkpoint {manager.directory}/{step} could not be written "
+            f"({_first_line(error)}): free space or give a writable directory, then run the "
+            "same command again to resume"
+        ) from error
 
 
 def _manager(directory, policy, *, create, **kwargs):
@@ -151,21 +182,11 @@ class RunCheckpoints:
             args = ocp.args.Composite(
                 state=ocp.args.StandardSave(state), data=grain.checkpoint.CheckpointSave(data)
             )
-            self._save(self._latest, step, args)
+            _save(self._latest, step, args)
 
     def save_best(self, step, variables, score):
         """Keeps these variables if their score, lower is better, is the best so far."""
         best = self._best.latest_step()
         if best is None or score < self._best.metrics(best)["score"]:
             args = ocp.args.StandardSave(variables)
-            self._save(self._best, step, args, metrics={"score": float(score)})
-
-    def _save(self, manager, step, args, **kwargs):
-        try:
-            manager.save(step, args=args, **kwargs)
-        except Exception as error:  # orbax and tensorstore pass on an OSError in many classes
-            raise UserError(
-                f"checkpoint {manager.directory}/{step} could not be written "
-                f"({_first_line(error)}): free space or give a writable --workdir, then run the "
-                "same command again to resume"
-            ) from error
+            _save(self._best, step, args, metrics={"score": float(score)})

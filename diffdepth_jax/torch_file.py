@@ -36,11 +36,6 @@ _TYPES = (
 _STORAGE_DTYPES = {f"torch.{name}Storage": np.dtype(dtype) for name, _, dtype in _TYPES}
 _SAFETENSORS_DTYPES = {name: np.dtype(dtype) for _, name, dtype in _TYPES}
 
-_STREAM_MAGIC = 0x1950A86A20F9469CFC6C  # what the first pickle of the older format holds
-_MAX_EXPANDED = 2**24  # elements of a tensor that repeats those of its storage
-_MAX_DIMENSIONS = 64  # of numpy and of torch
-_MAX_SIZE = 2**48  # so that strides in bytes fit 64 bits
-
 
 def read_torch_file(path):
     """Reads a file of torch.save, in either of its formats, or of safetensors.
@@ -54,13 +49,13 @@ def read_torch_file(path):
         with open(path, "rb") as file:
             start = file.read(9)
             file.seek(0)
-            if start.startswith(b"PK"):
+            if start.startswith(b"PK") and zipfile.is_zipfile(file):
                 return _read_zip(file)
             if start.startswith(pickle.PROTO):
                 return _read_stream(file)
         if start[8:] == b"{":
             return _read_safetensors(path)
-        raise ValueError("neither torch.save nor safetensors wrote it" if start else "it is empty")
+        raise ValueError("no whole file of torch.save or safetensors" if start else "it is empty")
     except UserError as error:
         raise UserError(f"{path} {error}") from error
     except Exception as error:  # unpickling damaged bytes can raise nearly anything
@@ -74,16 +69,12 @@ def read_torch_file(path):
 class _Inert:
     """What a pickle may hold: its BUILD opcode finds this `__setstate__` and writes nothing."""
 
-    __slots__ = ()
-
     def __setstate__(self, state):
         raise ValueError(f"its pickle sets attributes of a {type(self).__name__}")
 
 
 class StoredTensor(_Inert):
     """A tensor that is still in its file; every `numpy()` reads it anew."""
-
-    __slots__ = ("_read", "dtype", "shape")
 
     def __init__(self, shape, dtype, read):
         self.shape = tuple(shape)
@@ -104,8 +95,6 @@ class StoredTensor(_Inert):
 class _Storage(_Inert):
     """A flat array in a file, which tensors view; `place` says where."""
 
-    __slots__ = ("_path", "_position", "dtype", "numel")
-
     def __init__(self, dtype, numel):
         self.dtype = dtype
         self.numel = numel
@@ -117,11 +106,11 @@ class _Storage(_Inert):
             raise ValueError(f"a storage has {size} bytes for {self.numel} {self.dtype}")
         self._path, self._position = file.name, position
 
-    def read(self, offset, shape, strides):
-        """A tensor's values; of the storage, only those from its first to its last are read."""
-        itemsize, span = self.dtype.itemsize, _span(shape, strides)
-        position = self._position + offset * itemsize
-        values = np.fromfile(self._path, self.dtype, span, offset=position)
+    def read(self, offset, span, shape, strides):
+        """A tensor's values, which lie in the `span` elements from `offset` on."""
+        itemsize = self.dtype.itemsize
+        start = self._position + offset * itemsize
+        values = np.fromfile(self._path, self.dtype, span, offset=start)
         if len(values) < span:
             raise UserError(f"{self._path} became shorter while it was read: restore it")
         strides = [stride * itemsize for stride in strides]
@@ -129,31 +118,23 @@ class _Storage(_Inert):
 
 
 def _rebuild_tensor(storage, offset, shape, strides, _requires_grad, _hooks, metadata=None):
-    if not (
-        len(shape) == len(strides) <= _MAX_DIMENSIONS
-        and all(type(n) is int and 0 <= n < _MAX_SIZE for n in (offset, *shape, *strides))
-        and math.prod(max(n, 1) for n in shape) <= max(storage.numel, _MAX_EXPANDED)
-        and offset + _span(shape, strides) <= storage.numel
-        and not metadata  # the bits that say that the values are to be negated or conjugated
+    if (
+        not len(shape) == len(strides) <= 64  # the most that numpy and torch can have
+        or any(type(n) is not int or not 0 <= n < 2**48 for n in (offset, *shape, *strides))
+        or math.prod(max(n, 1) for n in shape) > max(storage.numel, 2**24)  # if expanded
+        or metadata  # says that the values are to be negated or conjugated
     ):
-        raise ValueError(
-            f"a tensor has shape {shape}, strides {strides}, offset {offset} and metadata"
-            f" {metadata} in a storage of {storage.numel}"
-        )
-    read = functools.partial(storage.read, offset, shape, strides)
-    return StoredTensor(shape, storage.dtype, read)
-
-
-def _span(shape, strides):
-    """From a tensor's first element to behind its last, in elements of the storage."""
+        raise ValueError("the layout of a tensor is none that this reader knows")
     steps = sum((n - 1) * stride for n, stride in zip(shape, strides, strict=True))
-    return 0 if 0 in shape else 1 + steps
+    span = 0 if 0 in shape else 1 + steps
+    if offset + span > storage.numel:
+        raise ValueError(f"a tensor of shape {shape} reaches beyond its storage")
+    read = functools.partial(storage.read, offset, span, shape, strides)
+    return StoredTensor(shape, storage.dtype, read)
 
 
 class _OrderedDict(dict):
     """A collections.OrderedDict or Counter, without the attributes that torch gives it."""
-
-    __slots__ = ()
 
     def __setstate__(self, state):
         pass
@@ -162,8 +143,6 @@ class _OrderedDict(dict):
 class _Namespace(dict):
     """An argparse.Namespace as the dict of its fields."""
 
-    __slots__ = ()
-
     def __setstate__(self, state):
         self.update(state)
 
@@ -171,12 +150,10 @@ class _Namespace(dict):
 class _PickledDtype(_Inert):
     """A numpy.dtype of numbers or text, as numpy pickles it."""
 
-    __slots__ = ("dtype",)
-
     def __init__(self, code, *_):
+        if type(code) is not str or np.dtype(code).kind not in "biufcSU":
+            raise ValueError("it holds a numpy array of neither numbers nor text")
         self.dtype = np.dtype(code)
-        if self.dtype.kind not in "biufcSU":
-            raise ValueError(f"it holds a numpy array of dtype {self.dtype}")
 
     def __setstate__(self, state):
         self.dtype = self.dtype.newbyteorder(state[1])
@@ -184,8 +161,6 @@ class _PickledDtype(_Inert):
 
 class _PickledArray(StoredTensor):
     """A numpy.ndarray as numpy pickles it: an empty one, which then gets its state."""
-
-    __slots__ = ()
 
     def __init__(self, *_):
         super().__init__((0,), np.dtype(np.int8), lambda: np.zeros(0, np.int8))
@@ -200,8 +175,6 @@ class _PickledArray(StoredTensor):
 class _Function(_Inert):
     """A function of ours; unlike a bare one it has no attributes that BUILD could write."""
 
-    __slots__ = ("_function",)
-
     def __init__(self, function):
         self._function = function
 
@@ -214,7 +187,7 @@ _KNOWN = {
     "torch._utils._rebuild_tensor_v2": _Function(_rebuild_tensor),
     "torch._utils._rebuild_parameter": _Function(lambda data, _requires_grad, _hooks: data),
     "torch.Size": _Function(lambda sizes: tuple(sizes)),
-    "torch.device": _Function(lambda *parts: ":".join(map(str, parts))),
+    "torch.device": _Function(lambda kind, *index: ":".join([kind, *(f"{i:d}" for i in index)])),
     "collections.OrderedDict": _OrderedDict,
     "collections.Counter": _OrderedDict,
     "argparse.Namespace": _Namespace,
@@ -222,9 +195,9 @@ _KNOWN = {
     "builtins.frozenset": _Function(lambda items: frozenset(items)),
     "builtins.bytes": _Function(lambda: b""),  # the empty ones; all others are
     "_codecs.encode": _Function(lambda text, _latin1: text.encode("latin1")),
-    "numpy.dtype": _PickledDtype,
+    "numpy.dtype": _Function(_PickledDtype),
     "numpy.ndarray": "numpy.ndarray",
-    "numpy._core.multiarray._reconstruct": _PickledArray,
+    "numpy._core.multiarray._reconstruct": _Function(_PickledArray),
     "numpy._core.multiarray.scalar": _Function(
         lambda pickled_dtype, data: np.frombuffer(data, pickled_dtype.dtype)[0].item()
     ),
@@ -244,10 +217,7 @@ class _Unpickler(pickle.Unpickler):
     def find_class(self, module, name):
         name = f"{_OLDER_NAMES.get(module, module)}.{name}"
         if name not in _KNOWN:
-            raise UserError(
-                f"names {name[:100]!r}, which this reader does not know and does not run: save the"
-                " model's state_dict() alone"
-            )
+            raise UserError(f"names {name[:99]!r}, which is refused: save a state_dict() alone")
         return _KNOWN[name]
 
     def persistent_load(self, pid):
@@ -255,7 +225,7 @@ class _Unpickler(pickle.Unpickler):
         dtype = _STORAGE_DTYPES[storage_type]
         storage = self.storages.setdefault(key, _Storage(dtype, numel))
         if type(numel) is not int or (dtype, numel) != (storage.dtype, storage.numel) or any(view):
-            raise ValueError(f"its storage {key} has {numel} {dtype}, view {view}")
+            raise ValueError("a storage is described in two ways or as part of another")
         return storage
 
 
@@ -263,11 +233,10 @@ def _unpickle(file):
     """The data of the pickle that starts here, and the storages that it views, by key."""
     start = file.tell()
     for opcode, argument, position in pickletools.genops(file):
-        # The unpickler allocates memory up to the memo's largest index.
-        if opcode.name.endswith("PUT") and argument > position - start:
-            raise ValueError(f"its pickle has the memo index {argument}")
-        if opcode.name.startswith("EXT"):  # a class that find_class might not see
-            raise ValueError("its pickle uses the extension registry")
+        # A memo index takes memory up to it; an extension code might not pass by find_class.
+        index = argument if opcode.name.endswith("PUT") else 0
+        if index > position - start or opcode.name.startswith("EXT"):
+            raise ValueError(f"its pickle has the opcode {opcode.name} {argument}")
     end = file.tell()
     file.seek(start)
     unpickler = _Unpickler(file.read(end - start))
@@ -276,8 +245,6 @@ def _unpickle(file):
 
 def _read_zip(file):
     """The format since torch 1.6: PREFIX/data.pkl and, for each storage, PREFIX/data/KEY."""
-    if not zipfile.is_zipfile(file):
-        raise ValueError("it is a zip archive without its end")
     with zipfile.ZipFile(file) as archive:
         names = archive.namelist()
         pickles = [name for name in names if name.split("/")[-1] == "data.pkl"]
@@ -294,6 +261,7 @@ def _read_zip(file):
         data, storages = _unpickle(io.BytesIO(archive.read(f"{prefix}data.pkl")))
         for key, storage in storages.items():
             entry = archive.getinfo(f"{prefix}data/{key}")
+            archive.open(entry).close()  # checks the entry's header
             file.seek(entry.header_offset + 26)  # the lengths of the name and of the extra field
             header_size = 30 + sum(struct.unpack("<HH", file.read(4)))
             storage.place(file, entry.header_offset + header_size, entry.file_size)
@@ -302,7 +270,7 @@ def _read_zip(file):
 
 def _read_stream(file):
     """The format before torch 1.6: five pickles, then each storage behind its element count."""
-    if _unpickle(file)[0] != _STREAM_MAGIC:
+    if _unpickle(file)[0] != 0x1950A86A20F9469CFC6C:  # what torch writes first
         raise ValueError("it is a pickle, but not one of torch.save")
     _protocol_version, system, (data, storages), keys = (_unpickle(file) for _ in range(4))
     if not system[0]["little_endian"]:
@@ -318,7 +286,7 @@ def _read_stream(file):
 
 
 def _read_safetensors(path):
-    file = safetensors.safe_open(path, framework="numpy")
+    file = safetensors.safe_open(path, framework="numpy", backend="pread")
     tensors = {}
     for name in file.keys():  # noqa: SIM118, it is no dict
         description = file.get_slice(name)

@@ -1,0 +1,224 @@
+r"""Where the tensors of PyTorch files go in our variables: tables of rules, one for each naming.
+
+A rule is (pattern, target, transform). The pattern must match a tensor's whole name;
+`match.expand(target)` is the leaf, as `collection/module/.../name`. Transforms that are no change
+of layout: "alias", whose target is the name of the tensor that this one repeats, and "ignore", for
+what has no influence on the output.
+"""
+
+
+import numpy as np
+
+
+def _unfold_order(tensor, axis):
+    """Patch merging's inputs from (c, dy, dx), as mmcv unfolds them, to (dx, dy, c)."""
+    tensor = np.moveaxis(tensor, axis, 0)
+    shape = tensor.shape
+    tensor = tensor.reshape(-1, 2, 2, *shape[1:]).swapaxes(0, 2)  # [dx, dy, c, ...]
+    return np.moveaxis(tensor.reshape(shape), 0, axis)
+
+
+TRANSFORMS = {
+    "same": lambda x: x,
+    "dense": lambda x: x.transpose(1, 0),  # [O, I] -> [I, O]
+    "conv": lambda x: x.transpose(2, 3, 1, 0),  # [O, I, H, W] -> [H, W, I, O]
+    "transposed": lambda x: x.transpose(2, 3, 0, 1),  # [I, O, H, W] -> [H, W, I, O]
+    "merging_norm": lambda x: _unfold_order(x, 0),
+    "merging_dense": lambda x: _unfold_order(x, 1).transpose(1, 0),
+}
+
+
+def kernel(pattern, path, transform):
+    return (rf"{pattern}\.weight", f"params/{path}/kernel", transform)
+
+
+def bias(pattern, path):
+    return (rf"{pattern}\.bias", f"params/{path}/bias", "same")
+
+
+def affine(pattern, path, transform="same"):
+    """Scale and bias of a layer norm or group norm."""
+    return [
+        (rf"{pattern}\.weight", f"params/{path}/scale", transform),
+        (rf"{pattern}\.bias", f"params/{path}/bias", transform),
+    ]
+
+
+def batch_norm(pattern, path):
+    return [
+        *affine(pattern, path),
+        (rf"{pattern}\.running_mean", f"batch_stats/{path}/mean", "same"),
+        (rf"{pattern}\.running_var", f"batch_stats/{path}/var", "same"),
+        (rf"{pattern}\.num_batches_tracked", "", "ignore"),
+    ]
+
+
+def within(prefix, module, rules):
+    """Rules for names that start with `prefix`, into `module`."""
+
+    def moved(target):
+        collection, *path = target.split("/")
+        return "/".join([collection, *filter(None, [module]), *path]) if path else target
+
+    return [
+        (f"{prefix}(?:{pattern})", prefix.replace("\\", "") + target if transform == "alias" else
+         moved(target), transform)
+        for pattern, target, transform in rules
+    ]  # fmt: skip
+
+
+def _swin_block(block, names):
+    """Rules of one naming of a block's parts: (norm1, attention, qkv, proj, norm2, fc1, fc2)."""
+    norm1, attention, qkv, proj, norm2, fc1, fc2 = names
+    ours = r"stage\1_block\2"
+    dense = ((f"{attention}{qkv}", "attn/qkv"), (proj, "attn/proj"), (fc1, "fc1"), (fc2, "fc2"))
+    return [
+        *affine(rf"{block}\.{norm1}", f"{ours}/norm1"),
+        *affine(rf"{block}\.{norm2}", f"{ours}/norm2"),
+        (
+            rf"{block}\.{attention}relative_position_bias_table",
+            f"params/{ours}/attn/relative_position_bias_table",
+            "same",
+        ),
+        *(kernel(rf"{block}\.{theirs}", f"{ours}/{name}", "dense") for theirs, name in dense),
+        *(bias(rf"{block}\.{theirs}", f"{ours}/{name}") for theirs, name in dense),
+        # Both follow from the sizes.
+        (rf"{block}\.{attention}relative_position_index", "", "ignore"),
+        (rf"{block}\.attn_mask", "", "ignore"),
+    ]
+
+
+def _merging(stages, first, order=("same", "dense")):
+    """Patch merging of `stages`.S.downsample, S counted from `first`, ahead of our stage 1."""
+    return [
+        rule
+        for stage in range(3)
+        for theirs, ours in [(rf"{stages}\.{stage + first}\.downsample", f"downsample{stage + 1}")]
+        for rule in (
+            *affine(rf"{theirs}\.norm", f"{ours}/norm", order[0]),
+            kernel(rf"{theirs}\.reduction", f"{ours}/reduction", order[1]),
+        )
+    ]
+
+
+# What stands on a backbone: classifiers with their final norm, heads of mmseg and mmdet.
+_HEADS = [
+    (r"(?:norm|layernorm|head|head\.fc|classifier)\.(?:weight|bias)", "", "ignore"),
+    (r"(?:neck|\w+_head)\..+", "", "ignore"),
+]
+
+
+def _swin(stages, patch, embedding_norm, block_names, merging, *others):
+    """Rules of one naming of a whole Swin."""
+    return [
+        kernel(patch, "patch_embed", "conv"),
+        bias(patch, "patch_embed"),
+        *affine(embedding_norm, "patch_embed_norm"),
+        *_swin_block(rf"{stages}\.(\d+)\.blocks\.(\d+)", block_names),
+        *merging,
+        *affine(r"norm([0-3])", r"norm\1"),
+        *_HEADS,
+        *others,
+    ]
+
+
+_OFFICIAL_BLOCK = (
+    "norm1", r"attn\.", "qkv", r"attn\.proj", "norm2", r"mlp\.fc1", r"mlp\.fc2"
+)  # fmt: skip
+def _official(first_merging):
+    return _swin(
+        "layers", r"patch_embed\.proj", r"patch_embed\.norm", _OFFICIAL_BLOCK,
+        _merging("layers", first_merging),
+    )  # fmt: skip
+
+
+SWIN_OFFICIAL, SWIN_TIMM = _official(0), _official(1)
+SWIN_MM = _swin(
+    "stages", r"patch_embed\.projection", r"patch_embed\.norm",
+    ("norm1", r"attn\.w_msa\.", "qkv", r"attn\.w_msa\.proj", "norm2",
+     r"ffn\.layers\.0\.0", r"ffn\.layers\.1"),
+    _merging("stages", 0, order=("merging_norm", "merging_dense")),
+)  # fmt: skip
+# `qkv` is what `convert` joins of query, key and value.
+SWIN_HUGGING_FACE = _swin(
+    r"encoder\.layers", r"embeddings\.patch_embeddings\.projection", r"embeddings\.norm",
+    ("layernorm_before", r"attention\.self\.", "qkv", r"attention\.output\.dense",
+     "layernorm_after", r"intermediate\.dense", r"output\.dense"),
+    _merging(r"encoder\.layers", 0),
+    *(rule for stage in range(4)
+      for rule in affine(rf"hidden_states_norms\.stage{stage + 1}", f"norm{stage}")),
+)  # fmt: skip
+
+
+def _conv_batch_norm(pattern, path):
+    return [
+        kernel(rf"{pattern}\.conv", f"{path}/conv", "conv"),
+        *batch_norm(rf"{pattern}\.bn", f"{path}/norm"),
+    ]
+
+
+HAHI_RULES = [
+    *_conv_batch_norm(r"lateral_convs\.(\d)", r"lateral\1"),
+    *_conv_batch_norm(r"conv_proj\.0", "projection0"),
+    *_conv_batch_norm(r"conv_fusion\.0", "fusion0"),
+    *(
+        rule
+        for level in range(3)
+        for name in ("proj", "fusion")
+        for rule in _conv_batch_norm(
+            rf"trans_{name}\.{level}", f"{name.replace('proj', 'projection')}{level + 1}"
+        )
+    ),
+    # Of the attentions, which are switched off.
+    (r"level_embed|reference_points\.\w+|(?:multi_att|self_attn)\.\w+\.\w+", "", "ignore"),
+]
+FPN_RULES = [
+    kernel(r"conv_lateral\.(\d)\.0", r"lateral\1", "conv"),
+    *batch_norm(r"conv_lateral\.(\d)\.1", r"lateral\1_norm"),
+    kernel(r"conv_up\.(\d)\.0", r"up\1", "transposed"),
+    *batch_norm(r"conv_up\.(\d)\.1", r"up\1_norm"),
+    (r"convup_fp\..+", "", "ignore"),  # in the file, never called
+]
+
+
+def _embedding(pattern, path):
+    """Convolutions 0 and 3 of a Sequential, group norms 1 and 4."""
+    return [
+        rule
+        for index in range(2)
+        for rule in (
+            kernel(rf"{pattern}\.{3 * index}", f"{path}/conv{index}", "conv"),
+            bias(rf"{pattern}\.{3 * index}", f"{path}/conv{index}"),
+            *affine(rf"{pattern}\.{3 * index + 1}", f"{path}/norm{index}"),
+        )
+    ]
+
+
+DENOISER_RULES = [
+    *_embedding("noise_embedding", "noise_embedding"),
+    *_embedding("pred", "prediction"),
+    (r"time_embedding\.weight", "params/time_embedding/embedding", "same"),
+    *(
+        rule
+        for index, name in enumerate("AB")
+        for rule in (
+            kernel(rf"upsample_fuse\.conv{name}\.conv", f"fusion_{index}", "conv"),
+            bias(rf"upsample_fuse\.conv{name}\.conv", f"fusion_{index}"),
+        )
+    ),
+]
+CODEC_RULES = [
+    kernel(r"conv_transform\.([01])\.0", r"encoder/conv\1", "conv"),
+    *batch_norm(r"conv_transform\.([01])\.1", r"encoder/norm\1"),
+    kernel(r"conv_inv_transform\.0", "decoder/up", "transposed"),
+    bias(r"conv_inv_transform\.0", "decoder/up"),
+    *batch_norm(r"conv_inv_transform\.1", "decoder/norm"),
+    kernel(r"conv_inv_transform\.3\.0", "decoder/head", "conv"),
+    bias(r"conv_inv_transform\.3\.0", "decoder/head"),
+]
+HEAD_RULES = [
+    *within(r"depth_transform\.", "codec", CODEC_RULES),
+    *within(r"model\.", "denoiser", DENOISER_RULES),
+    *within(r"hahineck\.", "hahi", HAHI_RULES),
+    *within("", "neck", FPN_RULES),
+]
