@@ -20,6 +20,9 @@ from diffdepth_jax.errors import UserError
 from diffdepth_jax.estimator import DepthEstimator
 from tests import small_run
 
+# orbax leaves reads of the other arrays behind when one of them fails.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
 
 def _state(value):
     return {"step": jnp.int32(value), "params": {"kernel": jnp.full((2, 3), value, jnp.float32)}}
@@ -117,8 +120,6 @@ def test_a_damaged_checkpoint_is_refused_and_the_one_before_serves(tmp_path):
     assert int(state["step"]) == 1
 
 
-# orbax leaves the reads of the other arrays unawaited.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_checkpoint_of_another_model_is_refused(tmp_path):
     _save(tmp_path, 1)
     other = {"step": jnp.int32(0), "params": {"kernel": jnp.zeros((4, 3))}}

@@ -1,5 +1,7 @@
 """The estimator on a trained run: shapes, seeds, sizes, focal lengths, and what it refuses."""
 
+import functools
+
 import jax
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ from diffdepth_jax.errors import UserError
 from diffdepth_jax.estimator import DepthEstimator, bucket_size
 from diffdepth_jax.models.diffusion_depth import create_model
 from diffdepth_jax.train_state import abstract_variables
-from tests import small_run
+from tests import small_run, tiny
 
 
 def _image(height, width, seed=0):
@@ -57,11 +59,15 @@ def test_native_size_is_predict_depth(estimate, finished_run):
     model = create_model(**config.model)
     variables = load_variables(finished_run[0], abstract_variables(model))
     keys = jax.random.key(0)[None]
-    expected = inference.predict_depth(
-        model, variables, transforms.normalize_image(image)[None],
+    image_and_noise = (
+        transforms.normalize_image(image)[None],
         diffusion.normal_per_image(keys, model.latent_shape(35, 51)),
+    )
+    predict = functools.partial(
+        inference.predict_depth, model,
         schedule=diffusion.create_schedule(**config.diffusion), **config.sampler,
     )  # fmt: skip
+    expected = tiny.jit(predict)(variables, *image_and_noise)
     found = estimate(image, native_size=True).depth
     np.testing.assert_allclose(found, expected[0, ..., 0], rtol=1e-4)
 

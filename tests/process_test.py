@@ -1,0 +1,228 @@
+"""The real command line in a process of its own: killed, on a full disk, and fed bad input."""
+
+import os
+import pathlib
+import resource
+import shutil
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+from diffdepth_jax.checkpoint import claim_directory
+from tests import small_run
+
+pytestmark = pytest.mark.slow
+
+ROOT = pathlib.Path(__file__).parents[1]
+LAST = 24
+TRAINING = small_run.command_line_flags(
+    **{"train.num_steps": LAST, "train.checkpoint_every": 4, "train.evaluate_every": LAST,
+       "train.log_every": 1, "evaluation.baselines": False}
+)  # fmt: skip
+FOLDER = {
+    "data.image_pattern": "rgb_*.png",
+    "data.depth_pattern": "depth_*.png",
+    "data.holdout_every": 0,
+    "train.num_threads": 2,
+}
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory):
+    """The path to the package, and a place for compiled programs that the processes share."""
+    return os.environ | {
+        "PYTHONPATH": str(ROOT),
+        "JAX_COMPILATION_CACHE_DIR": str(tmp_path_factory.mktemp("compiled")),
+    }
+
+
+def _start(environment, *arguments, module="main", **kwargs):
+    return subprocess.Popen(
+        [sys.executable, "-m", f"diffdepth_jax.{module}", *map(str, arguments)],
+        cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        **kwargs,
+    )  # fmt: skip
+
+
+def _train(workdir, flags=TRAINING):
+    return "--config=configs/synthetic.py", f"--workdir={workdir}", *flags
+
+
+def _finish(process):
+    """(exit status, table, lines of stderr but those of the progress bar)."""
+    out, err = process.communicate(timeout=500)
+    lines = [line for line in err.replace("\r", "\n").splitlines() if line.strip()]
+    bars = ("train:", "predict:")
+    return process.returncode, out, [line for line in lines if not line.startswith(bars)]
+
+
+def _assert_one_line(result, *words):
+    """The whole of what a user sees: `error: ...`, with these words in it; status 2."""
+    status, out, errors = result
+    assert status == 2, "\n".join(errors)
+    assert out == ""
+    (line,) = errors
+    assert line.startswith("error: ")
+    assert all(word in line for word in words), line
+
+
+def _steps(workdir):
+    """Of the finished checkpoints."""
+    return sorted(int(path.name) for path in workdir.glob("checkpoints/*") if path.name.isdigit())
+
+
+def _wait_for_a_checkpoint(process, workdir):
+    deadline = time.monotonic() + 400
+    while not _steps(workdir):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(environment, tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("runs") / "whole"
+    status, out, errors = _finish(_start(environment, *_train(workdir)))
+    assert (status, errors) == (0, [])
+    assert "rooms" in out and "abs_rel" in out
+    return workdir
+
+
+def _assert_same_end(ours, theirs):
+    jax.tree.map(
+        np.testing.assert_array_equal,
+        small_run.read_state(ours, LAST),
+        small_run.read_state(theirs, LAST),
+    )
+
+
+def test_a_killed_run_started_again_ends_as_if_it_had_not_been(
+    environment, uninterrupted, tmp_path
+):
+    workdir = tmp_path / "killed"
+    process = _start(environment, *_train(workdir))
+    _wait_for_a_checkpoint(process, workdir)
+    process.kill()
+    process.communicate()
+    saved, logged = _steps(workdir)[-1], len(small_run.read_metrics(workdir))
+    assert saved < LAST
+    status, _, errors = _finish(_start(environment, *_train(workdir)))
+    assert (status, errors) == (0, [])
+    assert small_run.read_metrics(workdir)[logged]["step"] == saved + 1  # not from the beginning
+    _assert_same_end(workdir, uninterrupted)
+
+
+def test_a_damaged_checkpoint_ends_in_one_line(environment, uninterrupted, tmp_path):
+    workdir = shutil.copytree(uninterrupted, tmp_path / "damaged")
+    for path in (workdir / f"checkpoints/{LAST}/state/d").iterdir():
+        os.truncate(path, path.stat().st_size // 2)
+    result = _finish(_start(environment, *_train(workdir)))
+    _assert_one_line(result, f"checkpoints/{LAST} cannot be restored", "delete that folder")
+
+
+def _limit_file_size():
+    """No file beyond 64 KiB can be written: writing fails as it does when the disk is full."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**16, 2**16))
+
+
+def test_a_full_disk_ends_in_one_line_and_the_run_goes_on_when_there_is_space(
+    environment, uninterrupted, tmp_path
+):
+    workdir = tmp_path / "full"
+    full = _start(environment, *_train(workdir), preexec_fn=_limit_file_size)
+    _assert_one_line(_finish(full), "checkpoints/4 could not be written", "free space")
+    assert not _steps(workdir)
+    status, _, errors = _finish(_start(environment, *_train(workdir)))
+    assert (status, errors) == (0, [])
+    _assert_same_end(workdir, uninterrupted)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((), ["config"]),
+        (("--config=configs/none.py",), ["configs/none.py"]),
+        (("--config=configs/synthetic.py", "--colour=1"), ["colour"]),
+        (("--config=configs/synthetic.py", "train"), ["unexpected argument train"]),
+        (("--config=configs/synthetic.py", "--config.train.colour=1"), ["colour"]),
+        (("--config=configs/synthetic.py", "--config.train.num_steps=many"), ["num_steps", "many"]),
+        (("--config=configs/synthetic.py", "--config.optimizer.warmup_steps=1500"), ["warmup"]),
+        (("--config=configs/synthetic.py", "--config.model.backbone=vgg"), ["vgg", "swin_tiny"]),
+        (("--config=configs/synthetic.py", "--mode=evaluate"), ["no model directory"]),
+        (("--config=configs/folder.py",), ["data.root is empty"]),
+        (("--config=configs/folder.py", "--config.data.root=/nowhere"), ["/nowhere", "not exist"]),
+    ],
+)
+def test_bad_arguments_end_in_one_line(environment, tmp_path, arguments, words):
+    workdir = tmp_path / "run"
+    process = _start(environment, f"--workdir={workdir}", *arguments)
+    _assert_one_line(_finish(process), *words)
+    assert not workdir.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--output=x",), ["checkpoint"]),
+        (("--checkpoint=x", "--output=x", "--input=nowhere"), ["nowhere does not exist"]),
+        (("--checkpoint=x", "--output=x", "--input=docs"), ["x is no model directory"]),
+        (("--checkpoint=x", "--output=x", "--input=docs", "--num_steps=two"), ["num_steps", "two"]),
+    ],
+)
+def test_bad_arguments_of_prediction_end_in_one_line(environment, arguments, words):
+    _assert_one_line(_finish(_start(environment, *arguments, module="predict")), *words)
+
+
+def test_a_workdir_of_another_configuration_is_refused(environment, tmp_path):
+    claim_directory(tmp_path, small_run.config(batch_size=8))
+    _assert_one_line(_finish(_start(environment, *_train(tmp_path))), "train.batch_size", "differ")
+
+
+def test_a_workdir_that_cannot_be_made_is_refused(environment):
+    """Not even by root."""
+    _assert_one_line(_finish(_start(environment, *_train("/proc/run"))), "/proc/run")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root writes everywhere")
+def test_a_read_only_workdir_is_refused(environment, tmp_path):
+    tmp_path.chmod(0o500)
+    _assert_one_line(_finish(_start(environment, *_train(tmp_path / "run"))), "writable")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Four good pairs, and the flags that train on them."""
+    root = tmp_path / "pairs"
+    root.mkdir()
+    for index in range(4):
+        Image.new("RGB", (48, 32), (60 * index, 0, 0)).save(root / f"rgb_{index}.png")
+        depth = np.full((32, 48), 1500 + index, np.uint16)
+        Image.fromarray(depth).save(root / f"depth_{index}.png")
+    named = {name: value for name, value in small_run.OVERRIDES.items() if "data" not in name}
+    fields = {**named, **FOLDER, "data.root": root}
+    flags = [f"--config.{name}={value}" for name, value in fields.items()]
+    return root, ("--config=configs/folder.py", f"--workdir={tmp_path / 'run'}", *flags)
+
+
+@pytest.mark.parametrize(
+    ("size", "value", "words"),
+    [
+        ((32, 48), 0, ["depth_2.png", "no valid pixel", "remove the pair"]),
+        ((16, 24), 1500, ["rgb_2.png is 32 x 48", "depth_2.png is 16 x 24"]),
+    ],
+)
+def test_a_bad_file_met_by_a_reading_thread_is_named(environment, folder, size, value, words):
+    root, arguments = folder
+    Image.fromarray(np.full(size, value, np.uint16)).save(root / "depth_2.png")
+    _assert_one_line(_finish(_start(environment, *arguments)), *words)
+
+
+def test_a_wrong_depth_scale_is_named(environment, folder):
+    """Every depth is then below the limit: training has nothing to learn from."""
+    _, arguments = folder
+    process = _start(environment, *arguments, "--config.data.depth_scale=1e9")
+    _assert_one_line(_finish(process), "no evaluation image has ground truth", "depth scale")
