@@ -10,6 +10,8 @@ def get_config():
     config.model = ConfigDict(
         {
             "backbone": "swin_tiny",  # a VARIANT of models/swin.py, resnet.py or mpvit.py
+            # A PyTorch file of a Swin, or a model directory: what training starts the backbone from.
+            "backbone_weights": "",
             "window_size": 7,
             "position_embedding": True,  # patch coordinates into the backbone
             "drop_path_rate": 0.1,  # stochastic depth of the last block
@@ -85,6 +87,7 @@ def get_config():
         {
             "batch_size": 16,
             "num_steps": 38_400,
+            "initial_weights": "",  # a model directory, converted or trained: to fine-tune
             "log_every": 50,
             "evaluate_every": 2000,
             "checkpoint_every": 1000,

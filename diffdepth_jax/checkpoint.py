@@ -114,7 +114,10 @@ def _first_line(error):
 
 
 def load_variables(directory, abstract):
-    """A model directory's variables, float32, checked against `abstract` (their shapes)."""
+    """A model directory's variables, float32, checked against `abstract`: their shapes.
+
+    Without them (None) whatever is there, such as the backbone that a conversion wrote.
+    """
     parameters = pathlib.Path(directory) / "parameters"
     if not parameters.is_dir():
         raise UserError(f"{directory} has no parameters yet: its training has to evaluate once")
@@ -154,6 +157,11 @@ class RunCheckpoints:
     def __exit__(self, *_):
         self._latest.close()
         self._best.close()
+
+    @property
+    def empty(self):
+        """Whether there is nothing to resume from."""
+        return self._latest.latest_step() is None
 
     def restore(self, state, data):
         """The newest saved (state, data iterator), or the given ones if nothing was saved."""

@@ -16,6 +16,7 @@ from diffdepth_jax.checkpoint import (
 from diffdepth_jax.evaluator import Evaluator
 from diffdepth_jax.models.diffusion_depth import create_model
 from diffdepth_jax.optimizer import create_optimizer, create_schedule
+from diffdepth_jax.pretrained import start_from
 from diffdepth_jax.run_log import LossMeter, RunLog, progress
 from diffdepth_jax.train_state import TrainState, abstract_variables, create_train_state
 
@@ -108,6 +109,18 @@ def _create_evaluator(config, sources, mesh):
     return Evaluator(config, model, schedule, sources, mesh)
 
 
+def _started(state, config):
+    """The initial state with the weights that the configuration names, if any."""
+    variables, messages = start_from(
+        state.variables,
+        backbone_weights=config.model.backbone_weights,
+        initial_weights=config.train.initial_weights,
+    )
+    for message in messages:
+        print(message)
+    return state.replace(variables=variables)
+
+
 def evaluate_checkpoint(config, workdir):
     """Scores the best parameters of the run in `workdir`: {row: metrics}."""
     check_directory(workdir, config)
@@ -133,6 +146,8 @@ def train(config, workdir):
     claim_directory(workdir, config)
     with RunCheckpoints(workdir) as checkpoints, RunLog(workdir) as log:
         log.text("parameters.txt", get_parameter_overview(state.variables["params"]))
+        if checkpoints.empty:
+            state = _started(state, config)
         state, batches = checkpoints.restore(state, batches)
         state = jax.device_put(state, sharding.replicated(mesh))
         first, total = int(state.step), config.train.num_steps

@@ -272,7 +272,7 @@ def test_clamped_depth_gives_no_error_beyond_the_bound(variables):
 
 
 def test_an_unknown_target_is_a_user_error(variables):
-    with pytest.raises(UserError, match=r"loss.target 'gt': must be one of self, self_attached, ground_truth"):
+    with pytest.raises(UserError, match=r"loss.target 'gt': must be one of self, self_attached"):
         jax.eval_shape(
             functools.partial(loss_terms, target="gt"), variables, tiny.batch(), keys_of(2)
         )

@@ -98,6 +98,7 @@ def create_backbone(name, *, window_size, position_embedding, drop_path_rate, dt
 def create_model(
     *,
     backbone: str,
+    backbone_weights: str,
     window_size: int,
     position_embedding: bool,
     drop_path_rate: float,
@@ -114,7 +115,10 @@ def create_model(
     self_attention: bool,
     dtype: str,
 ) -> DiffusionDepth:
-    """The model of a configuration's `model` group; see configs/default.py for each field."""
+    """The model of a configuration's `model` group; see configs/default.py for each field.
+
+    `backbone_weights` is no part of the model: it is what `train` starts the backbone from.
+    """
     dtype = _one_of("dtype", dtype, {"float32": jnp.float32, "bfloat16": jnp.bfloat16})
     if not 1 <= condition_levels <= 4:
         raise UserError(f"model.condition_levels {condition_levels}: must be 1 to 4")

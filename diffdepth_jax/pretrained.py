@@ -1,0 +1,50 @@
+"""What training starts from instead of random variables: a backbone, or a whole model."""
+
+import pathlib
+
+from flax import traverse_util
+
+from diffdepth_jax.checkpoint import load_variables
+from diffdepth_jax.errors import UserError
+from diffdepth_jax.torch_weights import load_backbone, only_backbone
+
+
+def start_from(variables, *, backbone_weights, initial_weights):
+    """Variables with what the two paths hold in place of random values.
+
+    Args:
+      variables: nested arrays, as initialised.
+      backbone_weights: a PyTorch file of a Swin or a released model, or a model directory, of which
+        the backbone is taken; "": none.
+      initial_weights: a model directory, converted or trained; "": none.
+
+    Returns:
+      The variables, and messages on what was not simply copied.
+    """
+    messages = []
+    if initial_weights:
+        variables = load_variables(initial_weights, variables)
+    if backbone_weights:
+        backbone, messages = _backbone(pathlib.Path(backbone_weights), variables)
+        variables = {
+            collection: {**tree, **backbone.get(collection, {})}
+            for collection, tree in variables.items()
+        }
+    return variables, messages
+
+
+def _backbone(path, variables):
+    if not path.is_dir():
+        return load_backbone(path, variables)
+    backbone = only_backbone(load_variables(path, None))
+    ours, theirs = (
+        {name: leaf.shape for name, leaf in traverse_util.flatten_dict(tree, sep="/").items()}
+        for tree in (only_backbone(variables), backbone)
+    )
+    differing = sorted(name for name in ours | theirs if ours.get(name) != theirs.get(name))
+    if differing:
+        raise UserError(
+            f"the backbone of {path} is another than the configuration's: {len(differing)} leaves "
+            f"differ, {differing[0]} for one; set config.model as it was there"
+        )
+    return backbone, []
