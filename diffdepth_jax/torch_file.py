@@ -59,10 +59,9 @@ def read_torch_file(path):
     except UserError as error:
         raise UserError(f"{path} {error}") from error
     except Exception as error:  # unpickling damaged bytes can raise nearly anything
-        reason = " ".join(str(getattr(error, "strerror", None) or error).split())[:200]
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise UserError(
-            f"{path} cannot be read ({reason or type(error).__name__}): check the path, or download"
-            " or save the file again"
+            f"{path} cannot be read ({reason}): check the path, or download or save the file again"
         ) from error
 
 
@@ -119,7 +118,7 @@ class _Storage(_Inert):
 
 def _rebuild_tensor(storage, offset, shape, strides, _requires_grad, _hooks, metadata=None):
     if (
-        not len(shape) == len(strides) <= 64  # the most that numpy and torch can have
+        len(shape) > 64  # the most that numpy and torch can have
         or any(type(n) is not int or not 0 <= n < 2**48 for n in (offset, *shape, *strides))
         or math.prod(max(n, 1) for n in shape) > max(storage.numel, 2**24)  # if expanded
         or metadata  # says that the values are to be negated or conjugated
@@ -250,7 +249,7 @@ def _read_zip(file):
         pickles = [name for name in names if name.split("/")[-1] == "data.pkl"]
         if not pickles:
             raise UserError("is a zip archive without data.pkl: give the file that torch.save made")
-        prefix = min(pickles, key=len).removesuffix("data.pkl")
+        prefix = pickles[0].removesuffix("data.pkl")
         if any(name.startswith((f"{prefix}constants.pkl", f"{prefix}code/")) for name in names):
             raise UserError("is a TorchScript archive: save the model's state_dict() instead")
         if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):

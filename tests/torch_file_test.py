@@ -301,6 +301,12 @@ def test_archives_that_are_something_else(tmp_path):
         assert "TorchScript" in refusal(write_zip(path, tensor(), **{entry: b"x"}))
 
 
+def test_entry_that_is_not_where_the_archive_says(tmp_path):
+    path = write_zip(tmp_path / "a.pt", tensor())
+    path.write_bytes(path.read_bytes().replace(b"any prefix/data/0", b"any prefix/data/1", 1))
+    refusal(path)
+
+
 def test_compressed_archive(tmp_path):
     path = write_zip(tmp_path / "a.pt", tensor(), compression=zipfile.ZIP_DEFLATED)
     assert "compressed" in refusal(path)
@@ -425,18 +431,29 @@ def numpy_array(shape, dtype, data):
     return build(empty, state)
 
 
-def test_numpy_arrays_of_objects_and_of_too_few_bytes(tmp_path):
+def test_numpy_arrays_belong_to_the_caller(tmp_path):
     path = write_zip(tmp_path / "a.pt", numpy_array((2,), "u1", dump(b"ab")))
-    assert read_torch_file(path).numpy().tolist() == [97, 98]
+    array = read_torch_file(path)
+    array.numpy()[:] = 0
+    assert array.numpy().tolist() == [97, 98]
+
+
+def test_numpy_arrays_of_objects_and_of_too_few_bytes(tmp_path):
     for opcodes in [
         numpy_array((1,), "O8", dump([1])),
         numpy_array((9,), "u1", dump("ab")),
         numpy_array((2**40,), "f8", dump(b"12345678")),
+        call("numpy", "dtype", None, False, True),
         call("numpy", "dtype", "V8", False, True),
         call("numpy", "dtype", "f8,f8", False, True),
         call("numpy", "dtype", [("a", "O8")], False, True),
     ]:
         refusal(write_zip(tmp_path / "a.pt", opcodes))
+
+
+def test_text_of_python_2(tmp_path):
+    opcodes = b"U\x05gr\xf6\xdfe"  # SHORT_BINSTRING
+    assert read_torch_file(write_zip(tmp_path / "a.pt", opcodes)) == "größe"
 
 
 def test_memo_index_that_would_allocate_gigabytes(tmp_path):
