@@ -1,7 +1,4 @@
-"""Numbers of the public implementation, its names, sizes that do not divide, stochastic depth.
-
-golden/README.md says where the vectors are from.
-"""
+"""Numbers of the public implementation, its names, sizes that do not divide, stochastic depth."""
 
 import flax.linen as nn
 import jax
@@ -11,8 +8,8 @@ import pytest
 
 from diffdepth_jax.models import mpvit
 from diffdepth_jax.torch_rules_backbones import MPVIT_RULES
-from tests import resnet_test as shared
-from tests import tiny
+from tests import parity, tiny
+from tests.resnet_test import assert_bfloat16_is_close, assert_strides, normal
 
 # Parity
 
@@ -39,32 +36,32 @@ COMPONENTS = {
 @pytest.fixture(params=COMPONENTS)
 def component(request):
     module, prefix, path = COMPONENTS[request.param]
-    file = shared.GOLDEN / f"{request.param}.npz"
-    return shared.Component(file, module, MPVIT_RULES, prefix, path)
+    file = parity.GOLDEN / f"{request.param}.npz"
+    return parity.Component(file, module, MPVIT_RULES, prefix, path)
 
 
 @pytest.mark.parametrize("train", [False, True])
 def test_components_equal_the_public_code(component, train):
-    shared.assert_forward_parity(component, train, 3e-6)
+    parity.assert_forward_parity(component, train, 3e-6)
 
 
 @pytest.mark.parametrize("train", [False, True])
 def test_gradients_of_components_equal_the_public_code(component, train):
-    shared.assert_backward_parity(component, train)
+    parity.assert_backward_parity(component, train)
 
 
 def test_the_first_stage_equals_the_public_code():
     """Of a network whose second stage is random."""
-    component = shared.Component(
-        shared.GOLDEN / "mpvit_first_stage_40x56.npz",
+    component = parity.Component(
+        parity.GOLDEN / "mpvit_first_stage_40x56.npz",
         mpvit.MPViT(channels=(16, 24), depths=(1, 1), num_paths=(2, 1)),
         MPVIT_RULES,
     )
-    variables = tiny.init(component.module, component.image)
+    variables = tiny.init(component.module, *component.inputs)
     for collection, leaves in component.leaves("w").items():
         variables[collection] |= leaves
-    outputs = tiny.jit(component.module.apply)(variables, component.image)
-    shared.assert_maps_close(outputs[:1], component.maps("out"), 3e-6)
+    outputs = tiny.jit(component.module.apply)(variables, *component.inputs)
+    parity.assert_maps_close(outputs[:1], component.maps("out"), 3e-6)
 
 
 def small(drop_path_rate=0.0, depths=(1, 2, 2, 1), dtype=jnp.float32):
@@ -116,48 +113,37 @@ def recorded_drop_path(vectors):
 
 @pytest.fixture(scope="module")
 def whole():
-    file = shared.SHARED / "components" / "mpvit_e16_40x56.npz"
-    return shared.Component(file, small(drop_path_rate=0.3), MPVIT_RULES)
+    file = parity.SHARED / "components" / "mpvit_e16_40x56.npz"
+    return parity.Component(file, small(drop_path_rate=0.3), MPVIT_RULES)
 
 
-@shared.needs_shared
+@parity.needs_shared
 @pytest.mark.parametrize("train", [False, True])
 def test_the_whole_equals_the_public_code(whole, train):
     with recorded_drop_path(whole.vectors):
-        shared.assert_forward_parity(whole, train, 1e-4)
+        parity.assert_forward_parity(whole, train, 1e-4)
     with recorded_drop_path(whole.vectors):
-        shared.assert_backward_parity(whole, train)
-
-
-@shared.needs_shared
-def test_the_backbone_of_a_whole_model_equals_the_public_code():
-    shared.assert_backbone_parity("tiny_mpvit_hahi", small(), MPVIT_RULES, 1e-4)
+        parity.assert_backward_parity(whole, train)
 
 
 # The network
-
-
-def test_rules_fill_the_released_variant():
-    shared.assert_rules_fill(
-        mpvit.MPViT(**mpvit.VARIANTS["mpvit_small"]), MPVIT_RULES, "mpvit_small"
-    )
 
 
 @pytest.mark.parametrize("size", [(33, 47), (1, 1), (16, 16), (5, 129)])
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 def test_maps_have_strides_2_to_16_of_any_size(size, dtype):
     """Each has the channels of the next stage, the last its own."""
-    shared.assert_strides(small(depths=(1, 1, 1, 1), dtype=dtype), (24, 32, 40, 40), size)
+    assert_strides(small(depths=(1, 1, 1, 1), dtype=dtype), (24, 32, 40, 40), size)
 
 
 def test_bfloat16_is_close_to_float32():
     full, half = (small(depths=(1,), dtype=dtype) for dtype in (jnp.float32, jnp.bfloat16))
-    shared.assert_bfloat16_is_close(full, half, 0.03)
+    assert_bfloat16_is_close(full, half, 0.03)
 
 
 def test_each_path_embeds_the_previous_paths_patches():
     """So that the third is blank when the second is silenced."""
-    stage, x = mpvit.Stage(features=8, num_paths=3, drop_path_rates=()), shared.normal(1, 6, 6, 8)
+    stage, x = mpvit.Stage(features=8, num_paths=3, drop_path_rates=()), normal(1, 6, 6, 8)
     variables = tiny.jit(stage.init)(jax.random.key(0), x)
     variables["params"]["patch_embed1"]["bn"]["scale"] *= 0
     _, state = stage.apply(variables, x, capture_intermediates=True)
@@ -189,7 +175,7 @@ def test_drop_rates_rise_linearly_over_the_layers_of_all_stages():
 def test_each_image_keeps_its_whole_residual_or_loses_it_and_the_mean_stays():
     """1000 copies of one map through a layer whose MLP is silenced."""
     layer = mpvit.EncoderLayer(drop_path_rate=0.25)
-    x = np.broadcast_to(shared.normal(1, 3, 3, 8), (1000, 3, 3, 8))
+    x = np.broadcast_to(normal(1, 3, 3, 8), (1000, 3, 3, 8))
     identity = lambda v: v  # noqa: E731
     variables = tiny.init(layer, x[:1], identity)
     variables["params"]["fc2"] = jax.tree.map(jnp.zeros_like, variables["params"]["fc2"])
