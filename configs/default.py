@@ -10,7 +10,7 @@ def get_config():
     config.model = ConfigDict(
         {
             "backbone": "swin_tiny",  # a VARIANT of models/swin.py, resnet.py or mpvit.py
-            # A PyTorch file of a Swin, or a model directory: what training starts the backbone from.
+            # A PyTorch file of a Swin, or a model directory: the backbone starts from it.
             "backbone_weights": "",
             "window_size": 7,
             "position_embedding": True,  # patch coordinates into the backbone

@@ -1,7 +1,7 @@
 """As released_swin.py, but MPViT-S and the HAHI neck.
 
-python -m diffdepth_jax.convert --checkpoint=mpvit_model_00037.pt --config=configs/released_mpvit.py \
-    --output=models/released_mpvit
+python -m diffdepth_jax.convert --checkpoint=mpvit_model_00037.pt \
+    --config=configs/released_mpvit.py --output=models/released_mpvit
 """
 
 from configs import released_swin

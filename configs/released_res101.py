@@ -1,7 +1,7 @@
 """As released_swin.py, but a ResNet of 3, 4, 23, 3 basic blocks.
 
-python -m diffdepth_jax.convert --checkpoint=res101.pt --config=configs/released_res101.py \
-    --output=models/released_res101
+python -m diffdepth_jax.convert --checkpoint=res101.pt \
+    --config=configs/released_res101.py --output=models/released_res101
 """
 
 from configs import released_swin

@@ -1,7 +1,7 @@
 """As released_swin.py, but a ResNet of 2, 2, 2, 2 basic blocks.
 
-python -m diffdepth_jax.convert --checkpoint=res18.pt --config=configs/released_res18.py \
-    --output=models/released_res18
+python -m diffdepth_jax.convert --checkpoint=res18.pt \
+    --config=configs/released_res18.py --output=models/released_res18
 """
 
 from configs import released_swin

@@ -1,7 +1,7 @@
 """As released_swin.py, but a ResNet of 3, 4, 6, 3 basic blocks.
 
-python -m diffdepth_jax.convert --checkpoint=res50_model_00030.pt --config=configs/released_res50.py \
-    --output=models/released_res50
+python -m diffdepth_jax.convert --checkpoint=res50_model_00030.pt \
+    --config=configs/released_res50.py --output=models/released_res50
 """
 
 from configs import released_swin

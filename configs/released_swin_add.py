@@ -1,7 +1,7 @@
 """As released_swin.py, but Swin-L without the HAHI neck.
 
-python -m diffdepth_jax.convert --checkpoint=swinl_add.pt --config=configs/released_swin_add.py \
-    --output=models/released_swin_add
+python -m diffdepth_jax.convert --checkpoint=swinl_add.pt \
+    --config=configs/released_swin_add.py --output=models/released_swin_add
 """
 
 from configs import released_swin

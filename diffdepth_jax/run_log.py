@@ -44,7 +44,7 @@ class RunLog:
 
 
 class LossMeter:
-    """Sums each loss's (sum, count) between two reports; nothing is fetched before."""
+    """Each loss's (sum, count) over the steps between two reports."""
 
     def __init__(self, log, rate, batch_size):
         self._log, self._rate, self._batch_size = log, rate, batch_size
@@ -52,18 +52,21 @@ class LossMeter:
         self.postfix = {}
 
     def _reset(self):
-        self._totals, self._steps, self._since = None, 0, time.time()
+        self._terms, self._since = [], time.time()
 
     def add(self, terms):
-        self._totals = jax.tree.map(np.add, self._totals, terms) if self._totals else terms
-        self._steps += 1
+        """Fetches the terms of the step before: the host stays one step ahead of the device."""
+        self._terms.append(terms)
+        if len(self._terms) > 1:
+            self._terms[-2] = jax.device_get(self._terms[-2])
 
     def flush(self, step):
         """Logs the means since the last report, the learning rate and the speed."""
-        if not self._steps:
+        if not self._terms:
             return
-        means = {f"train/{k}": float(s) / max(float(n), 1.0) for k, (s, n) in self._totals.items()}
-        speed = self._steps * self._batch_size / (time.time() - self._since)
+        totals = jax.tree.map(lambda *values: float(np.sum(values)), *jax.device_get(self._terms))
+        means = {f"train/{k}": total / max(count, 1.0) for k, (total, count) in totals.items()}
+        speed = len(self._terms) * self._batch_size / (time.time() - self._since)
         extra = {
             "train/learning_rate": float(self._rate(step)),
             "train/images_per_second": speed,

@@ -10,21 +10,22 @@ ROOT = pathlib.Path(__file__).parents[1]
 RANKS = [
     {"errors"},
     {"models.layers", "models.batch_norm", "transforms", "visualize", "scene_textures"},
-    {"torch_file", "torch_rules_backbones"},
-    {"models.swin", "models.fpn", "models.depth_codec", "models.denoiser", "folder"},
-    {"models.hahi", "models.mpvit", "models.resnet", "models.released"},
+    {"torch_file", "torch_rules", "models.swin", "models.fpn", "models.depth_codec", "models.denoiser", "folder"},
+    {"torch_rules_backbones", "models.hahi", "models.mpvit", "models.resnet", "models.released"},
+    {"torch_weights"},
     {"models.diffusion_depth", "scene_renderer", "diffusion", "losses", "metrics", "flops"},
     {"scene_items", "inference", "train_state", "optimizer", "sharding", "checkpoint", "run_log"},
     {"scene_layouts", "objective", "evaluate"},
-    {"synthetic", "estimator"},
+    {"synthetic", "estimator", "pretrained"},
     {"input_pipeline", "entry"},
     {"evaluator"},
-    {"train", "predict"},
+    {"train", "predict", "convert"},
     {"main"},
 ]
 RANK = {name: rank for rank, names in enumerate(RANKS) for name in names}
-NUMPY_ONLY = {"transforms", "folder", "visualize", "synthetic"}
+NUMPY_ONLY = {"transforms", "folder", "visualize", "synthetic", "torch_file", "torch_rules"}
 ONLY_IN = {
+    "safetensors": {"torch_file"},
     "orbax": {"checkpoint"},
     "tensorflow_datasets": {"input_pipeline"},
     "grain": {"input_pipeline", "checkpoint"},  # the iterator's state is saved by orbax
@@ -82,7 +83,9 @@ def test_data_preparation_never_imports_jax():
 
 
 PURE_MATHS = {"diffusion", "losses", "metrics", "inference", "objective"}
-CONFIG_MAY_ENTER = {"main", "train", "evaluate", "evaluator", "predict", "estimator", "checkpoint"}
+CONFIG_MAY_ENTER = {
+    "main", "train", "evaluate", "evaluator", "predict", "convert", "estimator", "checkpoint"
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(("module", "path"), list(modules()))

@@ -81,7 +81,7 @@ def _one_of(field, value, choices):
 
 
 def create_backbone(name, *, window_size, position_embedding, drop_path_rate, dtype):
-    """One of the tables VARIANTS of `swin`, `resnet` and `mpvit`; a ResNet has use for dtype only."""
+    """One of the VARIANTS of `swin`, `resnet` and `mpvit`; a ResNet has use for dtype only."""
     if name in resnet.VARIANTS:
         return resnet.ResNet(**resnet.VARIANTS[name], dtype=dtype)
     if name in mpvit.VARIANTS:
