@@ -101,9 +101,6 @@ def test_shares_of_two_processes_are_the_whole_stream_in_turn():
     assert [sample for pair in zip(*shares, strict=True) for sample in pair] == whole
 
 
-@pytest.mark.xfail(
-    strict=True, reason="k-th samples of all processes are augmented alike: random_map after [::]"
-)
 def test_shares_are_augmented_as_the_whole_stream_is():
     whole = _batches(Numbered(5), **RANDOM)
     shares = [_batches(Numbered(5), process=(index, 2), **RANDOM) for index in (0, 1)]
