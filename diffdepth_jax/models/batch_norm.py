@@ -39,8 +39,9 @@ class BatchNorm(nn.Module):
 
     def _update(self, mean, var, batch_mean, batch_var, count):
         unbiased = batch_var * (count / max(count - 1, 1))
-        mean.value += self.momentum * (batch_mean - mean.value)
-        var.value += self.momentum * (unbiased - var.value)
+        # Not +=, which would change the caller's numpy arrays in place.
+        mean.value = mean.value + self.momentum * (batch_mean - mean.value)
+        var.value = var.value + self.momentum * (unbiased - var.value)
 
 
 def _moments(x):
