@@ -85,14 +85,23 @@ def save_model(directory, config, variables):
         with _manager(
             unfinished / "parameters", checkpoint_managers.LatestN(1), create=True
         ) as manager:
-            _save(manager, 0, ocp.args.StandardSave(variables))
+            _save(manager, 0, variables, ocp.args.StandardSave(variables))
         unfinished.replace(directory)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
 
 
-def _save(manager, step, args, **kwargs):
+def _check_space(directory, tree):
+    """Refuses what a disk cannot hold before orbax starts: its own report of that is unreadable."""
+    need = sum(leaf.nbytes for leaf in jax.tree.leaves(tree))
+    free = shutil.disk_usage(directory).free
+    if need > free:
+        raise OSError(f"it needs {need / 2**20:.0f} MiB, {free / 2**20:.0f} MiB are free")
+
+
+def _save(manager, step, tree, args, **kwargs):
     try:
+        _check_space(manager.directory, tree)
         manager.save(step, args=args, **kwargs)
     except Exception as error:  # orbax and tensorstore pass on an OSError in many classes
         raise UserError(
@@ -190,11 +199,11 @@ class RunCheckpoints:
             args = ocp.args.Composite(
                 state=ocp.args.StandardSave(state), data=grain.checkpoint.CheckpointSave(data)
             )
-            _save(self._latest, step, args)
+            _save(self._latest, step, state, args)
 
     def save_best(self, step, variables, score):
         """Keeps these variables if their score, lower is better, is the best so far."""
         best = self._best.latest_step()
         if best is None or score < self._best.metrics(best)["score"]:
             args = ocp.args.StandardSave(variables)
-            _save(self._best, step, args, metrics={"score": float(score)})
+            _save(self._best, step, variables, args, metrics={"score": float(score)})

@@ -16,7 +16,8 @@ def one_line_errors():
     except UserError as error:
         message = str(error)
     except OSError as error:
-        message = f"{error}: check that the path exists, is writable and has space left"
+        reason = " ".join(str(error).split())
+        message = f"{reason}: check that the path exists, is writable and has space left"
     else:
         return
     print(f"error: {message}", file=sys.stderr)

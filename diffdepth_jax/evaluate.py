@@ -26,7 +26,9 @@ def create_predict_step(model, schedule, sampler, mesh):
     )
     def predict_step(variables, image, keys):
         noise = diffusion.normal_per_image(keys, model.latent_shape(*image.shape[1:3]))
-        return inference.predict_depth(model, variables, image, noise, schedule=schedule, **sampler)
+        return inference.predict_depth(
+            model, variables, image, noise, schedule=schedule, keys=keys, **sampler
+        )
 
     return predict_step
 

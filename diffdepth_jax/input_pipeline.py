@@ -120,9 +120,11 @@ def train_iterator(source, *, seed, batch_size, num_threads, process=(0, 1), **a
       image float32 [B, H, W, 3] normalised, depth float32 [B, H, W, 1] metres, mask bool.
     """
     index, count = process
-    # The share is taken after repeat: before it, epochs would differ in length between processes.
-    stream = grain.MapDataset.source(source).seed(seed).shuffle().repeat()[index::count]
+    stream = grain.MapDataset.source(source).seed(seed).shuffle().repeat()
     stream = stream.random_map(functools.partial(_augment, **augmentation))
+    # The share is taken last: before `repeat`, epochs would differ in length between processes, and
+    # before `random_map` the k-th samples of all processes would be augmented alike.
+    stream = stream[index::count]
     ahead = max(2 * batch_size, num_threads)  # samples
     options = grain.ReadOptions(num_threads=num_threads, prefetch_buffer_size=ahead)
     return iter(stream.to_iter_dataset(options).batch(batch_size, drop_remainder=True))

@@ -1,6 +1,7 @@
 """What a run leaves to be read: JSON lines, TensorBoard events, pictures."""
 
 import json
+import math
 import pathlib
 import time
 
@@ -29,7 +30,9 @@ class RunLog:
         self._events.close()
 
     def scalars(self, step, **values):
-        self._lines.write(json.dumps({"step": step, "time": time.time(), **values}) + "\n")
+        """One line; what is not finite becomes null, for JSON has no word for it."""
+        line = {name: value if math.isfinite(value) else None for name, value in values.items()}
+        self._lines.write(json.dumps({"step": step, "time": time.time(), **line}) + "\n")
         for name, value in values.items():
             self._events.add_scalar(name, value, step)
 
