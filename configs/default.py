@@ -75,6 +75,8 @@ def get_config():
 
     config.augmentation = ConfigDict(
         {
+            "rotation": 0.0,  # degrees to either side; BTS: 2.5 on NYU, 1 on KITTI; released code: 5
+            "zoom": 1.0,  # up to this factor, depth divided by it; released code: 1.5
             "crop_size": (416, 544),
             "flip_probability": 0.5,
             "color_probability": 0.5,

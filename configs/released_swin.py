@@ -52,5 +52,7 @@ def get_config():
     )
     config.inference.size = (352, 1216)
     config.inference.max_depth = 80.0
+    config.augmentation.rotation = 5.0
+    config.augmentation.zoom = 1.5
     config.augmentation.crop_size = (352, 906)
     return config

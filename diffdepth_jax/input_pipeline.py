@@ -95,9 +95,11 @@ def fit(sample, size):
     return transforms.resize(sample, transforms.letterbox_size(*sample["image"].shape[:2], size))
 
 
-def _augment(sample, rng, *, size, min_depth, max_depth, crop_size, flip_probability,
-             color_probability, gamma, brightness, color):  # fmt: skip
+def _augment(sample, rng, *, size, min_depth, max_depth, rotation, zoom, crop_size,
+             flip_probability, color_probability, gamma, brightness, color):  # fmt: skip
     sample = fit(sample, size)
+    sample = transforms.random_rotation(sample, rng, rotation)
+    sample = transforms.random_zoom(sample, rng, zoom)
     sample = transforms.random_crop(sample, rng, crop_size)
     sample = transforms.random_flip(sample, rng, flip_probability)
     sample = transforms.color_jitter(sample, rng, color_probability, gamma, brightness, color)

@@ -69,6 +69,61 @@ def pad_to(sample: Sample, size: Size) -> Sample:
     }
 
 
+KB_SIZE = (352, 1216)  # what all frames of KITTI have in common
+
+
+def kb_crop(sample: Sample) -> Sample:
+    """Cuts KITTI's benchmark crop out of a frame: 352x1216, at the bottom, centred."""
+    top, left = kb_offset(*sample["image"].shape[:2])
+    height, width = KB_SIZE
+    return _move_pixels(sample, lambda array: array[top : top + height, left : left + width])
+
+
+def kb_offset(height: int, width: int) -> tuple[int, int]:
+    """(top, left) of the benchmark crop in a frame of this size."""
+    if height < KB_SIZE[0] or width < KB_SIZE[1]:
+        raise UserError(
+            f"image {height} x {width} is smaller than KITTI's benchmark crop of 352 x 1216: set "
+            "inference.input_crop to none for images of other cameras"
+        )
+    return height - KB_SIZE[0], (width - KB_SIZE[1]) // 2
+
+
+def random_rotation(sample: Sample, rng: np.random.Generator, degrees: float) -> Sample:
+    """Turns about the centre by an angle from +-degrees; what comes from outside has no truth.
+
+    The image is interpolated, depth and mask take the nearest pixel.
+    """
+    angle = rng.uniform(-degrees, degrees)
+    if angle == 0:
+        return sample
+
+    def turn(array, resample):
+        return np.array(Image.fromarray(array).rotate(angle, resample))
+
+    nearest = Image.Resampling.NEAREST
+    return {
+        **sample,
+        "image": turn(sample["image"], Image.Resampling.BILINEAR),
+        "depth": turn(sample["depth"][..., 0], nearest)[..., None],
+        "mask": turn(sample["mask"][..., 0].astype(np.uint8), nearest)[..., None] > 0,
+    }
+
+
+def random_zoom(sample: Sample, rng: np.random.Generator, zoom: float) -> Sample:
+    """Enlarges by a factor from [1, zoom] and divides depth by it; a crop has to follow.
+
+    What looks that much larger through the same lens is that much nearer.
+    """
+    height, width = sample["image"].shape[:2]
+    factor = rng.uniform(1, zoom)
+    size = (round(factor * height), round(factor * width))
+    if size == (height, width):
+        return sample
+    enlarged = resize(sample, size)
+    return {**enlarged, "depth": enlarged["depth"] / np.float32(size[1] / width)}
+
+
 def random_crop(sample: Sample, rng: np.random.Generator, size: Size) -> Sample:
     """Cuts out a window of `size`, every position equally likely; pads first where too small."""
     _check_positive(*size)

@@ -266,3 +266,74 @@ def test_normalization_is_that_of_imagenet_and_inverts():
     np.testing.assert_allclose(normalized[255], [2.248908, 2.428571, 2.64], rtol=1e-5)
     np.testing.assert_array_equal(transforms.denormalize_image(normalized), image)
     assert transforms.denormalize_image(np.full((1, 3), 99.0)).tolist() == [[255, 255, 255]]
+
+
+def marked_sample(row, column, height=41, width=61):
+    """Black and without ground truth but for a 5x5 mark of 7 m around one pixel."""
+    image = np.zeros((height, width, 3), np.uint8)
+    image[row - 2 : row + 3, column - 2 : column + 3] = 255
+    mask = image[..., :1] > 0
+    return {"image": image, "depth": np.where(mask, np.float32(7), 0), "mask": mask}
+
+
+def centre(weights):
+    rows, columns = np.indices(weights.shape)
+    return np.array([(rows * weights).sum(), (columns * weights).sum()]) / weights.sum()
+
+
+class Always:
+    """A generator that draws one value."""
+
+    def __init__(self, value):
+        self.value = value
+
+    def uniform(self, low, high):
+        assert low <= self.value <= high
+        return self.value
+
+
+@pytest.mark.parametrize("degrees", [-30.0, -2.5, 5.0, 90.0])
+def test_rotation_carries_a_mark_along_in_all_three(degrees):
+    """Counter-clockwise about the centre, (20, 30): the mark starts 12 to its right."""
+    turned = transforms.random_rotation(marked_sample(20, 42), Always(degrees), 90.0)
+    assert_layout(turned, 41, 61)
+    angle = np.radians(degrees)
+    expected = (20 - 12 * np.sin(angle), 30 + 12 * np.cos(angle))
+    for name in ("image", "depth", "mask"):
+        np.testing.assert_allclose(centre(turned[name][..., 0].astype(float)), expected, atol=0.6)
+    assert set(np.unique(turned["depth"])) == {0, 7}
+    np.testing.assert_array_equal(turned["mask"], turned["depth"] > 0)
+
+
+def test_what_a_rotation_brings_in_from_outside_has_no_ground_truth():
+    sample = {**random_sample(40, 40), "mask": np.ones((40, 40, 1), bool)}
+    turned = transforms.random_rotation(sample, Always(45.0), 45.0)
+    assert not turned["mask"][0, 0] and not turned["mask"][-1, -1]
+    assert turned["mask"][20, 20]
+
+
+def test_no_rotation_and_no_zoom_are_the_identity():
+    sample, rng = random_sample(), np.random.default_rng(0)
+    assert_same(transforms.random_rotation(sample, rng, 0.0), sample)
+    assert_same(transforms.random_zoom(sample, rng, 1.0), sample)
+
+
+@pytest.mark.parametrize("zoom", [1.1, 1.5])
+def test_zoom_moves_a_mark_outwards_and_divides_its_depth(zoom):
+    zoomed = transforms.random_zoom(marked_sample(10, 42), Always(zoom), 1.5)
+    height, width = round(41 * zoom), round(61 * zoom)
+    assert_layout(zoomed, height, width)
+    # Pixel centres scale: (10.5, 42.5) of 41 x 61.
+    expected = (10.5 * height / 41 - 0.5, 42.5 * width / 61 - 0.5)
+    for name in ("image", "depth", "mask"):
+        np.testing.assert_allclose(centre(zoomed[name][..., 0].astype(float)), expected, atol=0.6)
+    np.testing.assert_allclose(zoomed["depth"][zoomed["mask"]], 7 * 61 / width, rtol=1e-6)
+
+
+def test_kb_crop_takes_the_bottom_and_the_middle():
+    sample = marked_sample(100, 300, 375, 1242)
+    cropped = transforms.kb_crop(sample)
+    assert_layout(cropped, 352, 1216)
+    np.testing.assert_array_equal(centre(cropped["mask"][..., 0]), (100 - 23, 300 - 13))
+    with pytest.raises(UserError, match="480 x 640 is smaller"):
+        transforms.kb_offset(480, 640)
