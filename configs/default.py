@@ -94,6 +94,7 @@ def get_config():
             "evaluate_every": 2000,
             "checkpoint_every": 1000,
             "num_threads": 16,  # that read and augment
+            "max_unreadable": 0,  # training samples that may be skipped, each with a warning
             "num_panels": 8,  # pictures of evaluation samples
         }
     )

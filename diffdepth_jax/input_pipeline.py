@@ -5,6 +5,7 @@ import threading
 
 import grain
 import numpy as np
+from absl import logging
 
 from diffdepth_jax import transforms
 from diffdepth_jax.errors import UserError
@@ -32,6 +33,39 @@ class Cached:
 
     def __repr__(self):
         return f"Cached({self._source!r})"
+
+
+class Tolerant:
+    """Gives None, which grain skips, for a sample that cannot be read, up to `limit` samples.
+
+    Each is named in a warning. With limit 0 the first ends the run.
+    """
+
+    def __init__(self, source, limit):
+        self._source, self._limit = source, limit
+        self._unreadable = set()
+        self._lock = threading.Lock()
+
+    def __len__(self):
+        return len(self._source)
+
+    def __getitem__(self, index):
+        try:
+            return self._source[index]
+        except UserError as error:
+            with self._lock:
+                self._unreadable.add(index)
+                count = len(self._unreadable)
+            if count > self._limit:
+                raise UserError(
+                    f"{error} (unreadable training samples: {count}, allowed by "
+                    f"train.max_unreadable: {self._limit})"
+                ) from error
+            logging.warning("skipped, %d of at most %d: %s", count, self._limit, error)
+            return None
+
+    def __repr__(self):
+        return f"Tolerant({self._source!r})"
 
 
 def create_sources(*, source: str, seed: int, **fields):
@@ -107,7 +141,9 @@ def _augment(sample, rng, *, size, min_depth, max_depth, rotation, zoom, crop_si
     return {**sample, "image": transforms.normalize_image(sample["image"])}
 
 
-def train_iterator(source, *, seed, batch_size, num_threads, process=(0, 1), **augmentation):
+def train_iterator(
+    source, *, seed, batch_size, num_threads, max_unreadable=0, process=(0, 1), **augmentation
+):
     """Endless iterator of augmented batches; its state can be saved and restored.
 
     Args:
@@ -115,6 +151,7 @@ def train_iterator(source, *, seed, batch_size, num_threads, process=(0, 1), **a
       seed: of order and augmentation.
       batch_size: of this process.
       num_threads: that read and augment.
+      max_unreadable: samples of the source that are skipped, see `Tolerant`.
       process: (index, count): which share of the shuffled stream this process reads.
       **augmentation: size, depth limits, and the fields of the `augmentation` group.
 
@@ -122,7 +159,8 @@ def train_iterator(source, *, seed, batch_size, num_threads, process=(0, 1), **a
       image float32 [B, H, W, 3] normalised, depth float32 [B, H, W, 1] metres, mask bool.
     """
     index, count = process
-    stream = grain.MapDataset.source(source).seed(seed).shuffle().repeat()
+    tolerant = Tolerant(source, max_unreadable)
+    stream = grain.MapDataset.source(tolerant).seed(seed).shuffle().repeat()
     stream = stream.random_map(functools.partial(_augment, **augmentation))
     # The share is taken last: before `repeat`, epochs would differ in length between processes, and
     # before `random_map` the k-th samples of all processes would be augmented alike.

@@ -84,6 +84,7 @@ def _training_batches(config, source):
         seed=config.seed,
         batch_size=sharding.local_batch_size(config.train.batch_size),
         num_threads=config.train.num_threads,
+        max_unreadable=config.train.max_unreadable,
         process=(jax.process_index(), jax.process_count()),
         size=config.inference.size,
         min_depth=config.inference.min_depth,

@@ -15,11 +15,11 @@ from diffdepth_jax.synthetic import SyntheticScenes
 SIZE = (6, 8)
 PLAIN = {
     "flip_probability": 0.0, "color_probability": 0.0, "gamma": 0.0, "brightness": 0.0,
-    "color": 0.0,
+    "color": 0.0, "rotation": 0.0, "zoom": 1.0,
 }  # fmt: skip
 RANDOM = {
     "flip_probability": 0.5, "color_probability": 0.5, "gamma": 0.1, "brightness": 0.2,
-    "color": 0.1, "crop_size": (4, 4),
+    "color": 0.1, "rotation": 5.0, "zoom": 1.5, "crop_size": (4, 4),
 }  # fmt: skip
 
 
@@ -263,3 +263,28 @@ def test_a_sample_without_valid_pixels_stops_training_by_name(folder, tmp_path):
     train, _ = folder(holdout_every=0)
     with pytest.raises(UserError, match=r"depth_2\.png has no valid pixel"):
         list(itertools.islice(_batches(train, size=(3, 4), crop_size=(3, 4)), 7))
+
+
+class Damaged(Numbered):
+    """A Numbered source that cannot read samples 1 and 3."""
+
+    def __getitem__(self, index):
+        if index in (1, 3):
+            raise UserError(f"sample {index} is damaged")
+        return super().__getitem__(index)
+
+
+@pytest.mark.parametrize("num_threads", [1, 4])
+def test_unreadable_samples_are_skipped_up_to_the_limit(num_threads, caplog):
+    batches = _batches(Damaged(5), max_unreadable=2, num_threads=num_threads)
+    assert set(_order(batches, 9)) == {0, 2, 4}
+    assert {"sample 1 is damaged", "sample 3 is damaged"} <= {
+        record.args[-1].args[0] for record in caplog.records
+    }
+
+
+@pytest.mark.parametrize("limit", [0, 1])
+def test_more_unreadable_samples_than_allowed_end_the_run_by_name(limit):
+    batches = _batches(Damaged(5), max_unreadable=limit)
+    with pytest.raises(UserError, match=rf"sample [13] is damaged .*: {limit + 1}, "):
+        _order(batches, 9)
