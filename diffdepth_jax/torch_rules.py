@@ -139,11 +139,13 @@ SWIN_MM = _swin(
      r"ffn\.layers\.0\.0", r"ffn\.layers\.1"),
     _merging("stages", 0, order=("merging_norm", "merging_dense")),
 )  # fmt: skip
-# `qkv` is what `convert` joins of query, key and value.
+# Files on the one hand, models of transformers 5 in memory on the other. `qkv` is what
+# `torch_weights` joins of three matrices.
 SWIN_HUGGING_FACE = _swin(
     r"encoder\.layers", r"embeddings\.patch_embeddings\.projection", r"embeddings\.norm",
-    ("layernorm_before", r"attention\.self\.", "qkv", r"attention\.output\.dense",
-     "layernorm_after", r"intermediate\.dense", r"output\.dense"),
+    ("layernorm_before", r"attention\.(?:self\.|relative_position_bias\.)?", "qkv",
+     r"attention\.(?:output\.dense|o_proj)",
+     "layernorm_after", r"(?:intermediate\.dense|mlp\.fc1)", r"(?:output\.dense|mlp\.fc2)"),
     _merging(r"encoder\.layers", 0),
     *(rule for stage in range(4)
       for rule in affine(rf"hidden_states_norms\.stage{stage + 1}", f"norm{stage}")),

@@ -38,7 +38,8 @@ def _released(name, marker, rules):
 
 def _swin(name, marker, rules):
     rules = torch_rules.within("", "backbone", rules)
-    return Kind(f"Swin, {name} naming", marker, rules, r".*/norm[0-3]/.*|.*/position/.*")
+    lacking = r"params/backbone/(?:norm[0-3]|position)/.*"
+    return Kind(f"Swin, {name} naming", marker, rules, lacking)
 
 
 KINDS = (
@@ -84,18 +85,24 @@ def _unwrapped(tensors):
     return tensors
 
 
+_QUERY = re.compile(r"(.+\.attention\.)(self\.query|q_proj)(\.\w+)")
+_PARTS = {
+    "self.query": ("self.query", "self.key", "self.value"),
+    "q_proj": ("q_proj", "k_proj", "v_proj"),
+}
+
+
 def _join_query_key_value(tensors):
     """Hugging Face keeps three matrices where all others have one."""
-    joined = {}
-    for name, tensor in tensors.items():
-        match = re.fullmatch(r"(.+\.attention\.self\.)(query|key|value)(\.\w+)", name)
-        if not match:
-            joined[name] = tensor
-        elif match[2] == "query":
-            names = [match[1] + part + match[3] for part in ("query", "key", "value")]
-            parts = [tensors.get(name) for name in names]
-            if None not in parts and len({part.shape for part in parts}) == 1:
-                joined[f"{match[1]}qkv{match[3]}"] = _concatenated(parts)
+    joined = dict(tensors)
+    for name in tensors:
+        match = _QUERY.fullmatch(name)
+        names = [match[1] + part + match[3] for part in _PARTS[match[2]]] if match else [None]
+        if all(part in tensors for part in names):  # what is incomplete fails by its own name
+            parts = [joined.pop(part) for part in names]
+            if len({part.shape for part in parts}) > 1:
+                raise UserError(f"{', '.join(names)} differ in shape: use a whole file")
+            joined[f"{match[1]}qkv{match[3]}"] = _concatenated(parts)
     return joined
 
 
@@ -165,7 +172,7 @@ def _place(name, tensor, tensors, kind, leaves):
         raise ValueError(f"the model has no {target}")
     value, shape = tensor.numpy().astype(np.float32), leaves[target].shape
     if not np.isfinite(value).all():
-        raise ValueError("holds values that are not finite")
+        raise ValueError(f"has values that are not finite, for {target}")
     try:
         value = torch_rules.TRANSFORMS[transform](value)
     except ValueError as error:

@@ -8,6 +8,7 @@ import functools
 import gzip
 import pathlib
 import re
+import zipfile
 from collections.abc import Callable
 
 import flax.linen as nn
@@ -18,7 +19,8 @@ import pytest
 from flax import traverse_util
 
 from diffdepth_jax.torch_rules import TRANSFORMS
-from tests import tiny
+from tests import tiny, torch_file_test
+from tests.torch_file_test import dump
 
 GOLDEN = pathlib.Path(__file__).parent / "golden"
 SHARED = pathlib.Path(__file__).parents[2] / "shared" / "golden"
@@ -83,10 +85,13 @@ def to_torch(leaf, transform):
     return tensor.reshape(shape)
 
 
-def state_dict(variables, rules, variant):
-    """The state dict of a model like a released one, but perhaps smaller: its names, our values."""
+def state_dict(variables, rules, variant, prefix=""):
+    """The state dict of a model like a released one, but perhaps smaller: its names, our values.
+
+    Tensors without influence are NaN.
+    """
     leaves, tensors = leaves_of(variables), {}
-    for name, _, _ in manifest(variant):
+    for name, _, _ in manifest(variant, prefix):
         target, transform = match(rules, name)
         if transform == "ignore":
             tensors[name] = np.full(1, np.nan, np.float32)
@@ -103,6 +108,23 @@ def random_variables(abstract, seed=0):
     return jax.tree.map(
         lambda leaf: np.abs(rng.normal(0.5, 0.1, leaf.shape)).astype(np.float32), abstract
     )
+
+
+def write_checkpoint(path, tensors):
+    """As torch.save writes it: {"net": tensors, "args": Namespace()}."""
+    entries = []
+    for index, (name, tensor) in enumerate(tensors.items()):
+        of = torch_file_test.storage(tensor.size, key=f"{index}")
+        strides = tuple(stride // tensor.itemsize for stride in tensor.strides)
+        entries += [dump(name), torch_file_test.tensor(tensor.shape, strides, of=of)]
+    net = b"}(" + b"".join(entries) + b"u"
+    args = torch_file_test.call("argparse", "Namespace")
+    opcodes = b"}(" + dump("net") + net + dump("args") + args + b"u"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("archive/data.pkl", torch_file_test.whole(opcodes))
+        for index, tensor in enumerate(tensors.values()):
+            archive.writestr(f"archive/data/{index}", tensor.tobytes())
+    return path
 
 
 # Values
