@@ -36,7 +36,7 @@ def measure(config):
     height, width = config.inference.size
     image = jax.ShapeDtypeStruct((1, height, width, 3), "float32")
     noise = jax.ShapeDtypeStruct((1, *model.latent_shape(height, width)), "float32")
-    parameters = sum(math.prod(x.shape) for x in jax.tree.leaves(variables))
+    parameters = sum(math.prod(x.shape) for x in jax.tree.leaves(variables["params"]))
     return parameters, count_multiply_adds(predict, variables, image, noise)
 
 

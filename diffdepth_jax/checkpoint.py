@@ -36,9 +36,15 @@ def _differences(ours, theirs, prefix=""):
     return names
 
 
-def check_directory(workdir, config):
-    """Raises unless `workdir` is the directory of a run of `config`."""
+def check_directory(workdir, config, groups=None):
+    """Raises unless `workdir` is the directory of a run of `config`, or of these groups of it.
+
+    Of a group what the function computes matters, not what its training started from.
+    """
     names = _differences(_plain(config), _plain(read_config(workdir)))
+    if groups is not None:
+        names = [name for name in names if name.split(".")[0] in groups]
+        names = [name for name in names if name != "model.backbone_weights"]
     if names:
         raise UserError(
             f"{workdir} holds a run of another configuration ({', '.join(names[:6])} differ): "

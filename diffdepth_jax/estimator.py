@@ -147,7 +147,10 @@ class DepthEstimator:
 
     def _check_memory(self, height, width):
         """Refuses a size whose activations would not fit, by an estimate, before compiling it."""
-        channels = max(self._config.model.denoiser_features, self._config.model.neck_features // 4)
+        fields = self._config.model
+        channels = max(fields.denoiser_features, fields.neck_features // 4)
+        if fields.denoiser != "attention":  # the released ones have the neck's width
+            channels = fields.neck_features
         need = 4 * _LIVE_ARRAYS * channels * (height / 2) * (width / 2)
         have = _memory_in_bytes()
         if need > have:

@@ -123,8 +123,11 @@ def _started(state, config):
 
 
 def evaluate_checkpoint(config, workdir):
-    """Scores the best parameters of the run in `workdir`: {row: metrics}."""
-    check_directory(workdir, config)
+    """Scores the best parameters in `workdir`, a run's or a conversion's: {row: metrics}.
+
+    Data, sampler and protocol are those of `config`; model and diffusion have to be the same.
+    """
+    check_directory(workdir, config, ("model", "diffusion"))
     _, sources = input_pipeline.create_sources(seed=config.seed, **config.data)
     evaluator = _create_evaluator(config, sources, sharding.create_mesh())
     variables = load_variables(workdir, abstract_variables(evaluator.model))
