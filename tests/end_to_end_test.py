@@ -106,9 +106,16 @@ def test_a_resumed_run_equals_an_uninterrupted_one(finished_run, tmp_path, monke
     assert resumed == rows
 
 
-def test_evaluation_refuses_the_run_of_another_configuration(finished_run):
-    with pytest.raises(UserError, match=r"\(train\.batch_size differ\)"):
-        train.evaluate_checkpoint(small_run.config(batch_size=8), finished_run[0])
+def test_evaluation_needs_the_same_diffusion_and_not_the_same_run(finished_run):
+    other = small_run.config(batch_size=8)
+    with other.unlocked():
+        other.data.num_eval = 2
+    rows = train.evaluate_checkpoint(other, finished_run[0])
+    assert rows["rooms: this model"]["images"] == 2
+    with other.unlocked():
+        other.diffusion.schedule = "linear"
+    with pytest.raises(UserError, match=r"\(diffusion\.schedule differ\)"):
+        train.evaluate_checkpoint(other, finished_run[0])
 
 
 def test_encoded_latents_do_not_collapse(tmp_path):

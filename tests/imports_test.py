@@ -10,7 +10,8 @@ ROOT = pathlib.Path(__file__).parents[1]
 RANKS = [
     {"errors"},
     {"models.layers", "models.batch_norm", "transforms", "visualize", "scene_textures"},
-    {"torch_file", "torch_rules", "models.swin", "models.fpn", "models.depth_codec", "models.denoiser", "folder"},
+    {"torch_file", "torch_rules", "folder"},
+    {"models.swin", "models.fpn", "models.depth_codec", "models.denoiser"},
     {"torch_rules_backbones", "models.hahi", "models.mpvit", "models.resnet", "models.released"},
     {"torch_weights"},
     {"models.diffusion_depth", "scene_renderer", "diffusion", "losses", "metrics", "flops"},

@@ -29,8 +29,9 @@ def loss_terms(variables, batch, keys, target="self", every_step=False, **overri
     draws = draw(keys, batch["image"].shape[1:3])
     fields = {"silog_lambda": 0.85, "clamp_depth": 0.0, **SAMPLER, **overrides}
     return objective.loss_terms(
-        MODEL, variables, batch, draws, DROP_PATH_KEY, target=target, every_step=every_step, **fields
-    )[0]
+        MODEL, variables, batch, draws, DROP_PATH_KEY, target=target, every_step=every_step,
+        **fields,
+    )[0]  # fmt: skip
 
 
 def weighted_loss(variables, weights, *args, **kwargs):
