@@ -7,3 +7,10 @@ class UserError(Exception):
     Entry points print it after "error: " and exit with status 2; everything else is a bug and
     keeps its traceback.
     """
+
+
+def require_positive(group: str, **fields: int) -> None:
+    """Raises a UserError that names the first of a configuration's fields below 1."""
+    for name, value in fields.items():
+        if value < 1:
+            raise UserError(f"{group}.{name} {value}: must be 1 or more")

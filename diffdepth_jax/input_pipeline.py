@@ -82,6 +82,8 @@ def create_sources(*, source: str, seed: int, **fields):
 
 
 def _synthetic_sources(*, seed, num_train, num_eval, height, width):
+    if num_train < 2:
+        raise UserError(f"data.num_train {num_train}: must be 2 or more, a room and a street")
     scenes = functools.partial(SyntheticScenes, height=height, width=width, seed=seed)
     train = Cached(scenes("mixed", "train", num_train))
     pairs = {

@@ -13,6 +13,7 @@ from diffdepth_jax.checkpoint import (
     claim_directory,
     load_variables,
 )
+from diffdepth_jax.errors import require_positive
 from diffdepth_jax.evaluator import Evaluator
 from diffdepth_jax.models.diffusion_depth import create_model
 from diffdepth_jax.optimizer import create_optimizer, create_schedule
@@ -104,6 +105,14 @@ def _create_optimizer(config):
     return rate, create_optimizer(schedule=rate, **fields)
 
 
+def _check_fields(config):
+    fields = config.train
+    names = ("batch_size", "num_steps", "log_every", "evaluate_every", "checkpoint_every",
+             "num_threads", "num_panels")  # fmt: skip
+    require_positive("train", **{name: fields[name] for name in names})
+    require_positive("evaluation", batch_size=config.evaluation.batch_size)
+
+
 def _create_evaluator(config, sources, mesh):
     model = create_model(**config.model)
     schedule = diffusion.create_schedule(**config.diffusion)
@@ -139,6 +148,7 @@ def train(config, workdir):
 
     Returns {row: metrics}: the last evaluation, beside the baselines if the config asks for them.
     """
+    _check_fields(config)
     source, sources = input_pipeline.create_sources(seed=config.seed, **config.data)
     mesh = sharding.create_mesh()
     evaluator = _create_evaluator(config, sources, mesh)

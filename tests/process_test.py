@@ -199,7 +199,6 @@ def test_bad_arguments_end_in_one_line(environment, tmp_path, arguments, words):
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.xfail(strict=True, reason="not checked: ends in a traceback of a library or in jax")
 @pytest.mark.parametrize(
     ("field", "value"),
     [

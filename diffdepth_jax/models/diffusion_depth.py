@@ -3,7 +3,7 @@
 import flax.linen as nn
 import jax.numpy as jnp
 
-from diffdepth_jax.errors import UserError
+from diffdepth_jax.errors import UserError, require_positive
 from diffdepth_jax.models import mpvit, resnet, swin
 from diffdepth_jax.models.denoiser import Denoiser
 from diffdepth_jax.models.depth_codec import DepthCodec
@@ -119,6 +119,16 @@ def create_model(
 
     `backbone_weights` is no part of the model: it is what `train` starts the backbone from.
     """
+    require_positive(
+        "model", window_size=window_size, neck_features=neck_features,
+        latent_channels=latent_channels, decoder_width=decoder_width,
+        denoiser_features=denoiser_features, denoiser_heads=denoiser_heads,
+    )  # fmt: skip
+    if denoiser_features % denoiser_heads:
+        raise UserError(
+            f"model.denoiser_heads {denoiser_heads}: must divide denoiser_features "
+            f"{denoiser_features}"
+        )
     dtype = _one_of("dtype", dtype, {"float32": jnp.float32, "bfloat16": jnp.bfloat16})
     if not 1 <= condition_levels <= 4:
         raise UserError(f"model.condition_levels {condition_levels}: must be 1 to 4")
