@@ -1,0 +1,1 @@
+"""Offline preparation: raw downloads in, records out. numpy only, never jax."""

@@ -1,0 +1,47 @@
+"""Extraction of tar files, done once."""
+
+import pathlib
+import shutil
+import tarfile
+import tempfile
+
+from tqdm import tqdm
+
+from diffdepth_jax.errors import UserError
+
+
+def is_archive(path: pathlib.Path) -> bool:
+    return path.is_file() and path.name.endswith((".tar", ".tar.gz", ".tgz"))
+
+
+def extract(archive: pathlib.Path, folder: pathlib.Path) -> pathlib.Path:
+    """Extracts to a folder below `folder` named after the archive and its size; returns that.
+
+    If that folder is there already it is used as it is: it gets its name only when complete.
+    """
+    size = archive.stat().st_size
+    target = folder / f"{archive.name}-{size}"
+    if target.is_dir():
+        print(f"using {target}, extracted before")
+        return target
+    folder.mkdir(parents=True, exist_ok=True)
+    unfinished = pathlib.Path(tempfile.mkdtemp(prefix="incomplete.", dir=folder))
+    try:
+        _extract_all(archive, size, unfinished)
+        unfinished.rename(target)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+    return target
+
+
+def _extract_all(archive, size, folder):
+    bar = tqdm(desc="extract", total=size, unit="B", unit_scale=True)
+    try:
+        with bar, archive.open("rb") as file, tarfile.open(fileobj=file) as members:
+            for member in members:
+                members.extract(member, folder, filter="data")
+                bar.update(file.tell() - bar.n)
+    except (tarfile.TarError, EOFError, OSError) as error:
+        raise UserError(
+            f"archive {archive} cannot be extracted ({error}); fetch it again"
+        ) from error

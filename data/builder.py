@@ -1,0 +1,111 @@
+"""The TFDS builder that all datasets share: how a frame becomes a record."""
+
+import contextlib
+import functools
+import io
+import itertools
+
+import numpy as np
+import tensorflow_datasets as tfds
+from PIL import Image
+from tqdm import tqdm
+
+from data.frames import Frame, Source, depth_bytes, depth_format
+from data.parallel import ordered_map
+
+_SHARD_BYTES = 200e6  # TFDS holds a whole shard in memory while it writes it
+
+# Pictures are stored as encoded files, in plain bytes features: TFDS's own image features and
+# compressed tensors cannot all be written, or read, without TensorFlow.
+_FEATURES = {
+    "image": tfds.features.Scalar(np.object_),  # JPEG or PNG file
+    "depth": tfds.features.Scalar(np.object_),  # as `depth_format` says
+    "depth_format": tfds.features.Text(),  # png: 16 bits; float32: little-endian rows; none
+    "depth_scale": tfds.features.Scalar(np.float32),  # stored value = metres x this
+    "name": tfds.features.Text(),
+    "scene": tfds.features.Text(),
+    "intrinsics": tfds.features.Tensor(shape=(3, 3), dtype=np.float32),  # pixels
+}
+
+
+def builder_configs(sources: dict[str, Source]) -> list[tfds.core.BuilderConfig]:
+    return [
+        tfds.core.BuilderConfig(name=name, description=source.description)
+        for name, source in sources.items()
+    ]
+
+
+class DepthBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
+    """Writes frames, already found and checked, in their order.
+
+    Shard by shard, because TFDS's shuffling writer needs TensorFlow from 1 GB on. TFDS writes into
+    a temporary folder beside the final one and renames it when all is done.
+    """
+
+    VERSION = tfds.core.Version("1.0.0")
+    SOURCES: dict[str, Source]
+    HOMEPAGE: str
+
+    def write(self, frames: dict[str, list[Frame]], *, num_bytes, num_workers, overwrite):
+        """Writes {split: frames}, about `num_bytes` in all."""
+        in_order = [frame for split in frames.values() for frame in split]
+        scale = self.SOURCES[self.builder_config.name].depth_scale
+        to_example = functools.partial(_example, depth_scale=scale)
+        mode = tfds.GenerateMode
+        mode = mode.REUSE_CACHE_IF_EXISTS if overwrite else mode.REUSE_DATASET_IF_EXISTS
+        # One iterator for all shards, which TFDS writes one after another: one pool of processes.
+        with (
+            contextlib.closing(ordered_map(to_example, in_order, num_workers)) as examples,
+            tqdm(desc="write", total=len(in_order), unit="frame", smoothing=0) as bar,
+            contextlib.redirect_stdout(io.StringIO()),  # TFDS says that it downloads; it does not
+        ):
+            self._examples, self._bar, self._frames = examples, bar, frames
+            self._shard_size = max(1, int(_SHARD_BYTES * len(in_order) / max(num_bytes, 1)))
+            self.download_and_prepare(
+                file_format="array_record",
+                download_config=tfds.download.DownloadConfig(download_mode=mode),
+            )
+
+    def _info(self):
+        return tfds.core.DatasetInfo(
+            builder=self,
+            description=self.builder_config.description,
+            homepage=self.HOMEPAGE,
+            features=tfds.features.FeaturesDict(_FEATURES),
+        )
+
+    def _shard_iterators_per_split(self, dl_manager):
+        size = self._shard_size
+        return {
+            split: [
+                functools.partial(self._next_examples, min(size, len(members) - start))
+                for start in range(0, len(members), size)
+            ]
+            for split, members in self._frames.items()
+        }
+
+    def _next_examples(self, count):
+        for example in itertools.islice(self._examples, count):
+            self._bar.update()
+            yield example
+
+
+def _example(frame: Frame, depth_scale: float):
+    """(key, features) of one record, made in a worker process."""
+    image, depth = frame.load()
+    format = depth_format(depth)
+    return frame.name, {
+        "image": _png(image) if isinstance(image, np.ndarray) else image,
+        "depth": depth_bytes(depth),
+        "depth_format": format,
+        "depth_scale": depth_scale if format == "png" else 1.0,
+        "name": frame.name,
+        "scene": frame.scene,
+        "intrinsics": np.array(frame.intrinsics, np.float32),
+    }
+
+
+def _png(image):
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, "png", compress_level=3)
+    return file.getvalue()

@@ -1,0 +1,143 @@
+"""Whether what was found is whole, decodes and means what it should, before anything is written."""
+
+import collections
+import dataclasses
+import functools
+import itertools
+import statistics
+
+import numpy as np
+from tqdm import tqdm
+
+from data.frames import Found, Frame, Options, Source, depth_bytes, depth_format
+from data.parallel import ordered_map
+from diffdepth_jax.records import decode_depth, decode_image
+
+
+@dataclasses.dataclass(frozen=True)
+class Verdict:
+    """Of one frame: what is wrong with it, the median of its depth in metres, its bytes."""
+
+    problem: str = ""
+    median: float | None = None
+    num_bytes: int = 0
+
+
+def check(found: Found, source: Source, options: Options) -> int:
+    """Adds to `found.problems` whatever is wrong with the frames; returns their bytes."""
+    found.problems += _wrong_counts(found, source, options)
+    found.problems += _repeated_names(found)
+    if not options.allow_shared_scenes:
+        found.problems += _shared_scenes(found.frames)
+    frames = [frame for split in found.frames.values() for frame in split]
+    check_one = functools.partial(check_frame, source=source, any_size=options.any_size)
+    verdicts = ordered_map(check_one, frames, options.num_workers)
+    verdicts = list(tqdm(verdicts, "check", len(frames), unit="frame", smoothing=0))
+    found.problems += [verdict.problem for verdict in verdicts if verdict.problem]
+    remaining = iter(verdicts)
+    for split, members in found.frames.items():
+        medians = [verdict.median for verdict in itertools.islice(remaining, len(members))]
+        found.problems += _untypical_depth(split, medians, source)
+    return sum(verdict.num_bytes for verdict in verdicts)
+
+
+def _wrong_counts(found, source, options):
+    for split, frames in found.frames.items():
+        count, published = len(frames), source.num_frames[split]
+        if not count or (published and count not in published and not options.any_size):
+            expected = " or ".join(map(str, published)) or "thousands"
+            yield (
+                f"split {split}: {count} usable frames, published are {expected}: complete it,"
+                " accept another number (but not 0) with --any_size, or leave it out with --splits"
+            )
+
+
+def _repeated_names(found):
+    for split, frames in found.frames.items():
+        counts = collections.Counter(frame.name for frame in frames)
+        for name in [name for name, count in counts.items() if count > 1]:
+            yield f"split {split}: {name} occurs {counts[name]} times; list every frame once"
+
+
+def _shared_scenes(frames):
+    """Train against the others; KITTI's validation splits may share drives with each other."""
+    scenes = {split: {frame.scene for frame in members} - {""} for split, members in frames.items()}
+    for split in scenes.keys() - {"train"}:
+        for scene in sorted(scenes.get("train", set()) & scenes[split]):
+            yield (
+                f"splits train and {split} share {scene}: scores on {split} would not be of unseen"
+                " scenes; take it out of one, or accept it with --allow_shared_scenes"
+            )
+
+
+def check_frame(frame: Frame, source: Source, any_size: bool) -> Verdict:
+    """Loads and decodes a frame by the very functions that read it later."""
+    path = frame.image_path
+    try:
+        image, depth = frame.load()
+        pixels = image if isinstance(image, np.ndarray) else decode_image(image)
+        path = frame.depth_path or frame.image_path
+        stored, format = depth_bytes(depth), depth_format(depth)
+        scale = source.depth_scale if format == "png" else 1.0
+        size = pixels.shape[:2] if depth is None else getattr(depth, "shape", None)
+        metres = decode_depth(stored, format, scale, size)
+    except (OSError, ValueError, KeyError) as error:
+        reason = " ".join(str(error).split())
+        return Verdict(f"{path}: cannot be read ({reason}); fetch or extract it again")
+    problem, median = _wrong_size(frame, pixels, metres, source, any_size), None
+    if depth is not None and not problem:
+        problem, median = _wrong_depth(frame, metres, source)
+    # Pixels will be stored as PNG, which takes about half.
+    num_bytes = image.nbytes // 2 if image is pixels else len(image)
+    return Verdict(problem, median, num_bytes + len(stored))
+
+
+def _wrong_size(frame, pixels, metres, source, any_size):
+    (height, width), depth_size = pixels.shape[:2], metres.shape
+    if depth_size != (height, width):
+        return (
+            f"{frame.image_path}: {height} x {width}, but its depth {frame.depth_path} is"
+            f" {depth_size[0]} x {depth_size[1]} (height x width); both must have one size"
+        )
+    fits = _within(height, source.heights) and _within(width, source.widths)
+    if fits or any_size:
+        return ""
+    return (
+        f"{frame.image_path}: {height} x {width}, published are {_span(source.heights)} x"
+        f" {_span(source.widths)} (height x width); use the original, or accept it with --any_size"
+    )
+
+
+def _wrong_depth(frame, metres, source):
+    valid = metres[np.isfinite(metres) & (metres > 0)]
+    if not valid.size:
+        return (
+            f"{frame.depth_path}: no valid depth (all zero or not finite); remove the frame",
+            None,
+        )
+    median = float(np.median(valid))
+    if _within(median, source.median_depth):
+        return "", median
+    return f"{frame.depth_path}: {_unit_guess(median, source.median_depth)}", None
+
+
+def _untypical_depth(split, medians, source):
+    medians = [median for median in medians if median is not None]
+    if medians and not _within(statistics.median(medians), source.typical_depth):
+        yield f"split {split}: {_unit_guess(statistics.median(medians), source.typical_depth)}"
+
+
+def _unit_guess(median, limits):
+    guess = "millimetres taken for metres" if median > limits[1] else "metres taken for millimetres"
+    return (
+        f"median depth {median:.4g} m, expected {_span(limits)}: looks like {guess}, or another"
+        " scale; export the depth again in the unit that data/README.md states"
+    )
+
+
+def _within(value, limits):
+    return limits[0] <= value <= limits[1]
+
+
+def _span(limits):
+    return f"{limits[0]:g}" if limits[0] == limits[1] else f"{limits[0]:g} to {limits[1]:g}"

@@ -1,0 +1,1 @@
+"""KITTI depth, from each form in which people have it."""

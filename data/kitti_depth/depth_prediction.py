@@ -1,0 +1,65 @@
+"""KITTI's depth prediction benchmark in its official layout."""
+
+import functools
+import pathlib
+
+from data.frames import Found, Options, missing_split
+from data.kitti_depth.calibration import Calibrations, calibrated_frames, read_intrinsics
+from data.lists import resolve
+
+_SELECTED = "val_selection_cropped"
+_FOLDERS = {
+    "train": ("train", "data_depth_annotated/train"),
+    "val": ("val", "data_depth_annotated/val"),
+    _SELECTED: (f"depth_selection/{_SELECTED}", _SELECTED),
+    "test": ("depth_selection/test_depth_prediction_anonymous", "test_depth_prediction_anonymous"),
+}
+_DEPTH = "*/proj_depth/groundtruth/image_0[23]/*.png"
+
+
+def find(options: Options) -> Found:
+    """All frames with published depth, and the test images, in order of their names."""
+    found, calibrations = Found(), Calibrations(options.roots)
+    for split in options.splits:
+        folders = [root / name for root in reversed(options.roots) for name in _FOLDERS[split]]
+        folder = next((folder for folder in folders if folder.is_dir()), None)
+        if folder is None:
+            found.problems.append(missing_split(split, options.source / _FOLDERS[split][0]))
+        elif split in ("train", "val"):
+            found.frames[split] = _drives(folder, split, options.roots, calibrations, found)
+        else:
+            found.frames[split] = _selection(folder, found)
+    return found
+
+
+def _drives(folder, split, roots, calibrations, found):
+    """Frames of the drives of train or val; images there, or in the raw data's DATE folders."""
+    frames = []
+    for depth in sorted(folder.glob(_DEPTH)):
+        drive, camera = depth.parents[3].name, depth.parent.name
+        tail = pathlib.Path(drive, camera, "data", depth.name)
+        candidates = [base / tail for base in (folder, *(root / split for root in roots))]
+        raw = [root / name for root in roots for name in ("", "raw")]
+        candidates += [base / drive[:10] / tail for base in raw]
+        image = resolve(candidates, f"image of {depth}", found)
+        if image is not None:
+            name = f"{drive}/{camera}/{image.stem}"
+            calibrate = functools.partial(calibrations, image)
+            frames += calibrated_frames(name, drive, image, depth, calibrate, found)
+    return frames
+
+
+def _selection(folder, found):
+    """Frames of a folder image/ with intrinsics/ and, but for the test images, ground truth."""
+    frames = []
+    for image in sorted((folder / "image").glob("*.png")):
+        drive, depth = "", None
+        if folder.name == _SELECTED:
+            drive = image.name.split("_image_")[0]
+            name = image.name.replace("_sync_image_", "_sync_groundtruth_depth_")
+            depth = resolve([folder / "groundtruth_depth" / name], f"depth of {image}", found)
+            if depth is None:
+                continue
+        calibrate = functools.partial(read_intrinsics, folder / "intrinsics" / f"{image.stem}.txt")
+        frames += calibrated_frames(image.stem, drive, image, depth, calibrate, found)
+    return frames

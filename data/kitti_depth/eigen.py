@@ -1,0 +1,60 @@
+"""KITTI's Eigen split: raw drives, annotated depth, and list files."""
+
+import functools
+import pathlib
+
+from data.frames import Found, Options
+from data.kitti_depth.calibration import Calibrations, calibrated_frames
+from data.lists import find_list, missing_list, read_list, resolve
+
+_RAW_FOLDERS = ("", "raw")
+_DEPTH_FOLDERS = ("", "data_depth_annotated")
+
+
+def find(options: Options) -> Found:
+    """The frames with depth that the list of each split names, in its order."""
+    found, calibrations = Found(), Calibrations(options.roots)
+    for split in options.splits:
+        defaults = (f"eigen_{split}_files_with_gt.txt", f"{split}.txt")
+        path = find_list(options, split, defaults)
+        if path is None:
+            found.problems.append(missing_list(options, split, defaults))
+            continue
+        entries = read_list(path)
+        with_depth = [entry for entry in entries if entry[2] != "None"]
+        if len(with_depth) < len(entries):
+            left_out = len(entries) - len(with_depth)
+            found.notes.append(f"split {split}: {left_out} lines without depth (None) left out")
+        found.frames[split] = [
+            frame
+            for entry in with_depth
+            for frame in _frames(entry, path, options.roots, calibrations, found)
+        ]
+    return found
+
+
+def _frames(entry, list_path, roots, calibrations, found):
+    """The frame of a line of the list, or none if a file of it is missing."""
+    number, image_name, depth_name = entry
+    where = f"{list_path}, line {number}"
+    image = resolve(_image_candidates(roots, image_name), where, found)
+    depth = resolve(_depth_candidates(roots, depth_name), where, found)
+    if image is None or depth is None:
+        return []
+    drive, camera = image.parents[2].name, image.parents[1].name
+    name, calibrate = f"{drive}/{camera}/{image.stem}", functools.partial(calibrations, image)
+    return calibrated_frames(name, drive, image, depth, calibrate, found)
+
+
+def _image_candidates(roots, name):
+    """DATE/DRIVE/... as in the raw data, or split/DRIVE/... beside the annotated depth."""
+    _, _, rest = name.partition("/")
+    raw = [root / folder / name for root in roots for folder in _RAW_FOLDERS]
+    return raw + [root / split / rest for root in roots for split in ("train", "val")]
+
+
+def _depth_candidates(roots, name):
+    """The lists name depth below train/ or val/ with or without that folder."""
+    name = pathlib.PurePosixPath(name)
+    bases = [root / folder for root in reversed(roots) for folder in _DEPTH_FOLDERS]
+    return [base / split / name for base in bases for split in ("", "train", "val")]

@@ -1,0 +1,39 @@
+"""The builder `kitti_depth` with a config for each source."""
+
+import functools
+
+from data.builder import DepthBuilder, builder_configs
+from data.frames import Source
+from data.kitti_depth import depth_prediction, eigen
+
+# Lidar depth up to about 100 m. The raw images are 370 to 376 x 1224 to 1242, the benchmark's
+# selection is cropped to 352 x 1216.
+_source = functools.partial(
+    Source,
+    heights=(352, 376),
+    widths=(1216, 1242),
+    depth_scale=256.0,
+    median_depth=(0.5, 150.0),
+    typical_depth=(3.0, 40.0),
+)
+
+SOURCES = {
+    "eigen": _source(
+        "Eigen split: raw drives, annotated depth and list files.",
+        eigen.find,
+        {"train": (), "test": (652,)},  # the training lists in circulation differ in length
+    ),
+    "depth_prediction": _source(
+        "Depth prediction benchmark: train, val, val_selection_cropped and test.",
+        depth_prediction.find,
+        {"train": (85898,), "val": (6852,), "val_selection_cropped": (1000,), "test": (500,)},
+    ),
+}
+
+
+class Builder(DepthBuilder):
+    """KITTI depth."""
+
+    SOURCES = SOURCES
+    BUILDER_CONFIGS = builder_configs(SOURCES)
+    HOMEPAGE = "https://www.cvlibs.net/datasets/kitti/eval_depth.php?benchmark=depth_prediction"

@@ -1,0 +1,49 @@
+"""NYU HDF5 frames: nyudepthv2/train/SCENE/00001.h5 and nyudepthv2/val/official/00001.h5."""
+
+import functools
+import pathlib
+
+import numpy as np
+
+from data.archives import extract, is_archive
+from data.frames import Found, Frame, Options, missing_split
+from diffdepth_jax.records import NYU_INTRINSICS
+
+_PATTERNS = {"train": "train/*/*.h5", "test": "val/official/*.h5"}
+
+
+def find(options: Options) -> Found:
+    """All frames of an archive or of the folder that it was extracted to, by scene and number."""
+    source = options.source
+    if is_archive(source):
+        source = extract(source, options.data_dir / "extracted")
+    root = source / "nyudepthv2" if (source / "nyudepthv2").is_dir() else source
+    found = Found()
+    for split in options.splits:
+        paths = sorted(root.glob(_PATTERNS[split]))
+        if paths:
+            found.frames[split] = [_frame(path, split) for path in paths]
+        else:
+            found.problems.append(missing_split(split, root / _PATTERNS[split]))
+    return found
+
+
+def _frame(path, split):
+    name = f"{path.parent.name}/{path.stem}"
+    scene = path.parent.name if split == "train" else ""  # the test frames all lie in one folder
+    return Frame(name, scene, str(path), str(path), functools.partial(_load, path), NYU_INTRINSICS)
+
+
+def _load(path: pathlib.Path):
+    """(image uint8 [H, W, 3], depth float32 [H, W] metres) of one file."""
+    import h5py  # here: only two of the sources need it
+
+    with h5py.File(path, "r") as file:
+        image, depth = file["rgb"][()], file["depth"][()]
+    if image.ndim != 3 or image.shape[0] != 3 or image.dtype != np.uint8:
+        raise ValueError(f"rgb is {image.dtype} {image.shape}, expected uint8 (3, H, W)")
+    if depth.ndim != 2 or depth.dtype.kind != "f":
+        raise ValueError(f"depth is {depth.dtype} {depth.shape}, expected floats (H, W)")
+    if depth.dtype != np.float32 and not np.array_equal(depth.astype(np.float32), depth):
+        raise ValueError(f"depth is {depth.dtype} and does not fit float32 without loss")
+    return image.transpose(1, 2, 0), depth.astype(np.float32)

@@ -1,0 +1,98 @@
+"""NYU's labelled file, nyu_depth_v2_labeled.mat (MATLAB 7.3, which is HDF5), with splits.mat.
+
+h5py sees MATLAB's axes in reverse: images [N, 3, W, H], depths and rawDepths [N, W, H].
+"""
+
+import functools
+import pathlib
+
+import numpy as np
+
+from data.frames import Found, Frame, Options
+from diffdepth_jax.errors import UserError
+from diffdepth_jax.records import NYU_INTRINSICS
+
+FILE, SPLITS_FILE = "nyu_depth_v2_labeled.mat", "splits.mat"
+_INDICES = {"train": "trainNdxs", "test": "testNdxs"}
+
+
+def find(options: Options, *, depth: str) -> Found:
+    """The frames of both splits in the order of the file; `depth` is depths or rawDepths."""
+    path = options.source if options.source.is_file() else options.source / FILE
+    splits_path = path.parent / SPLITS_FILE
+    missing = [str(path) for path in (path, splits_path) if not path.is_file()]
+    if missing:
+        raise UserError(f"{' and '.join(missing)} missing; data/README.md says where to get them")
+    scenes, types = _read_scenes(path, depth)
+    splits = _read_splits(splits_path, len(scenes))
+    found = Found()
+    for split in options.splits:
+        found.frames[split] = [
+            _frame(path, index, scenes[index], types[index], depth) for index in splits[split]
+        ]
+    return found
+
+
+def _frame(path, index, scene, scene_type, depth):
+    # The name that the `sync` lists give to the same frame: its type and its index from 0.
+    name, place = f"{scene_type}/rgb_{index:05d}", f"{path}, frame {index + 1}"
+    load = functools.partial(_load, path, index, depth)
+    return Frame(name, scene, f"{place} of images", f"{place} of {depth}", load, NYU_INTRINSICS)
+
+
+def _load(path: pathlib.Path, index: int, depth: str):
+    """(image uint8 [H, W, 3], depth float32 [H, W] metres) of one frame."""
+    import h5py  # here: only two of the sources need it
+
+    with h5py.File(path, "r") as file:
+        image, metres = file["images"][index], file[depth][index]
+    return image.transpose(2, 1, 0), metres.T.astype(np.float32)
+
+
+def _read_scenes(path, depth):
+    """Scene and scene type of each frame."""
+    import h5py
+
+    try:
+        with h5py.File(path, "r") as file:
+            shapes = [file["images"].shape, file[depth].shape]
+            scenes = _read_cells(file, "scenes")
+            types = _read_cells(file, "sceneTypes") if "sceneTypes" in file else scenes
+    except (OSError, KeyError) as error:
+        raise UserError(f"{path} cannot be read ({error}); fetch it again") from error
+    counts = {shapes[0][0], shapes[1][0], len(scenes), len(types)}
+    if len(counts) != 1 or shapes[0][2:] != shapes[1][1:]:
+        raise UserError(
+            f"{path}: images {shapes[0]}, {depth} {shapes[1]}, {len(scenes)} scenes and"
+            f" {len(types)} scene types do not belong together; fetch it again"
+        )
+    return scenes, types
+
+
+def _read_cells(file, name):
+    """Texts of a cell array: references to arrays of UTF-16 code units."""
+    cells = file[name][()].reshape(-1)
+    return ["".join(chr(unit) for unit in file[cell][()].reshape(-1)) for cell in cells]
+
+
+def _read_splits(path, num_frames):
+    """Indices from 0 of the frames of each split."""
+    import scipy.io  # here: this source alone needs it; jax depends on it in any case
+
+    try:
+        indices = scipy.io.loadmat(path)
+        # MATLAB counts from 1.
+        splits = {split: indices[name].reshape(-1) - 1 for split, name in _INDICES.items()}
+    except (OSError, ValueError, KeyError, TypeError, NotImplementedError) as error:
+        raise UserError(f"{path} cannot be read ({error}); fetch it again") from error
+    splits = {split: [int(index) for index in members] for split, members in splits.items()}
+    shared = set(splits["train"]) & set(splits["test"])
+    beyond = [
+        index + 1 for index in splits["train"] + splits["test"] if not 0 <= index < num_frames
+    ]
+    if shared or beyond:
+        raise UserError(
+            f"{path}: {len(shared)} frames are in both splits and {len(beyond)} not among the"
+            f" {num_frames} of {FILE}; fetch both files again"
+        )
+    return splits

@@ -1,0 +1,49 @@
+"""A map over a pool of processes, in order, that never runs far ahead of its reader."""
+
+import collections
+import concurrent.futures
+import itertools
+import multiprocessing
+import os
+import signal
+import threading
+from concurrent.futures.process import BrokenProcessPool
+
+from diffdepth_jax.errors import UserError
+
+_AHEAD = 4  # tasks of each worker that may be under way or finished
+
+
+def ordered_map(function, items, num_workers):
+    """Yields function(item) for each item, in order; in this process if `num_workers` is 1."""
+    if num_workers == 1:
+        yield from map(function, items)
+        return
+    # Not forked: the parent has threads of the record writer.
+    context = multiprocessing.get_context("spawn")
+    pool = concurrent.futures.ProcessPoolExecutor(num_workers, context, _end_with_parent)
+    items = iter(items)
+    try:
+        first = itertools.islice(items, _AHEAD * num_workers)
+        pending = collections.deque(pool.submit(function, item) for item in first)
+        while pending:
+            yield pending.popleft().result()
+            pending.extend(pool.submit(function, item) for item in itertools.islice(items, 1))
+    except BrokenProcessPool as error:
+        raise UserError(
+            "a worker process died, most likely for want of memory: give fewer --num_workers"
+        ) from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _end_with_parent():
+    """In a worker: leaves Ctrl-C to the parent, and ends when the parent was killed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+
+    def wait():
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()

@@ -1,0 +1,194 @@
+"""Reading prepared datasets: samples, worker processes, and what TFDS itself has prepared."""
+
+import concurrent.futures
+import io
+import json
+import pickle
+import struct
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+from tensorflow_datasets.datasets.nyu_depth_v2 import nyu_depth_v2_dataset_builder
+
+from diffdepth_jax.errors import UserError
+from diffdepth_jax.records import NYU_INTRINSICS, Records, decode_depth, decode_image
+from diffdepth_jax.tfrecord import TFRecords
+from tests import raw_datasets
+from tests.raw_datasets import prepare_small
+
+SYNC = "nyu_depth/sync"
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory):
+    root = tmp_path_factory.mktemp("records")
+    raw_datasets.nyu_sync(root / "raw", num_train=6)
+    prepare_small(SYNC, root / "raw", root / "data")
+    return str(root / "data")
+
+
+def test_layout_of_a_sample(data_dir):
+    sample = Records(SYNC, "train", data_dir)[0]
+    assert list(sample) == ["image", "depth", "mask", "name", "intrinsics"]
+    assert sample["image"].dtype == np.uint8 and sample["image"].shape == (48, 64, 3)
+    assert sample["depth"].dtype == np.float32 and sample["depth"].shape == (48, 64, 1)
+    assert sample["mask"].dtype == bool and sample["mask"].shape == (48, 64, 1)
+    assert sample["intrinsics"].dtype == np.float32 and sample["intrinsics"].shape == (3, 3)
+    assert sample["name"] == "kitchen_0000/rgb_00000"
+
+
+def test_indices_outside_end_the_iteration(data_dir):
+    records = Records(SYNC, "test", data_dir)
+    for index in (-1, 2):
+        with pytest.raises(IndexError, match="of 2"):
+            records[index]
+    assert len(list(records)) == 2
+
+
+def test_part_of_a_split(data_dir):
+    part = Records(SYNC, "train[2:4]", data_dir)
+    whole = Records(SYNC, "train", data_dir)
+    assert len(part) == 2 and part[0]["name"] == whole[2]["name"]
+
+
+def test_travels_to_other_processes_and_prints_the_same(data_dir):
+    records = Records(SYNC, "train", data_dir)
+    copied = pickle.loads(pickle.dumps(records))
+    np.testing.assert_array_equal(copied[3]["depth"], records[3]["depth"])
+    assert repr(copied) == repr(records) == f"Records('{SYNC}', 'train', {data_dir!r}, 6 frames)"
+
+
+def test_many_threads_read_the_same(data_dir):
+    records = Records(SYNC, "train", data_dir)
+    alone = [records[index]["depth"] for index in range(6)]
+    fresh = Records(SYNC, "train", data_dir)
+    with concurrent.futures.ThreadPoolExecutor(8) as threads:
+        together = list(threads.map(lambda index: fresh[index % 6]["depth"], range(60)))
+    for index, depth in enumerate(together):
+        np.testing.assert_array_equal(depth, alone[index % 6])
+
+
+def test_what_is_not_there_is_named_with_the_command(data_dir, tmp_path):
+    with pytest.raises(UserError, match=r"python -m data.prepare --dataset=kitti_depth/eigen"):
+        Records("kitti_depth/eigen", "train", data_dir)
+    with pytest.raises(UserError, match="no split 'val'; prepared splits: train, test"):
+        Records(SYNC, "val", data_dir)
+    with pytest.raises(UserError, match="data.prepare knows"):
+        Records("nyu", "train", data_dir)
+    with pytest.raises(UserError, match="not prepared"):
+        Records("nyu_depth_v2", "train", tmp_path)
+
+
+def test_a_lost_file_is_named(tmp_path):
+    raw_datasets.nyu_sync(tmp_path / "raw")
+    folder = prepare_small(SYNC, tmp_path / "raw", tmp_path / "data")
+    (shard,) = folder.glob("*-test.*")
+    shard.unlink()
+    with pytest.raises(UserError, match=f"missing: .*{shard.name}"):
+        Records(SYNC, "test", tmp_path / "data")
+    assert len(Records(SYNC, "train", tmp_path / "data")) == 4
+
+
+def test_import_of_the_package_leaves_tfds_alone():
+    code = (
+        "import diffdepth_jax.records, sys; print({'tensorflow_datasets', 'jax'} & {*sys.modules})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
+def test_decoders_refuse_other_pictures():
+    grey = raw_datasets.png_bytes(np.zeros((2, 3), np.uint8))
+    with pytest.raises(ValueError, match="mode L; expected RGB"):
+        decode_image(grey)
+    with pytest.raises(ValueError, match="mode L; expected a single-channel 16-bit PNG"):
+        decode_depth(grey, "png", 1000, (2, 3))
+    with pytest.raises(ValueError, match="cannot identify"):
+        decode_image(b"not a picture")
+
+
+class _Nyu(nyu_depth_v2_dataset_builder.Builder, skip_registration=True):
+    """TFDS's own builder with its features, and frames that need no download."""
+
+    name = "nyu_depth_v2"
+
+    def _split_generators(self, dl_manager):
+        return {"train": self._generate_examples(3), "validation": self._generate_examples(2)}
+
+    def _generate_examples(self, count):
+        for index in range(count):
+            image, depth = _frame(index)
+            yield f"frame{index}", {"image": io.BytesIO(image), "depth": depth}
+
+
+def _frame(index):
+    """(PNG file, depth float16 [480, 640]), which at (0, 0) has no measurement."""
+    image = np.full((480, 640, 3), index, np.uint8)
+    depth = np.full((480, 640), index + 1.25, np.float16)
+    depth[0, 0] = 0
+    return raw_datasets.png_bytes(image), depth
+
+
+@pytest.fixture(scope="module")
+def tfds_nyu(tmp_path_factory):
+    root = tmp_path_factory.mktemp("tfds")
+    _Nyu(data_dir=str(root)).download_and_prepare(file_format="array_record")
+    return root
+
+
+def assert_tfds_nyu(root):
+    for split, count in (("train", 3), ("validation", 2)):
+        records = Records("nyu_depth_v2", split, root)
+        samples = [records[index] for index in range(len(records))]
+        assert sorted(int(sample["image"][0, 0, 0]) for sample in samples) == [*range(count)]
+        for index, sample in enumerate(samples):
+            assert sample["image"].shape == (480, 640, 3) and sample["image"].dtype == np.uint8
+            assert sample["depth"].dtype == np.float32
+            assert sample["depth"][7, 7, 0] == sample["image"][0, 0, 0] + 1.25
+            assert not sample["mask"][0, 0, 0] and sample["mask"].sum() == 480 * 640 - 1
+            assert sample["name"] == f"{split}/{index:05d}"
+            assert sample["intrinsics"] == pytest.approx(np.array(NYU_INTRINSICS))
+
+
+def test_nyu_as_tfds_prepares_it(tfds_nyu):
+    assert_tfds_nyu(tfds_nyu)
+
+
+def test_nyu_as_tfds_prepares_it_by_default_in_tfrecord_files(tfds_nyu, tmp_path):
+    """TFDS needs TensorFlow to write these: here its records are put into the other format."""
+    folder = tmp_path / "nyu_depth_v2/0.0.1"
+    folder.mkdir(parents=True)
+    builder = tfds.builder_from_directory(str(tfds_nyu / "nyu_depth_v2/0.0.1"))
+    raw = tfds.decode.DeserializeMethod.RAW_BYTES
+    for split in ("train", "validation"):
+        records = builder.as_data_source(split, deserialize_method=raw)
+        path = folder / f"nyu_depth_v2-{split}.tfrecord-00000-of-00001"
+        path.write_bytes(b"".join(_tf_record(records[index]) for index in range(len(records))))
+    source = tfds_nyu / "nyu_depth_v2/0.0.1"
+    (folder / "features.json").write_bytes((source / "features.json").read_bytes())
+    info = json.loads((source / "dataset_info.json").read_text()) | {"fileFormat": "tfrecord"}
+    info["splits"] = [
+        {**split, "filepathTemplate": "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}"}
+        for split in info["splits"]
+    ]
+    (folder / "dataset_info.json").write_text(json.dumps(info))
+    assert_tfds_nyu(tmp_path)
+    assert pickle.loads(pickle.dumps(Records("nyu_depth_v2", "train", tmp_path)))[2]["mask"].any()
+    raw_datasets.truncate(path)
+    with pytest.raises(UserError, match=f"{path.name} ends within record"):
+        Records("nyu_depth_v2", "validation", tmp_path)
+
+
+def _tf_record(data):
+    return struct.pack("<QI", len(data), 0) + data + struct.pack("<I", 0)
+
+
+def test_tfrecord_parts(tmp_path):
+    for name in "ab":
+        records = [f"{name}{index}".encode() * index for index in range(4)]
+        (tmp_path / name).write_bytes(b"".join(map(_tf_record, records)))
+    parts = TFRecords([(str(tmp_path / "a"), 1, -1), (str(tmp_path / "b"), 0, 2)])
+    assert [parts[index] for index in range(len(parts))] == [b"a1", b"a2a2", b"a3a3a3", b"", b"b1"]
