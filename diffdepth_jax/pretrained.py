@@ -23,7 +23,9 @@ def start_from(variables, *, backbone_weights, initial_weights):
     """
     messages = []
     if initial_weights:
-        variables = load_variables(initial_weights, variables)
+        initial = load_variables(initial_weights, None)
+        _check_leaves(initial_weights, "model", initial, variables)
+        variables = initial
     if backbone_weights:
         backbone, messages = _backbone(pathlib.Path(backbone_weights), variables)
         variables = {
@@ -37,14 +39,19 @@ def _backbone(path, variables):
     if not path.is_dir():
         return load_backbone(path, variables)
     backbone = only_backbone(load_variables(path, None))
+    _check_leaves(path, "backbone", backbone, only_backbone(variables))
+    return backbone, []
+
+
+def _check_leaves(path, part, found, expected):
+    """Raises unless both have the same leaves in the same shapes."""
     ours, theirs = (
         {name: leaf.shape for name, leaf in traverse_util.flatten_dict(tree, sep="/").items()}
-        for tree in (only_backbone(variables), backbone)
+        for tree in (expected, found)
     )
     differing = sorted(name for name in ours | theirs if ours.get(name) != theirs.get(name))
     if differing:
         raise UserError(
-            f"the backbone of {path} is another than the configuration's: {len(differing)} leaves "
+            f"the {part} of {path} is another than the configuration's: {len(differing)} leaves "
             f"differ, {differing[0]} for one; set config.model as it was there"
         )
-    return backbone, []

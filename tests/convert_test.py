@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import importlib
+import math
 import os
 import pathlib
 import subprocess
@@ -188,7 +189,10 @@ def without(checkpoint, name):
 BIAS = "depth_backbone.layers.0.0.bn1.bias"
 BAD_CHECKPOINTS = {
     "missing": (lambda c: without(c, BIAS), "nothing in the file fills"),
-    "extra": (lambda c: spoil(c, extra=np.zeros(1)), "extra: is no tensor of this kind"),
+    "extra": (
+        lambda c: spoil(c, extra=np.zeros(1, np.float32)),
+        "extra: is no tensor of this kind",
+    ),
     "shape": (lambda c: spoil(c, **{BIAS: np.zeros((1, 8), np.float32)}), "giving"),
     "nan": (lambda c: spoil(c, **{BIAS: np.full(8, np.nan, np.float32)}), "not finite"),
 }
@@ -274,19 +278,24 @@ def run(module, *arguments):
     return process.returncode, process.stdout, process.stderr
 
 
+def random_tensor(rng, shape):
+    """Kernels of unit gain; vectors, variances among them, around a half."""
+    if len(shape) == 1:
+        return rng.uniform(0.1, 0.9, shape)
+    return rng.normal(0, math.prod(shape[1:]) ** -0.5, shape)
+
+
 def full_size(variant, kind, path):
-    """A file with a released checkpoint's names and shapes; each value a fraction of a unit."""
+    """A file with a released checkpoint's names and shapes, and random values."""
     rng, tensors = np.random.default_rng(0), {}
     for name, shape, described in parity.manifest(variant):
         _, _, original = described.partition("alias of ")
-        transform = parity.match(KIND[kind].rules, name)[1]
         if original:
             tensors[name] = tensors[original]
-        elif transform == "ignore":
+        elif parity.match(KIND[kind].rules, name)[1] == "ignore":
             tensors[name] = np.full(shape, np.nan, np.float32)
         else:
-            gain = max(np.prod(shape[1:]), 1) ** -0.5
-            tensors[name] = gain * rng.uniform(0.1, 1, shape).astype(np.float32)
+            tensors[name] = random_tensor(rng, shape).astype(np.float32)
     return parity.write_checkpoint(path, tensors)
 
 

@@ -111,7 +111,8 @@ def random_variables(abstract, seed=0):
 
 
 def write_checkpoint(path, tensors):
-    """As torch.save writes it: {"net": tensors, "args": Namespace()}."""
+    """As torch.save writes it: {"net": tensors, "args": Namespace()}; the tensors are float32."""
+    assert {tensor.dtype for tensor in tensors.values()} <= {np.dtype(np.float32)}
     entries = []
     for index, (name, tensor) in enumerate(tensors.items()):
         of = torch_file_test.storage(tensor.size, key=f"{index}")
