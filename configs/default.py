@@ -108,5 +108,14 @@ def get_config():
             "backbone_multiplier": 0.1,  # of the learning rate
         }
     )
-    config.evaluation = ConfigDict({"batch_size": 8, "crop": "none", "baselines": False})
+    config.evaluation = ConfigDict(
+        {
+            "batch_size": 8,
+            # full, nyu_eigen, kitti_garg_kb, kitti_garg_full, kitti_eigen, kitti_official
+            "protocol": "full",
+            "flip_average": False,  # mean with the mirrored image's prediction
+            "ensemble": 1,  # starting noises for each image; the median of what they lead to
+            "baselines": False,  # rows of the best constant and of the mean map
+        }
+    )
     return config

@@ -1,18 +1,19 @@
-"""Scores predictions against ground truth: the same path for models and for baselines."""
+"""Scores predictions against ground truth: the same path for models, baselines and files.
 
+A predictor is a function (samples, index of the first) -> one float32 [h, w, 1] of metres for each
+sample, at any resolution, of what the model sees of the frame; or None where it has none. Samples
+are those of `input_pipeline.evaluation_batches`.
+"""
+
+import dataclasses
 import functools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from clu import metrics as clu_metrics
 
-from diffdepth_jax import diffusion, inference, metrics, sharding
+from diffdepth_jax import diffusion, inference, metrics, sharding, transforms
 from diffdepth_jax.errors import UserError
-
-Scores = clu_metrics.Collection.create(
-    **{name: clu_metrics.Average.from_output(name) for name in metrics.NAMES}
-)
 
 
 def create_predict_step(model, schedule, sampler, mesh):
@@ -33,20 +34,64 @@ def create_predict_step(model, schedule, sampler, mesh):
     return predict_step
 
 
-def model_predictor(predict_step, variables, key, batch_size):
-    """(samples, index of the first) -> metres, for `evaluate_batches`.
+def model_predictor(predict_step, variables, key, batch_size, *, flip_average=False, ensemble=1):
+    """The predictor of a model.
 
     Noise is keyed by a sample's index, not by its place in a batch. A short batch is filled up, so
     that one shape is compiled.
+
+    Args:
+      predict_step: see `create_predict_step`.
+      variables: of the model.
+      key: root of all noise.
+      batch_size: samples in a batch; all their views are computed as one batch.
+      flip_average: each prediction is the mean with that of the mirrored image, mirrored back.
+      ensemble: starting noises for each image. Their median is taken: it has the least expected
+        absolute error, and one stray sample does not move it.
     """
+    flips = (False, True) if flip_average else (False,)
 
     def predict(samples, first):
         rows = np.minimum(np.arange(batch_size), len(samples) - 1)
-        image = np.stack([sample["image"] for sample in samples])[rows]
-        keys = jax.vmap(lambda index: jax.random.fold_in(key, index))(first + rows)
-        return np.asarray(predict_step(variables, image, keys))[: len(samples)]
+        views = [[_view(sample, flip) for flip in flips] * ensemble for sample in samples]
+        image = np.stack([view for row in rows for view in views[row]])
+        keys = _view_keys(key, first + rows, ensemble * len(flips))
+        depth = np.asarray(predict_step(variables, image, keys))
+        depth = depth.reshape(batch_size, ensemble, len(flips), *depth.shape[1:])
+        return [
+            _combine(views, sample["content"])
+            for views, sample in zip(depth, samples, strict=False)
+        ]
 
     return predict
+
+
+def _view(sample, flip):
+    """The sample's image [H, W, 3]; if asked, its content mirrored and padded as before."""
+    image = sample["image"]
+    if not flip:
+        return image
+    height, width = sample["content"]
+    padding = ((0, image.shape[0] - height), (0, image.shape[1] - width), (0, 0))
+    return np.pad(image[:height, :width][:, ::-1], padding, mode="edge")
+
+
+def _view_keys(key, indices, views):
+    """Keys [len(indices) * views]; the first view's is the sample's own, whatever follows it."""
+
+    def of_sample(index):
+        own = jax.random.fold_in(key, index)
+        return jnp.stack([own, *(jax.random.fold_in(own, view) for view in range(1, views))])
+
+    return jax.vmap(of_sample)(indices).reshape(-1)
+
+
+def _combine(views, content):
+    """Metres [ensemble, flips, H, W, 1] -> [h, w, 1] of the content: mean of flips, then median."""
+    views = views[:, :, : content[0], : content[1]]
+    if views.shape[1] == 2:
+        views = np.stack([views[:, 0], views[:, 1, :, ::-1]], axis=1)
+    return np.median(views.mean(axis=1), axis=0)
 
 
 def resize_depth(depth, size):
@@ -56,52 +101,96 @@ def resize_depth(depth, size):
     return jax.image.resize(depth, (*size, depth.shape[-1]), "bilinear", antialias=False)
 
 
-@functools.partial(jax.jit, static_argnames=("content", "min_depth", "max_depth", "crop"))
-def _score(prediction, depth, mask, *, content, min_depth, max_depth, crop):
-    """One image: resized to the ground truth's size, clamped, masked, scored; in this order."""
-    prediction = resize_depth(prediction[: content[0], : content[1]], depth.shape[:2])
-    prediction = metrics.clamp_prediction(prediction, min_depth, max_depth)
-    mask = metrics.evaluation_mask(depth, mask, min_depth, max_depth, crop)
+def input_box(height, width, input_crop):
+    """(top, bottom, left, right) of what a model sees of a frame, see inference.input_crop."""
+    if input_crop == "none":
+        return 0, height, 0, width
+    top, left = transforms.kb_offset(height, width)
+    return top, top + transforms.KB_SIZE[0], left, left + transforms.KB_SIZE[1]
+
+
+@functools.partial(jax.jit, static_argnames=("size", "input_crop"))
+def to_frame(prediction, *, size, input_crop):
+    """Metres [h, w, 1] of the input crop -> [*size, 1] of the frame, in its place.
+
+    Beyond the input crop the nearest predicted value stands; the protocols score nothing there.
+    """
+    top, bottom, left, right = input_box(*size, input_crop)
+    inside = resize_depth(prediction, (bottom - top, right - left))
+    padding = ((top, size[0] - bottom), (left, size[1] - right), (0, 0))
+    return jnp.pad(inside, padding, mode="edge")
+
+
+def sample_name(sample, index):
+    """What its source calls a sample, otherwise its index."""
+    return sample.get("name", f"{index:010d}")
+
+
+def predict_frames(predict, batches, input_crop="none"):
+    """Yields (index, sample, metres [H, W, 1] at the size of the sample's ground truth).
+
+    Samples that the predictor has nothing for are left out.
+    """
+    index = 0
+    for samples in batches:
+        for sample, depth in zip(samples, predict(samples, index), strict=True):
+            if depth is not None:
+                size = sample["depth"].shape[:2]
+                yield index, sample, to_frame(depth, size=size, input_crop=input_crop)
+            index += 1
+
+
+@dataclasses.dataclass(frozen=True)
+class ScoredImage:
+    """One image's prediction, metres [H, W, 1] clamped, and {metric: float} with "valid" pixels."""
+
+    index: int
+    sample: dict
+    prediction: np.ndarray
+    values: dict
+
+    @property
+    def name(self):
+        return sample_name(self.sample, self.index)
+
+
+@functools.partial(jax.jit, static_argnames="protocol")
+def _score(prediction, depth, mask, *, protocol):
+    prediction = metrics.clamp_prediction(prediction, *protocol.clamp)
+    mask = metrics.evaluation_mask(depth, mask, *protocol.truth)
+    mask &= protocol.crop.mask(*depth.shape[:2])
     values = metrics.depth_metrics(prediction[None], depth[None], mask[None])
     return prediction, {name: value[0] for name, value in values.items()}
 
 
-def evaluate_batches(predict, batches, *, min_depth, max_depth, crop, on_image=None):
-    """Means over images of the nine per-image metrics.
+def score_images(predict, batches, *, protocol, input_crop="none"):
+    """Yields a ScoredImage for each frame that the predictor predicts."""
+    for index, sample, depth in predict_frames(predict, batches, input_crop):
+        scored = _score(depth, sample["depth"], sample["mask"], protocol=protocol)
+        depth, values = jax.device_get(scored)
+        values = {name: value.item() for name, value in values.items()}
+        yield ScoredImage(index, sample, depth, values)
 
-    Args:
-      predict: (list of samples, index of the first) -> metres [B, h, w, 1] at the size of
-        sample["image"].
-      batches: lists of `input_pipeline.evaluation_sample`s.
-      min_depth, max_depth, crop: the protocol, see `metrics`.
-      on_image: called with (index, sample, prediction [H, W, 1], values) for each image.
+
+def mean_over_images(values, protocol):
+    """Means of per-image values over the images with valid pixels.
 
     Returns:
-      {name: float} for metrics.NAMES, and "images", the number of images with valid pixels.
+      {name: float} for metrics.ALL_NAMES, and "images", the number of images that count.
 
     Raises:
       UserError: no image has a valid pixel.
     """
-    scores, index, images = Scores.empty(), 0, 0
-    for samples in batches:
-        for sample, prediction in zip(samples, predict(samples, index), strict=True):
-            prediction, values = _score(
-                prediction, sample["depth"], sample["mask"],
-                content=tuple(sample["content"].tolist()),
-                min_depth=min_depth, max_depth=max_depth, crop=crop,
-            )  # fmt: skip
-            if values["valid"] > 0:
-                scores = scores.merge(Scores.single_from_model_output(**values))
-                images += 1
-            if on_image is not None:
-                on_image(index, sample, np.asarray(prediction), values)
-            index += 1
-    if not images:
+    values = [of_image for of_image in values if of_image["valid"] > 0]
+    if not values:
         raise UserError(
-            f"no evaluation image has ground truth between {min_depth} and {max_depth} m inside "
-            f"the crop {crop!r}: check the depth scale, inference.min_depth and max_depth"
+            "no evaluation image has ground truth between {} and {} m inside the crop: check the "
+            "depth scale, inference.min_depth and max_depth".format(*protocol.truth)
         )
-    return {name: float(value) for name, value in scores.compute().items()} | {"images": images}
+    means = {
+        name: float(np.mean([of_image[name] for of_image in values])) for name in metrics.ALL_NAMES
+    }
+    return means | {"images": len(values)}
 
 
 def constant_predictor(source, prepare):
@@ -118,7 +207,7 @@ def constant_predictor(source, prepare):
     constant = depths[np.searchsorted(weights, weights[-1] / 2)]
 
     def predict(samples, first):
-        return np.full((len(samples), *samples[0]["image"].shape[:2], 1), constant, np.float32)
+        return [np.full((*sample["content"], 1), constant, np.float32) for sample in samples]
 
     return predict
 
@@ -134,18 +223,20 @@ def mean_map_predictor(source, prepare):
     mean_map = np.where(count > 0, total / np.maximum(count, 1), overall).astype(np.float32)
 
     def predict(samples, first):
-        return np.broadcast_to(mean_map, (len(samples), *mean_map.shape))
+        return [mean_map[: s["content"][0], : s["content"][1]] for s in samples]
 
     return predict
 
 
-def format_table(rows):
+def format_table(rows, names=metrics.NAMES):
     """Text table of {row name: {metric: value}}."""
     width = max(map(len, rows)) + 2
-    lines = [" " * width + "".join(f"{name:>10}" for name in (*metrics.NAMES, "images"))]
+    widths = [max(10, len(name) + 2) for name in (*names, "images")]
+    header = [f"{name:>{w}}" for name, w in zip((*names, "images"), widths, strict=True)]
+    lines = [" " * width + "".join(header)]
     for row, values in rows.items():
-        cells = "".join(f"{values[name]:>10.4f}" for name in metrics.NAMES)
-        lines.append(f"{row:<{width}}{cells}{values['images']:>10d}")
+        cells = [f"{values[name]:>{w}.4f}" for name, w in zip(names, widths, strict=False)]
+        lines.append(f"{row:<{width}}{''.join(cells)}{values['images']:>{widths[-1]}d}")
     return "\n".join(lines)
 
 

@@ -1,36 +1,105 @@
-"""The evaluation of a configuration: its sets, its protocol, its baselines, its pictures."""
+"""The evaluation of a configuration: its sets, protocol, baselines, pictures and result files."""
 
-import functools
+import csv
+import json
+import pathlib
 
 import jax
 
-from diffdepth_jax import evaluate, input_pipeline, transforms, visualize
+from diffdepth_jax import (
+    diffusion,
+    evaluate,
+    input_pipeline,
+    metrics,
+    protocols,
+    sharding,
+    transforms,
+    visualize,
+)
+from diffdepth_jax.checkpoint import check_directory, load_variables
+from diffdepth_jax.errors import require_positive
+from diffdepth_jax.models.diffusion_depth import create_model
+from diffdepth_jax.train_state import abstract_variables
 
 
 class Evaluator:
-    """Scores variables, or any predictor, on the evaluation sets of a configuration."""
+    """Scores variables, or any predictor, on the evaluation sets of a configuration.
+
+    Args:
+      config: with the groups evaluation, inference, sampler and train, and the seed.
+      model, schedule: None if only other predictors are scored.
+      sources: {set: (training, evaluation) source}.
+      mesh: the devices.
+    """
 
     def __init__(self, config, model, schedule, sources, mesh):
+        fields = config.evaluation
+        require_positive("evaluation", batch_size=fields.batch_size, ensemble=fields.ensemble)
         self.model, self.schedule = model, schedule
         self._config, self._sources = config, sources
-        self._batch_size = -(-config.evaluation.batch_size // mesh.size) * mesh.size
+        self._batch_size = -(-fields.batch_size // mesh.size) * mesh.size
         self._predict_step = evaluate.create_predict_step(model, schedule, config.sampler, mesh)
-        self._limits = {
-            "min_depth": config.inference.min_depth, "max_depth": config.inference.max_depth
-        }  # fmt: skip
+        self._protocol = create_protocol(config)
+        self._input_crop = config.inference.get("input_crop", "none")
 
-    def evaluate(self, variables, log=None, step=0):
-        """{set: metrics} of these variables; a log gets them, and panels of the first images."""
-        key = jax.random.key(self._config.seed)
-        predict = evaluate.model_predictor(self._predict_step, variables, key, self._batch_size)
-        results = {}
+    @property
+    def sets(self):
+        """Names of the evaluation sets."""
+        return list(self._sources)
+
+    def predictor(self, variables):
+        """Of these variables, with the views that the configuration asks for."""
+        fields = self._config.evaluation
+        return evaluate.model_predictor(
+            self._predict_step, variables, jax.random.key(self._config.seed), self._batch_size,
+            flip_average=fields.flip_average, ensemble=fields.ensemble,
+        )  # fmt: skip
+
+    def evaluate(self, variables, log=None, step=0, directory=None):
+        """{set: metrics} of these variables.
+
+        A log gets them, and panels of the first images; a directory, see `write_results`.
+        """
+        predict, results = self.predictor(variables), {}
         for name in self._sources:
             panels = []
-            results[name] = self._score(name, predict, functools.partial(self._keep, panels))
+            rows = self.score(name, predict, panels=panels)
+            results[name] = self.means(rows)
             if log is not None:
                 log.scalars(step, **{f"{name}/{key}": v for key, v in results[name].items()})
                 log.panels(name, step, panels)
+            if directory is not None:
+                write_results(directory, name, results[name], rows, describe(self._config))
         return results
+
+    def score(self, name, predict, *, input_crop=None, panels=None):
+        """Scores a predictor on one set.
+
+        Args:
+          name: of the set.
+          predict: see `evaluate`.
+          input_crop: what predictions are of; default: what the model sees.
+          panels: a list that gets pictures of the first train.num_panels images.
+
+        Returns:
+          {"name", "valid", metric: value ...} of each image.
+        """
+        rows, crop = [], self._input_crop if input_crop is None else input_crop
+        for image in evaluate.score_images(
+            predict, self._batches(name), protocol=self._protocol, input_crop=crop
+        ):
+            rows.append({"name": image.name, **image.values})
+            if panels is not None and image.index < self._config.train.num_panels:
+                panels.append(_panel(image))
+        return rows
+
+    def means(self, rows):
+        """{metric: mean over images} of what `score` returned."""
+        return evaluate.mean_over_images(rows, self._protocol)
+
+    def frames(self, name, predict):
+        """Yields (index, sample, metres [H, W, 1]) of each image of a set, unscored."""
+        return evaluate.predict_frames(predict, self._batches(name), self._input_crop)
 
     def with_baselines(self, results):
         """`results` as rows of a table, those of the baselines between if the config asks."""
@@ -43,28 +112,93 @@ class Evaluator:
                 ("best constant", evaluate.constant_predictor),
                 ("mean map", evaluate.mean_map_predictor),
             ):
-                rows[f"{name}: {title}"] = self._score(name, fit(train_source, self._fitted))
+                images = self.score(name, fit(train_source, self._fitted))
+                rows[f"{name}: {title}"] = self.means(images)
         return rows
 
     def _fitted(self, sample):
         """A training sample at the size at which models predict, not augmented."""
         size = self._config.inference.size
         sample = input_pipeline.fit(sample, size)
-        return transforms.valid_range(transforms.pad_to(sample, size), **self._limits)
+        return transforms.valid_range(transforms.pad_to(sample, size), *self._protocol.truth)
 
-    def _score(self, name, predict, on_image=None):
-        batches = input_pipeline.evaluation_batches(
+    def _batches(self, name):
+        min_depth, max_depth = self._protocol.truth
+        return input_pipeline.evaluation_batches(
             self._sources[name][1],
             batch_size=self._batch_size,
             size=self._config.inference.size,
-            **self._limits,
-        )
-        return evaluate.evaluate_batches(
-            predict, batches, crop=self._config.evaluation.crop, on_image=on_image, **self._limits
+            min_depth=min_depth,
+            max_depth=max_depth,
         )
 
-    def _keep(self, panels, index, sample, prediction, values):
-        if index < self._config.train.num_panels:
-            text = f"abs_rel {values['abs_rel']:.3f}, rmse {values['rmse']:.2f}"
-            truth = sample["depth"], sample["mask"]
-            panels.append(visualize.panel(sample["picture"], *truth, prediction, text))
+
+def create_protocol(config):
+    """The evaluation protocol of a configuration."""
+    limits = config.inference.min_depth, config.inference.max_depth
+    return protocols.create_protocol(config.evaluation.protocol, *limits)
+
+
+def describe(config, origin=None):
+    """One line on how numbers came about; `origin`: where predictions are from if from no model."""
+    fields, steps = config.evaluation, config.sampler.num_steps
+    if origin is None:
+        origin = (
+            f"input crop {config.inference.get('input_crop', 'none')}, "
+            f"flip averaging {'on' if fields.flip_average else 'off'}, "
+            f"{'one sample' if fields.ensemble == 1 else f'median of {fields.ensemble} samples'}, "
+            f"{steps} {'step' if steps == 1 else 'steps'}"
+        )
+    return f"{create_protocol(config).describe()}; {origin}"
+
+
+def format_report(config, rows, origin=None):
+    """The protocol's tables of {row: metrics}, and under them the line of `describe`."""
+    tables = [evaluate.format_table(rows, names) for names in create_protocol(config).tables]
+    return "\n\n".join(tables) + "\n" + describe(config, origin)
+
+
+def write_results(directory, name, means, rows, description):
+    """NAME.json: means over images. NAME.csv: an image a line, no values where none is valid."""
+    directory = pathlib.Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    report = {"set": name, "description": description, "means": means}
+    text = json.dumps(report, indent=1, allow_nan=False)
+    (directory / f"{name}.json").write_text(text + "\n")
+    with open(directory / f"{name}.csv", "w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["name", "valid", *metrics.ALL_NAMES])
+        for row in rows:
+            values = [row[name] if row["valid"] else "" for name in metrics.ALL_NAMES]
+            writer.writerow([row["name"], row["valid"], *values])
+
+
+def create_evaluator(config, sources, mesh):
+    """Of the model that a configuration describes."""
+    model = create_model(**config.model)
+    schedule = diffusion.create_schedule(**config.diffusion)
+    return Evaluator(config, model, schedule, sources, mesh)
+
+
+def load_evaluator(config, workdir):
+    """(evaluator, variables) of the best parameters in `workdir`, a run's or a conversion's.
+
+    Model and diffusion of the directory have to be those of `config`; nothing else matters.
+    """
+    check_directory(workdir, config, ("model", "diffusion"))
+    _, sources = input_pipeline.create_sources(seed=config.seed, **config.data)
+    evaluator = create_evaluator(config, sources, sharding.create_mesh())
+    return evaluator, load_variables(workdir, abstract_variables(evaluator.model))
+
+
+def evaluate_checkpoint(config, workdir):
+    """Scores what `workdir` holds: {row: metrics}; leaves WORKDIR/evaluation/."""
+    evaluator, variables = load_evaluator(config, workdir)
+    results = evaluator.evaluate(variables, directory=pathlib.Path(workdir) / "evaluation")
+    return evaluator.with_baselines(results)
+
+
+def _panel(image):
+    text = f"abs_rel {image.values['abs_rel']:.3f}, rmse {image.values['rmse']:.2f}"
+    truth = image.sample["depth"], image.sample["mask"]
+    return visualize.panel(image.sample["picture"], *truth, image.prediction, text)

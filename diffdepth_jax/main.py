@@ -1,18 +1,38 @@
-"""Trains or evaluates: python -m diffdepth_jax.main --config=configs/NAME.py [--workdir=DIR]."""
+"""Trains, evaluates or submits: python -m diffdepth_jax.main --config=configs/NAME.py.
+
+--mode=train (the default) trains and evaluates, --mode=evaluate scores a model directory, or with
+--predictions=DIR the depth files of any program, and --mode=submit writes a KITTI submission.
+"""
 
 import pathlib
 
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from diffdepth_jax import evaluate
 from diffdepth_jax.entry import one_line_errors, parse_flags
 from diffdepth_jax.errors import UserError
-from diffdepth_jax.train import evaluate_checkpoint, train
+from diffdepth_jax.evaluator import evaluate_checkpoint, format_report
+from diffdepth_jax.scored_folder import score_folder
+from diffdepth_jax.submission import submit
+from diffdepth_jax.train import train
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "The configuration: configs/NAME.py.")
-_WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the run; default: runs/NAME.")
-_MODE = flags.DEFINE_enum("mode", "train", ["train", "evaluate"], "What to do.")
+_WORKDIR = flags.DEFINE_string(
+    "workdir", None, "Directory of the run or of a converted model; default: runs/NAME."
+)
+_MODE = flags.DEFINE_enum("mode", "train", ["train", "evaluate", "submit"], "What to do.")
+_PREDICTIONS = flags.DEFINE_string(
+    "predictions", None,
+    "evaluate: instead of a model, a folder of depth files NAME.npy (metres) or NAME.png (16 bit); "
+    "NAME is the sample's name.",
+)  # fmt: skip
+_PREDICTIONS_SCALE = flags.DEFINE_float(
+    "predictions_scale", None, "PNG value = metres x this: 256 as in KITTI, 1000 for millimetres."
+)
+_SKIP_MISSING = flags.DEFINE_bool(
+    "skip_missing", False, "Score the predictions that are there instead of asking for all."
+)
+_OUTPUT = flags.DEFINE_string("output", None, "submit: the zip file to write.")
 
 
 def _default_workdir():
@@ -20,12 +40,24 @@ def _default_workdir():
     return str(pathlib.Path("runs") / pathlib.Path(name).stem)
 
 
+def _evaluate_folder(config, workdir):
+    return score_folder(
+        config, _PREDICTIONS.value, pathlib.Path(workdir) / "evaluation",
+        scale=_PREDICTIONS_SCALE.value, skip_missing=_SKIP_MISSING.value,
+    )  # fmt: skip
+
+
 def run(argv):
     if len(argv) > 1:
         raise UserError(f"unexpected argument {argv[1]}: every option starts with --")
-    config, workdir = _CONFIG.value.lock(), _WORKDIR.value or _default_workdir()
-    verb = train if _MODE.value == "train" else evaluate_checkpoint
-    print(evaluate.format_table(verb(config, workdir)))
+    config, workdir, mode = _CONFIG.value.lock(), _WORKDIR.value or _default_workdir(), _MODE.value
+    if mode == "submit":
+        print(submit(config, workdir, _OUTPUT.value))
+    elif mode == "evaluate" and _PREDICTIONS.value:
+        print(_evaluate_folder(config, workdir))
+    else:
+        verb = train if mode == "train" else evaluate_checkpoint
+        print(format_report(config, verb(config, workdir)))
 
 
 def main():

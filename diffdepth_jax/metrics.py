@@ -1,37 +1,21 @@
-"""The field's depth metrics (Eigen et al. 2014), per image; the mean over images is the result."""
+"""The field's depth metrics, per image; the mean over images is the result.
+
+Which pixels count, and between which limits: see `protocols`.
+"""
 
 import jax.numpy as jnp
 
-from diffdepth_jax.errors import UserError
-
+# Eigen et al. 2014.
 NAMES = ("abs_rel", "sq_rel", "rmse", "rmse_log", "log10", "silog", "d1", "d2", "d3")
-
-# Fractions of height and width (top, bottom, left, right); ends exclusive after int().
-CROPS = {
-    "none": (0.0, 1.0, 0.0, 1.0),
-    # Eigen crop of NYU Depth V2: rows 45:471, columns 41:601 of 480x640.
-    "nyu_eigen": (45 / 480, 471 / 480, 41 / 640, 601 / 640),
-}
+# KITTI's depth prediction benchmark: the first four rank it. Relative errors in percent, inverse
+# ones in 1/km, rmse and mae in metres.
+KITTI_NAMES = ("silog", "sq_error_rel", "abs_error_rel", "irmse", "imae", "rmse", "mae")
+ALL_NAMES = tuple(dict.fromkeys(NAMES + KITTI_NAMES))
 
 
-def crop_mask(height: int, width: int, crop: str):
-    """bool [H, W, 1], True inside the evaluated rectangle."""
-    if crop not in CROPS:
-        raise UserError(f"evaluation.crop {crop!r}: must be one of {', '.join(CROPS)}")
-    top, bottom, left, right = CROPS[crop]
-    rows, columns = jnp.arange(height), jnp.arange(width)
-    # Rounding before int() undoes the division: 45 / 480 * 480 may fall just below 45.
-    inside_rows = (rows >= int(round(top * height, 6))) & (rows < int(round(bottom * height, 6)))
-    inside_columns = (columns >= int(round(left * width, 6))) & (
-        columns < int(round(right * width, 6))
-    )
-    return (inside_rows[:, None] & inside_columns[None, :])[..., None]
-
-
-def evaluation_mask(target, mask, min_depth, max_depth, crop):
-    """Pixels with ground truth strictly between the limits and inside the crop."""
-    inside = crop_mask(*target.shape[-3:-1], crop)
-    return mask & jnp.isfinite(target) & (target > min_depth) & (target < max_depth) & inside
+def evaluation_mask(target, mask, min_depth, max_depth):
+    """Where the mask is True and ground truth lies strictly between the limits."""
+    return mask & jnp.isfinite(target) & (target > min_depth) & (target < max_depth)
 
 
 def clamp_prediction(prediction, min_depth, max_depth):
@@ -41,7 +25,7 @@ def clamp_prediction(prediction, min_depth, max_depth):
 
 
 def depth_metrics(prediction, target, mask):
-    """The nine metrics of each image.
+    """The metrics of each image.
 
     Args:
       prediction: metres, positive, [B, H, W, 1].
@@ -49,7 +33,7 @@ def depth_metrics(prediction, target, mask):
       mask: bool [B, H, W, 1], see `evaluation_mask`.
 
     Returns:
-      {name: float32 [B]} for NAMES (nan for an image without valid pixels), and the number of
+      {name: float32 [B]} for ALL_NAMES (nan for an image without valid pixels), and the number of
       valid pixels as "valid".
     """
     axes = (1, 2, 3)
@@ -62,9 +46,11 @@ def depth_metrics(prediction, target, mask):
     prediction = jnp.where(mask, prediction, 1).astype(jnp.float32)
     error = prediction - target
     log_error = jnp.log(prediction) - jnp.log(target)
+    inverse_error = 1000 / prediction - 1000 / target  # 1/km
     ratio = jnp.maximum(prediction / target, target / prediction)
+    abs_rel = mean(jnp.abs(error) / target)
     return {
-        "abs_rel": mean(jnp.abs(error) / target),
+        "abs_rel": abs_rel,
         "sq_rel": mean(error**2 / target),
         "rmse": jnp.sqrt(mean(error**2)),
         "rmse_log": jnp.sqrt(mean(log_error**2)),
@@ -74,5 +60,10 @@ def depth_metrics(prediction, target, mask):
         "d1": mean(ratio < 1.25),
         "d2": mean(ratio < 1.25**2),
         "d3": mean(ratio < 1.25**3),
+        "sq_error_rel": 100 * mean((error / target) ** 2),
+        "abs_error_rel": 100 * abs_rel,
+        "irmse": jnp.sqrt(mean(inverse_error**2)),
+        "imae": mean(jnp.abs(inverse_error)),
+        "mae": mean(jnp.abs(error)),
         "valid": count,
     }

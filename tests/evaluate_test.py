@@ -1,12 +1,11 @@
 """Scores against numbers known beforehand, and baselines that nothing simple can beat."""
 
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from diffdepth_jax import evaluate, input_pipeline, metrics, sharding
+from diffdepth_jax import evaluate, input_pipeline, metrics, protocols, sharding
 from diffdepth_jax.errors import UserError
 from tests import tiny
 
@@ -21,31 +20,34 @@ def _sample(depth, mask=None):
 
 
 def _evaluate(samples, predict, size, batch_size=2, **fields):
+    """(means over images, [ScoredImage])."""
     batches = input_pipeline.evaluation_batches(
         samples, batch_size=batch_size, size=size, **LIMITS
     )
-    return evaluate.evaluate_batches(predict, batches, crop="none", **LIMITS, **fields)
+    protocol = protocols.create_protocol("full", **LIMITS)
+    images = list(evaluate.score_images(predict, batches, protocol=protocol, **fields))
+    return evaluate.mean_over_images([image.values for image in images], protocol), images
 
 
 def _always(prediction):
     """A predictor of one map [h, w] for every image."""
-    prediction = np.asarray(prediction, np.float32)[None, ..., None]
-    return lambda samples, first: np.repeat(prediction, len(samples), axis=0)
+    prediction = np.asarray(prediction, np.float32)[..., None]
+    return lambda samples, first: [prediction] * len(samples)
 
 
 def test_result_is_the_mean_over_images_and_not_over_pixels():
     """Errors 0.5 with one valid pixel and 0.25 with six."""
     samples = [_sample(np.full((2, 3), 2.0), np.eye(2, 3) * [1, 0, 0]), _sample(np.full((2, 3), 4))]
-    results = _evaluate(samples, _always(np.full((2, 3), 3.0)), (2, 3))
+    results, _ = _evaluate(samples, _always(np.full((2, 3), 3.0)), (2, 3))
     assert results["abs_rel"] == pytest.approx((0.5 + 0.25) / 2)
     assert results["rmse"] == pytest.approx(1.0)
     assert results["images"] == 2
-    assert set(results) == {*metrics.NAMES, "images"}
+    assert set(results) == {*metrics.ALL_NAMES, "images"}
 
 
 def test_an_image_without_ground_truth_does_not_count():
     samples = [_sample(np.full((2, 3), 2.0)), _sample(np.zeros((2, 3)), np.zeros((2, 3)))]
-    results = _evaluate(samples, _always(np.full((2, 3), 3.0)), (2, 3))
+    results, _ = _evaluate(samples, _always(np.full((2, 3), 3.0)), (2, 3))
     assert (results["images"], results["abs_rel"]) == (1, pytest.approx(0.5))
 
 
@@ -57,50 +59,50 @@ def test_a_set_without_any_ground_truth_is_refused():
 
 def test_predictions_are_clamped_to_the_limits():
     prediction = [[np.nan, -1.0, 1000.0, np.inf]]
-    results = _evaluate([_sample([[0.2, 0.2, 40.0, 40.0]])], _always(prediction), (1, 4))
+    results, _ = _evaluate([_sample([[0.2, 0.2, 40.0, 40.0]])], _always(prediction), (1, 4))
     assert results["abs_rel"] == pytest.approx((0.5 + 0.5 + 1 + 1) / 4)
 
 
-def test_padding_is_cut_off_and_the_rest_scored_at_the_native_size():
-    """A ramp of 2 x 4 in the upper half of 4 x 4, for truth of 4 x 8: one in two columns."""
-    prediction = np.concatenate([np.tile(np.arange(1.0, 5), (2, 1)), np.full((2, 4), 50)])
+def test_predictions_are_scored_at_the_native_size():
+    """A ramp of 2 x 4 for truth of 4 x 8: one in two columns."""
     truth = np.tile((np.arange(8) + 0.5) / 2 + 0.5, (4, 1))
     inner = np.zeros((4, 8))
     inner[:, 1:-1] = 1  # beyond the centres of its outer columns a bilinear ramp is flat
-    shapes = []
-    results = _evaluate(
-        [_sample(truth, inner)], _always(prediction), (4, 4),
-        on_image=lambda index, sample, depth, values: shapes.append((index, depth.shape)),
-    )  # fmt: skip
+    ramp = _always(np.tile(np.arange(1.0, 5), (2, 1)))
+    results, (image,) = _evaluate([_sample(truth, inner)], ramp, (4, 4))
     assert results["abs_rel"] == pytest.approx(0, abs=1e-6)
-    assert shapes == [(0, (4, 8, 1))]
+    assert (image.index, image.prediction.shape) == (0, (4, 8, 1))
 
 
-def _noisy_model():
+def _noisy_step(variables, image, keys):
     """A predict step whose metres are the image's brightness and noise of its key."""
-
-    def predict_step(variables, image, keys):
-        noise = jax.vmap(lambda key: jax.random.normal(key, (*image.shape[1:3], 1)))(keys)
-        return jnp.exp(variables + image.mean(-1, keepdims=True) + noise)
-
-    return predict_step
+    noise = jax.vmap(lambda key: jax.random.normal(key, (*image.shape[1:3], 1)))(keys)
+    return jnp.exp(variables + image.mean(-1, keepdims=True) + noise)
 
 
-def _predictions(predict_step, variables, batch_size, images):
+def _seen(image, content=None):
+    """A sample as a model sees it."""
+    return {"image": image, "content": np.array(content or image.shape[:2])}
+
+
+def _predictions(predict_step, variables, batch_size, images, **views):
     """Of every image, whatever batch it was in."""
-    predict = evaluate.model_predictor(predict_step, variables, jax.random.key(0), batch_size)
-    batches = [images[i : i + batch_size] for i in range(0, len(images), batch_size)]
-    samples = [[{"image": image} for image in batch] for batch in batches]
+    predict = evaluate.model_predictor(
+        predict_step, variables, jax.random.key(0), batch_size, **views
+    )
+    samples = [_seen(image) for image in images]
     starts = range(0, len(images), batch_size)
-    return np.concatenate([predict(s, first) for s, first in zip(samples, starts, strict=True)])
+    return np.concatenate([predict(samples[i : i + batch_size], i) for i in starts])
 
 
+@pytest.mark.parametrize("views", [{}, {"flip_average": True, "ensemble": 3}])
 @pytest.mark.parametrize("batch_size", [2, 3])
-def test_noise_belongs_to_the_sample_and_not_to_the_batch(batch_size):
+def test_noise_belongs_to_the_sample_and_not_to_the_batch(batch_size, views):
     images = tiny.batch(size=5)["image"]
-    alone = _predictions(_noisy_model(), 0.5, 1, images)
-    np.testing.assert_array_equal(_predictions(_noisy_model(), 0.5, batch_size, images), alone)
-    twice = _predictions(_noisy_model(), 0.5, batch_size, np.stack([images[0]] * 5))
+    alone = _predictions(_noisy_step, 0.5, 1, images, **views)
+    together = _predictions(_noisy_step, 0.5, batch_size, images, **views)
+    np.testing.assert_array_equal(together, alone)
+    twice = _predictions(_noisy_step, 0.5, batch_size, np.stack([images[0]] * 5), **views)
     assert len({depth.tobytes() for depth in twice}) == 5
 
 
@@ -115,6 +117,63 @@ def test_the_model_predicts_an_image_alike_in_any_batch(eta):
     assert alone.std() > 1e-3
 
 
+def _first_column_step(variables, image, keys):
+    """Metres 1, 2, 3 ... from left to right, and 10 x the first column's first channel."""
+    ramp = jnp.arange(1.0, image.shape[2] + 1)[:, None]
+    return 10 * image[:, :, :1, :1] + ramp
+
+
+def test_flip_average_by_hand():
+    """A picture of columns 1, 2, 3 padded with two more.
+
+    Plain: 10 x 1 + (1, 2, 3). Mirrored, the picture is 3, 2, 1: 10 x 3 + (1, 2, 3), mirrored back
+    (33, 32, 31). The means: (22, 22, 22). The padding enters nothing.
+    """
+    image = np.tile(np.float32([1, 2, 3, 3, 3])[:, None], (2, 1, 3))
+    predict = evaluate.model_predictor(
+        _first_column_step, None, jax.random.key(0), 1, flip_average=True
+    )
+    (depth,) = predict([_seen(image, (2, 3))], 0)
+    np.testing.assert_array_equal(depth[..., 0], np.full((2, 3), 22))
+
+
+def test_ensemble_is_the_median_and_its_first_member_the_prediction_alone():
+    images, members = tiny.batch(size=2)["image"], []
+
+    def step(variables, image, keys):
+        members.append(_noisy_step(variables, image, keys))
+        return members[-1]
+
+    ensemble = _predictions(step, 0.5, 2, images, ensemble=5)
+    views = np.asarray(members[0]).reshape(2, 5, *images.shape[1:3], 1)  # all as one batch
+    np.testing.assert_array_equal(ensemble, np.sort(views, axis=1)[:, 2])
+    alone = _predictions(_noisy_step, 0.5, 2, images)
+    np.testing.assert_array_equal(alone, views[:, 0])
+    assert len({view.tobytes() for view in views[0]}) == 5
+
+
+def test_flips_are_averaged_before_the_median():
+    """Three noises, two views of each: pairs (1, 5), (2, 4), (9, 90) have means 3, 3, 49.5."""
+    metres = iter(np.float32([1, 5, 2, 4, 9, 90]))
+
+    def step(variables, image, keys):
+        return np.stack([np.full((1, 1, 1), next(metres)) for _ in image])
+
+    predict = evaluate.model_predictor(
+        step, None, jax.random.key(0), 1, flip_average=True, ensemble=3
+    )
+    (depth,) = predict([_seen(np.zeros((1, 1, 3), np.float32))], 0)
+    assert depth.tolist() == [[[3.0]]]
+
+
+def test_a_prediction_of_the_benchmark_crop_is_put_back_in_its_place():
+    """In 375 x 1242 the crop's first pixel is (23, 13); beyond it the nearest value stands."""
+    depth = np.arange(352 * 1216, dtype=np.float32).reshape(352, 1216, 1)
+    frame = evaluate.to_frame(depth, size=(375, 1242), input_crop="kb")
+    np.testing.assert_array_equal(frame[23:375, 13:1229], depth)
+    assert (frame[0, 0], frame[0, -1], frame[374, 5]) == (0, 1215, depth[351, 0])
+
+
 @pytest.fixture
 def scenes():
     """Depths of 1 to 20 m, a third of them invalid and absurd."""
@@ -125,9 +184,9 @@ def scenes():
 
 def test_no_other_constant_has_a_lower_abs_rel(scenes):
     depth, mask = (np.stack([scene[name] for scene in scenes]) for name in ("depth", "mask"))
-    samples = [{"image": np.zeros((5, 6, 3))}] * 2
+    samples = [_seen(np.zeros((5, 6, 3)))] * 2
     prediction = evaluate.constant_predictor(scenes, lambda sample: sample)(samples, 0)
-    assert prediction.shape == (2, 5, 6, 1)
+    assert [depth.shape for depth in prediction] == [(5, 6, 1)] * 2
     (found,) = np.unique(prediction)
     others = [*depth[mask], *found * np.array([0.99, 1.01])]
     errors = [np.abs(1 - constant / depth[mask].astype(np.float64)).mean() for constant in others]
@@ -140,17 +199,20 @@ def test_mean_map_by_hand():
     """One pixel is valid twice, one once, one never: it gets the mean of all four values."""
     source = [_sample([[2, 5, 9]], [[1, 1, 0]]), _sample([[4, 7, 9]], [[1, 0, 0]]),
               _sample([[9, 9, 9]], [[0, 0, 0]])]  # fmt: skip
-    prediction = evaluate.mean_map_predictor(source, lambda sample: sample)([None] * 2, 0)
-    np.testing.assert_allclose(prediction[..., 0], [[[3, 5, 11 / 3]]] * 2)
+    whole, cut = _seen(np.zeros((1, 3, 3))), _seen(np.zeros((1, 3, 3)), (1, 2))
+    predict = evaluate.mean_map_predictor(source, lambda sample: sample)
+    prediction = predict([whole, cut], 0)
+    np.testing.assert_allclose(prediction[0][..., 0], [[3, 5, 11 / 3]])
+    np.testing.assert_allclose(prediction[1][..., 0], [[3, 5]])
 
 
 def test_baselines_see_samples_as_they_were_prepared(scenes):
     def halve(sample):
         return {**sample, "depth": sample["depth"] / 2}
 
-    samples = [{"image": np.zeros((5, 6, 3))}]
+    samples = [_seen(np.zeros((5, 6, 3)))]
     for fit in (evaluate.constant_predictor, evaluate.mean_map_predictor):
-        whole, half = (fit(scenes, prepare)(samples, 0) for prepare in (lambda s: s, halve))
+        (whole,), (half,) = (fit(scenes, prepare)(samples, 0) for prepare in (lambda s: s, halve))
         np.testing.assert_allclose(half, whole / 2, rtol=1e-6)
 
 

@@ -1,17 +1,13 @@
-import pathlib
+"""Metrics worked out by hand, and against float64."""
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from PIL import Image
 
 from diffdepth_jax import metrics
-from diffdepth_jax.errors import UserError
-
-FRAMES = pathlib.Path(__file__).parents[2] / "shared" / "real_frames" / "nyu"
 
 
-def score(prediction, target, mask=None, **limits):
+def score(prediction, target, mask=None):
     target = jnp.asarray(target, jnp.float32).reshape(1, 1, -1, 1)
     prediction = jnp.broadcast_to(jnp.asarray(prediction, jnp.float32), target.shape)
     mask = jnp.ones(target.shape, bool) if mask is None else mask
@@ -31,6 +27,21 @@ def test_constant_prediction_by_hand():
     assert values["valid"] == 3
 
 
+def test_the_benchmarks_metrics_by_hand():
+    """2 m for truth of 1, 2 and 4 m.
+
+    Relative errors 1, 0 and -1/2; of the inverses (1/km) 500 - 1000, 0 and 500 - 250.
+    """
+    values = score(2.0, [1.0, 2.0, 4.0])
+    assert values["sq_error_rel"] == pytest.approx(100 * (1 + 0 + 1 / 4) / 3)  # percent
+    assert values["abs_error_rel"] == pytest.approx(100 * (1 + 0 + 1 / 2) / 3)  # percent
+    assert values["irmse"] == pytest.approx(((500**2 + 250**2) / 3) ** 0.5)
+    assert values["imae"] == pytest.approx((500 + 250) / 3)
+    assert values["mae"] == pytest.approx((1 + 0 + 2) / 3)
+    # ln of the ratios: ln 2, 0, -ln 2; their mean is 0, so silog is 100 sqrt(2/3) ln 2.
+    assert values["silog"] == pytest.approx(100 * (2 / 3) ** 0.5 * np.log(2))
+
+
 def test_perfect_prediction():
     values = score([[[[1.0], [3.0]]]], [1.0, 3.0])
     assert [values[name] for name in metrics.NAMES] == [0, 0, 0, 0, 0, 0, 1, 1, 1]
@@ -43,38 +54,13 @@ def test_image_without_valid_pixels_is_nan():
 
 def test_limits_are_strict():
     target = jnp.array([0.5, 1.0, 2.0, 10.0, jnp.nan, jnp.inf]).reshape(1, -1, 1)
-    mask = metrics.evaluation_mask(target, jnp.ones(target.shape, bool), 0.5, 10.0, "none")
+    mask = metrics.evaluation_mask(target, jnp.ones(target.shape, bool), 0.5, 10.0)
     assert mask.ravel().tolist() == [False, True, True, False, False, False]
 
 
 def test_predictions_are_made_finite_and_clamped():
     values = metrics.clamp_prediction(jnp.array([jnp.nan, -jnp.inf, jnp.inf, 5.0, 0.0]), 0.1, 10.0)
     np.testing.assert_allclose(values, [0.1, 0.1, 10, 5, 0.1])
-
-
-def test_eigen_crop_rectangle():
-    rows, columns = np.nonzero(metrics.crop_mask(480, 640, "nyu_eigen")[..., 0])
-    assert (rows.min(), rows.max() + 1) == (45, 471)
-    assert (columns.min(), columns.max() + 1) == (41, 601)
-
-
-@pytest.mark.parametrize(
-    ("frame", "expected"),
-    [
-        ("00000", (221809, 28.7163, 0.0960, 0.1945, 0.3101, 1.2521, 0.3164, 0.6917)),
-        ("00050", (225022, 40.4323, 0.1450, 0.3262, 0.5240, 1.5430, 0.4099, 0.3920)),
-    ],
-)
-def test_known_answers_on_real_frames(frame, expected):
-    path = FRAMES / f"sync_depth_{frame}.png"
-    if not path.exists():
-        pytest.skip("needs the real frames in ../shared")
-    target = (np.asarray(Image.open(path), np.float32) / 1000)[None, ..., None]
-    mask = metrics.evaluation_mask(target, jnp.asarray(target > 0), 1e-3, 10, "nyu_eigen")
-    values = metrics.depth_metrics(jnp.full(target.shape, 3.0), target, mask)
-    names = ("valid", "silog", "log10", "abs_rel", "sq_rel", "rmse", "rmse_log", "d1")
-    for name, value in zip(names, expected, strict=True):
-        assert float(values[name][0]) == pytest.approx(value, abs=6e-5), name
 
 
 def random_batch(seed=0):
@@ -100,6 +86,11 @@ def float64_metrics(p, t):
         "log10": np.mean(abs(np.log10(p) - np.log10(t))),
         "silog": 100 * np.sqrt(np.mean((log_ratio[:, None] - log_ratio[None]) ** 2) / 2),
         **dict(zip(("d1", "d2", "d3"), within.mean(0), strict=True)),
+        "sq_error_rel": 100 * np.mean((p / t - 1) ** 2),
+        "abs_error_rel": 100 * np.mean(abs(p / t - 1)),
+        "irmse": 1000 * np.linalg.norm(1 / p - 1 / t) / len(t) ** 0.5,
+        "imae": 1000 * np.mean(abs(1 / p - 1 / t)),
+        "mae": np.mean(abs(p - t)),
         "valid": len(t),
     }
 
@@ -109,7 +100,7 @@ def test_every_metric_of_every_image_equals_float64():
     values = metrics.depth_metrics(prediction, target, mask)
     for image in range(3):
         expected = float64_metrics(prediction[image][mask[image]], target[image][mask[image]])
-        assert set(values) == set(expected) == {*metrics.NAMES, "valid"}
+        assert set(values) == set(expected) == {*metrics.ALL_NAMES, "valid"}
         for name, value in expected.items():
             assert float(values[name][image]) == pytest.approx(value, rel=1e-5), name
 
@@ -135,16 +126,3 @@ def test_silog_does_not_see_a_global_scale():
     values = [metrics.depth_metrics(p, target, mask) for p in (prediction, 3 * prediction)]
     np.testing.assert_allclose(values[0]["silog"], values[1]["silog"], rtol=1e-4)
     assert np.all(values[1]["abs_rel"] > values[0]["abs_rel"])
-
-
-def test_the_crop_scales_with_the_image():
-    """At half size the rectangle's bounds are halved and cut to whole pixels."""
-    rows, columns = np.nonzero(metrics.crop_mask(240, 320, "nyu_eigen")[..., 0])
-    assert (rows.min(), rows.max() + 1) == (22, 235)
-    assert (columns.min(), columns.max() + 1) == (20, 300)
-
-
-def test_crops_are_named_and_unknown_ones_are_user_errors():
-    assert metrics.crop_mask(5, 7, "none").all()
-    with pytest.raises(UserError, match=r"evaluation.crop 'garg2': must be one of none, nyu_eigen"):
-        metrics.crop_mask(480, 640, "garg2")
