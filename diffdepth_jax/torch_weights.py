@@ -5,7 +5,6 @@ import re
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import traverse_util
 
@@ -125,8 +124,7 @@ def convert(tensors, kind, abstract):
       abstract: nested shapes and types of the variables.
 
     Returns:
-      Nested float32 arrays, JAX's since saving numpy's would copy them once more; and messages on
-      what was not simply copied.
+      Nested float32 numpy arrays, and messages on what was not simply copied.
 
     Raises:
       UserError: listing everything that does not fit.
@@ -147,7 +145,7 @@ def convert(tensors, kind, abstract):
     for path in sorted(leaves.keys() - filled.keys()):
         if re.fullmatch(kind.lacking, path):
             start = int(path.endswith("/scale"))
-            filled[path] = jnp.full(leaves[path].shape, start, jnp.float32)
+            filled[path] = np.full(leaves[path].shape, start, np.float32)
             messages.append(f"{path} is not in the file and starts at {start}")
         elif not any(problem.endswith(f" {path}") for problem in problems):
             problems.append(f"nothing in the file fills {path}")
@@ -186,7 +184,7 @@ def _place(name, tensor, tensors, kind, leaves):
         value = _resize_table(value, shape)
     if value.shape != shape:
         raise ValueError(f"has shape {tensor.shape}, giving {value.shape} for {shape} of {target}")
-    return target, jnp.asarray(value), message
+    return target, np.ascontiguousarray(value), message
 
 
 def _rule(name, rules):
