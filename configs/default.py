@@ -68,6 +68,7 @@ def get_config():
     )
     # Resized to fit `size`, aspect kept: what the model sees in evaluation and prediction.
     config.inference = ConfigDict({"size": (480, 640)})
+    config.inference.input_crop = "none"  # or kb, KITTI's benchmark crop: what of a frame is seen
     # Focal length in pixels at that size; metres hold for such cameras. 0: not known.
     config.inference.focal_length = 0.0
     config.inference.min_depth = 1e-3  # metres: ground truth beyond these limits is not used,
@@ -75,7 +76,8 @@ def get_config():
 
     config.augmentation = ConfigDict(
         {
-            "rotation": 0.0,  # degrees to either side; BTS: 2.5 on NYU, 1 on KITTI; released code: 5
+            # Degrees to either side; BTS: 2.5 on NYU, 1 on KITTI; released code: 5.
+            "rotation": 0.0,
             "zoom": 1.0,  # up to this factor, depth divided by it; released code: 1.5
             "crop_size": (416, 544),
             "flip_probability": 0.5,

@@ -126,21 +126,29 @@ def _folder_sources(*, root, image_pattern, depth_pattern, list_file, eval_list_
     return train, {"eval": (train, held_out)}
 
 
+def cut(sample, input_crop):
+    """What of a frame the model sees: all of it ("none") or KITTI's benchmark crop ("kb")."""
+    if input_crop not in ("none", "kb"):
+        raise UserError(f"inference.input_crop {input_crop!r}: must be none or kb")
+    return transforms.kb_crop(sample) if input_crop == "kb" else sample
+
+
 def fit(sample, size):
     """Resizes a sample, aspect kept, to fit inside `size` (H, W)."""
     return transforms.resize(sample, transforms.letterbox_size(*sample["image"].shape[:2], size))
 
 
-def _augment(sample, rng, *, size, min_depth, max_depth, rotation, zoom, crop_size,
-             flip_probability, color_probability, gamma, brightness, color):  # fmt: skip
-    sample = fit(sample, size)
+def _augment(sample, rng, *, size, min_depth, max_depth, rotation, zoom, crop_size, flip_probability,
+             color_probability, gamma, brightness, color, input_crop="none"):  # fmt: skip
+    sample = fit(cut(sample, input_crop), size)
     sample = transforms.random_rotation(sample, rng, rotation)
     sample = transforms.random_zoom(sample, rng, zoom)
     sample = transforms.random_crop(sample, rng, crop_size)
     sample = transforms.random_flip(sample, rng, flip_probability)
     sample = transforms.color_jitter(sample, rng, color_probability, gamma, brightness, color)
     sample = transforms.valid_range(sample, min_depth, max_depth)
-    return {**sample, "image": transforms.normalize_image(sample["image"])}
+    image = transforms.normalize_image(sample["image"])
+    return {"image": image, "depth": sample["depth"], "mask": sample["mask"]}
 
 
 def train_iterator(
@@ -172,21 +180,20 @@ def train_iterator(
     return iter(stream.to_iter_dataset(options).batch(batch_size, drop_remainder=True))
 
 
-def evaluation_sample(sample, *, size, min_depth, max_depth):
-    """What the model sees (`image` normalised, fitted and padded to size) beside native truth.
+def evaluation_sample(sample, *, size, min_depth, max_depth, input_crop="none"):
+    """What the model sees (`image` normalised, cut, fitted and padded to size) beside native truth.
 
-    `content` is the (h, w) of the picture within the padded image; depth and mask keep the size in
-    which they were found, for that is where metrics are taken.
+    `content` is the (h, w) of the cut within the padded image. `picture`, depth and mask keep the
+    size in which they were found, for that is where metrics are taken; other keys pass through.
     """
     truth = transforms.valid_range(sample, min_depth, max_depth)
-    seen = fit(sample, size)
+    seen = fit(cut(sample, input_crop), size)
     image = transforms.pad_to(seen, size)["image"]
     return {
+        **truth,
         "picture": sample["image"],
         "image": transforms.normalize_image(image),
         "content": np.array(seen["image"].shape[:2]),
-        "depth": truth["depth"],
-        "mask": truth["mask"],
     }
 
 

@@ -88,6 +88,7 @@ def _training_batches(config, source):
         max_unreadable=config.train.max_unreadable,
         process=(jax.process_index(), jax.process_count()),
         size=config.inference.size,
+        input_crop=config.inference.input_crop,
         min_depth=config.inference.min_depth,
         max_depth=config.inference.max_depth,
         **config.augmentation,
