@@ -19,6 +19,8 @@ def extract(archive: pathlib.Path, folder: pathlib.Path) -> pathlib.Path:
 
     If that folder is there already it is used as it is: it gets its name only when complete.
     """
+    if not is_archive(archive):
+        raise UserError(f"{archive} is no folder and no .tar, .tar.gz or .tgz file")
     size = archive.stat().st_size
     target = folder / f"{archive.name}-{size}"
     if target.is_dir():

@@ -46,13 +46,11 @@ class DepthBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
     SOURCES: dict[str, Source]
     HOMEPAGE: str
 
-    def write(self, frames: dict[str, list[Frame]], *, num_bytes, num_workers, overwrite):
+    def write(self, frames: dict[str, list[Frame]], *, num_bytes, num_workers):
         """Writes {split: frames}, about `num_bytes` in all."""
         in_order = [frame for split in frames.values() for frame in split]
         scale = self.SOURCES[self.builder_config.name].depth_scale
         to_example = functools.partial(_example, depth_scale=scale)
-        mode = tfds.GenerateMode
-        mode = mode.REUSE_CACHE_IF_EXISTS if overwrite else mode.REUSE_DATASET_IF_EXISTS
         # One iterator for all shards, which TFDS writes one after another: one pool of processes.
         with (
             contextlib.closing(ordered_map(to_example, in_order, num_workers)) as examples,
@@ -61,10 +59,7 @@ class DepthBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
         ):
             self._examples, self._bar, self._frames = examples, bar, frames
             self._shard_size = max(1, int(_SHARD_BYTES * len(in_order) / max(num_bytes, 1)))
-            self.download_and_prepare(
-                file_format="array_record",
-                download_config=tfds.download.DownloadConfig(download_mode=mode),
-            )
+            self.download_and_prepare(file_format="array_record")
 
     def _info(self):
         return tfds.core.DatasetInfo(
@@ -107,5 +102,5 @@ def _example(frame: Frame, depth_scale: float):
 
 def _png(image):
     file = io.BytesIO()
-    Image.fromarray(image).save(file, "png", compress_level=3)
+    Image.fromarray(image).save(file, "png", compress_level=1)
     return file.getvalue()

@@ -26,7 +26,7 @@ class Verdict:
 def check(found: Found, source: Source, options: Options) -> int:
     """Adds to `found.problems` whatever is wrong with the frames; returns their bytes."""
     found.problems += _wrong_counts(found, source, options)
-    found.problems += _repeated_names(found)
+    _note_repetition(found)
     if not options.allow_shared_scenes:
         found.problems += _shared_scenes(found.frames)
     frames = [frame for split in found.frames.values() for frame in split]
@@ -50,13 +50,19 @@ def _wrong_counts(found, source, options):
                 f"split {split}: {count} usable frames, published are {expected}: complete it,"
                 " accept another number (but not 0) with --any_size, or leave it out with --splits"
             )
+            yield from (f"split {split}: {gap}" for gap in found.gaps.get(split, ()))
 
 
-def _repeated_names(found):
+def _note_repetition(found):
+    """Frames listed twice weigh double in training, which is no error, and spoil a score."""
     for split, frames in found.frames.items():
         counts = collections.Counter(frame.name for frame in frames)
-        for name in [name for name, count in counts.items() if count > 1]:
-            yield f"split {split}: {name} occurs {counts[name]} times; list every frame once"
+        repeated = [name for name, count in counts.items() if count > 1]
+        if repeated and split == "train":
+            found.notes.append(f"split train: {len(repeated)} frames are listed more than once")
+        elif repeated:
+            names = ", ".join(repeated)
+            found.problems.append(f"split {split}: listed more than once, must be once: {names}")
 
 
 def _shared_scenes(frames):

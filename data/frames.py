@@ -37,11 +37,15 @@ def _load_files(image_path, depth_path):
 
 @dataclasses.dataclass
 class Found:
-    """What a source holds: the frames of each split, and what is wrong or worth knowing."""
+    """What a source holds: the frames of each split, and what is wrong or worth knowing.
+
+    `gaps` names what a split may lack; that matters only if its number of frames is wrong.
+    """
 
     frames: dict[str, list[Frame]] = dataclasses.field(default_factory=dict)
     problems: list[str] = dataclasses.field(default_factory=list)
     notes: list[str] = dataclasses.field(default_factory=list)
+    gaps: dict[str, list[str]] = dataclasses.field(default_factory=dict)
 
     def add_problem(self, problem: str) -> None:
         """Notes a problem, once if it concerns many frames."""

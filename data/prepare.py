@@ -5,12 +5,14 @@ python -m data.prepare --dataset=nyu_depth/sync --source=DIR --data_dir=DIR
 data/README.md says what the source of each dataset holds.
 """
 
+import contextlib
 import dataclasses
 import importlib
 import os
 import pathlib
 import shutil
 import sys
+import tempfile
 
 from absl import app, flags, logging
 
@@ -50,8 +52,9 @@ def prepare(dataset: str, options: Options, overwrite: bool = False) -> pathlib.
     if target.exists() and not overwrite:
         print(f"{dataset} is prepared already in {target}; --overwrite prepares it anew")
         return target
-    if not options.source.exists():
-        raise UserError(f"source {options.source} does not exist: check --source")
+    for root in options.roots:
+        if not root.exists():
+            raise UserError(f"{root} does not exist: check --source and --depth_source")
     options = _with_all_splits(dataset, source, options)
     found = source.find(options)
     num_bytes = check(found, source, options)
@@ -60,14 +63,21 @@ def prepare(dataset: str, options: Options, overwrite: bool = False) -> pathlib.
     if found.problems:
         raise UserError(_report(found.problems, options.source))
     _check_space(options.data_dir, num_bytes)
-    builder = builder_class(config=config, data_dir=str(options.data_dir))
-    workers = options.num_workers
-    builder.write(found.frames, num_bytes=num_bytes, num_workers=workers, overwrite=overwrite)
-    for split, frames in found.frames.items():
-        scenes = len({frame.scene for frame in frames} - {""})
-        print(f"{dataset} {split}: {len(frames)} frames" + (f", {scenes} scenes" if scenes else ""))
-    print(f"written to {target}")
+    with _set_aside(target):
+        builder = builder_class(config=config, data_dir=str(options.data_dir))
+        builder.write(found.frames, num_bytes=num_bytes, num_workers=options.num_workers)
+    _print_summary(dataset, found.frames, target)
     return target
+
+
+def _print_summary(dataset, frames, target):
+    for split, members in frames.items():
+        scenes = len({frame.scene for frame in members} - {""})
+        of_scenes = f" of {scenes} scenes" if scenes else ""
+        print(f"{dataset} {split}: {len(members)} frames{of_scenes}")
+    for left in sorted(target.parent.glob("incomplete.*")):
+        print(f"{left} was left by an interrupted run: delete it, unless that run still writes")
+    print(f"written to {target}")
 
 
 def _builder(dataset):
@@ -91,10 +101,26 @@ def _with_all_splits(dataset, source, options):
 
 
 def _report(problems, source):
-    for problem in problems:
-        print(problem, file=sys.stderr)
+    problems = list(dict.fromkeys(problems))  # a file may be used by several frames
+    print(*problems, sep="\n", file=sys.stderr)
     count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
     return f"{count} in {source}, named above; nothing was written"
+
+
+@contextlib.contextmanager
+def _set_aside(target):
+    """Keeps what was prepared before under a name that is not read, until the new is written."""
+    if not target.exists():
+        yield
+        return
+    old = pathlib.Path(tempfile.mkdtemp(prefix="incomplete.", dir=target.parent))
+    target.rename(old)
+    try:
+        yield
+    except BaseException:
+        old.rename(target)
+        raise
+    shutil.rmtree(old)
 
 
 def _check_space(data_dir, num_bytes):

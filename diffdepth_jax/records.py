@@ -6,7 +6,6 @@ Reads what `python -m data.prepare` wrote, and `nyu_depth_v2` as TFDS itself pre
 import io
 import os
 import re
-import warnings
 
 import numpy as np
 from PIL import Image
@@ -155,28 +154,23 @@ def _remedy(name, data_dir):
 
 def _open_split(builder, name, split):
     """Serialized examples by index, from array_record or, as TFDS writes by default, TFRecord."""
+    import tensorflow_datasets as tfds
+
     splits = builder.info.splits
     if re.split(r"[\[+]", split)[0] not in splits:
         known = ", ".join(splits) or "none"
         raise UserError(f"dataset {name} has no split {split!r}; prepared splits: {known}")
     try:
         files = splits[split].file_instructions
+        missing = [file.filename for file in files if not os.path.isfile(file.filename)]
+        if missing:
+            raise OSError(f"missing: {', '.join(missing)}")
         if builder.info.file_format.value == "tfrecord":
             return TFRecords([(file.filename, file.skip, file.take) for file in files])
-        return _array_records(files)
+        raw = tfds.decode.DeserializeMethod.RAW_BYTES
+        return builder.as_data_source(split, deserialize_method=raw)
     except (OSError, ValueError, RuntimeError) as error:
         raise UserError(
             f"dataset {name}, split {split!r}, in {builder.data_path} cannot be opened"
             f" ({_one_line(error)}); prepare it again"
         ) from error
-
-
-def _array_records(files):
-    from array_record.python.array_record_data_source import ArrayRecordDataSource
-
-    missing = [file.filename for file in files if not os.path.isfile(file.filename)]
-    if missing:
-        raise OSError(f"missing: {', '.join(missing)}")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return ArrayRecordDataSource(files)

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -56,7 +57,7 @@ def test_documented_command(tmp_path):
     expected = raw_datasets.nyu_sync(tmp_path / "raw")
     done = command(SYNC, tmp_path / "raw", tmp_path / "data", "--any_size", "--num_workers=2")
     assert done.returncode == 0, done.stderr
-    assert "train: 4 frames, 2 scenes" in done.stdout
+    assert "train: 4 frames of 2 scenes" in done.stdout
     assert "check" in done.stderr and "write" in done.stderr  # progress
     assert_lossless(SYNC, tmp_path / "data", expected)
 
@@ -127,23 +128,29 @@ def test_truncated_files_are_named(raw, tmp_path, capsys, name, kept):
 
 def test_other_bad_input(raw, tmp_path, capsys):
     Image.new("L", (64, 48)).save(raw / "kitchen_0000/rgb_00000.jpg")
-    list_file = raw / "nyudepthv2_train_files_with_gt.txt"
-    list_file.write_text(list_file.read_text() * 2)
-    assert "4" in refused(raw, tmp_path / "data")
-    problems(capsys, "mode L; expected RGB", "kitchen_0001/rgb_00003 occurs 2 times")
+    for split in ("train", "test"):
+        list_file = raw / f"nyudepthv2_{split}_files_with_gt.txt"
+        list_file.write_text(list_file.read_text() * 2)
+    assert refused(raw, tmp_path / "data").startswith("2 problems")
+    problems(capsys, "mode L; expected RGB", "split test: listed more than once", "rgb_00001")
     list_file.write_text("kitchen_0000/rgb_00000.jpg\n")
     assert "line 1: expected 'image depth'" in refused(raw, tmp_path / "data")
     assert "does not exist" in refused(tmp_path / "nowhere", tmp_path / "data")
     assert "has train, test" in refused(raw, tmp_path / "data", splits=("val",))
 
 
+def test_frames_listed_twice_for_training_are_noted(raw, tmp_path, capsys):
+    list_file = raw / "nyudepthv2_train_files_with_gt.txt"
+    list_file.write_text(list_file.read_text() * 2)
+    prepare_small(SYNC, raw, tmp_path / "data")
+    assert "4 frames are listed more than once" in capsys.readouterr().out
+    assert len(Records(SYNC, "train", tmp_path / "data")) == 8
+
+
 def test_a_full_disk_is_refused_before_writing(raw, tmp_path, monkeypatch):
-    monkeypatch.setattr("shutil.disk_usage", lambda path: os.terminal_size((0, 0)) and _Full())
+    usage = shutil.disk_usage(tmp_path)._replace(free=10)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
     assert "GB are needed" in refused(raw, tmp_path / "data")
-
-
-class _Full:
-    free = 10
 
 
 def test_what_is_prepared_is_kept_unless_overwritten(raw, tmp_path, capsys):
@@ -154,6 +161,24 @@ def test_what_is_prepared_is_kept_unless_overwritten(raw, tmp_path, capsys):
     with pytest.raises(UserError):  # checked before the old one is touched
         prepare_small(SYNC, raw, tmp_path / "data", overwrite=True)
     assert len(Records(SYNC, "train", tmp_path / "data")) == 4
+
+
+def test_an_error_while_overwriting_keeps_the_old(raw, tmp_path, monkeypatch):
+    prepare_small(SYNC, raw, tmp_path / "data")
+
+    def fail(frame, depth_scale):
+        raise OSError("the disk was taken out")
+
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="taken out"):
+        patch.setattr(data.builder, "_example", fail)
+        prepare_small(SYNC, raw, tmp_path / "data", overwrite=True)
+    assert Records(SYNC, "train", tmp_path / "data")[3]["mask"].any()
+    (raw / "nyudepthv2_train_files_with_gt.txt").write_text(
+        "kitchen_0000/rgb_00000.jpg kitchen_0000/sync_depth_00000.png 518.8579"
+    )
+    prepare_small(SYNC, raw, tmp_path / "data", overwrite=True)
+    assert len(Records(SYNC, "train", tmp_path / "data")) == 1
+    assert not list((tmp_path / "data").rglob("incomplete.*"))
 
 
 def test_an_error_while_writing_leaves_nothing(raw, tmp_path, monkeypatch):
@@ -171,7 +196,7 @@ def test_an_error_while_writing_leaves_nothing(raw, tmp_path, monkeypatch):
     assert not [path for path in (tmp_path / "data").rglob("*array_record*")]
 
 
-def test_a_killed_run_leaves_nothing_readable_and_the_next_one_completes(raw, tmp_path):
+def test_a_killed_run_leaves_nothing_readable_and_the_next_one_completes(raw, tmp_path, capsys):
     kill_at_third = (
         "import os, signal, data.builder, tests.raw_datasets as r\n"
         "make = data.builder._example\n"
@@ -187,6 +212,7 @@ def test_a_killed_run_leaves_nothing_readable_and_the_next_one_completes(raw, tm
     assert_nothing_readable(tmp_path / "data")
     prepare_small(SYNC, raw, tmp_path / "data")
     assert len(Records(SYNC, "train", tmp_path / "data")) == 4
+    assert "left by an interrupted run: delete it" in capsys.readouterr().out
 
 
 def _square(number):

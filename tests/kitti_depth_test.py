@@ -103,6 +103,17 @@ def test_missing_pieces_are_named(tmp_path, capsys):
     assert "split test:" in printed and "test_depth_prediction_anonymous is missing" in printed
 
 
+def test_a_wrong_count_names_the_gaps_of_drives(tmp_path, capsys):
+    raw_datasets.kitti_depth_prediction(tmp_path, num_train=4)
+    truth = tmp_path / "train/2011_09_26_drive_0001_sync/proj_depth/groundtruth/image_03"
+    for name in ("0000000006.png", "0000000008.png"):
+        (truth / name).unlink()
+    with pytest.raises(UserError):
+        prepare_small(OFFICIAL, tmp_path, tmp_path / "data", any_size=False)
+    printed = problems(capsys, "split train: 6 usable frames, published are 85898")
+    assert "groundtruth/image_03 has no 0000000006.png, 0000000008.png" in printed
+
+
 @pytest.mark.skipif(not REAL_FRAMES.is_dir(), reason=f"the real frames are not at {REAL_FRAMES}")
 @pytest.mark.parametrize("dataset", [EIGEN, OFFICIAL])
 def test_real_frames_as_they_lie(tmp_path, dataset):

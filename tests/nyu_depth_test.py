@@ -1,5 +1,7 @@
 """Each form of NYU Depth V2, prepared and read back without loss; and what is wrong with each."""
 
+import tarfile
+
 import h5py
 import numpy as np
 import pytest
@@ -95,6 +97,19 @@ def test_hdf5_archive_is_extracted_once(tmp_path, capsys, name):
     prepare_small("nyu_depth/hdf5", archive, tmp_path / "data", overwrite=True)
     assert "extracted before" in capsys.readouterr().out
     assert extracted.stat().st_mtime_ns == stamp
+
+
+def test_hdf5_folder_of_archives(tmp_path):
+    expected = raw_datasets.nyu_hdf5(tmp_path / "unpacked")
+    (tmp_path / "raw").mkdir()
+    for part in ("train", "val"):
+        with tarfile.open(tmp_path / f"raw/{part}-000000.tar", "w") as archive:
+            archive.add(tmp_path / "unpacked/nyudepthv2" / part, part)
+    prepare_small("nyu_depth/hdf5", tmp_path / "raw", tmp_path / "data")
+    assert_lossless("nyu_depth/hdf5", tmp_path / "data", expected)
+    (tmp_path / "archive.zip").touch()
+    with pytest.raises(UserError, match=r"archive.zip is no folder and no .tar"):
+        prepare_small("nyu_depth/hdf5", tmp_path / "archive.zip", tmp_path / "other")
 
 
 def test_truncated_archive_leaves_no_extraction(tmp_path):

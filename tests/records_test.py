@@ -76,7 +76,7 @@ def test_what_is_not_there_is_named_with_the_command(data_dir, tmp_path):
         Records("kitti_depth/eigen", "train", data_dir)
     with pytest.raises(UserError, match="no split 'val'; prepared splits: train, test"):
         Records(SYNC, "val", data_dir)
-    with pytest.raises(UserError, match="data.prepare knows"):
+    with pytest.raises(UserError, match="knows nyu_depth/SOURCE"):
         Records("nyu", "train", data_dir)
     with pytest.raises(UserError, match="not prepared"):
         Records("nyu_depth_v2", "train", tmp_path)
@@ -114,6 +114,7 @@ class _Nyu(nyu_depth_v2_dataset_builder.Builder, skip_registration=True):
     """TFDS's own builder with its features, and frames that need no download."""
 
     name = "nyu_depth_v2"
+    pkg_dir_path = nyu_depth_v2_dataset_builder.Builder._get_pkg_dir_path()
 
     def _split_generators(self, dl_manager):
         return {"train": self._generate_examples(3), "validation": self._generate_examples(2)}

@@ -27,6 +27,7 @@ def find(options: Options) -> Found:
             found.problems.append(missing_split(split, options.source / _FOLDERS[split][0]))
         elif split in ("train", "val"):
             found.frames[split] = _drives(folder, split, options.roots, calibrations, found)
+            found.gaps[split] = list(_gaps(folder))
         else:
             found.frames[split] = _selection(folder, found)
     return found
@@ -47,6 +48,19 @@ def _drives(folder, split, roots, calibrations, found):
             calibrate = functools.partial(calibrations, image)
             frames += calibrated_frames(name, drive, image, depth, calibrate, found)
     return frames
+
+
+def _gaps(folder):
+    """Frame numbers that a drive lacks between its first and its last, in either camera."""
+    for drive in sorted(folder.glob("*/proj_depth/groundtruth")):
+        cameras = {camera: {int(path.stem) for path in (drive / camera).glob("*.png")}
+                   for camera in ("image_02", "image_03")}  # fmt: skip
+        known = set().union(*cameras.values())
+        for camera, numbers in cameras.items():
+            lacking = set(range(min(known), max(known) + 1)) - numbers if known else ()
+            if lacking:
+                numbers = ", ".join(f"{number:010d}.png" for number in sorted(lacking))
+                yield f"{drive / camera} has no {numbers}"
 
 
 def _selection(folder, found):

@@ -13,19 +13,26 @@ _PATTERNS = {"train": "train/*/*.h5", "test": "val/official/*.h5"}
 
 
 def find(options: Options) -> Found:
-    """All frames of an archive or of the folder that it was extracted to, by scene and number."""
-    source = options.source
-    if is_archive(source):
-        source = extract(source, options.data_dir / "extracted")
-    root = source / "nyudepthv2" if (source / "nyudepthv2").is_dir() else source
-    found = Found()
+    """All frames of archives, or of the folder that they were extracted to, by scene and number."""
+    found, roots = Found(), _roots(options)
     for split in options.splits:
-        paths = sorted(root.glob(_PATTERNS[split]))
+        paths = sorted(path for root in roots for path in root.glob(_PATTERNS[split]))
         if paths:
             found.frames[split] = [_frame(path, split) for path in paths]
         else:
-            found.problems.append(missing_split(split, root / _PATTERNS[split]))
+            found.problems.append(missing_split(split, roots[0] / _PATTERNS[split]))
     return found
+
+
+def _roots(options):
+    """The folders that hold train/ and val/: of an archive, of a folder of archives, or as is."""
+    source = options.source
+    archives = [source] if source.is_file() else sorted(filter(is_archive, source.iterdir()))
+    folders = [extract(archive, options.data_dir / "extracted") for archive in archives]
+    return [
+        folder / "nyudepthv2" if (folder / "nyudepthv2").is_dir() else folder
+        for folder in folders or [source]
+    ]
 
 
 def _frame(path, split):
