@@ -40,7 +40,7 @@ class Evaluator:
         self._batch_size = -(-fields.batch_size // mesh.size) * mesh.size
         self._predict_step = evaluate.create_predict_step(model, schedule, config.sampler, mesh)
         self._protocol = create_protocol(config)
-        self._input_crop = config.inference.get("input_crop", "none")
+        self._input_crop = config.inference.input_crop
 
     @property
     def sets(self):
@@ -119,7 +119,7 @@ class Evaluator:
     def _fitted(self, sample):
         """A training sample at the size at which models predict, not augmented."""
         size = self._config.inference.size
-        sample = input_pipeline.fit(sample, size)
+        sample = input_pipeline.fit(input_pipeline.cut(sample, self._input_crop), size)
         return transforms.valid_range(transforms.pad_to(sample, size), *self._protocol.truth)
 
     def _batches(self, name):
@@ -128,6 +128,7 @@ class Evaluator:
             self._sources[name][1],
             batch_size=self._batch_size,
             size=self._config.inference.size,
+            input_crop=self._input_crop,
             min_depth=min_depth,
             max_depth=max_depth,
         )
@@ -144,7 +145,7 @@ def describe(config, origin=None):
     fields, steps = config.evaluation, config.sampler.num_steps
     if origin is None:
         origin = (
-            f"input crop {config.inference.get('input_crop', 'none')}, "
+            f"input crop {config.inference.input_crop}, "
             f"flip averaging {'on' if fields.flip_average else 'off'}, "
             f"{'one sample' if fields.ensemble == 1 else f'median of {fields.ensemble} samples'}, "
             f"{steps} {'step' if steps == 1 else 'steps'}"
