@@ -118,6 +118,7 @@ def whole():
 
 
 @parity.needs_shared
+@pytest.mark.slow
 @pytest.mark.parametrize("train", [False, True])
 def test_the_whole_equals_the_public_code(whole, train):
     with recorded_drop_path(whole.vectors):
