@@ -68,7 +68,7 @@ def _note_repetition(found):
 def _shared_scenes(frames):
     """Train against the others; KITTI's validation splits may share drives with each other."""
     scenes = {split: {frame.scene for frame in members} - {""} for split, members in frames.items()}
-    for split in scenes.keys() - {"train"}:
+    for split in sorted(scenes.keys() - {"train"}):
         for scene in sorted(scenes.get("train", set()) & scenes[split]):
             yield (
                 f"splits train and {split} share {scene}: scores on {split} would not be of unseen"
@@ -83,10 +83,13 @@ def check_frame(frame: Frame, source: Source, any_size: bool) -> Verdict:
         image, depth = frame.load()
         pixels = image if isinstance(image, np.ndarray) else decode_image(image)
         path = frame.depth_path or frame.image_path
-        stored, format = depth_bytes(depth), depth_format(depth)
-        scale = source.depth_scale if format == "png" else 1.0
-        size = pixels.shape[:2] if depth is None else getattr(depth, "shape", None)
-        metres = decode_depth(stored, format, scale, size)
+        metres = (
+            depth
+            if isinstance(depth, np.ndarray)
+            else decode_depth(
+                depth_bytes(depth), depth_format(depth), source.depth_scale, pixels.shape[:2]
+            )
+        )
     except (OSError, ValueError, KeyError) as error:
         reason = " ".join(str(error).split())
         return Verdict(f"{path}: cannot be read ({reason}); fetch or extract it again")
@@ -95,7 +98,7 @@ def check_frame(frame: Frame, source: Source, any_size: bool) -> Verdict:
         problem, median = _wrong_depth(frame, metres, source)
     # Pixels will be stored as PNG, which takes about half.
     num_bytes = image.nbytes // 2 if image is pixels else len(image)
-    return Verdict(problem, median, num_bytes + len(stored))
+    return Verdict(problem, median, num_bytes + len(depth_bytes(depth)))
 
 
 def _wrong_size(frame, pixels, metres, source, any_size):

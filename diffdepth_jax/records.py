@@ -8,6 +8,7 @@ import os
 import re
 
 import numpy as np
+from google.protobuf.message import DecodeError
 from PIL import Image
 
 from diffdepth_jax.errors import UserError
@@ -18,7 +19,9 @@ NYU_INTRINSICS = ((518.8579, 0.0, 325.58245), (0.0, 519.46961, 253.73617), (0.0,
 _OWN_DATASETS = ("nyu_depth", "kitti_depth")
 _TFDS_NYU = "nyu_depth_v2"
 _VERSION = re.compile(r"\d+\.\d+\.\d+")
+# What Pillow, and what the readers of records, raise on damaged files.
 _DECODER_ERRORS = (OSError, EOFError, SyntaxError, ValueError, Image.DecompressionBombError)
+_DAMAGE = (OSError, ValueError, KeyError, IndexError, RuntimeError, DecodeError)
 
 
 class Records:
@@ -64,8 +67,13 @@ class Records:
     def __getitem__(self, index: int) -> dict:
         if not 0 <= index < len(self):
             raise IndexError(f"frame {index} of {len(self)} in {self!r}")
-        example = self._features.deserialize_example_np(self._records[index])
-        image, depth, rest = self._decode(example, f"{self.split}/{index:05d}")
+        try:
+            example = self._features.deserialize_example_np(self._records[index])
+            image, depth, rest = self._decode(example, f"{self.split}/{index:05d}")
+        except _DAMAGE as error:
+            raise UserError(
+                f"frame {index} of {self!r} cannot be read ({_one_line(error)}); prepare it again"
+            ) from error
         mask = np.isfinite(depth) & (depth > 0)
         depth = np.where(mask, depth, np.float32(0))
         return {"image": image, "depth": depth[..., None], "mask": mask[..., None], **rest}

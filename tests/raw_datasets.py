@@ -14,7 +14,7 @@ import scipy.io
 from PIL import Image
 
 from data.frames import Options
-from data.prepare import prepare
+from data.preparation import prepare
 from diffdepth_jax.synthetic import SyntheticScenes
 
 NYU_SIZE, KITTI_SIZE = (48, 64), (48, 160)  # H, W

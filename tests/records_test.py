@@ -92,6 +92,24 @@ def test_a_lost_file_is_named(tmp_path):
     assert len(Records(SYNC, "train", tmp_path / "data")) == 4
 
 
+@pytest.mark.parametrize("byte", [b"\0", b"\xff"])
+def test_a_damaged_frame_is_named(tmp_path, byte):
+    raw_datasets.nyu_sync(tmp_path / "raw", num_train=6)
+    folder = prepare_small(SYNC, tmp_path / "raw", tmp_path / "data")
+    (shard,) = folder.glob("*-train.*")
+    content = bytearray(shard.read_bytes())
+    # The third picture, from its start on.
+    picture = (tmp_path / "raw/kitchen_0001/rgb_00002.jpg").read_bytes()
+    start = content.find(picture[-100:]) - 500
+    assert start > 0
+    content[start : start + 600] = byte * 600
+    shard.write_bytes(content)
+    records = Records(SYNC, "train", tmp_path / "data")
+    with pytest.raises(UserError, match=r"frame 2 of Records\(.*cannot be read.*prepare it again"):
+        records[2]
+    assert records[1]["mask"].any() and records[3]["mask"].any()
+
+
 def test_import_of_the_package_leaves_tfds_alone():
     code = (
         "import diffdepth_jax.records, sys; print({'tensorflow_datasets', 'jax'} & {*sys.modules})"

@@ -1,0 +1,104 @@
+"""Finding, checking and writing a dataset, in this order."""
+
+import contextlib
+import dataclasses
+import importlib
+import pathlib
+import shutil
+import sys
+import tempfile
+
+from data.checks import check
+from data.frames import Options
+from diffdepth_jax.errors import UserError
+
+DATASETS = ("nyu_depth", "kitti_depth")
+
+
+def prepare(dataset: str, options: Options, overwrite: bool = False) -> pathlib.Path:
+    """Finds, checks and writes; returns the folder. Nothing is written if anything is wrong."""
+    name, config, builder_class = _builder(dataset)
+    source = builder_class.SOURCES[config]
+    target = options.data_dir / name / config / str(builder_class.VERSION)
+    if target.exists() and not overwrite:
+        print(f"{dataset} is prepared already in {target}; --overwrite prepares it anew")
+        return target
+    for root in options.roots:
+        if not root.exists():
+            raise UserError(f"{root} does not exist: check --source and --depth_source")
+    options = _with_all_splits(dataset, source, options)
+    found = source.find(options)
+    num_bytes = check(found, source, options)
+    for note in found.notes:
+        print(note)
+    if found.problems:
+        raise UserError(_report(found.problems, options.source))
+    _check_space(options.data_dir, num_bytes)
+    with _set_aside(target):
+        builder = builder_class(config=config, data_dir=str(options.data_dir))
+        builder.write(found.frames, num_bytes=num_bytes, num_workers=options.num_workers)
+    _print_summary(dataset, found.frames, target)
+    return target
+
+
+def _print_summary(dataset, frames, target):
+    for split, members in frames.items():
+        scenes = len({frame.scene for frame in members} - {""})
+        of_scenes = f" of {scenes} scenes" if scenes else ""
+        print(f"{dataset} {split}: {len(members)} frames{of_scenes}")
+    for left in sorted(target.parent.glob("incomplete.*")):
+        print(f"{left} was left by an interrupted run: delete it, unless that run still writes")
+    print(f"written to {target}")
+
+
+def _builder(dataset):
+    """Dataset name, source name, and the builder class."""
+    name, _, config = dataset.partition("/")
+    if name not in DATASETS:
+        raise UserError(f"dataset {dataset!r}: must be nyu_depth/SOURCE or kitti_depth/SOURCE")
+    builder = importlib.import_module(f"data.{name}.{name}_dataset_builder").Builder
+    if config not in builder.SOURCES:
+        known = ", ".join(f"{name}/{source}" for source in builder.SOURCES)
+        raise UserError(f"dataset {dataset!r}: must be one of {known}")
+    return name, config, builder
+
+
+def _with_all_splits(dataset, source, options):
+    unknown = [split for split in options.splits if split not in source.num_frames]
+    if unknown:
+        known = ", ".join(source.num_frames)
+        raise UserError(f"splits {', '.join(unknown)}: {dataset} has {known}")
+    return dataclasses.replace(options, splits=options.splits or tuple(source.num_frames))
+
+
+def _report(problems, source):
+    problems = list(dict.fromkeys(problems))  # a file may be used by several frames
+    print(*problems, sep="\n", file=sys.stderr)
+    count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+    return f"{count} in {source}, named above; nothing was written"
+
+
+@contextlib.contextmanager
+def _set_aside(target):
+    """Keeps what was prepared before under a name that is not read, until the new is written."""
+    if not target.exists():
+        yield
+        return
+    old = pathlib.Path(tempfile.mkdtemp(prefix="incomplete.", dir=target.parent))
+    target.rename(old)
+    try:
+        yield
+    except BaseException:
+        old.rename(target)
+        raise
+    shutil.rmtree(old)
+
+
+def _check_space(data_dir, num_bytes):
+    data_dir.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(data_dir).free
+    if free < num_bytes:
+        raise UserError(
+            f"{data_dir} has {free / 1e9:.1f} GB free, about {num_bytes / 1e9:.1f} GB are needed:"
+            " make room or give another --data_dir"
+        )
