@@ -86,7 +86,7 @@ def score_folder(config, directory, results, *, scale=None, skip_missing=False):
         inside = pathlib.Path(directory) / name if len(sources) > 1 else directory
         files = DepthFiles(inside, scale)
         rows = evaluator.score(name, files, input_crop="none")
-        notes += _check_missing(files.missing, inside, skip_missing)
+        notes += _check_missing(files.missing, inside, skip=skip_missing and rows)
         means[name] = evaluator.means(rows)
         write_results(results, name, means[name], rows, describe(config, origin))
     return "\n".join([format_report(config, means, origin), *notes])

@@ -9,12 +9,15 @@ from diffdepth_jax.train_state import abstract_variables
 from tests import small_run
 
 
+def random_variables(model):
+    rng = np.random.default_rng(0)
+    return jax.tree.map(
+        lambda leaf: rng.normal(0, 0.3, leaf.shape).astype(np.float32), abstract_variables(model)
+    )
+
+
 def save(directory):
     """Writes it and returns its configuration, that of `small_run`."""
-    config, rng = small_run.config(), np.random.default_rng(0)
-    variables = jax.tree.map(
-        lambda leaf: rng.normal(0, 0.3, leaf.shape).astype(np.float32),
-        abstract_variables(create_model(**config.model)),
-    )
-    save_model(directory, config, variables)
+    config = small_run.config()
+    save_model(directory, config, random_variables(create_model(**config.model)))
     return config
