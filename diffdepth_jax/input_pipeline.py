@@ -10,6 +10,7 @@ from absl import logging
 from diffdepth_jax import transforms
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.folder import RGBDFolder
+from diffdepth_jax.records import Records
 from diffdepth_jax.synthetic import SyntheticScenes
 
 
@@ -78,7 +79,9 @@ def create_sources(*, source: str, seed: int, **fields):
         return _synthetic_sources(seed=seed, **fields)
     if source == "folder":
         return _folder_sources(**fields)
-    raise UserError(f"data.source {source!r}: must be synthetic or folder")
+    if source == "records":
+        return _records_sources(**fields)
+    raise UserError(f"data.source {source!r}: must be synthetic, folder or records")
 
 
 def _synthetic_sources(*, seed, num_train, num_eval, height, width):
@@ -126,6 +129,11 @@ def _folder_sources(*, root, image_pattern, depth_pattern, list_file, eval_list_
     return train, {"eval": (train, held_out)}
 
 
+def _records_sources(*, name, data_dir, train_split, eval_split):
+    train = Records(name, train_split, data_dir)
+    return train, {eval_split: (train, Records(name, eval_split, data_dir))}
+
+
 def cut(sample, input_crop):
     """What of a frame the model sees: all of it ("none") or KITTI's benchmark crop ("kb")."""
     if input_crop not in ("none", "kb"):
@@ -138,8 +146,9 @@ def fit(sample, size):
     return transforms.resize(sample, transforms.letterbox_size(*sample["image"].shape[:2], size))
 
 
-def _augment(sample, rng, *, size, min_depth, max_depth, rotation, zoom, crop_size, flip_probability,
-             color_probability, gamma, brightness, color, input_crop="none"):  # fmt: skip
+def _augment(sample, rng, *, size, min_depth, max_depth, rotation, zoom, crop_size,
+             flip_probability, color_probability, gamma, brightness, color,
+             input_crop="none"):  # fmt: skip
     sample = fit(cut(sample, input_crop), size)
     sample = transforms.random_rotation(sample, rng, rotation)
     sample = transforms.random_zoom(sample, rng, zoom)

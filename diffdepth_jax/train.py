@@ -6,20 +6,14 @@ import jax
 import optax
 from clu.parameter_overview import get_parameter_overview
 
-from diffdepth_jax import diffusion, evaluate, input_pipeline, objective, sharding
-from diffdepth_jax.checkpoint import (
-    RunCheckpoints,
-    check_directory,
-    claim_directory,
-    load_variables,
-)
+from diffdepth_jax import evaluate, input_pipeline, objective, sharding
+from diffdepth_jax.checkpoint import RunCheckpoints, claim_directory
 from diffdepth_jax.errors import require_positive
-from diffdepth_jax.evaluator import Evaluator
-from diffdepth_jax.models.diffusion_depth import create_model
+from diffdepth_jax.evaluator import create_evaluator
 from diffdepth_jax.optimizer import create_optimizer, create_schedule
 from diffdepth_jax.pretrained import start_from
 from diffdepth_jax.run_log import LossMeter, RunLog, progress
-from diffdepth_jax.train_state import TrainState, abstract_variables, create_train_state
+from diffdepth_jax.train_state import TrainState, create_train_state
 
 
 def train_step(state, batch, key, *, model, optimizer, schedule, objective_fields, weights,
@@ -114,12 +108,6 @@ def _check_fields(config):
     require_positive("evaluation", batch_size=config.evaluation.batch_size)
 
 
-def _create_evaluator(config, sources, mesh):
-    model = create_model(**config.model)
-    schedule = diffusion.create_schedule(**config.diffusion)
-    return Evaluator(config, model, schedule, sources, mesh)
-
-
 def _started(state, config):
     """The initial state with the weights that the configuration names, if any."""
     variables, messages = start_from(
@@ -132,18 +120,6 @@ def _started(state, config):
     return state.replace(variables=variables)
 
 
-def evaluate_checkpoint(config, workdir):
-    """Scores the best parameters in `workdir`, a run's or a conversion's: {row: metrics}.
-
-    Data, sampler and protocol are those of `config`; model and diffusion have to be the same.
-    """
-    check_directory(workdir, config, ("model", "diffusion"))
-    _, sources = input_pipeline.create_sources(seed=config.seed, **config.data)
-    evaluator = _create_evaluator(config, sources, sharding.create_mesh())
-    variables = load_variables(workdir, abstract_variables(evaluator.model))
-    return evaluator.with_baselines(evaluator.evaluate(variables))
-
-
 def train(config, workdir):
     """Trains as `config` says, in `workdir`, going on from its newest checkpoint if there is one.
 
@@ -152,7 +128,7 @@ def train(config, workdir):
     _check_fields(config)
     source, sources = input_pipeline.create_sources(seed=config.seed, **config.data)
     mesh = sharding.create_mesh()
-    evaluator = _create_evaluator(config, sources, mesh)
+    evaluator = create_evaluator(config, sources, mesh)
     rate, optimizer = _create_optimizer(config)
     key = jax.random.key(config.seed)
     state = create_train_state(evaluator.model, optimizer, key)

@@ -15,7 +15,7 @@ import pytest
 import safetensors.numpy
 from PIL import Image
 
-from diffdepth_jax import diffusion, inference, torch_weights, train, transforms
+from diffdepth_jax import diffusion, evaluator, inference, torch_weights, train, transforms
 from diffdepth_jax.checkpoint import load_variables, read_config
 from diffdepth_jax.convert import convert_file
 from diffdepth_jax.errors import UserError
@@ -128,7 +128,7 @@ def test_a_converted_directory_holds_configuration_and_values(resnet_checkpoint,
 
 
 def test_a_converted_directory_is_evaluated(resnet_checkpoint, converted):
-    rows = train.evaluate_checkpoint(resnet_checkpoint.config, converted)
+    rows = evaluator.evaluate_checkpoint(resnet_checkpoint.config, converted)
     assert set(rows) == {"rooms", "streets"}
     assert all(np.isfinite(row["abs_rel"]) for row in rows.values())
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from diffdepth_jax import evaluate, input_pipeline, metrics, train
+from diffdepth_jax import evaluate, evaluator, input_pipeline, metrics, train
 from diffdepth_jax.checkpoint import load_variables
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.models.diffusion_depth import create_model
@@ -60,7 +60,7 @@ def test_a_finished_run_is_only_evaluated_again(finished_run, tmp_path):
 
 def test_evaluation_repeats_the_best_evaluation_of_training(finished_run):
     workdir, _ = finished_run
-    rows = train.evaluate_checkpoint(small_run.config(), workdir)
+    rows = evaluator.evaluate_checkpoint(small_run.config(), workdir)
     logged = small_run.read_metrics(workdir)
     means = {}
     for step in (3, 6):
@@ -110,12 +110,12 @@ def test_evaluation_needs_the_same_diffusion_and_not_the_same_run(finished_run):
     other = small_run.config(batch_size=8)
     with other.unlocked():
         other.data.num_eval = 2
-    rows = train.evaluate_checkpoint(other, finished_run[0])
+    rows = evaluator.evaluate_checkpoint(other, finished_run[0])
     assert rows["rooms: this model"]["images"] == 2
     with other.unlocked():
         other.diffusion.schedule = "linear"
     with pytest.raises(UserError, match=r"\(diffusion\.schedule differ\)"):
-        train.evaluate_checkpoint(other, finished_run[0])
+        evaluator.evaluate_checkpoint(other, finished_run[0])
 
 
 def test_encoded_latents_do_not_collapse(tmp_path):

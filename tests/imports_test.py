@@ -10,17 +10,17 @@ ROOT = pathlib.Path(__file__).parents[1]
 RANKS = [
     {"errors"},
     {"models.layers", "models.batch_norm", "transforms", "visualize", "scene_textures"},
-    {"torch_file", "torch_rules", "folder"},
-    {"models.swin", "models.fpn", "models.depth_codec", "models.denoiser"},
+    {"torch_file", "torch_rules", "folder", "tfrecord"},
+    {"models.swin", "models.fpn", "models.depth_codec", "models.denoiser", "records"},
     {"torch_rules_backbones", "models.hahi", "models.mpvit", "models.resnet", "models.released"},
     {"torch_weights"},
     {"models.diffusion_depth", "scene_renderer", "diffusion", "losses", "metrics", "flops"},
     {"scene_items", "inference", "train_state", "optimizer", "sharding", "checkpoint", "run_log"},
-    {"scene_layouts", "objective", "evaluate"},
+    {"scene_layouts", "objective", "evaluate", "protocols"},
     {"synthetic", "estimator", "pretrained"},
     {"input_pipeline", "entry"},
     {"evaluator"},
-    {"train", "predict", "convert"},
+    {"train", "predict", "convert", "scored_folder", "submission"},
     {"main"},
 ]
 RANK = {name: rank for rank, names in enumerate(RANKS) for name in names}
@@ -28,7 +28,7 @@ NUMPY_ONLY = {"transforms", "folder", "visualize", "synthetic", "torch_file", "t
 ONLY_IN = {
     "safetensors": {"torch_file"},
     "orbax": {"checkpoint"},
-    "tensorflow_datasets": {"input_pipeline"},
+    "tensorflow_datasets": {"records"},
     "grain": {"input_pipeline", "checkpoint"},  # the iterator's state is saved by orbax
     "tensorflow": set(),
     "torch": set(),
