@@ -83,13 +83,7 @@ def check_frame(frame: Frame, source: Source, any_size: bool) -> Verdict:
         image, depth = frame.load()
         pixels = image if isinstance(image, np.ndarray) else decode_image(image)
         path = frame.depth_path or frame.image_path
-        metres = (
-            depth
-            if isinstance(depth, np.ndarray)
-            else decode_depth(
-                depth_bytes(depth), depth_format(depth), source.depth_scale, pixels.shape[:2]
-            )
-        )
+        metres = _in_metres(depth, source.depth_scale, pixels.shape[:2])
     except (OSError, ValueError, KeyError) as error:
         reason = " ".join(str(error).split())
         return Verdict(f"{path}: cannot be read ({reason}); fetch or extract it again")
@@ -99,6 +93,13 @@ def check_frame(frame: Frame, source: Source, any_size: bool) -> Verdict:
     # Pixels will be stored as PNG, which takes about half.
     num_bytes = image.nbytes // 2 if image is pixels else len(image)
     return Verdict(problem, median, num_bytes + len(depth_bytes(depth)))
+
+
+def _in_metres(depth, scale, size):
+    """float32 [H, W] of the depth of a loaded frame."""
+    if isinstance(depth, np.ndarray):
+        return depth
+    return decode_depth(depth_bytes(depth), depth_format(depth), scale, size)
 
 
 def _wrong_size(frame, pixels, metres, source, any_size):
@@ -120,10 +121,7 @@ def _wrong_size(frame, pixels, metres, source, any_size):
 def _wrong_depth(frame, metres, source):
     valid = metres[np.isfinite(metres) & (metres > 0)]
     if not valid.size:
-        return (
-            f"{frame.depth_path}: no valid depth (all zero or not finite); remove the frame",
-            None,
-        )
+        return f"{frame.depth_path}: no valid depth (all 0 or not finite); remove the frame", None
     median = float(np.median(valid))
     if _within(median, source.median_depth):
         return "", median

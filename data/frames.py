@@ -47,11 +47,6 @@ class Found:
     notes: list[str] = dataclasses.field(default_factory=list)
     gaps: dict[str, list[str]] = dataclasses.field(default_factory=dict)
 
-    def add_problem(self, problem: str) -> None:
-        """Notes a problem, once if it concerns many frames."""
-        if problem not in self.problems:
-            self.problems.append(problem)
-
 
 def missing_split(split: str, path) -> str:
     """The problem to report where nothing of a split is found at `path`."""

@@ -72,7 +72,7 @@ def _with_all_splits(dataset, source, options):
 
 
 def _report(problems, source):
-    problems = list(dict.fromkeys(problems))  # a file may be used by several frames
+    problems = list(dict.fromkeys(problems))  # one file may spoil many frames
     print(*problems, sep="\n", file=sys.stderr)
     count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
     return f"{count} in {source}, named above; nothing was written"

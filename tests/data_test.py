@@ -17,8 +17,7 @@ from data.parallel import ordered_map
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.records import Records
 from tests import raw_datasets
-from tests.nyu_depth_test import assert_lossless, problems
-from tests.raw_datasets import prepare_small, save_image, truncate
+from tests.raw_datasets import assert_lossless, prepare_small, problems, save_image, truncate
 
 ROOT = pathlib.Path(__file__).parents[1]
 SYNC = "nyu_depth/sync"

@@ -10,8 +10,7 @@ from PIL import Image
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.records import Records
 from tests import raw_datasets
-from tests.nyu_depth_test import assert_lossless, images, problems
-from tests.raw_datasets import prepare_small
+from tests.raw_datasets import assert_lossless, images, prepare_small, problems
 
 REAL_FRAMES = pathlib.Path(__file__).parents[2] / "shared/real_frames/kitti"
 EIGEN, OFFICIAL = "kitti_depth/eigen", "kitti_depth/depth_prediction"

@@ -11,38 +11,7 @@ from PIL import Image
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.records import NYU_INTRINSICS, Records
 from tests import raw_datasets
-from tests.raw_datasets import prepare_small
-
-
-def assert_lossless(dataset, data_dir, expected):
-    """Names, depth and mask of every frame of every split."""
-    for split, depths in expected.items():
-        records = Records(dataset, split, data_dir)
-        samples = {
-            sample["name"]: sample for sample in map(records.__getitem__, range(len(records)))
-        }
-        assert samples.keys() == depths.keys() and len(records) == len(depths)
-        for name, depth in depths.items():
-            sample = samples[name]
-            if depth is None:
-                assert not sample["mask"].any() and not sample["depth"].any()
-                continue
-            np.testing.assert_array_equal(sample["depth"][..., 0], depth)
-            np.testing.assert_array_equal(sample["mask"], sample["depth"] > 0)
-            assert sample["image"].shape == (*depth.shape, 3)
-
-
-def images(dataset, split, data_dir):
-    records = Records(dataset, split, str(data_dir))
-    return {records[index]["name"]: records[index]["image"] for index in range(len(records))}
-
-
-def problems(capsys, *parts):
-    """What was printed, checked to name each part."""
-    printed = capsys.readouterr().err
-    for part in parts:
-        assert part in printed
-    return printed
+from tests.raw_datasets import assert_lossless, images, prepare_small, problems
 
 
 def test_sync(tmp_path):
@@ -85,6 +54,17 @@ def test_hdf5_folder(tmp_path):
     for name, image in images("nyu_depth/hdf5", "train", tmp_path / "data").items():
         with h5py.File(tmp_path / f"raw/nyudepthv2/train/{name}.h5") as file:
             np.testing.assert_array_equal(image, file["rgb"][()].transpose(1, 2, 0))
+
+
+def test_hdf5_depth_that_is_not_finite_or_negative_is_masked(tmp_path):
+    raw_datasets.nyu_hdf5(tmp_path / "raw")
+    with h5py.File(tmp_path / "raw/nyudepthv2/val/official/00001.h5", "r+") as file:
+        file["depth"][0, :4] = np.nan, np.inf, -1, 0
+        known = file["depth"][()]
+    prepare_small("nyu_depth/hdf5", tmp_path / "raw", tmp_path / "data")
+    sample = Records("nyu_depth/hdf5", "test", tmp_path / "data")[0]
+    assert not sample["mask"][0, :4].any() and not sample["depth"][0, :4].any()
+    np.testing.assert_array_equal(sample["depth"][1:, :, 0], known[1:])
 
 
 @pytest.mark.parametrize("name", ["nyudepthv2.tar.gz", "nyudepthv2.tar"])

@@ -1,7 +1,8 @@
-"""Small raw downloads in the exact layout of each source, made of synthetic scenes.
+"""Small raw downloads in the exact layout of each source, made of synthetic scenes; and preparing
+them and reading them back.
 
-Each function writes below `root` and returns {split: {frame name: depth}}: float32 [H, W] in
-metres as a reader must give it back, None where none is published.
+Each function named after a source writes below `root` and returns {split: {frame name: depth}}:
+float32 [H, W] in metres as a reader must give it back, None where none is published.
 """
 
 import io
@@ -15,6 +16,7 @@ from PIL import Image
 
 from data.frames import Options
 from data.preparation import prepare
+from diffdepth_jax.records import Records
 from diffdepth_jax.synthetic import SyntheticScenes
 
 NYU_SIZE, KITTI_SIZE = (48, 64), (48, 160)  # H, W
@@ -36,6 +38,38 @@ def prepare_small(dataset, source, data_dir, splits=(), any_size=True, overwrite
         **options,
     )
     return prepare(dataset, options, overwrite)
+
+
+def assert_lossless(dataset, data_dir, expected):
+    """Names, depth and mask of every frame of every split."""
+    for split, depths in expected.items():
+        records = Records(dataset, split, data_dir)
+        samples = {
+            sample["name"]: sample for sample in map(records.__getitem__, range(len(records)))
+        }
+        assert samples.keys() == depths.keys() and len(records) == len(depths)
+        for name, depth in depths.items():
+            sample = samples[name]
+            if depth is None:
+                assert not sample["mask"].any() and not sample["depth"].any()
+                continue
+            np.testing.assert_array_equal(sample["depth"][..., 0], depth)
+            np.testing.assert_array_equal(sample["mask"], sample["depth"] > 0)
+            assert sample["image"].shape == (*depth.shape, 3)
+
+
+def images(dataset, split, data_dir):
+    """{name: image} of a split."""
+    records = Records(dataset, split, str(data_dir))
+    return {records[index]["name"]: records[index]["image"] for index in range(len(records))}
+
+
+def problems(capsys, *parts):
+    """What was printed, checked to name each part."""
+    printed = capsys.readouterr().err
+    for part in parts:
+        assert part in printed
+    return printed
 
 
 def scenes(kind, split, count, size):

@@ -8,6 +8,7 @@ import struct
 import subprocess
 import sys
 
+import grain
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
@@ -69,6 +70,14 @@ def test_many_threads_read_the_same(data_dir):
         together = list(threads.map(lambda index: fresh[index % 6]["depth"], range(60)))
     for index, depth in enumerate(together):
         np.testing.assert_array_equal(depth, alone[index % 6])
+
+
+def test_is_a_source_for_grain(data_dir):
+    records = Records(SYNC, "train", data_dir)
+    shuffled = grain.MapDataset.source(records).seed(1).shuffle().map(lambda s: s["name"])
+    options = grain.ReadOptions(num_threads=2, prefetch_buffer_size=4)
+    names = list(shuffled.to_iter_dataset(options))
+    assert sorted(names) == [records[index]["name"] for index in range(6)] != names
 
 
 def test_what_is_not_there_is_named_with_the_command(data_dir, tmp_path):

@@ -40,6 +40,8 @@ def _read(path, key):
     try:
         lines = dict(line.split(":", 1) for line in path.read_text().splitlines() if ":" in line)
         numbers = [float(number) for number in lines[key].split()]
+        if len(numbers) != 12:
+            raise ValueError(f"{key} has {len(numbers)} numbers, expected 12")
         return tuple(tuple(numbers[row : row + 3]) for row in (0, 4, 8))
     except (OSError, KeyError, ValueError) as error:
         raise UserError(f"{path} cannot be read ({error}); extract it again") from error
@@ -50,7 +52,7 @@ def calibrated_frames(name, drive, image, depth, read_intrinsics, found: Found) 
     try:
         return [file_frame(name, drive, image, depth, read_intrinsics())]
     except UserError as error:
-        found.add_problem(str(error))
+        found.problems.append(str(error))
         return []
 
 

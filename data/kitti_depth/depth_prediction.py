@@ -14,7 +14,7 @@ _FOLDERS = {
     _SELECTED: (f"depth_selection/{_SELECTED}", _SELECTED),
     "test": ("depth_selection/test_depth_prediction_anonymous", "test_depth_prediction_anonymous"),
 }
-_DEPTH = "*/proj_depth/groundtruth/image_0[23]/*.png"
+_DEPTH = "*/proj_depth/groundtruth/image_0[23]/[0-9]*.png"
 
 
 def find(options: Options) -> Found:
@@ -53,7 +53,7 @@ def _drives(folder, split, roots, calibrations, found):
 def _gaps(folder):
     """Frame numbers that a drive lacks between its first and its last, in either camera."""
     for drive in sorted(folder.glob("*/proj_depth/groundtruth")):
-        cameras = {camera: {int(path.stem) for path in (drive / camera).glob("*.png")}
+        cameras = {camera: {int(path.stem) for path in (drive / camera).glob("[0-9]*.png")}
                    for camera in ("image_02", "image_03")}  # fmt: skip
         known = set().union(*cameras.values())
         for camera, numbers in cameras.items():

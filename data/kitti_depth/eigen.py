@@ -1,7 +1,6 @@
 """KITTI's Eigen split: raw drives, annotated depth, and list files."""
 
 import functools
-import pathlib
 
 from data.frames import Found, Options
 from data.kitti_depth.calibration import Calibrations, calibrated_frames
@@ -55,6 +54,5 @@ def _image_candidates(roots, name):
 
 def _depth_candidates(roots, name):
     """The lists name depth below train/ or val/ with or without that folder."""
-    name = pathlib.PurePosixPath(name)
     bases = [root / folder for root in reversed(roots) for folder in _DEPTH_FOLDERS]
     return [base / split / name for base in bases for split in ("", "train", "val")]
