@@ -5,6 +5,7 @@ import json
 import pathlib
 
 import jax
+from absl import logging
 
 from diffdepth_jax import (
     diffusion,
@@ -16,7 +17,7 @@ from diffdepth_jax import (
     transforms,
     visualize,
 )
-from diffdepth_jax.checkpoint import check_directory, load_variables
+from diffdepth_jax.checkpoint import check_directory, load_variables, read_config
 from diffdepth_jax.errors import require_positive
 from diffdepth_jax.models.diffusion_depth import create_model
 from diffdepth_jax.train_state import abstract_variables
@@ -44,8 +45,8 @@ class Evaluator:
 
     @property
     def sets(self):
-        """Names of the evaluation sets."""
-        return list(self._sources)
+        """{name of an evaluation set: number of its images}."""
+        return {name: len(source) for name, (_, source) in self._sources.items()}
 
     def predictor(self, variables):
         """Of these variables, with the views that the configuration asks for."""
@@ -184,9 +185,16 @@ def create_evaluator(config, sources, mesh):
 def load_evaluator(config, workdir):
     """(evaluator, variables) of the best parameters in `workdir`, a run's or a conversion's.
 
-    Model and diffusion of the directory have to be those of `config`; nothing else matters.
+    Model and diffusion of the directory have to be those of `config`, all else may differ; how the
+    model was sampled there is worth a warning.
     """
     check_directory(workdir, config, ("model", "diffusion"))
+    ours, theirs = config.sampler, read_config(workdir).sampler
+    for name in ("spacing", "eta", "clip"):
+        if ours[name] != theirs[name]:
+            logging.warning(
+                "sampler.%s is %s, but %s in %s", name, ours[name], theirs[name], workdir
+            )
     _, sources = input_pipeline.create_sources(seed=config.seed, **config.data)
     evaluator = create_evaluator(config, sources, sharding.create_mesh())
     return evaluator, load_variables(workdir, abstract_variables(evaluator.model))

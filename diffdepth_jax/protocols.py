@@ -82,9 +82,12 @@ class Protocol:
 
     def describe(self) -> str:
         """One line for under a table."""
-        truth, clamp = ("{:.4g} to {:.4g} m".format(*limits) for limits in (self.truth, self.clamp))
+        low, high = self.truth
+        capped = high < np.inf
+        truth = f"strictly within {low:g} to {high:g} m" if capped else "of any depth"
+        clamp = "{:.4g} to {:.4g} m".format(*self.clamp)
         return (
-            f"protocol {self.name}: {self.crop.title}, ground truth strictly within {truth}, "
+            f"protocol {self.name}: {self.crop.title}, ground truth {truth}, "
             f"predictions clamped to {clamp}, mean over images"
         )
 

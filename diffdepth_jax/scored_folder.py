@@ -86,17 +86,18 @@ def score_folder(config, directory, results, *, scale=None, skip_missing=False):
         inside = pathlib.Path(directory) / name if len(sources) > 1 else directory
         files = DepthFiles(inside, scale)
         rows = evaluator.score(name, files, input_crop="none")
-        notes += _check_missing(files.missing, inside, skip=skip_missing and rows)
+        notes += _check_missing(files.missing, len(rows), inside, skip_missing)
         means[name] = evaluator.means(rows)
         write_results(results, name, means[name], rows, describe(config, origin))
     return "\n".join([format_report(config, means, origin), *notes])
 
 
-def _check_missing(missing, directory, skip):
+def _check_missing(missing, found, directory, skip):
     """Lines on the samples without a file; an error unless these may be left out."""
     if not missing:
         return []
-    text = f"{len(missing)} samples have no file in {directory}: {', '.join(missing)}"
-    if not skip:
+    total = found + len(missing)
+    text = f"{len(missing)} of {total} samples have no file in {directory}: {', '.join(missing)}"
+    if not (skip and found):
         raise UserError(f"{text}; add NAME.npy or NAME.png, or score the others: --skip_missing")
     return [f"left out: {text}"]

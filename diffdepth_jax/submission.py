@@ -111,13 +111,14 @@ def submit(config, workdir, output):
     if not output:
         raise UserError("--mode=submit needs --output=FILE.zip")
     evaluator, variables = load_evaluator(config, workdir)
-    if len(evaluator.sets) != 1:
+    sets = evaluator.sets
+    if len(sets) != 1:
         raise UserError(
-            f"the configuration has {len(evaluator.sets)} evaluation sets "
-            f"({', '.join(evaluator.sets)}): a submission is made of one, the benchmark's test set"
+            f"the configuration has {len(sets)} evaluation sets ({', '.join(sets)}): a submission "
+            "is made of one, the benchmark's test set"
         )
-    (name,) = evaluator.sets
+    ((name, total),) = sets.items()
     frames = evaluator.frames(name, evaluator.predictor(variables))
-    count = write_submission(output, frames)
+    count = write_submission(output, frames, total)
     note = "" if count == len(TEST_SIZES) else f"; the benchmark's test set has {len(TEST_SIZES)}"
     return f"{output}: {count} predictions, 16-bit PNG of metres x {SCALE}, checked{note}"

@@ -258,3 +258,11 @@ def test_a_model_is_evaluated_on_other_data_than_it_was_made_with(tmp_path):
     assert names == ["rooms.csv", "rooms.json", "streets.csv", "streets.json"]
     with pytest.raises(UserError, match=r"model.decoder_width"):
         evaluation.evaluate_checkpoint(_configured(model__decoder_width=4), tmp_path)
+
+
+def test_another_way_of_sampling_than_the_models_own_is_told(tmp_path, caplog):
+    small_model.save(tmp_path)
+    evaluation.load_evaluator(_configured(sampler__num_steps=5), tmp_path)
+    assert not caplog.messages
+    evaluation.load_evaluator(_configured(sampler__clip=0.5), tmp_path)
+    assert caplog.messages == [f"sampler.clip is 0.5, but 1.0 in {tmp_path}"]

@@ -70,7 +70,8 @@ def test_descriptions_tell_the_protocols_apart():
     assert len(set(every)) == len(every)
     assert "Garg crop of the 352x1216 crop" in every[protocols.NAMES.index("kitti_garg_kb")]
     assert all("\n" not in text for text in every)
-    assert "strictly within 0.001 to 80 m" in every[0]
+    assert "strictly within 0.001 to 80 m, predictions clamped to 0.001 to 80 m" in every[0]
+    assert "of any depth, predictions clamped to 0.003906 to 256 m" in every[-1]
 
 
 def test_unknown_protocols_are_user_errors_and_the_known_ones_documented():

@@ -128,15 +128,16 @@ def test_a_folder_is_scored_without_a_model(dataset, tmp_path):
 
 def test_missing_files_are_named_and_left_out_only_if_told(dataset, tmp_path):
     (tmp_path / "near").mkdir()
+    words = r"3 of 3 samples have no file in .*/near: drive/0, drive/1, drive/2; "
     for skip in (False, True):  # something there must be
-        with pytest.raises(UserError, match=r"3 samples have no file in .*/near: drive/0, drive/1"):
+        with pytest.raises(UserError, match=words):
             score_folder(dataset, tmp_path, tmp_path / "evaluation", skip_missing=skip)
     _write(tmp_path / "near/drive/1.npy", 3.0)
     _write(tmp_path / "far/house.npy", 20.0)
-    with pytest.raises(UserError, match=r"2 samples have no file in .*: drive/0, drive/2; .*skip"):
+    with pytest.raises(UserError, match=r"2 of 3 samples .*: drive/0, drive/2; .*--skip_missing"):
         score_folder(dataset, tmp_path, tmp_path / "evaluation")
     assert not (tmp_path / "evaluation").exists()
     report = score_folder(dataset, tmp_path, tmp_path / "evaluation", skip_missing=True)
     near = next(line.split() for line in report.splitlines() if line.startswith("near"))
     assert (near[1], near[-1]) == ("0.5000", "1")
-    assert report.splitlines()[-1].startswith("left out: 2 samples have no file")
+    assert report.splitlines()[-1].startswith("left out: 2 of 3 samples have no file")
