@@ -10,7 +10,7 @@ def get_config():
     config.model = ConfigDict(
         {
             "backbone": "swin_tiny",  # a VARIANT of models/swin.py, resnet.py or mpvit.py
-            # A PyTorch file of a Swin, or a model directory: the backbone starts from it.
+            # The backbone starts from this PyTorch file of a Swin, or model directory; "": randomly.
             "backbone_weights": "",
             "window_size": 7,
             "position_embedding": True,  # patch coordinates into the backbone
@@ -120,4 +120,7 @@ def get_config():
             "baselines": False,  # rows of the best constant and of the mean map
         }
     )
+    for group in (*config.values(), config.loss.weights):
+        if isinstance(group, ConfigDict):
+            group.lock()  # a field that no code reads is an error in the other configurations too
     return config

@@ -8,6 +8,9 @@ from diffdepth_jax.checkpoint import load_variables
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.torch_weights import load_backbone, only_backbone
 
+# Where the authors of Swin keep its ImageNet weights, under the names that their README lists.
+SWIN_RELEASE = "https://github.com/SwinTransformer/storage/releases/download/v1.0.0"
+
 
 def start_from(variables, *, backbone_weights, initial_weights):
     """Variables with what the two paths hold in place of random values.
@@ -15,7 +18,7 @@ def start_from(variables, *, backbone_weights, initial_weights):
     Args:
       variables: nested arrays, as initialised.
       backbone_weights: a PyTorch file of a Swin or a released model, or a model directory, of which
-        the backbone is taken; "": none.
+        the backbone is taken; "": none; "none": none, and a message says so.
       initial_weights: a model directory, converted or trained; "": none.
 
     Returns:
@@ -26,7 +29,9 @@ def start_from(variables, *, backbone_weights, initial_weights):
         initial = load_variables(initial_weights, None)
         _check_leaves(initial_weights, "model", initial, variables)
         variables = initial
-    if backbone_weights:
+    if backbone_weights == "none":
+        messages = ["model.backbone_weights is none: the backbone starts from random weights"]
+    elif backbone_weights:
         backbone, messages = _backbone(pathlib.Path(backbone_weights), variables)
         variables = {
             collection: {**tree, **backbone.get(collection, {})}
@@ -36,6 +41,12 @@ def start_from(variables, *, backbone_weights, initial_weights):
 
 
 def _backbone(path, variables):
+    if not path.exists():
+        raise UserError(
+            f"model.backbone_weights {path} does not exist. Get an ImageNet Swin:\n"
+            f"  mkdir -p {path.parent} && curl -L -o {path} {SWIN_RELEASE}/{path.name}\n"
+            "or start from random weights: --config.model.backbone_weights=none"
+        )
     if not path.is_dir():
         return load_backbone(path, variables)
     backbone = only_backbone(load_variables(path, None))

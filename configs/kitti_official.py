@@ -1,0 +1,23 @@
+"""KITTI's depth prediction benchmark with Swin-L.
+
+python -m data.prepare --dataset=kitti_depth/depth_prediction --source=DIR --data_dir=datasets
+python -m diffdepth_jax.main --config=configs/kitti_official.py
+
+Scored on val_selection_cropped, without crop or cap, by the benchmark's metrics too. The submission:
+
+python -m diffdepth_jax.main --config=configs/kitti_official.py --config.data.eval_split=test \
+    --mode=submit --output=submission.zip
+
+This recipe has not been run in full.
+"""
+
+from configs import kitti
+
+
+def get_config():
+    config = kitti.get_config()
+    config.data.name = "kitti_depth/depth_prediction"
+    config.data.eval_split = "val_selection_cropped"
+    config.inference.max_depth = 100.0
+    config.evaluation.protocol = "kitti_official"
+    return config
