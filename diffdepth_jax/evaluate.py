@@ -113,7 +113,7 @@ def input_box(height, width, input_crop):
 def to_frame(prediction, *, size, input_crop):
     """Metres [h, w, 1] of the input crop -> [*size, 1] of the frame, in its place.
 
-    Beyond the input crop the nearest predicted value stands; the protocols score nothing there.
+    Beyond the input crop the nearest value stands; KITTI's cropped protocols score nothing there.
     """
     top, bottom, left, right = input_box(*size, input_crop)
     inside = resize_depth(prediction, (bottom - top, right - left))

@@ -27,12 +27,19 @@ _PREDICTIONS = flags.DEFINE_string(
     "NAME is the sample's name.",
 )  # fmt: skip
 _PREDICTIONS_SCALE = flags.DEFINE_float(
-    "predictions_scale", None, "PNG value = metres x this: 256 as in KITTI, 1000 for millimetres."
-)
+    "predictions_scale", None,
+    "evaluate: PNG value = metres x this: 256 as in KITTI, 1000 for millimetres.",
+)  # fmt: skip
 _SKIP_MISSING = flags.DEFINE_bool(
-    "skip_missing", False, "Score the predictions that are there instead of asking for all."
+    "skip_missing", False, "evaluate: score the predictions that are there, not all."
 )
 _OUTPUT = flags.DEFINE_string("output", None, "submit: the zip file to write.")
+_MODE_OF = {
+    "predictions": "evaluate",
+    "predictions_scale": "evaluate",
+    "skip_missing": "evaluate",
+    "output": "submit",
+}
 
 
 def _default_workdir():
@@ -47,9 +54,16 @@ def _evaluate_folder(config, workdir):
     )  # fmt: skip
 
 
-def run(argv):
+def _check_flags(argv):
     if len(argv) > 1:
         raise UserError(f"unexpected argument {argv[1]}: every option starts with --")
+    for name, mode in _MODE_OF.items():
+        if flags.FLAGS[name].present and _MODE.value != mode:
+            raise UserError(f"--{name} means nothing to --mode={_MODE.value}: add --mode={mode}")
+
+
+def run(argv):
+    _check_flags(argv)
     config, workdir, mode = _CONFIG.value.lock(), _WORKDIR.value or _default_workdir(), _MODE.value
     if mode == "submit":
         print(submit(config, workdir, _OUTPUT.value))

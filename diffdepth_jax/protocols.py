@@ -28,8 +28,15 @@ class Crop:
 
     def box(self, height: int, width: int) -> tuple[int, int, int, int]:
         """(top, bottom, left, right) in pixels of an image of this size."""
-        row, column = transforms.kb_offset(height, width) if self.of_kb_crop else (0, 0)
-        rows, columns = transforms.KB_SIZE if self.of_kb_crop else (height, width)
+        row, column, rows, columns = 0, 0, height, width
+        if self.of_kb_crop:
+            rows, columns = transforms.KB_SIZE
+            if height < rows or width < columns:
+                raise UserError(
+                    f"image {height} x {width} is smaller than the {rows} x {columns} crop in "
+                    f"which {self.title} lies: set evaluation.protocol to another"
+                )
+            row, column = transforms.kb_offset(height, width)
         lengths = (rows, rows, columns, columns)
         # Published fractions have 8 decimals, so rounding to 8 leaves their products as they are;
         # it undoes the division of the others: 45 / 480 * 480 may fall just below 45.
