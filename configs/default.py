@@ -10,7 +10,7 @@ def get_config():
     config.model = ConfigDict(
         {
             "backbone": "swin_tiny",  # a VARIANT of models/swin.py, resnet.py or mpvit.py
-            # The backbone starts from this PyTorch file of a Swin, or model directory; "": randomly.
+            # The backbone starts from this PyTorch file of a Swin, or model directory, if any.
             "backbone_weights": "",
             "window_size": 7,
             "position_embedding": True,  # patch coordinates into the backbone

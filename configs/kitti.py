@@ -4,7 +4,8 @@ python -m data.prepare --dataset=kitti_depth/eigen --source=DIR --data_dir=datas
 python -m diffdepth_jax.main --config=configs/kitti.py
 
 Scored up to 80 m in the Garg crop of the 352x1216 crop, as most papers do;
---config.evaluation.protocol takes the others. Batch 16 at 352x704 is meant for 8 GPUs or a TPU v3-8.
+--config.evaluation.protocol takes the others. Batch 16 at 352x704 is meant for 8 GPUs or a TPU
+v3-8.
 The paper reports abs_rel .050, rmse 2.016, d1 .977; this recipe has not been run in full.
 """
 

@@ -3,7 +3,7 @@
 python -m data.prepare --dataset=kitti_depth/depth_prediction --source=DIR --data_dir=datasets
 python -m diffdepth_jax.main --config=configs/kitti_official.py
 
-Scored on val_selection_cropped, without crop or cap, by the benchmark's metrics too. The submission:
+Scored on val_selection_cropped, without crop or cap, by the benchmark's metrics too. To submit:
 
 python -m diffdepth_jax.main --config=configs/kitti_official.py --config.data.eval_split=test \
     --mode=submit --output=submission.zip

@@ -117,36 +117,73 @@ def _save(manager, step, tree, args, **kwargs):
         ) from error
 
 
-def _manager(directory, policy, *, create, **kwargs):
+def _manager(directory, policy, *, create, item_handlers=None, **kwargs):
     options = ocp.CheckpointManagerOptions(
         preservation_policy=policy, create=create, enable_async_checkpointing=False, **kwargs
     )
-    return ocp.CheckpointManager(pathlib.Path(directory).absolute(), options=options)
+    return ocp.CheckpointManager(
+        pathlib.Path(directory).absolute(), options=options, item_handlers=item_handlers
+    )
 
 
 def _first_line(error):
     return str(error).strip().split("\n")[0][:300] or type(error).__name__
 
 
-def load_variables(directory, abstract):
-    """A model directory's variables, float32, checked against `abstract`: their shapes.
+def load_variables(directory, abstract=None):
+    """A model directory's variables, float32, on this process's first device.
 
-    Without them (None) whatever is there, such as the backbone that a conversion wrote.
+    They have to have the leaves and shapes of `abstract`; without it whatever is there will do,
+    such as the backbone that a conversion wrote.
     """
     parameters = pathlib.Path(directory) / "parameters"
     if not parameters.is_dir():
         raise UserError(f"{directory} has no parameters yet: its training has to evaluate once")
-    with _manager(parameters, checkpoint_managers.LatestN(None), create=False) as manager:
+    with _manager(
+        parameters,
+        checkpoint_managers.LatestN(None),
+        create=False,
+        item_handlers=ocp.StandardCheckpointHandler(),
+    ) as manager:
         step = manager.latest_step()
         if step is None:
             raise UserError(f"{parameters} is empty: its training has to evaluate once")
         try:
-            return manager.restore(step, args=ocp.args.StandardRestore(abstract))
-        except (ValueError, KeyError, TypeError, FileNotFoundError) as error:
+            saved = manager.item_metadata(step).tree
+            if abstract is not None:
+                _check_leaves(saved, abstract)
+            return manager.restore(step, args=ocp.args.StandardRestore(_on_one_device(saved)))
+        except (ValueError, KeyError, TypeError, AttributeError, FileNotFoundError) as error:
             raise UserError(
                 f"{parameters}/{step} does not fit the model of {directory}/{CONFIG_FILE} "
                 f"({_first_line(error)}): use a checkpoint together with its own configuration"
             ) from error
+
+
+def _on_one_device(tree):
+    """Shapes and types to restore to: orbax would look for the devices that saved."""
+    device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    return jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device), tree
+    )
+
+
+def _check_leaves(saved, abstract):
+    """ValueError unless both trees have the same leaves of the same shapes."""
+    theirs, ours = (
+        {jax.tree_util.keystr(path, simple=True, separator="/"): tuple(leaf.shape)
+         for path, leaf in jax.tree.leaves_with_path(tree)}
+        for tree in (saved, abstract)
+    )  # fmt: skip
+    if all("/backbone/" in path for path in theirs) and ours != theirs:
+        raise ValueError("it holds a backbone alone, for model.backbone_weights")
+    differing = sorted(path for path in ours | theirs if ours.get(path) != theirs.get(path))
+    if differing:
+        path = differing[0]
+        raise ValueError(
+            f"{len(differing)} leaves differ; {path}: saved {theirs.get(path, 'not')}, "
+            f"the model has {ours.get(path, 'none')}"
+        )
 
 
 class RunCheckpoints:

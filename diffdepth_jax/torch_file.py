@@ -51,10 +51,11 @@ def read_torch_file(path):
             file.seek(0)
             if start.startswith(b"PK") and zipfile.is_zipfile(file):
                 return _read_zip(file)
+            # Before the stream format: safetensors starts with a length, whose first byte is any.
+            if start[8:] == b"{":
+                return _read_safetensors(path)
             if start.startswith(pickle.PROTO):
                 return _read_stream(file)
-        if start[8:] == b"{":
-            return _read_safetensors(path)
         raise ValueError("no whole file of torch.save or safetensors" if start else "it is empty")
     except UserError as error:
         raise UserError(f"{path} {error}") from error

