@@ -196,8 +196,10 @@ def load_evaluator(config, workdir):
                 "sampler.%s is %s, but %s in %s", name, ours[name], theirs[name], workdir
             )
     _, sources = input_pipeline.create_sources(seed=config.seed, **config.data)
-    evaluator = create_evaluator(config, sources, sharding.create_mesh())
-    return evaluator, load_variables(workdir, abstract_variables(evaluator.model))
+    mesh = sharding.create_mesh()
+    evaluator = create_evaluator(config, sources, mesh)
+    variables = load_variables(workdir, abstract_variables(evaluator.model))
+    return evaluator, jax.device_put(variables, sharding.replicated(mesh))
 
 
 def evaluate_checkpoint(config, workdir):

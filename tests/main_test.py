@@ -1,0 +1,91 @@
+"""The modes of the command line that need no training, in processes of their own."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from diffdepth_jax.submission import check_submission
+from tests import small_model, small_run
+
+pytestmark = pytest.mark.slow
+
+ROOT = pathlib.Path(__file__).parents[1]
+
+
+def _run(*arguments):
+    """(exit status, lines of stdout, last line of stderr)."""
+    process = subprocess.run(
+        [sys.executable, "-m", "diffdepth_jax.main", *map(str, arguments)],
+        cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
+    )  # fmt: skip
+    return process.returncode, process.stdout.splitlines(), process.stderr.strip().split("\n")[-1]
+
+
+@pytest.fixture
+def pairs(tmp_path):
+    """Two pairs at 2 and 4 m; the flags of a run on them with the small model."""
+    root = tmp_path / "pairs"
+    root.mkdir()
+    for index, metres in enumerate((2, 4)):
+        Image.new("RGB", (48, 32), (90 * index, 0, 0)).save(root / f"rgb_{index}.png")
+        depth = np.full((32, 48), 1000 * metres, np.uint16)
+        Image.fromarray(depth).save(root / f"depth_{index}.png")
+    fields = {name: value for name, value in small_run.OVERRIDES.items() if "data" not in name}
+    fields |= {
+        "model.window_size": 3, "data.root": root, "data.image_pattern": "rgb_*.png",
+        "data.depth_pattern": "depth_*.png", "data.holdout_every": 0,
+    }  # fmt: skip
+    flags = [f"--config.{name}={value}" for name, value in fields.items()]
+    return "--config=configs/folder.py", f"--workdir={tmp_path / 'run'}", *flags
+
+
+def test_depth_files_are_scored_without_a_model(pairs, tmp_path):
+    """3 m for 2 m and for 4 m: abs_rel 1/2 and 1/4."""
+    (tmp_path / "depth").mkdir()
+    for index in range(2):
+        depth = np.full((32, 48), 3 * 256, np.uint16)
+        Image.fromarray(depth).save(tmp_path / f"depth/{index:010d}.png")
+    files = "--mode=evaluate", f"--predictions={tmp_path / 'depth'}"
+    status, lines, _ = _run(*pairs, *files, "--predictions_scale=256")
+    assert status == 0
+    assert lines[1].split()[:2] == ["train", "0.3750"]
+    assert lines[2].startswith("protocol full") and "depth files of" in lines[2]
+    report = json.loads((tmp_path / "run/evaluation/train.json").read_text())
+    assert report["means"]["abs_rel"] == pytest.approx(3 / 8)
+    status, lines, error = _run(*pairs, *files)
+    assert (status, lines) == (2, []) and "give --predictions_scale" in error
+
+
+def test_a_model_made_elsewhere_is_scored_and_submits(pairs, tmp_path):
+    """A model directory of configs/synthetic.py, with the data of configs/folder.py."""
+    small_model.save(tmp_path / "run")
+    status, lines, error = _run(*pairs, "--mode=evaluate", "--config.evaluation.ensemble=2")
+    assert status == 0, error
+    assert lines[1].split()[0] == "train" and lines[1].split()[-1] == "2"
+    assert lines[2].endswith("flip averaging off, median of 2 samples, 2 steps")
+    status, (line,), _ = _run(*pairs, "--mode=submit", f"--output={tmp_path / 'a.zip'}")
+    assert status == 0 and "a.zip: 2 predictions" in line
+    assert check_submission(tmp_path / "a.zip", [(32, 48)] * 2) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--output=a.zip"], "--output means nothing to --mode=train: add --mode=submit"),
+        (["--mode=submit", "--skip_missing"], "--skip_missing means nothing to --mode=submit"),
+        (["--mode=submit"], "--mode=submit needs --output"),
+        (["--mode=evaluate", "--predictions=nowhere"], "nowhere is no folder"),
+        (["--mode=evaluate", "--config.evaluation.protocol=garg"], "evaluation.protocol 'garg'"),
+    ],
+)
+def test_bad_arguments_end_in_one_line(pairs, tmp_path, arguments, words):
+    small_model.save(tmp_path / "run")
+    status, lines, error = _run(*pairs, *arguments)
+    assert (status, lines) == (2, [])
+    assert error.startswith("error: ") and words in error
