@@ -1,6 +1,6 @@
 """The paper as it describes itself, on NYU Depth V2: 20 leading steps of epsilon prediction.
 
-python -m diffdepth_jax.main --config=configs/paper.py --config.data.root=DIR
+python -m diffdepth_jax.main --config=configs/paper.py
 """
 
 from configs import nyu
