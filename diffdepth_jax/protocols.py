@@ -37,14 +37,13 @@ class Crop:
                     f"which {self.title} lies: set evaluation.protocol to another"
                 )
             row, column = transforms.kb_offset(height, width)
-        lengths = (rows, rows, columns, columns)
-        # Published fractions have 8 decimals, so rounding to 8 leaves their products as they are;
-        # it undoes the division of the others: 45 / 480 * 480 may fall just below 45.
-        ends = [
-            int(round(fraction * length, 8))
-            for fraction, length in zip(self.fractions, lengths, strict=True)
-        ]
-        return row + ends[0], row + ends[1], column + ends[2], column + ends[3]
+        top, bottom, left, right = self.fractions
+        return (
+            row + int(top * rows),
+            row + int(bottom * rows),
+            column + int(left * columns),
+            column + int(right * columns),
+        )
 
     def mask(self, height: int, width: int) -> np.ndarray:
         """bool [H, W, 1], True inside."""

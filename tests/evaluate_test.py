@@ -117,28 +117,27 @@ def test_the_model_predicts_an_image_alike_in_any_batch(eta):
     assert alone.std() > 1e-3
 
 
-def _first_column_step(variables, image, keys):
-    """Metres 1, 2, 3 ... from left to right, and 10 x the first column's first channel."""
-    ramp = jnp.arange(1.0, image.shape[2] + 1)[:, None]
-    return 10 * image[:, :, :1, :1] + ramp
-
-
 def test_flip_average_by_hand():
-    """A picture of columns 1, 2, 3 padded with two more.
+    """A picture of columns 1, 2, 3 padded with two more that repeat the last.
 
-    Plain: 10 x 1 + (1, 2, 3). Mirrored, the picture is 3, 2, 1: 10 x 3 + (1, 2, 3), mirrored back
-    (33, 32, 31). The means: (22, 22, 22). The padding enters nothing.
+    The step says 10 x the first column and adds 1, 2, 3 ... from left to right. Plain: 11, 12, 13.
+    Mirrored, the picture is 3, 2, 1: 31, 32, 33, which mirrored back is 33, 32, 31.
     """
+    seen = []
+
+    def step(variables, image, keys):
+        seen.append(image[:, 0, :, 0].tolist())
+        return 10 * image[:, :, :1, :1] + np.arange(1.0, 6)[:, None]
+
     image = np.tile(np.float32([1, 2, 3, 3, 3])[:, None], (2, 1, 3))
-    predict = evaluate.model_predictor(
-        _first_column_step, None, jax.random.key(0), 1, flip_average=True
-    )
+    predict = evaluate.model_predictor(step, None, jax.random.key(0), 1, flip_average=True)
     (depth,) = predict([_seen(image, (2, 3))], 0)
     np.testing.assert_array_equal(depth[..., 0], np.full((2, 3), 22))
+    assert seen == [[[1, 2, 3, 3, 3], [3, 2, 1, 1, 1]]]
 
 
 def test_ensemble_is_the_median_and_its_first_member_the_prediction_alone():
-    images, members = tiny.batch(size=2)["image"], []
+    images, members = np.repeat(tiny.batch(size=1)["image"], 2, axis=0), []
 
     def step(variables, image, keys):
         members.append(_noisy_step(variables, image, keys))
@@ -149,7 +148,7 @@ def test_ensemble_is_the_median_and_its_first_member_the_prediction_alone():
     np.testing.assert_array_equal(ensemble, np.sort(views, axis=1)[:, 2])
     alone = _predictions(_noisy_step, 0.5, 2, images)
     np.testing.assert_array_equal(alone, views[:, 0])
-    assert len({view.tobytes() for view in views[0]}) == 5
+    assert len({view.tobytes() for sample in views for view in sample}) == 10
 
 
 def test_flips_are_averaged_before_the_median():

@@ -14,6 +14,7 @@ from diffdepth_jax import evaluator as evaluation
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.evaluator import Evaluator
 from diffdepth_jax.folder import RGBDFolder
+from diffdepth_jax.transforms import denormalize_image
 from tests import small_model, small_run
 
 FRAMES = pathlib.Path(__file__).parents[2] / "shared" / "real_frames"
@@ -202,6 +203,24 @@ def test_protocols_on_a_made_up_frame_by_hand(protocol, cap, abs_rel, valid):
     evaluator = _evaluator(config, 20.0, {"frame": (frames, frames)})
     (values,) = evaluator.score("frame", evaluator.predictor({}))
     assert (values["valid"], values["abs_rel"]) == (valid, pytest.approx(abs_rel, abs=1e-6))
+
+
+def test_what_is_seen_of_the_input_crop_is_scored_in_its_place():
+    """Truth is each pixel's red in metres, plus one; so says the predictor of what it sees."""
+    red = np.random.default_rng(0).integers(0, 60, (354, 1220, 1), np.uint8)
+    depth, inside = red + np.float32(1), np.zeros((354, 1220, 1), bool)
+    inside[2:, 2:1218] = True
+    frames = [{"image": np.repeat(red, 3, axis=2), "depth": depth, "mask": inside}]
+    config = _configured(inference__input_crop="kb", inference__size=(352, 1216))
+    evaluator = _evaluator(config, None, {"frame": (frames, frames)})
+
+    def predict(samples, first):
+        return [denormalize_image(sample["image"])[..., :1] + np.float32(1) for sample in samples]
+
+    (values,) = evaluator.score("frame", predict)
+    assert (values["valid"], values["rmse"]) == (352 * 1216, 0)
+    ((_, _, metres),) = evaluator.frames("frame", predict)
+    np.testing.assert_array_equal(metres[2:, 2:1218], depth[2:, 2:1218])
 
 
 def test_the_report_names_protocol_and_settings(config):
