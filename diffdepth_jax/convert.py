@@ -15,11 +15,17 @@ from diffdepth_jax.models.diffusion_depth import create_model
 from diffdepth_jax.torch_weights import convert, only_backbone, read_state_dict
 from diffdepth_jax.train_state import abstract_variables
 
-_CHECKPOINT = flags.DEFINE_string("checkpoint", None, "The .pt, .pth or .safetensors file.")
-_CONFIG = config_flags.DEFINE_config_file(
-    "config", None, "The configuration of the model that the file holds: configs/NAME.py."
+# Other programs have flags of these names, and one process may import several.
+_CHECKPOINT = flags.DEFINE_string(
+    "checkpoint", None, "The .pt, .pth or .safetensors file.", allow_override=True
 )
-_OUTPUT = flags.DEFINE_string("output", None, "Model directory to write; must not exist.")
+_CONFIG = config_flags.DEFINE_config_file(
+    "config", None, "The configuration of the model that the file holds: configs/NAME.py.",
+    allow_override=True,
+)  # fmt: skip
+_OUTPUT = flags.DEFINE_string(
+    "output", None, "Model directory to write; must not exist.", allow_override=True
+)
 
 
 class _Uncopied(np.ndarray):

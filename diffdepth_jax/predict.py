@@ -20,7 +20,10 @@ from diffdepth_jax.folder import read_image
 
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "Model directory, such as runs/synthetic.")
 _INPUT = flags.DEFINE_string("input", None, "An image, or a folder of images (not recursive).")
-_OUTPUT = flags.DEFINE_string("output", None, "Folder for NAME.npy, NAME.png, NAME_color.png.")
+_OUTPUT = flags.DEFINE_string(
+    "output", None, "Folder for NAME.npy, NAME.png, NAME_color.png.",
+    allow_override=True,  # other programs have a flag of this name
+)  # fmt: skip
 _SIZE = flags.DEFINE_enum(
     "size", "model", ["model", "native"],
     "model: at the model's inference size, resized back; native: at the photo's own size.",

@@ -1,5 +1,7 @@
 """DiffusionDepth (Duan, Guo, Zhu, ECCV 2024, arXiv 2303.05021): the assembly of its parts."""
 
+import dataclasses
+
 import flax.linen as nn
 import jax.numpy as jnp
 
@@ -74,89 +76,99 @@ class DiffusionDepth(nn.Module):
         return self.decode_depth(self.denoise(latent, timestep, condition))
 
 
-def _one_of(field, value, choices):
-    if value not in choices:
-        raise UserError(f"model.{field} {value!r}: must be one of {', '.join(choices)}")
-    return choices[value]
+@dataclasses.dataclass(frozen=True)
+class ModelFields:
+    """A configuration's `model` group; configs/default.py says what each field means.
+
+    `backbone_weights` is no part of the model: it is what `train` starts the backbone from.
+    """
+
+    backbone: str
+    backbone_weights: str
+    window_size: int
+    position_embedding: bool
+    drop_path_rate: float
+    neck: str
+    neck_features: int
+    codec: str
+    latent_channels: int
+    decoder_width: int
+    denoiser: str
+    denoiser_features: int
+    denoiser_blocks: int
+    denoiser_heads: int
+    condition_levels: int
+    self_attention: bool
+    dtype: str
+
+    def __post_init__(self):
+        sizes = ("window_size", "neck_features", "latent_channels", "decoder_width",
+                 "denoiser_features", "denoiser_heads")  # fmt: skip
+        require_positive("model", **{name: getattr(self, name) for name in sizes})
+        if not 1 <= self.condition_levels <= 4:
+            raise UserError(f"model.condition_levels {self.condition_levels}: must be 1 to 4")
+        if self.denoiser_features % self.denoiser_heads:
+            raise UserError(
+                f"model.denoiser_heads {self.denoiser_heads}: must divide denoiser_features "
+                f"{self.denoiser_features}"
+            )
+
+    def choose(self, field, choices):
+        """The choice that a field names."""
+        value = getattr(self, field)
+        if value not in choices:
+            raise UserError(f"model.{field} {value!r}: must be one of {', '.join(choices)}")
+        return choices[value]
 
 
-def create_backbone(name, *, window_size, position_embedding, drop_path_rate, dtype):
-    """One of the VARIANTS of `swin`, `resnet` and `mpvit`; a ResNet has use for dtype only."""
+def _backbone(fields, dtype):
+    """A ResNet has use for the dtype only, an MPViT for stochastic depth too."""
+    name = fields.backbone
+    variant = fields.choose("backbone", swin.VARIANTS | resnet.VARIANTS | mpvit.VARIANTS)
     if name in resnet.VARIANTS:
-        return resnet.ResNet(**resnet.VARIANTS[name], dtype=dtype)
+        return resnet.ResNet(**variant, dtype=dtype)
     if name in mpvit.VARIANTS:
-        return mpvit.MPViT(**mpvit.VARIANTS[name], drop_path_rate=drop_path_rate, dtype=dtype)
+        return mpvit.MPViT(**variant, drop_path_rate=fields.drop_path_rate, dtype=dtype)
     return swin.SwinTransformer(
-        **_one_of("backbone", name, swin.VARIANTS | resnet.VARIANTS | mpvit.VARIANTS),
-        window_size=window_size,
-        position_embedding=position_embedding,
-        drop_path_rate=drop_path_rate,
+        **variant,
+        window_size=fields.window_size,
+        position_embedding=fields.position_embedding,
+        drop_path_rate=fields.drop_path_rate,
         dtype=dtype,
     )
 
 
-def create_model(
-    *,
-    backbone: str,
-    backbone_weights: str,
-    window_size: int,
-    position_embedding: bool,
-    drop_path_rate: float,
-    neck: str,
-    neck_features: int,
-    codec: str,
-    latent_channels: int,
-    decoder_width: int,
-    denoiser: str,
-    denoiser_features: int,
-    denoiser_blocks: int,
-    denoiser_heads: int,
-    condition_levels: int,
-    self_attention: bool,
-    dtype: str,
-) -> DiffusionDepth:
-    """The model of a configuration's `model` group; see configs/default.py for each field.
+def _codec(fields):
+    if fields.choose("codec", {"bounded": False, "released": True}):
+        return ReleasedCodec(fields.latent_channels)
+    return DepthCodec(fields.latent_channels, fields.decoder_width)
 
-    `backbone_weights` is no part of the model: it is what `train` starts the backbone from.
-    """
-    require_positive(
-        "model", window_size=window_size, neck_features=neck_features,
-        latent_channels=latent_channels, decoder_width=decoder_width,
-        denoiser_features=denoiser_features, denoiser_heads=denoiser_heads,
-    )  # fmt: skip
-    if denoiser_features % denoiser_heads:
-        raise UserError(
-            f"model.denoiser_heads {denoiser_heads}: must divide denoiser_features "
-            f"{denoiser_features}"
-        )
-    dtype = _one_of("dtype", dtype, {"float32": jnp.float32, "bfloat16": jnp.bfloat16})
-    if not 1 <= condition_levels <= 4:
-        raise UserError(f"model.condition_levels {condition_levels}: must be 1 to 4")
-    denoisers = {
-        "attention": lambda: Denoiser(
-            latent_channels, denoiser_features, denoiser_blocks, denoiser_heads,
-            condition_levels, self_attention, dtype,
-        ),
-        "released": lambda: ReleasedDenoiser(latent_channels, neck_features, dtype=dtype),
-        "released_plain": lambda: ReleasedDenoiser(
-            latent_channels, neck_features, fuse=False, dtype=dtype
-        ),
-    }  # fmt: skip
-    codecs = {
-        "bounded": lambda: DepthCodec(latent_channels, decoder_width),
-        "released": lambda: ReleasedCodec(latent_channels),
-    }
-    batch_norm = _one_of("neck", neck, {"fpn": False, "released": True, "released_hahi": True})
+
+def _denoiser(fields, dtype):
+    kinds = {"attention": None, "released": True, "released_plain": False}
+    fuse = fields.choose("denoiser", kinds)
+    if fuse is not None:
+        return ReleasedDenoiser(fields.latent_channels, fields.neck_features, fuse, dtype)
+    return Denoiser(
+        fields.latent_channels,
+        fields.denoiser_features,
+        fields.denoiser_blocks,
+        fields.denoiser_heads,
+        fields.condition_levels,
+        fields.self_attention,
+        dtype,
+    )
+
+
+def create_model(**fields) -> DiffusionDepth:
+    """The model of `ModelFields`; TypeError if one is missing or unknown."""
+    fields = ModelFields(**fields)
+    dtype = fields.choose("dtype", {"float32": jnp.float32, "bfloat16": jnp.bfloat16})
+    batch_norm = fields.choose("neck", {"fpn": False, "released": True, "released_hahi": True})
     return DiffusionDepth(
-        backbone=create_backbone(
-            backbone,
-            window_size=window_size,
-            position_embedding=position_embedding,
-            drop_path_rate=drop_path_rate,
-            dtype=dtype,
-        ),
-        hahi=HAHI(dtype=dtype) if neck == "released_hahi" else None,
-        neck=FPN(neck_features, batch_norm, dtype),
-        codec=_one_of("codec", codec, codecs)(),
-        denoiser=_one_of("denoiser", denoiser, denoisers)(),
+        backbone=_backbone(fields, dtype),
+        hahi=HAHI(dtype=dtype) if fields.neck == "released_hahi" else None,
+        neck=FPN(fields.neck_features, batch_norm, dtype),
+        codec=_codec(fields),
+        denoiser=_denoiser(fields, dtype),
     )
