@@ -1,7 +1,6 @@
 """Reading prepared datasets: samples, worker processes, and what TFDS itself has prepared."""
 
 import concurrent.futures
-import io
 import json
 import pickle
 import struct
@@ -12,12 +11,11 @@ import grain
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
-from tensorflow_datasets.datasets.nyu_depth_v2 import nyu_depth_v2_dataset_builder
 
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.records import NYU_INTRINSICS, Records, decode_depth, decode_image
 from diffdepth_jax.tfrecord import TFRecords
-from tests import raw_datasets
+from tests import raw_datasets, tfds_nyu
 from tests.raw_datasets import prepare_small
 
 SYNC = "nyu_depth/sync"
@@ -137,38 +135,15 @@ def test_decoders_refuse_other_pictures():
         decode_image(b"not a picture")
 
 
-class _Nyu(nyu_depth_v2_dataset_builder.Builder, skip_registration=True):
-    """TFDS's own builder with its features, and frames that need no download."""
-
-    name = "nyu_depth_v2"
-    pkg_dir_path = nyu_depth_v2_dataset_builder.Builder._get_pkg_dir_path()
-
-    def _split_generators(self, dl_manager):
-        return {"train": self._generate_examples(3), "validation": self._generate_examples(2)}
-
-    def _generate_examples(self, count):
-        for index in range(count):
-            image, depth = _frame(index)
-            yield f"frame{index}", {"image": io.BytesIO(image), "depth": depth}
-
-
-def _frame(index):
-    """(PNG file, depth float16 [480, 640]), which at (0, 0) has no measurement."""
-    image = np.full((480, 640, 3), index, np.uint8)
-    depth = np.full((480, 640), index + 1.25, np.float16)
-    depth[0, 0] = 0
-    return raw_datasets.png_bytes(image), depth
-
-
 @pytest.fixture(scope="module")
-def tfds_nyu(tmp_path_factory):
+def tfds_root(tmp_path_factory):
     root = tmp_path_factory.mktemp("tfds")
-    _Nyu(data_dir=str(root)).download_and_prepare(file_format="array_record")
+    tfds_nyu.write(root)
     return root
 
 
 def assert_tfds_nyu(root):
-    for split, count in (("train", 3), ("validation", 2)):
+    for split, count in tfds_nyu.NUM_FRAMES.items():
         records = Records("nyu_depth_v2", split, root)
         samples = [records[index] for index in range(len(records))]
         assert sorted(int(sample["image"][0, 0, 0]) for sample in samples) == [*range(count)]
@@ -181,21 +156,21 @@ def assert_tfds_nyu(root):
             assert sample["intrinsics"] == pytest.approx(np.array(NYU_INTRINSICS))
 
 
-def test_nyu_as_tfds_prepares_it(tfds_nyu):
-    assert_tfds_nyu(tfds_nyu)
+def test_nyu_as_tfds_prepares_it(tfds_root):
+    assert_tfds_nyu(tfds_root)
 
 
-def test_nyu_as_tfds_prepares_it_by_default_in_tfrecord_files(tfds_nyu, tmp_path):
+def test_nyu_as_tfds_prepares_it_by_default_in_tfrecord_files(tfds_root, tmp_path):
     """TFDS needs TensorFlow to write these: here its records are put into the other format."""
     folder = tmp_path / "nyu_depth_v2/0.0.1"
     folder.mkdir(parents=True)
-    builder = tfds.builder_from_directory(str(tfds_nyu / "nyu_depth_v2/0.0.1"))
+    builder = tfds.builder_from_directory(str(tfds_root / "nyu_depth_v2/0.0.1"))
     raw = tfds.decode.DeserializeMethod.RAW_BYTES
     for split in ("train", "validation"):
         records = builder.as_data_source(split, deserialize_method=raw)
         path = folder / f"nyu_depth_v2-{split}.tfrecord-00000-of-00001"
         path.write_bytes(b"".join(_tf_record(records[index]) for index in range(len(records))))
-    source = tfds_nyu / "nyu_depth_v2/0.0.1"
+    source = tfds_root / "nyu_depth_v2/0.0.1"
     (folder / "features.json").write_bytes((source / "features.json").read_bytes())
     info = json.loads((source / "dataset_info.json").read_text()) | {"fileFormat": "tfrecord"}
     info["splits"] = [
