@@ -25,12 +25,14 @@ class Constant:
     """The model's interface without its network: metres everywhere."""
 
     def __init__(self, metres):
-        self._metres = metres
+        self._metres, self.batch_sizes = metres, []
 
     def latent_shape(self, height, width):
         return height, width, 1
 
     def apply(self, variables, x, *args, method, **kwargs):
+        if method == "encode_image":
+            self.batch_sizes.append(len(x))
         if method == "decode_log_depth":
             return jnp.full((*x.shape[:3], 1), jnp.log(self._metres))
         return x
@@ -256,6 +258,17 @@ def test_results_are_left_as_files(config, tmp_path):
     assert [row["valid"] for row in rows] == ["5120", "0", "5120"]
     assert float(rows[0]["abs_rel"]) == pytest.approx(1 / 2)
     assert all(rows[1][name] == "" for name in metrics.ALL_NAMES)
+
+
+def test_all_views_of_a_batch_are_one_batch():
+    """Two images (a multiple of the devices), three noises, two sides."""
+    config = _configured(
+        evaluation__batch_size=2, evaluation__ensemble=3, evaluation__flip_average=True
+    )
+    evaluator = _evaluator(config, 3.0, {"near": (None, _samples(2.0, 3))})
+    evaluator.evaluate({})
+    images = -(-2 // jax.device_count()) * jax.device_count()
+    assert set(evaluator.model.batch_sizes) == {images * 3 * 2}
 
 
 @pytest.mark.parametrize("field", ["batch_size", "ensemble"])

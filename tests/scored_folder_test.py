@@ -126,6 +126,20 @@ def test_a_folder_is_scored_without_a_model(dataset, tmp_path):
     assert rows == {"drive/0": 0.5, "drive/1": 0.25, "drive/2": 0.0}
 
 
+def test_what_a_model_would_see_changes_nothing(monkeypatch, tmp_path):
+    """A file of the whole frame, with a configuration whose models see a crop of it."""
+    frame = _sample("a", size=(354, 1220))
+    frame["depth"] = np.random.default_rng(0).uniform(1, 9, (354, 1220, 1)).astype(np.float32)
+    sets = {"eval": (None, [frame])}
+    monkeypatch.setattr(scored_folder.input_pipeline, "create_sources", lambda **_: (None, sets))
+    np.save(tmp_path / "a.npy", frame["depth"][..., 0])
+    config = small_run.config()
+    with config.unlocked():
+        config.inference.input_crop = "kb"
+    score_folder(config, tmp_path, tmp_path / "evaluation")
+    assert json.loads((tmp_path / "evaluation/eval.json").read_text())["means"]["rmse"] == 0
+
+
 def test_missing_files_are_named_and_left_out_only_if_told(dataset, tmp_path):
     (tmp_path / "near").mkdir()
     words = r"3 of 3 samples have no file in .*/near: drive/0, drive/1, drive/2; "
