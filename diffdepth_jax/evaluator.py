@@ -40,7 +40,7 @@ class Evaluator:
         self._config, self._sources = config, sources
         self._batch_size = -(-fields.batch_size // mesh.size) * mesh.size
         self._predict_step = evaluate.create_predict_step(model, schedule, config.sampler, mesh)
-        self._protocol = create_protocol(config)
+        self._protocol = _protocol(config)
         self._input_crop = config.inference.input_crop
 
     @property
@@ -63,7 +63,7 @@ class Evaluator:
         """
         predict, results = self.predictor(variables), {}
         for name in self._sources:
-            panels = []
+            panels = None if log is None else []
             rows = self.score(name, predict, panels=panels)
             results[name] = self.means(rows)
             if log is not None:
@@ -135,7 +135,7 @@ class Evaluator:
         )
 
 
-def create_protocol(config):
+def _protocol(config):
     """The evaluation protocol of a configuration."""
     limits = config.inference.min_depth, config.inference.max_depth
     return protocols.create_protocol(config.evaluation.protocol, *limits)
@@ -151,12 +151,12 @@ def describe(config, origin=None):
             f"{'one sample' if fields.ensemble == 1 else f'median of {fields.ensemble} samples'}, "
             f"{steps} {'step' if steps == 1 else 'steps'}"
         )
-    return f"{create_protocol(config).describe()}; {origin}"
+    return f"{_protocol(config).describe()}; {origin}"
 
 
 def format_report(config, rows, origin=None):
     """The protocol's tables of {row: metrics}, and under them the line of `describe`."""
-    tables = [evaluate.format_table(rows, names) for names in create_protocol(config).tables]
+    tables = [evaluate.format_table(rows, names) for names in _protocol(config).tables]
     return "\n\n".join(tables) + "\n" + describe(config, origin)
 
 
@@ -171,7 +171,7 @@ def write_results(directory, name, means, rows, description):
         writer = csv.writer(file)
         writer.writerow(["name", "valid", *metrics.ALL_NAMES])
         for row in rows:
-            values = [row[name] if row["valid"] else "" for name in metrics.ALL_NAMES]
+            values = [row[metric] if row["valid"] else "" for metric in metrics.ALL_NAMES]
             writer.writerow([row["name"], row["valid"], *values])
 
 
@@ -193,7 +193,7 @@ def load_evaluator(config, workdir):
     for name in ("spacing", "eta", "clip"):
         if ours[name] != theirs[name]:
             logging.warning(
-                "sampler.%s is %s, but %s in %s", name, ours[name], theirs[name], workdir
+                "sampler.%s is %s here, but %s in %s", name, ours[name], theirs[name], workdir
             )
     _, sources = input_pipeline.create_sources(seed=config.seed, **config.data)
     mesh = sharding.create_mesh()

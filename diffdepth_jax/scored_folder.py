@@ -2,6 +2,8 @@
 
 import pathlib
 
+import numpy as np
+
 from diffdepth_jax import evaluate, folder, input_pipeline, sharding, transforms
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.evaluator import Evaluator, describe, format_report, write_results
@@ -36,12 +38,12 @@ class DepthFiles:
         if path is None:
             self.missing.append(name)
             return None
-        if path.suffix == ".png" and self._scale is None:
+        depth = folder._read_depth(str(path), self._scale or 1.0)
+        if self._scale is None and _holds_integers(path):
             raise UserError(
                 f"{path} holds integers: give --predictions_scale, 256 for metres x 256 (KITTI), "
                 "1000 for millimetres"
             )
-        depth = folder._read_depth(str(path), self._scale or 1.0)
         return _placed(depth, sample["depth"].shape[:2], path)
 
     def _path(self, name):
@@ -51,6 +53,10 @@ class DepthFiles:
             stem = stem.with_suffix("")
         paths = [self._directory / f"{stem}{suffix}" for suffix in (".npy", ".png")]
         return next((path for path in paths if path.is_file()), None)
+
+
+def _holds_integers(path):
+    return path.suffix == ".png" or np.load(path, mmap_mode="r").dtype.kind != "f"
 
 
 def _placed(depth, size, path):

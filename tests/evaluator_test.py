@@ -297,4 +297,4 @@ def test_another_way_of_sampling_than_the_models_own_is_told(tmp_path, caplog):
     evaluation.load_evaluator(_configured(sampler__num_steps=5), tmp_path)
     assert not caplog.messages
     evaluation.load_evaluator(_configured(sampler__clip=0.5), tmp_path)
-    assert caplog.messages == [f"sampler.clip is 0.5, but 1.0 in {tmp_path}"]
+    assert caplog.messages == [f"sampler.clip is 0.5 here, but 1.0 in {tmp_path}"]

@@ -77,10 +77,20 @@ def test_a_prediction_of_the_benchmark_crop_is_put_back_in_its_place(tmp_path):
     }
 
 
-def test_a_picture_without_a_scale_is_refused(tmp_path):
+def test_integers_without_a_scale_are_refused(tmp_path):
     _write(tmp_path / "a.png", 1.5, scale=256)
-    with pytest.raises(UserError, match=r"a.png holds integers: give --predictions_scale"):
-        _read(DepthFiles(tmp_path), "a")
+    np.save(tmp_path / "b.npy", np.full(SIZE, 1500, np.uint16))
+    for name in ("a.png", "b.npy"):
+        with pytest.raises(UserError, match=f"{name} holds integers: give --predictions_scale"):
+            _read(DepthFiles(tmp_path), name[0])
+    assert _read(DepthFiles(tmp_path, 1000.0), "b") == [1.5]
+
+
+def test_a_damaged_file_is_named(tmp_path):
+    for name in ("a.png", "b.npy"):
+        (tmp_path / name).write_bytes(b"no depth")
+        with pytest.raises(UserError, match=f"depth file .*{name} cannot be read"):
+            _read(DepthFiles(tmp_path), name[0])
 
 
 def test_another_size_is_refused(tmp_path):
