@@ -76,6 +76,13 @@ def _flax_convolve(x, kernel, strides, padding, **unused):
     return loop_safe_convolve(x, kernel)
 
 
+def DropPath(rate):
+    """Stochastic depth for residuals [B, H, W, C]: dropout of whole images."""
+    return nn.Dropout(
+        rate, broadcast_dims=(1, 2, 3), rng_collection="drop_path", name="drop_path"
+    )
+
+
 def LoopSafeConv(features, kernel_size, dtype, name=None, **kwargs):
     """`nn.Conv` of stride 1, 'SAME', odd square kernel, for the body of a loop."""
     if kernel_size % 2 == 0:

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from diffdepth_jax.models.batch_norm import BatchNorm
-from diffdepth_jax.models.layers import Dense
+from diffdepth_jax.models.layers import Dense, DropPath
 
 VARIANTS = {
     "mpvit_small": {
@@ -143,13 +143,7 @@ class EncoderLayer(nn.Module):
     @nn.compact
     def __call__(self, x, relative_positions, train: bool = False):
         channels = x.shape[-1]
-        # Dropping whole samples' residuals is dropout whose mask is shared by all other axes.
-        drop_path = nn.Dropout(
-            self.drop_path_rate,
-            broadcast_dims=(1, 2, 3),
-            rng_collection="drop_path",
-            name="drop_path",
-        )
+        drop_path = DropPath(self.drop_path_rate)
         y = LayerNorm(dtype=self.dtype, name="norm1")(x)
         y = FactorizedAttention(self.dtype, name="attn")(y, relative_positions)
         x = x + drop_path(y, deterministic=not train)

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from diffdepth_jax.models.layers import Dense
+from diffdepth_jax.models.layers import Dense, DropPath
 
 # embed_dim, depths and num_heads of the paper; micro is ours, for CPU-sized runs.
 VARIANTS = {
@@ -116,10 +116,7 @@ class SwinBlock(nn.Module):
     def __call__(self, x, train: bool = False):
         """x: [B, H, W, C], any H and W."""
         channels = x.shape[-1]
-        # Dropping whole samples' residuals is dropout whose mask is shared by all other axes.
-        drop_path = nn.Dropout(
-            self.drop_path_rate, broadcast_dims=(1, 2, 3), rng_collection="drop_path"
-        )
+        drop_path = DropPath(self.drop_path_rate)
         y = self._attend(LayerNorm(dtype=self.dtype, name="norm1")(x))
         x = x + drop_path(y, deterministic=not train)
         y = LayerNorm(dtype=self.dtype, name="norm2")(x)
