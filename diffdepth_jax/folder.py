@@ -32,9 +32,10 @@ _DEPTH_FORMATS = "single-channel 16-bit PNG or .npy in metres"
 
 
 class RGBDFolder:
-    """Random-access source of {image uint8 [H, W, 3], depth float32 [H, W, 1], mask bool}.
+    """Random-access source of {image uint8 [H, W, 3], depth float32 [H, W, 1], mask bool, name}.
 
-    Depth is in metres; where the mask [H, W, 1] is False there is no ground truth and depth is 0.
+    The name is the image's path relative to the root. Depth is in metres; where the mask [H, W, 1]
+    is False there is no ground truth and depth is 0.
     """
 
     def __init__(
@@ -92,7 +93,7 @@ class RGBDFolder:
     def __getitem__(self, index: int) -> dict[str, np.ndarray]:
         image_path, depth_path = (os.path.join(self._root, path) for path in self._pairs[index])
         image = read_image(image_path, exif_orientation=False)
-        depth = _read_depth(depth_path, self._depth_scale)
+        depth = read_depth(depth_path, self._depth_scale)
         if image.shape[:2] != depth.shape[:2]:
             raise UserError(
                 f"image {image_path} is {image.shape[0]} x {image.shape[1]} but depth {depth_path}"
@@ -105,7 +106,8 @@ class RGBDFolder:
                 f"depth file {depth_path} has no valid pixel (finite and positive);"
                 " remove the pair from the folder or list, or check depth_scale"
             )
-        return {"image": image, "depth": np.where(mask, depth, np.float32(0)), "mask": mask}
+        depth = np.where(mask, depth, np.float32(0))
+        return {"image": image, "depth": depth, "mask": mask, "name": self._pairs[index][0]}
 
 
 def read_image(path: str, *, exif_orientation: bool) -> np.ndarray:
@@ -128,7 +130,7 @@ def read_image(path: str, *, exif_orientation: bool) -> np.ndarray:
     )
 
 
-def _read_depth(path: str, depth_scale: float) -> np.ndarray:
+def read_depth(path: str, depth_scale: float) -> np.ndarray:
     """Reads float32 [H, W, 1] in metres, as the file has it: 0, nan and inf included."""
     read = _read_depth_array if path.lower().endswith(".npy") else _read_depth_picture
     try:

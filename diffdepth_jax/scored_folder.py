@@ -38,7 +38,7 @@ class DepthFiles:
         if path is None:
             self.missing.append(name)
             return None
-        depth = folder._read_depth(str(path), self._scale or 1.0)
+        depth = folder.read_depth(str(path), self._scale or 1.0)
         if self._scale is None and _holds_integers(path):
             raise UserError(
                 f"{path} holds integers: give --predictions_scale, 256 for metres x 256 (KITTI), "

@@ -1,6 +1,7 @@
 """Training: the step and the loop around it."""
 
 import functools
+import pathlib
 
 import jax
 import optax
@@ -105,7 +106,6 @@ def _check_fields(config):
     names = ("batch_size", "num_steps", "log_every", "evaluate_every", "checkpoint_every",
              "num_threads", "num_panels")  # fmt: skip
     require_positive("train", **{name: fields[name] for name in names})
-    require_positive("evaluation", batch_size=config.evaluation.batch_size)
 
 
 def _started(state, config):
@@ -149,7 +149,8 @@ def train(config, workdir):
             if last or step % config.train.log_every == 0:
                 meter.flush(step)
             if last or (step > first and step % config.train.evaluate_every == 0):
-                results = evaluator.evaluate(state.variables, log, step)
+                directory = pathlib.Path(workdir) / "evaluation" if last else None
+                results = evaluator.evaluate(state.variables, log, step, directory)
                 checkpoints.save_best(step, state.variables, evaluate.mean_of(results))
             if last or (step > first and step % config.train.checkpoint_every == 0):
                 checkpoints.save(step, state, batches)

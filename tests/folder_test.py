@@ -60,7 +60,7 @@ def test_pairs_come_sorted_with_the_layout_of_a_sample(pairs):
     assert len(source) == 3
     assert source.names == ["image/1.png", "image/2.png", "image/3.png"]
     for k, sample in enumerate((source[0], source[1], source[2]), start=1):
-        assert sample.keys() == {"image", "depth", "mask"}
+        assert sample["name"] == f"image/{k}.png"
         assert sample["image"].dtype == np.uint8 and sample["image"].shape == (2, 3, 3)
         assert sample["depth"].dtype == np.float32 and sample["depth"].shape == (2, 3, 1)
         assert sample["mask"].dtype == bool and sample["mask"].shape == (2, 3, 1)
