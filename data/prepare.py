@@ -8,12 +8,11 @@ data/README.md says what the source of each dataset holds.
 import os
 import pathlib
 
-from absl import app, flags, logging
+from absl import flags
 
 from data.frames import Options
 from data.preparation import prepare
-from diffdepth_jax.entry import one_line_errors, parse_flags
-from diffdepth_jax.errors import UserError
+from diffdepth_jax.entry import start
 
 _DATASET = flags.DEFINE_string("dataset", None, "DATASET/SOURCE, such as nyu_depth/sync.")
 _SOURCE = flags.DEFINE_string("source", None, "Folder or file of the raw download.")
@@ -36,9 +35,7 @@ _NUM_WORKERS = flags.DEFINE_integer(
 )
 
 
-def _run(argv):
-    if len(argv) > 1:
-        raise UserError(f"unexpected argument {argv[1]}: every option starts with --")
+def _run():
     lists = {"train": _TRAIN_LIST.value, "test": _TEST_LIST.value}
     depth_source = _DEPTH_SOURCE.value and pathlib.Path(_DEPTH_SOURCE.value).expanduser()
     options = Options(
@@ -55,10 +52,7 @@ def _run(argv):
 
 
 def main():
-    flags.mark_flags_as_required(["dataset", "source", "data_dir"])
-    logging.set_verbosity(logging.WARNING)
-    with one_line_errors():
-        app.run(_run, flags_parser=parse_flags)
+    start(_run, required=["dataset", "source", "data_dir"])
 
 
 if __name__ == "__main__":

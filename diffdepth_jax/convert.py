@@ -5,12 +5,11 @@ python -m diffdepth_jax.convert --checkpoint=FILE --config=configs/NAME.py --out
 
 import jax
 import numpy as np
-from absl import app, flags, logging
+from absl import flags
 from ml_collections import config_flags
 
 from diffdepth_jax.checkpoint import save_model
-from diffdepth_jax.entry import one_line_errors, parse_flags
-from diffdepth_jax.errors import UserError
+from diffdepth_jax.entry import start
 from diffdepth_jax.models.diffusion_depth import create_model
 from diffdepth_jax.torch_weights import convert, only_backbone, read_state_dict
 from diffdepth_jax.train_state import abstract_variables
@@ -52,19 +51,14 @@ def convert_file(path, config, output):
     return [f"{path}: {kind.name}, {len(tensors)} tensors", *messages]
 
 
-def run(argv):
-    if len(argv) > 1:
-        raise UserError(f"unexpected argument {argv[1]}: every option starts with --")
+def run():
     for message in convert_file(_CHECKPOINT.value, _CONFIG.value.lock(), _OUTPUT.value):
         print(message)
     print(f"written to {_OUTPUT.value}")
 
 
 def main():
-    flags.mark_flags_as_required(["checkpoint", "config", "output"])
-    logging.set_verbosity(logging.WARNING)
-    with one_line_errors():
-        app.run(run, flags_parser=parse_flags)
+    start(run, required=["checkpoint", "config", "output"])
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 import contextlib
 import sys
 
-from absl import flags
+from absl import app, flags, logging
 
 from diffdepth_jax.errors import UserError
 
@@ -35,3 +35,22 @@ def parse_flags(argv):
         lines = " ".join(str(error).split())
         hint = "--help lists the options, configs/default.py the fields"
         raise UserError(f"{lines}; {hint}") from error
+
+
+def start(run, required):
+    """Runs a program: `run()` after its flags are parsed; its result is the exit status.
+
+    Args:
+      run: the program.
+      required: names of the flags that have no default.
+    """
+
+    def checked(argv):
+        if len(argv) > 1:
+            raise UserError(f"unexpected argument {argv[1]}: every option starts with --")
+        return run()
+
+    flags.mark_flags_as_required(required)
+    logging.set_verbosity(logging.WARNING)
+    with one_line_errors():
+        app.run(checked, flags_parser=parse_flags)

@@ -6,10 +6,10 @@
 
 import pathlib
 
-from absl import app, flags, logging
+from absl import flags
 from ml_collections import config_flags
 
-from diffdepth_jax.entry import one_line_errors, parse_flags
+from diffdepth_jax.entry import start
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.evaluator import evaluate_checkpoint, format_report
 from diffdepth_jax.scored_folder import score_folder
@@ -54,16 +54,14 @@ def _evaluate_folder(config, workdir):
     )  # fmt: skip
 
 
-def _check_flags(argv):
-    if len(argv) > 1:
-        raise UserError(f"unexpected argument {argv[1]}: every option starts with --")
+def _check_flags():
     for name, mode in _MODE_OF.items():
         if flags.FLAGS[name].present and _MODE.value != mode:
             raise UserError(f"--{name} means nothing to --mode={_MODE.value}: add --mode={mode}")
 
 
-def run(argv):
-    _check_flags(argv)
+def run():
+    _check_flags()
     config, workdir, mode = _CONFIG.value.lock(), _WORKDIR.value or _default_workdir(), _MODE.value
     if mode == "submit":
         print(submit(config, workdir, _OUTPUT.value))
@@ -75,10 +73,7 @@ def run(argv):
 
 
 def main():
-    flags.mark_flag_as_required("config")
-    logging.set_verbosity(logging.WARNING)
-    with one_line_errors():
-        app.run(run, flags_parser=parse_flags)
+    start(run, required=["config"])
 
 
 if __name__ == "__main__":

@@ -8,12 +8,12 @@ import pathlib
 import sys
 
 import numpy as np
-from absl import app, flags, logging
+from absl import flags
 from PIL import Image
 from tqdm import tqdm
 
 from diffdepth_jax import visualize
-from diffdepth_jax.entry import one_line_errors, parse_flags
+from diffdepth_jax.entry import start
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.estimator import DepthEstimator
 from diffdepth_jax.folder import read_image
@@ -112,9 +112,7 @@ def predict_files(estimator, files, output, *, depth_scale, **options):
     return failures
 
 
-def run(argv):
-    if len(argv) > 1:
-        raise UserError(f"unexpected argument {argv[1]}: every option starts with --")
+def run():
     if not 0 < _DEPTH_SCALE.value < math.inf:
         raise UserError(f"depth_scale {_DEPTH_SCALE.value}: must be positive and finite")
     files, output = image_files(_INPUT.value), pathlib.Path(_OUTPUT.value)
@@ -139,10 +137,7 @@ def run(argv):
 
 
 def main():
-    flags.mark_flags_as_required(["checkpoint", "input", "output"])
-    logging.set_verbosity(logging.WARNING)
-    with one_line_errors():
-        app.run(run, flags_parser=parse_flags)
+    start(run, required=["checkpoint", "input", "output"])
 
 
 if __name__ == "__main__":

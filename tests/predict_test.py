@@ -42,7 +42,7 @@ def test_one_broken_file_does_not_stop_the_rest(
 ):
     output = tmp_path / "made" / "out"
     command_line(checkpoint=finished_run[0], input=photos, output=output)
-    assert predict.run(["predict"]) == 1
+    assert predict.run() == 1
     names = {f"{stem}{end}" for stem in "ac" for end in (".npy", ".png", "_color.png")}
     assert {path.name for path in output.iterdir()} == names
     assert np.load(output / "c.npy").shape == (47, 33)
@@ -53,7 +53,7 @@ def test_one_broken_file_does_not_stop_the_rest(
 
 def test_status_is_0_when_all_are_written(photos, finished_run, command_line, tmp_path):
     command_line(checkpoint=finished_run[0], input=photos / "a.png", output=tmp_path / "out")
-    assert predict.run(["predict"]) == 0
+    assert predict.run() == 0
 
 
 def test_failures_name_the_file(photos, tmp_path):
@@ -113,4 +113,4 @@ def test_outputs_may_lie_beside_inputs_of_other_names(tmp_path):
 def test_refuses_a_depth_scale_out_of_range(scale, photos, command_line):
     command_line(checkpoint="x", input=photos, output="y", depth_scale=scale)
     with pytest.raises(UserError, match="depth_scale"):
-        predict.run(["predict"])
+        predict.run()
