@@ -156,8 +156,12 @@ def _augment(sample, rng, *, size, min_depth, max_depth, rotation, zoom, crop_si
     sample = transforms.random_flip(sample, rng, flip_probability)
     sample = transforms.color_jitter(sample, rng, color_probability, gamma, brightness, color)
     sample = transforms.valid_range(sample, min_depth, max_depth)
-    image = transforms.normalize_image(sample["image"])
-    return {"image": image, "depth": sample["depth"], "mask": sample["mask"]}
+    return {name: sample[name] for name in ("image", "depth", "mask")}
+
+
+def _normalize(batch):
+    """After batching, because until then an image is a quarter as large."""
+    return {**batch, "image": transforms.normalize_image(batch["image"])}
 
 
 def train_iterator(
@@ -186,7 +190,8 @@ def train_iterator(
     stream = stream[index::count]
     ahead = max(2 * batch_size, num_threads)  # samples
     options = grain.ReadOptions(num_threads=num_threads, prefetch_buffer_size=ahead)
-    return iter(stream.to_iter_dataset(options).batch(batch_size, drop_remainder=True))
+    batches = stream.to_iter_dataset(options).batch(batch_size, drop_remainder=True)
+    return iter(batches.map(_normalize))
 
 
 def evaluation_sample(sample, *, size, min_depth, max_depth, input_crop="none"):

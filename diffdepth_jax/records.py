@@ -13,6 +13,7 @@ from PIL import Image
 
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.tfrecord import TFRecords
+from diffdepth_jax.transforms import zero_outside
 
 # Of the colour camera at 480 x 640, published with the dataset's toolbox.
 NYU_INTRINSICS = ((518.8579, 0.0, 325.58245), (0.0, 519.46961, 253.73617), (0.0, 0.0, 1.0))
@@ -75,7 +76,7 @@ class Records:
                 f"frame {index} of {self!r} cannot be read ({_one_line(error)}); prepare it again"
             ) from error
         mask = np.isfinite(depth) & (depth > 0)
-        depth = np.where(mask, depth, np.float32(0))
+        depth = zero_outside(depth, mask)
         return {"image": image, "depth": depth[..., None], "mask": mask[..., None], **rest}
 
 
@@ -85,7 +86,7 @@ def decode_image(encoded: bytes) -> np.ndarray:
         with Image.open(io.BytesIO(encoded)) as image:
             if image.mode != "RGB":
                 raise ValueError(f"mode {image.mode}; expected RGB with 8 bits per channel")
-            return np.array(image)
+            return np.asarray(image)
     except _DECODER_ERRORS as error:
         raise ValueError(_one_line(error)) from error
 
@@ -107,7 +108,7 @@ def decode_depth(encoded: bytes, format: str, scale: float, size: tuple[int, int
         with Image.open(io.BytesIO(encoded)) as picture:
             if not picture.mode.startswith("I"):
                 raise ValueError(f"mode {picture.mode}; expected a single-channel 16-bit PNG")
-            return np.array(picture).astype(np.float32) / np.float32(scale)
+            return np.divide(np.asarray(picture), np.float32(scale), dtype=np.float32)
     except _DECODER_ERRORS as error:
         raise ValueError(_one_line(error)) from error
 
