@@ -1,0 +1,212 @@
+"""CPU time of reading and augmenting full-size frames, by stage and as a whole.
+
+python -m benchmarks.input_speed [OUTPUT.json]
+
+Made-up frames of each form are prepared in a temporary directory and read by the recipes' own
+pipelines on one thread. CPU time hardly depends on what else the machine does; 1000 / milliseconds
+is samples per second and core. Overhead is all that is neither decoding (what a pipeline takes that
+reads records, decodes them to pixels and metres, and does nothing else) nor the augmentations' own
+arithmetic: masks, limits, normalisation, batching, Grain. Stages are timed each alone, with other
+states of caches and memory than together: they do not add up exactly.
+"""
+
+import functools
+import json
+import os
+import pathlib
+import sys
+import tempfile
+import time
+
+import grain
+import numpy as np
+from PIL import Image
+
+from configs import kitti, nyu
+from diffdepth_jax import input_pipeline, transforms
+from diffdepth_jax.records import Records, decode_depth, decode_image
+from tests import raw_datasets
+
+NYU_SIZE, KITTI_SIZE = (480, 640), (375, 1242)
+# name: (recipe, how raw frames are written, its arguments)
+FORMS = {
+    "nyu_depth/sync": (nyu, raw_datasets.nyu_sync, (8, 1, NYU_SIZE)),
+    "nyu_depth/hdf5": (nyu, raw_datasets.nyu_hdf5, (8, 1, NYU_SIZE)),
+    "kitti_depth/eigen": (kitti, raw_datasets.kitti_eigen, (8, 1, KITTI_SIZE)),
+}
+NUM_FRAMES = 24_231  # Grain's shuffle is slow on tiny sets
+KINECT_NOISE = 0.004  # metres; makes depth files as large as those of NYU, 170 kB
+ROTATION = {nyu: 2.5, kitti: 1.0}  # BTS
+ZOOM = 1.5  # released code
+REPEATS = 7
+AUGMENTATION = ("crop", "flip", "colour")
+
+
+class Repeated:
+    """A source of as many samples as a real one has, out of few."""
+
+    def __init__(self, read, count):
+        self._read, self._count = read, count
+
+    def __len__(self):
+        return NUM_FRAMES
+
+    def __getitem__(self, index):
+        return self._read(index % self._count)
+
+
+def write_frames(form, root):
+    """Raw frames, prepared: returns the records."""
+    _, write, arguments = FORMS[form]
+    write(root / "raw", *arguments)
+    for path in (root / "raw").rglob("sync_depth_*.png"):
+        _add_noise(path)
+    raw_datasets.prepare_small(form, root / "raw", root / "data")
+    return Records(form, "train", str(root / "data"))
+
+
+def _add_noise(path):
+    """A sensor's noise, and no depth along the border; without them the file is a quarter."""
+    depth = np.array(Image.open(path))
+    noise = np.random.default_rng(0).normal(0, 1000 * KINECT_NOISE, depth.shape)
+    depth = np.rint(depth + noise).astype(np.uint16)
+    depth[:40], depth[:, :40] = 0, 0
+    Image.fromarray(depth).save(path)
+
+
+def cpu_time(function, inputs):
+    """(CPU milliseconds for one of the inputs, outputs); the fastest of several passes."""
+    passes = []
+    for _ in range(REPEATS):
+        start = time.process_time()
+        for value in inputs:
+            function(value)
+        passes.append(time.process_time() - start)
+    return 1e3 * min(passes) / len(inputs), [function(value) for value in inputs]
+
+
+def decode(records, index):
+    """The least that reading a frame takes; its result is dropped."""
+    example = records._features.deserialize_example_np(records._records[index])
+    depth_of(example, decode_image(example["image"]))
+    return {"index": index}
+
+
+def depth_of(example, image):
+    format = example["depth_format"].decode()
+    return decode_depth(example["depth"], format, example["depth_scale"], image.shape[:2])
+
+
+def time_source(records):
+    """({stage: milliseconds}, samples) of reading."""
+    times, indices = {}, range(len(records))
+    times["read record"], data = cpu_time(records._records.__getitem__, indices)
+    times["parse record"], examples = cpu_time(records._features.deserialize_example_np, data)
+    times["decode image"], (image, *_) = cpu_time(lambda e: decode_image(e["image"]), examples)
+    times["decode depth"], _ = cpu_time(lambda e: depth_of(e, image), examples)
+    total, samples = cpu_time(records.__getitem__, indices)
+    times["mask"] = max(0.0, total - sum(times.values()))
+    return times, samples
+
+
+def transformations(recipe, config):
+    """{stage: (how often the recipe does it, function)}; the first ones it leaves out."""
+    fields, inference = config.augmentation, config.inference
+    height, width = inference.size
+    rng = np.random.default_rng(0)
+    jitter = fields.gamma, fields.brightness, fields.color
+    limits = inference.min_depth, inference.max_depth
+    return {
+        "resize to half": (0, lambda s: transforms.resize(s, (height // 2, width // 2))),
+        "rotation": (0, lambda s: transforms.random_rotation(s, rng, ROTATION[recipe])),
+        "zoom": (0, lambda s: transforms.random_zoom(s, rng, ZOOM)),
+        "crop": (1, lambda s: transforms.random_crop(s, rng, fields.crop_size)),
+        "flip": (fields.flip_probability, lambda s: transforms.random_flip(s, rng, 1)),
+        "colour": (fields.color_probability, lambda s: transforms.color_jitter(s, rng, 1, *jitter)),
+        "depth limits": (1, lambda s: transforms.valid_range(s, *limits)),
+    }
+
+
+def time_batching(samples, batch_size):
+    """{stage: milliseconds for a sample} of what is done by the batch."""
+    arrays = [{name: s[name] for name in ("image", "depth", "mask")} for s in samples]
+    batch = [arrays[index % len(arrays)] for index in range(batch_size)]
+
+    def stack(batch):
+        return {name: np.stack([sample[name] for sample in batch]) for name in batch[0]}
+
+    stacking, (stacked,) = cpu_time(stack, [batch])
+    normalising, _ = cpu_time(transforms.normalize_image, [stacked["image"]])
+    return {"batch": stacking / batch_size, "normalise": normalising / batch_size}
+
+
+def time_pipelines(records, config):
+    """CPU milliseconds for a sample (of reading and decoding alone, of what training takes)."""
+    size = config.train.batch_size
+    options = grain.ReadOptions(num_threads=1, prefetch_buffer_size=2 * size)
+    decoded = Repeated(functools.partial(decode, records), len(records))
+    stream = grain.MapDataset.source(decoded).seed(0).shuffle().repeat()
+    decoding = iter(stream.to_iter_dataset(options).batch(size))
+    training = input_pipeline.train_iterator(
+        Repeated(records.__getitem__, len(records)), seed=0, batch_size=size, num_threads=1,
+        size=config.inference.size, input_crop=config.inference.input_crop,
+        min_depth=config.inference.min_depth, max_depth=config.inference.max_depth,
+        **config.augmentation,
+    )  # fmt: skip
+    return [time_batches(batches) / size for batches in (decoding, training)]
+
+
+def time_batches(batches, count=4):
+    """CPU milliseconds for a batch, the fastest of several passes."""
+    next(batches)
+    return cpu_time(lambda _: next(batches) and None, range(count))[0]
+
+
+def measure(form):
+    """{stage or sum: milliseconds for a sample, or what its name says} of one form."""
+    recipe, config = FORMS[form][0], FORMS[form][0].get_config()
+    with tempfile.TemporaryDirectory() as root:
+        records = write_frames(form, pathlib.Path(root))
+        applied, samples = time_source(records)
+        times = dict(applied)
+        cut = {"cut": (1, lambda s: input_pipeline.cut(s, config.inference.input_crop))}
+        for name, (share, function) in (cut | transformations(recipe, config)).items():
+            applied[name], outputs = cpu_time(function, samples)
+            times[name] = share * applied[name]
+            samples = outputs if share == 1 else samples
+        batching = time_batching(samples, config.train.batch_size)
+        applied, times = applied | batching, times | batching
+        decoding, whole = time_pipelines(records, config)
+    augmentation = sum(times[name] for name in AUGMENTATION)
+    sums = {
+        "decoding": decoding,
+        "augmentation": augmentation,
+        "whole pipeline": whole,
+        "samples per second and core": 1e3 / whole,
+        "overhead, % of decoding": 100 * (whole - augmentation - decoding) / decoding,
+        "overhead with augmentation, %": 100 * (whole - decoding) / decoding,
+    }
+    return applied | sums
+
+
+def format_table(results):
+    rows = [f"{'CPU ms for a sample':<32}" + "".join(f"{form:>20}" for form in results)]
+    for name in next(iter(results.values())):
+        rows.append(f"{name:<32}" + "".join(f"{row[name]:>20.2f}" for row in results.values()))
+    rows.append(
+        "A stage's time is that of doing it: the recipes flip and change colour half of the time, "
+        "and leave resize, rotation and zoom out."
+    )
+    return "\n".join(rows)
+
+
+def main(output=None):
+    results = {form: measure(form) for form in FORMS}
+    print(format_table(results))
+    if output:
+        report = {"cpus": os.cpu_count(), "milliseconds": results}
+        pathlib.Path(output).write_text(json.dumps(report, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
