@@ -162,7 +162,7 @@ def color_jitter(
     levels = np.linspace(0, 1, 256) ** exponent
     tables = np.clip(np.rint(255 * factors[:, None] * levels), 0, 255).astype(np.uint8)
     changed = Image.fromarray(sample["image"]).point(tables.ravel().tolist())
-    return {**sample, "image": np.array(changed)}
+    return {**sample, "image": np.asarray(changed)}
 
 
 def valid_range(sample: Sample, min_depth: float, max_depth: float) -> Sample:
