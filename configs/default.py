@@ -7,6 +7,32 @@ def get_config():
     config = ConfigDict()
     config.seed = 0
 
+    # Each source takes its own fields.
+    config.data = ConfigDict(
+        {
+            "source": "folder",  # synthetic, folder, records
+            # synthetic: rendered rooms and streets
+            "num_train": 10_000,
+            "num_eval": 200,
+            "height": 64,
+            "width": 96,
+            # folder: RGB images with depth maps
+            "root": "",
+            # The k-th * of the depth pattern stands for what the k-th * of the image's matched.
+            "image_pattern": "**/rgb_*.jpg",
+            "depth_pattern": "**/sync_depth_*.png",
+            "list_file": "",  # lines "rgb depth": then the patterns are unused
+            "eval_list_file": "",  # the same for evaluation: then holdout_every is unused
+            "depth_scale": 1000.0,  # integer depth maps: metres = value / depth_scale
+            # Every n-th sample is held out for evaluation; 0 evaluates on the training samples.
+            "holdout_every": 10,
+            # records: what `python -m data.prepare` wrote
+            "name": "nyu_depth/sync",
+            "data_dir": "datasets",
+            "train_split": "train",
+            "eval_split": "test",
+        }
+    )
     config.model = ConfigDict(
         {
             "backbone": "swin_tiny",  # a VARIANT of models/swin.py, resnet.py or mpvit.py
@@ -92,6 +118,8 @@ def get_config():
             "batch_size": 16,
             "num_steps": 38_400,
             "initial_weights": "",  # a model directory, converted or trained: to fine-tune
+            # Evaluated and kept is the parameters' exponential moving average; 0: they themselves.
+            "ema_decay": 0.0,
             "log_every": 50,
             "evaluate_every": 2000,
             "checkpoint_every": 1000,
@@ -102,12 +130,29 @@ def get_config():
     )
     config.optimizer = ConfigDict(
         {
-            "learning_rate": 1e-4,
-            "warmup_steps": 1000,
+            "name": "adamw",  # adamw, adam, sgd
+            "schedule": "cosine",  # after the warm-up: cosine, polynomial, steps, constant
+            "learning_rate": 1e-4,  # the peak
+            "warmup_steps": 1000,  # from 0 to the peak
+            "end_fraction": 0.01,  # of the peak, where cosine and polynomial end
+            "power": 0.9,  # of polynomial
+            # Of steps: from each boundary on, this factor of the peak. Boundaries below 1 are
+            # fractions of the run, others steps.
+            "boundaries": (0.5, 0.75),
+            "factors": (0.2, 0.04),
+            # Of kernels only. adamw: decoupled from the gradient; adam, sgd: added to it.
             "weight_decay": 0.05,
+            "b1": 0.9,  # of adamw and adam, and
             "b2": 0.999,
-            "clip_norm": 1.0,
+            "eps": 1e-8,
+            "momentum": 0.9,  # of sgd
+            "clip_norm": 1.0,  # bound on the norm of the gradient; 0: none
             "backbone_multiplier": 0.1,  # of the learning rate
+            # Each earlier block of a Swin learns slower by this factor; SimMIM: 0.7 to 0.9; 1: off.
+            "layer_decay": 1.0,
+            # Parameters that do not learn: a regular expression for their whole paths, such as
+            # 'backbone/.*' (parameters.txt of a run lists all). Batch statistics go on.
+            "freeze": "",
         }
     )
     config.evaluation = ConfigDict(

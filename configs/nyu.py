@@ -8,8 +8,6 @@ prepares it, whose test split is called validation. Batch 16 at 416x544 is meant
 TPU v3-8. The paper reports abs_rel .085, rmse .295, d1 .939; this recipe has not been run in full.
 """
 
-from ml_collections import ConfigDict
-
 from configs import default
 
 SWIN_LARGE = "weights/swin_large_patch4_window7_224_22k.pth"
@@ -17,15 +15,8 @@ SWIN_LARGE = "weights/swin_large_patch4_window7_224_22k.pth"
 
 def get_config():
     config = default.get_config()
-    config.data = ConfigDict(
-        {
-            "source": "records",
-            "name": "nyu_depth/sync",
-            "data_dir": "datasets",
-            "train_split": "train",
-            "eval_split": "test",
-        }
-    )
+    config.data.source = "records"
+    config.data.name = "nyu_depth/sync"
     config.model.backbone = "swin_large"
     config.model.backbone_weights = SWIN_LARGE
     config.model.dtype = "bfloat16"

@@ -14,18 +14,8 @@ from configs import default
 
 def get_config():
     config = default.get_config()
-    config.data = ConfigDict(
-        {
-            "source": "folder",
-            "root": "data/kitti_depth",
-            "image_pattern": "**/image_02/data/*.png",
-            "depth_pattern": "**/proj_depth/groundtruth/image_02/*.png",
-            "list_file": "train.txt",
-            "eval_list_file": "test.txt",
-            "depth_scale": 256.0,
-            "holdout_every": 0,
-        }
-    )
+    config.data.source = "records"
+    config.data.name = "kitti_depth/eigen"
     config.model.backbone = "swin_large"
     config.model.position_embedding = False
     config.model.neck = "released_hahi"
@@ -39,6 +29,17 @@ def get_config():
     config.loss.clamp_depth = 88.0
     config.loss.metric_fraction = 1.0
     config.train.batch_size = 8
+    epoch = 23_158 // config.train.batch_size  # steps; the images of the Eigen training list
+    config.train.num_steps = 20 * epoch
+    config.optimizer.name = "adam"
+    config.optimizer.schedule = "steps"
+    config.optimizer.learning_rate = 1e-3
+    config.optimizer.warmup_steps = epoch
+    config.optimizer.boundaries = (10 / 20, 15 / 20)
+    config.optimizer.factors = (0.2, 0.04)
+    config.optimizer.weight_decay = 0.0
+    config.optimizer.clip_norm = 0.0
+    config.optimizer.backbone_multiplier = 1.0  # or 0.1, an option of the released code
     config.loss.weights = ConfigDict(
         {
             "ddim": 1 / config.train.batch_size,  # a mean, divided by the batch size once more
@@ -51,7 +52,9 @@ def get_config():
         }
     )
     config.inference.size = (352, 1216)
+    config.inference.input_crop = "kb"
     config.inference.max_depth = 80.0
+    config.evaluation.protocol = "kitti_garg_kb"
     config.augmentation.rotation = 5.0
     config.augmentation.zoom = 1.5
     config.augmentation.crop_size = (352, 906)

@@ -3,16 +3,12 @@
 python -m diffdepth_jax.main --config=configs/synthetic.py
 """
 
-from ml_collections import ConfigDict
-
 from configs import default
 
 
 def get_config():
     config = default.get_config()
-    config.data = ConfigDict(
-        {"source": "synthetic", "num_train": 10_000, "num_eval": 200, "height": 64, "width": 96}
-    )
+    config.data.source = "synthetic"
     config.model.backbone = "swin_micro"
     config.model.window_size = 4
     config.model.drop_path_rate = 0.0

@@ -17,6 +17,7 @@ from orbax.checkpoint import checkpoint_managers
 from diffdepth_jax.errors import UserError
 
 CONFIG_FILE = "config.json"
+_GROUPS = {"model", "diffusion", "sampler", "inference"}  # what using a model needs
 
 
 def _plain(config):
@@ -53,14 +54,22 @@ def check_directory(workdir, config, groups=None):
 
 
 def claim_directory(workdir, config):
-    """Makes `workdir` the directory of a run of `config`, or checks that it already is one."""
+    """Makes `workdir` the directory of a run of `config`, or checks that it already is one.
+
+    One in which nothing was saved yet, such as after a mistyped field, is taken over.
+    """
     path = pathlib.Path(workdir) / CONFIG_FILE
-    if path.exists():
+    if path.exists() and _holds_steps(workdir):
         return check_directory(workdir, config)
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(".unfinished")
     unfinished.write_text(config.to_json(indent=1) + "\n")
     unfinished.replace(path)
+
+
+def _holds_steps(workdir):
+    folders = (pathlib.Path(workdir) / name for name in ("checkpoints", "parameters"))
+    return any(path.name.isdigit() for folder in folders for path in folder.glob("*"))
 
 
 def read_config(directory) -> ConfigDict:
@@ -75,6 +84,8 @@ def read_config(directory) -> ConfigDict:
         fields = json.loads(path.read_text())
     except ValueError as error:
         raise UserError(f"{path} is damaged ({error}): restore it from a backup") from error
+    if not isinstance(fields, dict) or not fields.keys() >= _GROUPS:
+        raise UserError(f"{path} is no configuration of a model: restore it from a backup")
     return ConfigDict(fields, convert_dict=True).lock()
 
 
@@ -248,5 +259,7 @@ class RunCheckpoints:
         """Keeps these variables if their score, lower is better, is the best so far."""
         best = self._best.latest_step()
         if best is None or score < self._best.metrics(best)["score"]:
+            if best is not None and step <= best:  # orbax only saves steps that rise
+                self._best.delete(best)
             args = ocp.args.StandardSave(variables)
             _save(self._best, step, variables, args, metrics={"score": float(score)})

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from diffdepth_jax.errors import UserError
+from diffdepth_jax.errors import UserError, require_positive, require_within
 
 PREDICTION_TYPES = ("epsilon", "sample", "v_prediction")
 SPACINGS = ("leading", "trailing")
@@ -47,6 +47,9 @@ def create_schedule(
     ):
         if value not in known:
             raise UserError(f"diffusion.{name} {value!r}: must be one of {', '.join(known)}")
+    require_positive("diffusion", num_timesteps=num_timesteps)
+    if schedule != "cosine":
+        require_within("diffusion", 1e-9, 0.999, beta_start=beta_start, beta_end=beta_end)
     if schedule == "linear":
         betas = np.linspace(beta_start, beta_end, num_timesteps)
     elif schedule == "scaled_linear":

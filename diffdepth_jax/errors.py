@@ -14,3 +14,11 @@ def require_positive(group: str, **fields: int) -> None:
     for name, value in fields.items():
         if value < 1:
             raise UserError(f"{group}.{name} {value}: must be 1 or more")
+
+
+def require_within(group: str, low: float, high: float, **fields: float) -> None:
+    """Raises a UserError that names the first of a configuration's fields outside [low, high]."""
+    for name, value in fields.items():
+        if not low <= value <= high:
+            limit = f"{low:g} or more" if high == float("inf") else f"{low:g} to {high:g}"
+            raise UserError(f"{group}.{name} {value}: must be {limit}")

@@ -49,9 +49,9 @@ class DepthEstimator:
     >>> estimator(image_uint8).depth  # doctest: +SKIP
     """
 
-    def __init__(self, model, variables, config):
-        self._model, self._variables, self._config = model, variables, config
-        self._schedule = diffusion.create_schedule(**config.diffusion)
+    def __init__(self, model, schedule, variables, config):
+        self._model, self._schedule = model, schedule
+        self._variables, self._config = variables, config
 
     @classmethod
     def from_checkpoint(cls, path):
@@ -59,12 +59,13 @@ class DepthEstimator:
         config = read_config(path)
         try:
             model = create_model(**config.model)
+            schedule = diffusion.create_schedule(**config.diffusion)
         except TypeError as error:
             raise UserError(
                 f"{path}/config.json does not describe a model of this version ({error}): "
                 "convert or train it anew"
             ) from error
-        return cls(model, load_variables(path, abstract_variables(model)), config)
+        return cls(model, schedule, load_variables(path, abstract_variables(model)), config)
 
     @property
     def focal_length(self):
@@ -120,7 +121,7 @@ class DepthEstimator:
                 "this model's configuration states no inference.focal_length: leave focal_length "
                 "out, or set it in the config.json of the model"
             )
-        if focal_length <= 0:
+        if not 0 < focal_length < float("inf"):
             raise UserError(f"focal_length {focal_length}: must be positive, in pixels")
         return DepthPrediction(depth * np.float32(focal_length * scale / assumed), focal_length)
 

@@ -1,6 +1,7 @@
 """From random-access sources to batches: the only place that knows grain."""
 
 import functools
+import inspect
 import threading
 
 import grain
@@ -55,14 +56,16 @@ class Tolerant:
             return self._source[index]
         except UserError as error:
             with self._lock:
+                known = index in self._unreadable
                 self._unreadable.add(index)
                 count = len(self._unreadable)
-            if count > self._limit:
+            if count > self._limit or count == len(self._source):
                 raise UserError(
                     f"{error} (unreadable training samples: {count}, allowed by "
                     f"train.max_unreadable: {self._limit})"
                 ) from error
-            logging.warning("skipped, %d of at most %d: %s", count, self._limit, error)
+            if not known:
+                logging.warning("skipped, %d of at most %d: %s", count, self._limit, error)
             return None
 
     def __repr__(self):
@@ -73,15 +76,17 @@ def create_sources(*, source: str, seed: int, **fields):
     """The training source and {name: (training, evaluation) source}, from the `data` group.
 
     The pairs are what evaluation reports apart, each with the training samples of its own kind, to
-    which the baselines are fitted.
+    which the baselines are fitted. Of the group's fields each source takes its own.
     """
-    if source == "synthetic":
-        return _synthetic_sources(seed=seed, **fields)
-    if source == "folder":
-        return _folder_sources(**fields)
-    if source == "records":
-        return _records_sources(**fields)
-    raise UserError(f"data.source {source!r}: must be synthetic, folder or records")
+    sources = {
+        "synthetic": functools.partial(_synthetic_sources, seed=seed),
+        "folder": _folder_sources,
+        "records": _records_sources,
+    }
+    if source not in sources:
+        raise UserError(f"data.source {source!r}: must be synthetic, folder or records")
+    own = inspect.signature(sources[source]).parameters.keys() - {"seed"}
+    return sources[source](**{name: fields[name] for name in own})
 
 
 def _synthetic_sources(*, seed, num_train, num_eval, height, width):

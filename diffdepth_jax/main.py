@@ -55,6 +55,9 @@ def _evaluate_folder(config, workdir):
 
 
 def _check_flags():
+    for flag in ("predictions_scale", "skip_missing"):
+        if flags.FLAGS[flag].present and _PREDICTIONS.value is None:
+            raise UserError(f"--{flag} means nothing without --predictions=DIR")
     for name, mode in _MODE_OF.items():
         if flags.FLAGS[name].present and _MODE.value != mode:
             raise UserError(f"--{name} means nothing to --mode={_MODE.value}: add --mode={mode}")
@@ -65,7 +68,7 @@ def run():
     config, workdir, mode = _CONFIG.value.lock(), _WORKDIR.value or _default_workdir(), _MODE.value
     if mode == "submit":
         print(submit(config, workdir, _OUTPUT.value))
-    elif mode == "evaluate" and _PREDICTIONS.value:
+    elif mode == "evaluate" and _PREDICTIONS.value is not None:
         print(_evaluate_folder(config, workdir))
     else:
         verb = train if mode == "train" else evaluate_checkpoint

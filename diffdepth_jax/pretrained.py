@@ -19,12 +19,16 @@ def start_from(variables, *, backbone_weights, initial_weights):
       variables: nested arrays, as initialised.
       backbone_weights: a PyTorch file of a Swin or a released model, or a model directory, of which
         the backbone is taken; "": none; "none": none, and a message says so.
-      initial_weights: a model directory, converted or trained; "": none.
+      initial_weights: a model directory, converted or trained; "": none. It has a backbone of its
+        own, so `backbone_weights` is not read then, and a message says so.
 
     Returns:
       The variables, and messages on what was not simply copied.
     """
     messages = []
+    if initial_weights and backbone_weights:
+        messages = [f"all weights come from {initial_weights}; {backbone_weights} is not read"]
+        backbone_weights = ""
     if initial_weights:
         initial = load_variables(initial_weights, None)
         _check_leaves(initial_weights, "model", initial, variables)

@@ -1,5 +1,6 @@
 """What a run leaves to be read: JSON lines, TensorBoard events, pictures."""
 
+import contextlib
 import json
 import math
 import pathlib
@@ -62,6 +63,13 @@ class LossMeter:
         self._terms.append(terms)
         if len(self._terms) > 1:
             self._terms[-2] = jax.device_get(self._terms[-2])
+
+    @contextlib.contextmanager
+    def paused(self):
+        """What happens inside does not count as training time."""
+        start = time.time()
+        yield
+        self._since += time.time() - start
 
     def flush(self, step):
         """Logs the means since the last report, the learning rate and the speed."""

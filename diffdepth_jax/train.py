@@ -9,16 +9,17 @@ from clu.parameter_overview import get_parameter_overview
 
 from diffdepth_jax import evaluate, input_pipeline, objective, sharding
 from diffdepth_jax.checkpoint import RunCheckpoints, claim_directory
-from diffdepth_jax.errors import require_positive
+from diffdepth_jax.errors import UserError, require_positive, require_within
 from diffdepth_jax.evaluator import create_evaluator
-from diffdepth_jax.optimizer import create_optimizer, create_schedule
+from diffdepth_jax.optimizer import create_optimizer, create_schedule, stop_frozen
+from diffdepth_jax.preemption import EXIT_STATUS, Preemption
 from diffdepth_jax.pretrained import start_from
 from diffdepth_jax.run_log import LossMeter, RunLog, progress
-from diffdepth_jax.train_state import TrainState, create_train_state
+from diffdepth_jax.train_state import TrainState, create_train_state, update_average
 
 
-def train_step(state, batch, key, *, model, optimizer, schedule, objective_fields, weights,
-               metric_steps):  # fmt: skip
+def train_step(state, batch, key, *, model, optimizer, freeze, ema_decay, schedule,
+               objective_fields, weights, metric_steps):  # fmt: skip
     """One update, pure: (state, batch, root key) -> (state, {name: (sum, count)}).
 
     The pixel losses in metres, l1 and l2, have weight 0 from step `metric_steps` on.
@@ -35,6 +36,7 @@ def train_step(state, batch, key, *, model, optimizer, schedule, objective_field
     }  # fmt: skip
 
     def loss_fn(params):
+        params = stop_frozen(params, freeze)
         terms, variables = objective.loss_terms(
             model, {**state.variables, "params": params}, batch, draws, drop_path_key,
             schedule=schedule, **objective_fields,
@@ -44,9 +46,11 @@ def train_step(state, batch, key, *, model, optimizer, schedule, objective_field
     params = state.variables["params"]
     (loss, (terms, variables)), gradients = jax.value_and_grad(loss_fn, has_aux=True)(params)
     updates, opt_state = optimizer.update(gradients, state.opt_state, params)
-    variables = {**variables, "params": optax.apply_updates(params, updates)}
+    params = optax.apply_updates(params, updates)
+    average = update_average(state.average, params, ema_decay, state.step + 1)
     terms = terms | {"loss": (loss, 1.0), "gradient_norm": (optax.tree.norm(gradients), 1.0)}
-    return TrainState(state.step + 1, variables, opt_state), terms
+    variables = {**variables, "params": params}
+    return TrainState(state.step + 1, variables, opt_state, average), terms
 
 
 def _create_step(config, model, schedule, optimizer, mesh):
@@ -63,6 +67,8 @@ def _create_step(config, model, schedule, optimizer, mesh):
         train_step,
         model=model,
         optimizer=optimizer,
+        freeze=config.optimizer.freeze,
+        ema_decay=config.train.ema_decay,
         schedule=schedule,
         objective_fields=objective_fields,
         weights={name: weight for name, weight in loss.weights.items() if weight},
@@ -93,12 +99,12 @@ def _training_batches(config, source):
 def _create_optimizer(config):
     """(learning rate by step, optimizer)."""
     fields = dict(config.optimizer)
+    names = ("schedule", "learning_rate", "warmup_steps", "end_fraction", "power", "boundaries",
+             "factors")  # fmt: skip
     rate = create_schedule(
-        learning_rate=fields.pop("learning_rate"),
-        warmup_steps=fields.pop("warmup_steps"),
-        num_steps=config.train.num_steps,
+        num_steps=config.train.num_steps, **{name: fields.pop(name) for name in names}
     )
-    return rate, create_optimizer(schedule=rate, **fields)
+    return rate, create_optimizer(rate=rate, **fields)
 
 
 def _check_fields(config):
@@ -106,6 +112,20 @@ def _check_fields(config):
     names = ("batch_size", "num_steps", "log_every", "evaluate_every", "checkpoint_every",
              "num_threads", "num_panels")  # fmt: skip
     require_positive("train", **{name: fields[name] for name in names})
+    require_within("config", 0, 2**31 - 1, seed=config.seed)
+    fields = config.augmentation
+    require_within("augmentation", 0, 180, rotation=fields.rotation)
+    require_within("augmentation", 1, 10, zoom=fields.zoom)
+    chances = {name: fields[name] for name in ("flip_probability", "color_probability")}
+    strengths = {name: fields[name] for name in ("gamma", "brightness", "color")}
+    require_within("augmentation", 0, 1, **chances, **strengths)
+    _check_size("augmentation.crop_size", fields.crop_size)
+    _check_size("inference.size", config.inference.size)
+
+
+def _check_size(name, size):
+    if len(size) != 2 or min(size) < 1:
+        raise UserError(f"{name} {tuple(size)}: must be (height, width) in pixels")
 
 
 def _started(state, config):
@@ -117,11 +137,13 @@ def _started(state, config):
     )
     for message in messages:
         print(message)
-    return state.replace(variables=variables)
+    return state.started_from(variables)
 
 
 def train(config, workdir):
     """Trains as `config` says, in `workdir`, going on from its newest checkpoint if there is one.
+
+    SIGTERM or SIGINT saves after the step and exits with `preemption.EXIT_STATUS`.
 
     Returns {row: metrics}: the last evaluation, beside the baselines if the config asks for them.
     """
@@ -131,11 +153,11 @@ def train(config, workdir):
     evaluator = create_evaluator(config, sources, mesh)
     rate, optimizer = _create_optimizer(config)
     key = jax.random.key(config.seed)
-    state = create_train_state(evaluator.model, optimizer, key)
+    state = create_train_state(evaluator.model, optimizer, key, config.train.ema_decay)
     step_fn = _create_step(config, evaluator.model, evaluator.schedule, optimizer, mesh)
     batches = _training_batches(config, source)
     claim_directory(workdir, config)
-    with RunCheckpoints(workdir) as checkpoints, RunLog(workdir) as log:
+    with RunCheckpoints(workdir) as checkpoints, RunLog(workdir) as log, Preemption() as preemption:
         log.text("parameters.txt", get_parameter_overview(state.variables["params"]))
         if checkpoints.empty:
             state = _started(state, config)
@@ -148,12 +170,16 @@ def train(config, workdir):
             last = step == total
             if last or step % config.train.log_every == 0:
                 meter.flush(step)
-            if last or (step > first and step % config.train.evaluate_every == 0):
-                directory = pathlib.Path(workdir) / "evaluation" if last else None
-                results = evaluator.evaluate(state.variables, log, step, directory)
-                checkpoints.save_best(step, state.variables, evaluate.mean_of(results))
-            if last or (step > first and step % config.train.checkpoint_every == 0):
-                checkpoints.save(step, state, batches)
+            with meter.paused():
+                if last or (step > first and step % config.train.evaluate_every == 0):
+                    directory = pathlib.Path(workdir) / "evaluation" if last else None
+                    results = evaluator.evaluate(state.evaluated, log, step, directory)
+                    checkpoints.save_best(step, state.evaluated, evaluate.mean_of(results))
+                due = step > first and step % config.train.checkpoint_every == 0
+                if last or due or preemption.requested:
+                    checkpoints.save(step, state, batches)
+            if preemption.requested and not last:
+                raise SystemExit(EXIT_STATUS)
             if not last:
                 state, terms = step_fn(state, sharding.shard_batch(next(batches), mesh), key)
                 meter.add(terms)

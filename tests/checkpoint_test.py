@@ -156,10 +156,31 @@ def test_a_claimed_directory_takes_the_same_configuration_again(tmp_path):
 
 def test_a_directory_of_another_configuration_is_refused_by_field(tmp_path):
     checkpoint.claim_directory(tmp_path, small_run.config())
+    _save(tmp_path, 1)
     other = small_run.config(num_panels=5, batch_size=8)
     for verb in (checkpoint.claim_directory, checkpoint.check_directory):
         with pytest.raises(UserError, match=r"\(train\.batch_size, train\.num_panels differ\)"):
             verb(tmp_path, other)
+
+
+def test_a_directory_in_which_nothing_was_saved_is_taken_over(tmp_path):
+    for batch_size in (8, 4):
+        checkpoint.claim_directory(tmp_path, small_run.config(batch_size=batch_size))
+        assert checkpoint.read_config(tmp_path).train.batch_size == batch_size
+
+
+@pytest.mark.parametrize("text", ["{}", "[]", "3"])
+def test_json_that_is_no_configuration_is_refused(tmp_path, text):
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(UserError, match=r"config\.json is no configuration"):
+        checkpoint.read_config(tmp_path)
+
+
+def test_a_better_score_at_an_earlier_step_is_kept_too(tmp_path):
+    for step, score in ((10, 1.0), (10, 0.9), (5, 0.5)):
+        with RunCheckpoints(tmp_path) as checkpoints:
+            checkpoints.save_best(step, _state(step), score)
+    assert _steps(tmp_path / "parameters") == [5]
 
 
 def test_no_model_directory_is_refused(tmp_path):

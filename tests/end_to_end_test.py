@@ -70,32 +70,10 @@ def test_evaluation_repeats_the_best_evaluation_of_training(finished_run):
     assert found == pytest.approx(min(means.values()), rel=1e-6)
 
 
-class _PowerCut(Exception):
-    pass
-
-
-def _cut_after(steps, create_step):
-    """_create_step whose step raises once it was called this often."""
-
-    def create(*args):
-        step_fn, calls = create_step(*args), iter(range(steps))
-
-        def step(*args):
-            if next(calls, None) is None:
-                raise _PowerCut
-            return step_fn(*args)
-
-        return step
-
-    return create
-
-
 def test_a_resumed_run_equals_an_uninterrupted_one(finished_run, tmp_path, monkeypatch):
     workdir, rows = finished_run
-    with monkeypatch.context() as patch:
-        patch.setattr(train, "_create_step", _cut_after(4, train._create_step))
-        with pytest.raises(_PowerCut):
-            train.train(small_run.config(), tmp_path)
+    with small_run.power_cut_after(4, monkeypatch):
+        train.train(small_run.config(), tmp_path)
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["3"]
     resumed = train.train(small_run.config(), tmp_path)
     jax.tree.map(

@@ -288,3 +288,13 @@ def test_more_unreadable_samples_than_allowed_end_the_run_by_name(limit):
     batches = _batches(Damaged(5), max_unreadable=limit)
     with pytest.raises(UserError, match=rf"sample [13] is damaged .*: {limit + 1}, "):
         _order(batches, 9)
+
+
+class Unreadable(Numbered):
+    def __getitem__(self, index):
+        raise UserError(f"sample {index} is damaged")
+
+
+def test_a_source_in_which_nothing_is_readable_ends_the_run():
+    with pytest.raises(UserError, match="is damaged"):
+        next(_batches(Unreadable(3), max_unreadable=5))

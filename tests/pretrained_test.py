@@ -127,12 +127,13 @@ def test_all_weights_of_a_model_directory(tmp_path):
     assert_equal(started, theirs)
 
 
-def test_a_backbone_on_top_of_a_whole_model(tmp_path):
-    ours, whole, backbone = (variables_of(resnet_model(), seed) for seed in range(3))
+def test_a_whole_model_brings_its_own_backbone(tmp_path):
+    """Recipes name an ImageNet file, which must not undo what is fine-tuned, nor need to exist."""
+    ours, whole = (variables_of(resnet_model(), seed) for seed in range(2))
     save_model(tmp_path / "whole", small_run.config(), whole)
-    path = released_file(backbone, tmp_path / "a.pt")
-    started, _ = start(ours, path, tmp_path / "whole")
-    assert_backbone_replaced(started, whole, backbone)
+    started, messages = start(ours, "weights/none.pth", tmp_path / "whole")
+    assert_equal(started, whole)
+    assert messages == [f"all weights come from {tmp_path / 'whole'}; weights/none.pth is not read"]
 
 
 # Refusals

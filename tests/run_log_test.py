@@ -123,3 +123,18 @@ def test_panels_show_the_newest_step(tmp_path):
 def test_progress_counts_from_first_to_total(first, total):
     meter = types.SimpleNamespace(postfix={})
     assert list(progress(first, total, meter)) == list(range(first, total + 1))
+
+
+def test_a_pause_is_no_training_time(tmp_path, monkeypatch):
+    now = 0.0
+    monkeypatch.setattr("diffdepth_jax.run_log.time.time", lambda: now)
+    with RunLog(tmp_path) as log:
+        meter = LossMeter(log, lambda step: 0.0, 4)
+        meter.add({"loss": (1.0, 1.0)})
+        now += 10
+        with meter.paused():
+            now += 60
+        now += 10
+        meter.flush(1)
+    (line,) = small_run.read_metrics(tmp_path)
+    assert line["train/images_per_second"] == 4 / 20

@@ -1,11 +1,14 @@
 """A run that trains in seconds: a configuration for it, and a look at what it left."""
 
+import contextlib
 import json
 import pathlib
 
 import orbax.checkpoint as ocp
+import pytest
 
 from configs import synthetic
+from diffdepth_jax import train
 
 SIZE = (32, 48)
 # 8 scenes for training, 3 of each kind for evaluation; checkpoints at steps 3 and 6.
@@ -61,3 +64,27 @@ def read_state(workdir, step):
     """The training state saved at a step, as nested dicts of arrays."""
     with ocp.StandardCheckpointer() as checkpointer:
         return checkpointer.restore(pathlib.Path(workdir).absolute() / f"checkpoints/{step}/state")
+
+
+class _PowerCut(Exception):
+    pass
+
+
+@contextlib.contextmanager
+def power_cut_after(steps, monkeypatch):
+    """A training run within ends, as nobody foresaw, after this many steps."""
+    create_step = train._create_step
+
+    def create(*args):
+        step_fn, calls = create_step(*args), iter(range(steps))
+
+        def step(*args):
+            if next(calls, None) is None:
+                raise _PowerCut
+            return step_fn(*args)
+
+        return step
+
+    with monkeypatch.context() as patch, pytest.raises(_PowerCut):
+        patch.setattr(train, "_create_step", create)
+        yield

@@ -1,11 +1,12 @@
 """DiffusionDepth (Duan, Guo, Zhu, ECCV 2024, arXiv 2303.05021): the assembly of its parts."""
 
 import dataclasses
+import math
 
 import flax.linen as nn
 import jax.numpy as jnp
 
-from diffdepth_jax.errors import UserError, require_positive
+from diffdepth_jax.errors import UserError, require_positive, require_within
 from diffdepth_jax.models import mpvit, resnet, swin
 from diffdepth_jax.models.denoiser import Denoiser
 from diffdepth_jax.models.depth_codec import DepthCodec
@@ -102,9 +103,11 @@ class ModelFields:
     dtype: str
 
     def __post_init__(self):
-        sizes = ("window_size", "neck_features", "latent_channels", "decoder_width",
-                 "denoiser_features", "denoiser_heads")  # fmt: skip
+        sizes = ("window_size", "neck_features", "latent_channels", "denoiser_features",
+                 "denoiser_blocks", "denoiser_heads")  # fmt: skip
         require_positive("model", **{name: getattr(self, name) for name in sizes})
+        require_within("model", 2, math.inf, decoder_width=self.decoder_width)
+        require_within("model", 0, 0.99, drop_path_rate=self.drop_path_rate)
         if not 1 <= self.condition_levels <= 4:
             raise UserError(f"model.condition_levels {self.condition_levels}: must be 1 to 4")
         if self.denoiser_features % self.denoiser_heads:
@@ -148,6 +151,11 @@ def _denoiser(fields, dtype):
     kinds = {"attention": None, "released": True, "released_plain": False}
     fuse = fields.choose("denoiser", kinds)
     if fuse is not None:
+        if fields.neck_features % 4 or fields.latent_channels % 4:
+            raise UserError(
+                f"model.neck_features {fields.neck_features} and latent_channels "
+                f"{fields.latent_channels}: must be multiples of 4 for the released denoiser"
+            )
         return ReleasedDenoiser(fields.latent_channels, fields.neck_features, fuse, dtype)
     return Denoiser(
         fields.latent_channels,
