@@ -58,8 +58,17 @@ def test_what_never_moves_is_averaged_to_itself():
     np.testing.assert_array_equal(average["bias"], value)
 
 
+def _created(decay):
+    return create_train_state(tiny.model(), optax.sgd(1.0), jax.random.key(0), decay)
+
+
+def test_with_a_decay_every_parameter_has_its_average():
+    state = jax.eval_shape(lambda: _created(DECAY))
+    assert jax.tree.structure(state.average) == jax.tree.structure(state.variables["params"])
+
+
 def test_without_a_decay_there_is_no_average():
-    state = create_train_state(tiny.model(), optax.sgd(1.0), jax.random.key(0), 0.0)
+    state = jax.eval_shape(lambda: _created(0.0))
     assert state.average is None and state.evaluated is state.variables
     assert update_average(None, state.variables["params"], 0.0, 1) is None
 
@@ -67,7 +76,7 @@ def test_without_a_decay_there_is_no_average():
 @pytest.mark.parametrize("decay", [-0.1, 1.0, float("nan")])
 def test_refuses_a_decay(decay):
     with pytest.raises(UserError, match=rf"train\.ema_decay {decay}: must be 0 or more, and below"):
-        create_train_state(tiny.model(), optax.sgd(1.0), jax.random.key(0), decay)
+        _created(decay)
 
 
 def test_evaluated_are_averaged_parameters_and_current_statistics():
@@ -85,7 +94,8 @@ def _run_steps(config, count):
     model, mesh = tiny.model(), sharding.create_mesh()
     _, optimizer = train._create_optimizer(config)
     variables = tiny.init_model(model)
-    state = create_train_state(model, optimizer, jax.random.key(0), config.train.ema_decay)
+    params = variables["params"]
+    state = TrainState(jnp.int32(0), variables, optimizer.init(params), params)
     states = [jax.device_put(state.started_from(variables), sharding.replicated(mesh))]
     schedule = diffusion.create_schedule(**config.diffusion)
     step_fn = train._create_step(config, model, schedule, optimizer, mesh)
