@@ -59,7 +59,7 @@ def claim_directory(workdir, config):
     One in which nothing was saved yet, such as after a mistyped field, is taken over.
     """
     path = pathlib.Path(workdir) / CONFIG_FILE
-    if path.exists() and _holds_steps(workdir):
+    if path.exists() and holds_steps(workdir):
         return check_directory(workdir, config)
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(".unfinished")
@@ -67,7 +67,8 @@ def claim_directory(workdir, config):
     unfinished.replace(path)
 
 
-def _holds_steps(workdir):
+def holds_steps(workdir):
+    """Whether something was saved there, to resume from or to predict with."""
     folders = (pathlib.Path(workdir) / name for name in ("checkpoints", "parameters"))
     return any(path.name.isdigit() for folder in folders for path in folder.glob("*"))
 

@@ -25,6 +25,7 @@ def start_from(variables, *, backbone_weights, initial_weights):
     Returns:
       The variables, and messages on what was not simply copied.
     """
+    check_backbone_path(backbone_weights, initial_weights)
     messages = []
     if initial_weights and backbone_weights:
         messages = [f"all weights come from {initial_weights}; {backbone_weights} is not read"]
@@ -44,13 +45,18 @@ def start_from(variables, *, backbone_weights, initial_weights):
     return variables, messages
 
 
-def _backbone(path, variables):
-    if not path.exists():
+def check_backbone_path(backbone_weights, initial_weights):
+    """A missing file is worth knowing before a large model is built."""
+    path = pathlib.Path(backbone_weights)
+    if backbone_weights not in ("", "none") and not initial_weights and not path.exists():
         raise UserError(
             f"model.backbone_weights {path} does not exist. Get an ImageNet Swin:\n"
             f"  mkdir -p {path.parent} && curl -L -o {path} {SWIN_RELEASE}/{path.name}\n"
             "or start from random weights: --config.model.backbone_weights=none"
         )
+
+
+def _backbone(path, variables):
     if not path.is_dir():
         return load_backbone(path, variables)
     backbone = only_backbone(load_variables(path, None))

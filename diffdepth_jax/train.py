@@ -8,12 +8,12 @@ import optax
 from clu.parameter_overview import get_parameter_overview
 
 from diffdepth_jax import evaluate, input_pipeline, objective, sharding
-from diffdepth_jax.checkpoint import RunCheckpoints, claim_directory
+from diffdepth_jax.checkpoint import RunCheckpoints, claim_directory, holds_steps
 from diffdepth_jax.errors import UserError, require_positive, require_within
 from diffdepth_jax.evaluator import create_evaluator
 from diffdepth_jax.optimizer import create_optimizer, create_schedule, stop_frozen
 from diffdepth_jax.preemption import EXIT_STATUS, Preemption
-from diffdepth_jax.pretrained import start_from
+from diffdepth_jax.pretrained import check_backbone_path, start_from
 from diffdepth_jax.run_log import LossMeter, RunLog, progress
 from diffdepth_jax.train_state import TrainState, create_train_state, update_average
 
@@ -148,6 +148,8 @@ def train(config, workdir):
     Returns {row: metrics}: the last evaluation, beside the baselines if the config asks for them.
     """
     _check_fields(config)
+    if not holds_steps(workdir):
+        check_backbone_path(config.model.backbone_weights, config.train.initial_weights)
     source, sources = input_pipeline.create_sources(seed=config.seed, **config.data)
     mesh = sharding.create_mesh()
     evaluator = create_evaluator(config, sources, mesh)
