@@ -55,12 +55,12 @@ def _evaluate_folder(config, workdir):
 
 
 def _check_flags():
-    for flag in ("predictions_scale", "skip_missing"):
-        if flags.FLAGS[flag].present and _PREDICTIONS.value is None:
-            raise UserError(f"--{flag} means nothing without --predictions=DIR")
     for name, mode in _MODE_OF.items():
         if flags.FLAGS[name].present and _MODE.value != mode:
             raise UserError(f"--{name} means nothing to --mode={_MODE.value}: add --mode={mode}")
+    for name in ("predictions_scale", "skip_missing"):
+        if flags.FLAGS[name].present and _PREDICTIONS.value is None:
+            raise UserError(f"--{name} means nothing without --predictions=DIR")
 
 
 def run():

@@ -50,7 +50,7 @@ def test_depth_files_are_scored_without_a_model(pairs, tmp_path):
     (tmp_path / "depth").mkdir()
     for index in range(2):
         depth = np.full((32, 48), 3 * 256, np.uint16)
-        Image.fromarray(depth).save(tmp_path / f"depth/{index:010d}.png")
+        Image.fromarray(depth).save(tmp_path / f"depth/rgb_{index}.png")
     files = "--mode=evaluate", f"--predictions={tmp_path / 'depth'}"
     status, lines, _ = _run(*pairs, *files, "--predictions_scale=256")
     assert status == 0

@@ -115,16 +115,16 @@ def test_a_killed_run_started_again_ends_as_if_it_had_not_been(
     _assert_same_end(workdir, uninterrupted)
 
 
-def test_a_damaged_checkpoint_is_named_last(environment, uninterrupted, tmp_path):
-    """In one of seven runs threads of tensorstore print tracebacks before the error."""
+def test_a_damaged_checkpoint_is_named(environment, uninterrupted, tmp_path):
+    """At times threads of tensorstore print tracebacks beside the error."""
     workdir = shutil.copytree(uninterrupted, tmp_path / "damaged")
     for path in (workdir / f"checkpoints/{LAST}/state/d").iterdir():
         os.truncate(path, path.stat().st_size // 2)
     status, out, errors = _finish(_start(environment, *_train(workdir)))
     assert (status, out) == (2, "")
-    assert errors[-1].startswith("error: ")
-    assert f"checkpoints/{LAST} cannot be restored" in errors[-1]
-    assert "delete that folder" in errors[-1]
+    (line,) = (line for line in errors if line.startswith("error: "))
+    assert f"checkpoints/{LAST} cannot be restored" in line
+    assert "delete that folder" in line
 
 
 @pytest.fixture
@@ -250,6 +250,7 @@ def test_bad_arguments_of_prediction_end_in_one_line(environment, arguments, wor
 
 def test_a_workdir_of_another_configuration_is_refused(environment, tmp_path):
     claim_directory(tmp_path, small_run.config(batch_size=8))
+    (tmp_path / "checkpoints/4").mkdir(parents=True)  # something that a takeover would lose
     _assert_one_line(_finish(_start(environment, *_train(tmp_path))), "train.batch_size", "differ")
 
 

@@ -132,6 +132,7 @@ def test_the_step_averages_what_it_trains_and_leaves_alone_what_is_frozen():
     assert held == sum(sizes.values()) - sizes["backbone"]
 
 
+@pytest.mark.slow
 def test_a_resumed_run_with_an_average_equals_an_uninterrupted_one(tmp_path, monkeypatch):
     """Some parameters frozen; evaluated and kept is the average."""
     config = _config(freeze="backbone/.*")
