@@ -116,15 +116,14 @@ def test_a_killed_run_started_again_ends_as_if_it_had_not_been(
 
 
 def test_a_damaged_checkpoint_is_named(environment, uninterrupted, tmp_path):
-    """At times threads of tensorstore print tracebacks beside the error."""
+    """At times threads of tensorstore print tracebacks beside the error, even on its line."""
     workdir = shutil.copytree(uninterrupted, tmp_path / "damaged")
     for path in (workdir / f"checkpoints/{LAST}/state/d").iterdir():
         os.truncate(path, path.stat().st_size // 2)
     status, out, errors = _finish(_start(environment, *_train(workdir)))
     assert (status, out) == (2, "")
-    (line,) = (line for line in errors if line.startswith("error: "))
-    assert f"checkpoints/{LAST} cannot be restored" in line
-    assert "delete that folder" in line
+    (line,) = (line for line in errors if "error: " in line and "cannot be restored" in line)
+    assert f"checkpoints/{LAST}" in line and "delete that folder" in line
 
 
 @pytest.fixture
