@@ -6,6 +6,7 @@ from ml_collections import ConfigDict
 def get_config():
     config = ConfigDict()
     config.seed = 0
+    config.log_level = "info"  # debug, with the libraries' messages; info, warning, error
 
     # Each source takes its own fields.
     config.data = ConfigDict(
@@ -76,6 +77,8 @@ def get_config():
     config.loss = ConfigDict(
         {
             "target": "self",  # what is diffused: self (the paper), self_attached, ground_truth
+            # Back-propagate through the last so many sampler steps only; 0: all.
+            "gradient_steps": 0,
             "every_step": False,  # pixel losses on every step's depth, or on the last only
             "silog_lambda": 0.85,
             "clamp_depth": 0.0,  # metres; bounds both maps in l1 and l2, 0: no bound
@@ -116,6 +119,9 @@ def get_config():
     config.train = ConfigDict(
         {
             "batch_size": 16,
+            "accumulate": 1,  # micro-batches that a batch is computed in: less memory
+            # jit or pmap: the whole state on each device; fsdp: spread over the devices.
+            "parallel": "jit",
             "num_steps": 38_400,
             "initial_weights": "",  # a model directory, converted or trained: to fine-tune
             # Evaluated and kept is the parameters' exponential moving average; 0: they themselves.
@@ -123,8 +129,16 @@ def get_config():
             "log_every": 50,
             "evaluate_every": 2000,
             "checkpoint_every": 1000,
+            # Recompute backbone blocks in the backward pass: less memory, more time.
+            "remat_backbone": False,
             "num_threads": 16,  # that read and augment
             "max_unreadable": 0,  # training samples that may be skipped, each with a warning
+            # Updates that may be skipped because loss or gradient are not finite; the batch of each
+            # goes to WORKDIR/nonfinite.
+            "max_skipped": 20,
+            # A trace of steps first to last - 1 in WORKDIR/profile, for TensorBoard or Perfetto;
+            # equal: none.
+            "profile_steps": (0, 0),
             "num_panels": 8,  # pictures of evaluation samples
         }
     )
