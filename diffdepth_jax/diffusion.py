@@ -153,8 +153,9 @@ def ddim_sample(
     keys=None,
     clip: float = 0.0,
     remat: bool = True,
+    gradient_steps: int = 0,
 ):
-    """Refines noise to a clean sample in `num_steps` steps, as one `lax.scan`.
+    """Refines noise to a clean sample in `num_steps` steps, by `lax.scan`.
 
     Args:
       denoise: (latent [B, ...], timestep int32 [B]) -> prediction [B, ...].
@@ -165,6 +166,8 @@ def ddim_sample(
       keys: one key for each image [B]; needed if eta > 0.
       clip: bound on each step's x_0, 0 is none.
       remat: recompute each step in the backward pass instead of storing its activations.
+      gradient_steps: only so many of the last steps get a gradient, 0: all. The others are not in
+        the backward pass at all, and neither is the start.
 
     Returns:
       (latents, x0s): [S + 1, B, ...] from the start to the refined latent, and [S, B, ...].
@@ -172,8 +175,14 @@ def ddim_sample(
     if eta and keys is None:
         raise ValueError("eta > 0 draws noise at every step: pass one key for each image")
     timesteps = sampling_timesteps(schedule.num_timesteps, num_steps, spacing)
+    if not 0 <= gradient_steps <= num_steps:
+        raise UserError(
+            f"loss.gradient_steps {gradient_steps}: must be 0, for all, to num_steps {num_steps}"
+        )
+    num_detached = num_steps - (gradient_steps or num_steps)
     alpha_bar = schedule.alpha_bar[timesteps]
     alpha_bar_next = np.append(alpha_bar[1:], np.float32(1))  # the last step ends without noise
+    inputs = (timesteps, alpha_bar, alpha_bar_next)
 
     def step(latent, inputs):
         timestep, alpha_bar, alpha_bar_next = inputs
@@ -185,10 +194,22 @@ def ddim_sample(
         )  # fmt: skip
         return latent, (latent, x0)
 
-    if remat:
-        step = jax.checkpoint(step, prevent_cse=False)
-    _, (latents, x0s) = jax.lax.scan(step, noise, (timesteps, alpha_bar, alpha_bar_next))
-    return jnp.concatenate([noise[None], latents]), x0s
+    def detached_step(*args):
+        return jax.lax.stop_gradient(step(*args))
+
+    learning_step = jax.checkpoint(step, prevent_cse=False) if remat else step
+    if not num_detached:
+        return _scan(learning_step, noise, inputs)
+    start = jax.lax.stop_gradient(noise)
+    early, early_x0s = _scan(detached_step, start, [x[:num_detached] for x in inputs])
+    late, late_x0s = _scan(learning_step, early[-1], [x[num_detached:] for x in inputs])
+    return jnp.concatenate([early, late[1:]]), jnp.concatenate([early_x0s, late_x0s])
+
+
+def _scan(step, start, inputs):
+    """(latents [S + 1, B, ...] with the start, x0s [S, B, ...])."""
+    _, (latents, x0s) = jax.lax.scan(step, start, inputs)
+    return jnp.concatenate([start[None], latents]), x0s
 
 
 def normal_per_image(keys, shape):

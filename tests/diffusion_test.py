@@ -4,6 +4,7 @@ golden/ddim.npz holds numbers computed with the scheduler of the public PyTorch 
 (duanyiqun/DiffusionDepth, commit e1ca9d5) on random arrays.
 """
 
+import functools
 import itertools
 import pathlib
 
@@ -14,6 +15,7 @@ import pytest
 
 from diffdepth_jax import diffusion
 from diffdepth_jax.errors import UserError
+from diffdepth_jax.flops import count_multiply_adds
 
 GOLDEN = np.load(pathlib.Path(__file__).parent / "golden" / "ddim.npz")
 SHAPE = (3, 2, 4, 5)
@@ -347,6 +349,90 @@ def test_remat_changes_neither_value_nor_gradient():
     expected_value, expected = jax.value_and_grad(loss)(weight, False)
     np.testing.assert_allclose(value, expected_value, rtol=1e-6)
     np.testing.assert_allclose(gradient, expected, rtol=1e-5)
+
+
+# Back-propagation through the last steps
+
+
+def sample_loss(gradient_steps, noise, weight, num_steps=4, eta=0.5):
+    """(loss, (latents, x0s)): the loss sees every step."""
+    keys = jax.random.split(jax.random.key(0), len(noise))
+    sample = diffusion.ddim_sample(
+        toy_denoise(weight), noise, schedule_of(), num_steps=num_steps, spacing="trailing",
+        eta=eta, keys=keys, gradient_steps=gradient_steps,
+    )  # fmt: skip
+    return sum(jnp.sum(x * normal(4, x.shape)) for x in sample), sample
+
+
+@pytest.fixture(scope="module")
+def sample_gradients():
+    """(gradient_steps, noise, weight) -> (((loss, sample), gradients by noise and weight)."""
+    gradients = jax.value_and_grad(sample_loss, (1, 2), has_aux=True)
+    return jax.jit(gradients, static_argnums=0)
+
+
+@pytest.mark.parametrize("gradient_steps", [1, 2, 3])
+def test_the_steps_without_gradient_change_no_value(sample_gradients, gradient_steps):
+    noise, weight = normal(1), normal(2, SHAPE[-1:])
+    (_, expected), gradients = sample_gradients(0, noise, weight)
+    (_, sample), (by_noise, by_weight) = sample_gradients(gradient_steps, noise, weight)
+    for ours, theirs in zip(sample, expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-6)
+    np.testing.assert_array_equal(by_noise, np.zeros(SHAPE))
+    assert np.abs(by_weight).max() > 0
+    assert np.abs(by_weight - gradients[1]).max() > 1e-2
+
+
+def test_gradient_through_as_many_steps_as_there_are_is_that_through_all(sample_gradients):
+    noise, weight = normal(1), normal(2, SHAPE[-1:])
+    _, expected = sample_gradients(0, noise, weight)
+    _, gradients = sample_gradients(4, noise, weight)
+    for ours, theirs in zip(gradients, expected, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+        assert np.abs(ours).max() > 0
+
+
+def test_gradient_of_the_last_step_by_hand():
+    schedule, noise, weight = schedule_of(), normal(1), normal(2, SHAPE[-1:])
+
+    def last_latent(weight):
+        latents, x0s = diffusion.ddim_sample(
+            toy_denoise(weight), noise, schedule, num_steps=3, spacing="leading", gradient_steps=1
+        )
+        return jnp.sum(latents[-1] ** 2) + jnp.sum(latents[:-1]) + jnp.sum(x0s[:-1])
+
+    def by_hand(weight):
+        latents, _ = loop_sample(toy_denoise(weight), noise, schedule, 3, "leading")
+        latent = jax.lax.stop_gradient(latents[-2])
+        prediction = toy_denoise(weight)(latent, jnp.zeros(len(noise)))
+        alpha_bar = schedule.alpha_bar[0]
+        latent, _ = diffusion.ddim_step(latent, prediction, alpha_bar, 1.0, "epsilon")
+        return jnp.sum(latent**2)
+
+    gradient, expected = jax.grad(last_latent)(weight), jax.grad(by_hand)(weight)
+    np.testing.assert_allclose(gradient, expected, atol=1e-5 * np.abs(expected).max())
+
+
+def test_steps_without_gradient_are_computed_forward_only():
+    """A step's product costs 4: forward, recomputed, and two in the backward pass."""
+    noise, weight = jnp.ones((1, 2)), jnp.ones((2, 2))
+
+    def loss(gradient_steps, weight):
+        latents, _ = diffusion.ddim_sample(
+            lambda latent, timestep: jnp.tanh(latent @ weight), noise, schedule_of(), num_steps=7,
+            spacing="leading", gradient_steps=gradient_steps,
+        )  # fmt: skip
+        return latents[-1].sum()
+
+    for gradient_steps, learning in ((0, 7), (1, 1), (3, 3)):
+        counted = count_multiply_adds(jax.grad(functools.partial(loss, gradient_steps)), weight)
+        assert counted == 4 * (7 + 3 * learning)
+
+
+@pytest.mark.parametrize("gradient_steps", [-1, 5])
+def test_impossible_numbers_of_gradient_steps_are_user_errors(gradient_steps):
+    with pytest.raises(UserError, match=rf"loss.gradient_steps {gradient_steps}: .* num_steps 4"):
+        sample_loss(gradient_steps, normal(1), 1.0)
 
 
 def test_the_network_sees_one_int32_timestep_for_each_image():

@@ -175,14 +175,13 @@ def test_drop_rates_rise_linearly_over_the_layers_of_all_stages():
 
 def test_each_image_keeps_its_whole_residual_or_loses_it_and_the_mean_stays():
     """1000 copies of one map through a layer whose MLP is silenced."""
-    layer = mpvit.EncoderLayer(drop_path_rate=0.25)
+    layer = mpvit.EncoderLayer(lambda v: v, drop_path_rate=0.25)
     x = np.broadcast_to(normal(1, 3, 3, 8), (1000, 3, 3, 8))
-    identity = lambda v: v  # noqa: E731
-    variables = tiny.init(layer, x[:1], identity)
+    variables = tiny.init(layer, x[:1])
     variables["params"]["fc2"] = jax.tree.map(jnp.zeros_like, variables["params"]["fc2"])
-    expected = np.asarray(layer.apply(variables, x, identity))
+    expected = np.asarray(layer.apply(variables, x))
     key = jax.random.key(0)
-    trained = np.asarray(layer.apply(variables, x, identity, True, rngs={"drop_path": key}))
+    trained = np.asarray(layer.apply(variables, x, True, rngs={"drop_path": key}))
     kept = np.abs(trained - x).reshape(1000, -1).max(1) > 0
     assert kept.mean() == pytest.approx(0.75, abs=0.05)
     np.testing.assert_array_equal(trained[~kept], x[~kept])

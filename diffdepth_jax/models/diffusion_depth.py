@@ -124,6 +124,11 @@ class ModelFields:
         return choices[value]
 
 
+def with_rematerialised_backbone(model) -> DiffusionDepth:
+    """The same model and parameters; the backward pass recomputes the backbone block by block."""
+    return model.clone(backbone=model.backbone.clone(remat=True))
+
+
 def _backbone(fields, dtype):
     """A ResNet has use for the dtype only, an MPViT for stochastic depth too."""
     name = fields.backbone

@@ -83,6 +83,11 @@ def DropPath(rate):
     )
 
 
+def rematerialised(block, remat):
+    """The class of a block called as (x, train); with `remat` the backward pass recomputes it."""
+    return nn.remat(block, static_argnums=(2,)) if remat else block
+
+
 def LoopSafeConv(features, kernel_size, dtype, name=None, **kwargs):
     """`nn.Conv` of stride 1, 'SAME', odd square kernel, for the body of a loop."""
     if kernel_size % 2 == 0:

@@ -5,6 +5,7 @@ the first map has stride 2. Written from the paper.
 """
 
 import functools
+from collections.abc import Callable
 
 import flax.linen as nn
 import jax
@@ -12,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from diffdepth_jax.models.batch_norm import BatchNorm
-from diffdepth_jax.models.layers import Dense, DropPath
+from diffdepth_jax.models.layers import Dense, DropPath, rematerialised
 
 VARIANTS = {
     "mpvit_small": {
@@ -135,17 +136,23 @@ class FactorizedAttention(nn.Module):
 
 
 class EncoderLayer(nn.Module):
-    """Attention and an MLP, each with pre-norm, residual and stochastic depth."""
+    """Attention and an MLP, each with pre-norm, residual and stochastic depth.
 
+    Attributes:
+      relative_positions: maps v to what is added, the same for all layers of an encoder. An
+        attribute, since what is rematerialised takes arrays only.
+    """
+
+    relative_positions: Callable
     drop_path_rate: float
     dtype: jnp.dtype = jnp.float32
 
     @nn.compact
-    def __call__(self, x, relative_positions, train: bool = False):
+    def __call__(self, x, train: bool = False):
         channels = x.shape[-1]
         drop_path = DropPath(self.drop_path_rate)
         y = LayerNorm(dtype=self.dtype, name="norm1")(x)
-        y = FactorizedAttention(self.dtype, name="attn")(y, relative_positions)
+        y = FactorizedAttention(self.dtype, name="attn")(y, self.relative_positions)
         x = x + drop_path(y, deterministic=not train)
         y = LayerNorm(dtype=self.dtype, name="norm2")(x)
         y = Dense(4 * channels, dtype=self.dtype, name="fc1")(y)
@@ -163,15 +170,17 @@ class Encoder(nn.Module):
 
     drop_path_rates: tuple[float, ...]
     dtype: jnp.dtype = jnp.float32
+    remat: bool = False
 
     @nn.compact
     def __call__(self, x, train: bool = False):
         """x: [B, H, W, C], C a multiple of 8."""
         conditional = DepthwiseConv(x.shape[-1], 3, self.dtype, "cpe", use_bias=True)
         relative = RelativePositions(self.dtype, name="crpe")
+        make_layer = rematerialised(EncoderLayer, self.remat)
         for layer, rate in enumerate(self.drop_path_rates):
             x = x + conditional(x)
-            x = EncoderLayer(rate, self.dtype, name=f"layer{layer}")(x, relative, train)
+            x = make_layer(relative, rate, self.dtype, name=f"layer{layer}")(x, train)
         return x
 
 
@@ -185,6 +194,7 @@ class Stage(nn.Module):
     num_paths: int
     drop_path_rates: tuple[float, ...]
     dtype: jnp.dtype = jnp.float32
+    remat: bool = False
 
     @nn.compact
     def __call__(self, x, train: bool = False):
@@ -194,9 +204,12 @@ class Stage(nn.Module):
             stride = 2 if path == 0 else 1
             x = PatchEmbedding(stride, self.dtype, name=f"patch_embed{path}")(x, train)
             paths.append(x)
-        branches = [InvertedResidual(self.dtype, name="inv_res")(paths[0], train)]
+        convolutional = rematerialised(InvertedResidual, self.remat)(self.dtype, name="inv_res")
+        branches = [convolutional(paths[0], train)]
         for path, x in enumerate(paths):
-            encoder = Encoder(self.drop_path_rates, self.dtype, name=f"encoder{path}")
+            encoder = Encoder(
+                self.drop_path_rates, self.dtype, self.remat, name=f"encoder{path}"
+            )
             branches.append(encoder(x, train))
         x = jnp.concatenate(branches, axis=-1)
         return ConvNorm(self.features, dtype=self.dtype, name="aggregate")(x, train)
@@ -212,6 +225,7 @@ class MPViT(nn.Module):
       num_paths: transformers side by side in each stage.
       drop_path_rate: stochastic depth of the last layer; rises linearly from 0 at the first.
       dtype: compute dtype; parameters and the norms' statistics are float32.
+      remat: recompute each residual block in the backward pass instead of storing its activations.
     """
 
     channels: tuple[int, ...]
@@ -219,6 +233,7 @@ class MPViT(nn.Module):
     num_paths: tuple[int, ...]
     drop_path_rate: float = 0.2
     dtype: jnp.dtype = jnp.float32
+    remat: bool = False
 
     @nn.compact
     def __call__(self, image, train: bool = False):
@@ -235,6 +250,7 @@ class MPViT(nn.Module):
                 num_paths=self.num_paths[stage],
                 drop_path_rates=tuple(next(rates) for _ in range(depth)),
                 dtype=self.dtype,
+                remat=self.remat,
                 name=f"stage{stage}",
             )(x, train)
             features.append(x)

@@ -8,6 +8,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from diffdepth_jax.models.batch_norm import BatchNorm
+from diffdepth_jax.models.layers import rematerialised
 
 VARIANTS = {
     "resnet18": {"depths": (2, 2, 2, 2)},
@@ -51,21 +52,24 @@ class ResNet(nn.Module):
       depths: blocks in each stage; the first of each halves the map.
       channels: of each stage.
       dtype: compute dtype; parameters and the norms' statistics are float32.
+      remat: recompute each block in the backward pass instead of storing its activations.
     """
 
     depths: tuple[int, ...]
     channels: tuple[int, ...] = (64, 128, 256, 512)
     dtype: jnp.dtype = jnp.float32
+    remat: bool = False
 
     @nn.compact
     def __call__(self, image, train: bool = False):
         """image: [B, H, W, 3] normalised, any size. Returns a tuple, finest map first."""
         x = image.astype(self.dtype)
+        make_block = rematerialised(BasicBlock, self.remat)
         features = []
         for stage, (depth, channels) in enumerate(zip(self.depths, self.channels, strict=True)):
             for block in range(depth):
                 stride = 2 if block == 0 else 1
                 name = f"stage{stage}_block{block}"
-                x = BasicBlock(channels, stride, self.dtype, name=name)(x, train)
+                x = make_block(channels, stride, self.dtype, name=name)(x, train)
             features.append(x)
         return tuple(features)

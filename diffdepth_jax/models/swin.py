@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from diffdepth_jax.models.layers import Dense, DropPath
+from diffdepth_jax.models.layers import Dense, DropPath, rematerialised
 
 # embed_dim, depths and num_heads of the paper; micro is ours, for CPU-sized runs.
 VARIANTS = {
@@ -189,6 +189,7 @@ class SwinTransformer(nn.Module):
         stands on the floor is its depth. The official code's `ape` is a table for one size.
       drop_path_rate: stochastic depth of the last block; rises linearly from 0 at the first.
       dtype: compute dtype; parameters are float32.
+      remat: recompute each block in the backward pass instead of storing its activations.
     """
 
     embed_dim: int
@@ -198,6 +199,7 @@ class SwinTransformer(nn.Module):
     position_embedding: bool = False
     drop_path_rate: float = 0.1
     dtype: jnp.dtype = jnp.float32
+    remat: bool = False
 
     @nn.compact
     def __call__(self, image, train: bool = False):
@@ -215,7 +217,7 @@ class SwinTransformer(nn.Module):
             if stage > 0:
                 x = PatchMerging(self.dtype, name=f"downsample{stage}")(x)
             for block in range(depth):
-                x = SwinBlock(
+                x = rematerialised(SwinBlock, self.remat)(
                     num_heads=self.num_heads[stage],
                     window_size=self.window_size,
                     shift=self.window_size // 2 if block % 2 else 0,
