@@ -8,7 +8,6 @@ import json
 import pathlib
 import shutil
 
-import grain
 import jax
 import orbax.checkpoint as ocp
 from ml_collections import ConfigDict
@@ -227,33 +226,25 @@ class RunCheckpoints:
         """Whether there is nothing to resume from."""
         return self._latest.latest_step() is None
 
-    def restore(self, state, data):
-        """The newest saved (state, data iterator), or the given ones if nothing was saved."""
+    def restore(self, state):
+        """The newest saved state, or the given one if nothing was saved."""
         step = self._latest.latest_step()
         if step is None:
-            return state, data
+            return state
         abstract = jax.tree.map(ocp.tree.to_shape_dtype_struct, state)
         try:
-            restored = self._latest.restore(
-                step,
-                args=ocp.args.Composite(
-                    state=ocp.args.StandardRestore(abstract),
-                    data=grain.checkpoint.CheckpointRestore(data),
-                ),
-            )
+            args = ocp.args.Composite(state=ocp.args.StandardRestore(abstract))
+            return self._latest.restore(step, args=args)["state"]
         except (ValueError, KeyError, TypeError, FileNotFoundError) as error:
             raise UserError(
                 f"{self._latest.directory}/{step} cannot be restored ({_first_line(error)}): "
                 "delete that folder to go on from the one before, or give another --workdir"
             ) from error
-        return restored["state"], restored["data"]
 
-    def save(self, step, state, data):
+    def save(self, step, state):
         """Saves what resuming needs; a second save of one step does nothing."""
         if step != self._latest.latest_step():
-            args = ocp.args.Composite(
-                state=ocp.args.StandardSave(state), data=grain.checkpoint.CheckpointSave(data)
-            )
+            args = ocp.args.Composite(state=ocp.args.StandardSave(state))
             _save(self._latest, step, state, args)
 
     def save_best(self, step, variables, score):

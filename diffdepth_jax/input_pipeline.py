@@ -33,14 +33,12 @@ class Cached:
                 self._samples[index] = sample
         return self._samples[index]
 
-    def __repr__(self):
-        return f"Cached({self._source!r})"
-
 
 class Tolerant:
-    """Gives None, which grain skips, for a sample that cannot be read, up to `limit` samples.
+    """Gives for a sample that cannot be read the next one that can, up to `limit` such samples.
 
-    Each is named in a warning. With limit 0 the first ends the run.
+    The stream keeps its length and order. Each is named in a warning; with limit 0 the first ends
+    the run.
     """
 
     def __init__(self, source, limit):
@@ -52,24 +50,45 @@ class Tolerant:
         return len(self._source)
 
     def __getitem__(self, index):
-        try:
-            return self._source[index]
-        except UserError as error:
-            with self._lock:
-                known = index in self._unreadable
-                self._unreadable.add(index)
-                count = len(self._unreadable)
-            if count > self._limit or count == len(self._source):
-                raise UserError(
-                    f"{error} (unreadable training samples: {count}, allowed by "
-                    f"train.max_unreadable: {self._limit})"
-                ) from error
-            if not known:
-                logging.warning("skipped, %d of at most %d: %s", count, self._limit, error)
-            return None
+        while True:
+            try:
+                return self._source[index]
+            except UserError as error:
+                self._note(index, error)
+            index = (index + 1) % len(self._source)
 
-    def __repr__(self):
-        return f"Tolerant({self._source!r})"
+    def _note(self, index, error):
+        with self._lock:
+            known = index in self._unreadable
+            self._unreadable.add(index)
+            count = len(self._unreadable)
+        if count > self._limit or count == len(self._source):
+            raise UserError(
+                f"{error} (unreadable training samples: {count}, allowed by "
+                f"train.max_unreadable: {self._limit})"
+            ) from error
+        if not known:
+            logging.warning("skipped, %d of at most %d: %s", count, self._limit, error)
+
+
+class _Share:
+    """The samples that one process reads from a stream: its part of each global batch, from a step.
+
+    Whole batches of which every process takes its own would give the same, but would be the least
+    that a thread reads and that is held ahead.
+    """
+
+    def __init__(self, stream, batch_size, process, first_step):
+        self._stream, self._batch_size, self._first_step = stream, batch_size, first_step
+        self._index, self._count = process
+
+    def __len__(self):
+        return len(self._stream) // self._count
+
+    def __getitem__(self, position):
+        step, place = divmod(position, self._batch_size)
+        part = (self._first_step + step) * self._count + self._index
+        return self._stream[part * self._batch_size + place]
 
 
 def create_sources(*, source: str, seed: int, **fields):
@@ -170,32 +189,36 @@ def _normalize(batch):
 
 
 def train_iterator(
-    source, *, seed, batch_size, num_threads, max_unreadable=0, process=(0, 1), **augmentation
-):
-    """Endless iterator of augmented batches; its state can be saved and restored.
+    source, *, seed, batch_size, num_threads, max_unreadable=0, process=(0, 1), first_step=0,
+    **augmentation,
+):  # fmt: skip
+    """Endless iterator of augmented batches, those of the training steps from `first_step` on.
+
+    Samples are a function of the seed and of their position in the stream: global batch k is
+    positions k B to (k + 1) B - 1, of which each process reads one contiguous part, in turn. So
+    batches neither depend on the number of threads nor, put together, on that of processes.
 
     Args:
       source: random access to samples.
       seed: of order and augmentation.
-      batch_size: of this process.
+      batch_size: of this process; B is this times the number of processes.
       num_threads: that read and augment.
-      max_unreadable: samples of the source that are skipped, see `Tolerant`.
-      process: (index, count): which share of the shuffled stream this process reads.
+      max_unreadable: samples of the source that are replaced by others, see `Tolerant`.
+      process: (index, count).
+      first_step: of the run, from 0.
       **augmentation: size, depth limits, and the fields of the `augmentation` group.
 
     Yields:
       image float32 [B, H, W, 3] normalised, depth float32 [B, H, W, 1] metres, mask bool.
     """
-    index, count = process
     tolerant = Tolerant(source, max_unreadable)
     stream = grain.MapDataset.source(tolerant).seed(seed).shuffle().repeat()
     stream = stream.random_map(functools.partial(_augment, **augmentation))
-    # The share is taken last: before `repeat`, epochs would differ in length between processes, and
-    # before `random_map` the k-th samples of all processes would be augmented alike.
-    stream = stream[index::count]
-    ahead = max(2 * batch_size, num_threads)  # samples
+    share = grain.MapDataset.source(_Share(stream, batch_size, process, first_step))
+    # Samples, at most: memory is that of two more batches, or of what the threads work at.
+    ahead = max(2 * batch_size, num_threads)
     options = grain.ReadOptions(num_threads=num_threads, prefetch_buffer_size=ahead)
-    batches = stream.to_iter_dataset(options).batch(batch_size, drop_remainder=True)
+    batches = share.to_iter_dataset(options).batch(batch_size, drop_remainder=True)
     return iter(batches.map(_normalize))
 
 
@@ -216,9 +239,16 @@ def evaluation_sample(sample, *, size, min_depth, max_depth, input_crop="none"):
     }
 
 
-def evaluation_batches(source, *, batch_size, **fields):
-    """Each sample once, in order: lists of `batch_size` samples, the last list shorter."""
-    stream = grain.MapDataset.source(source)
+def evaluation_batches(source, indices, *, batch_size, **fields):
+    """Each of these samples once, in order: lists of `batch_size` samples, the last list shorter.
+
+    Args:
+      source: random access to samples.
+      indices: a range.
+      batch_size: of a list.
+      **fields: for `evaluation_sample`.
+    """
+    stream = grain.MapDataset.source(source)[indices.start : indices.stop]
     stream = stream.map(functools.partial(evaluation_sample, **fields))
     stream = stream.batch(batch_size, batch_fn=list)
     return iter(stream.to_iter_dataset(grain.ReadOptions(num_threads=2, prefetch_buffer_size=2)))

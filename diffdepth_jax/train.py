@@ -80,7 +80,7 @@ def _create_step(config, model, schedule, optimizer, mesh):
     )
 
 
-def _training_batches(config, source):
+def _training_batches(config, source, first_step):
     return input_pipeline.train_iterator(
         source,
         seed=config.seed,
@@ -88,6 +88,7 @@ def _training_batches(config, source):
         num_threads=config.train.num_threads,
         max_unreadable=config.train.max_unreadable,
         process=(jax.process_index(), jax.process_count()),
+        first_step=first_step,
         size=config.inference.size,
         input_crop=config.inference.input_crop,
         min_depth=config.inference.min_depth,
@@ -157,15 +158,15 @@ def train(config, workdir):
     key = jax.random.key(config.seed)
     state = create_train_state(evaluator.model, optimizer, key, config.train.ema_decay)
     step_fn = _create_step(config, evaluator.model, evaluator.schedule, optimizer, mesh)
-    batches = _training_batches(config, source)
     claim_directory(workdir, config)
     with RunCheckpoints(workdir) as checkpoints, RunLog(workdir) as log, Preemption() as preemption:
         log.text("parameters.txt", get_parameter_overview(state.variables["params"]))
         if checkpoints.empty:
             state = _started(state, config)
-        state, batches = checkpoints.restore(state, batches)
+        state = checkpoints.restore(state)
         state = jax.device_put(state, sharding.replicated(mesh))
         first, total = int(state.step), config.train.num_steps
+        batches = _training_batches(config, source, first)
         meter = LossMeter(log, rate, config.train.batch_size)
         # Evaluate, save, next batch, step: in this order a resumed run repeats nothing.
         for step in progress(first, total, meter):
@@ -179,7 +180,7 @@ def train(config, workdir):
                     checkpoints.save_best(step, state.evaluated, evaluate.mean_of(results))
                 due = step > first and step % config.train.checkpoint_every == 0
                 if last or due or preemption.requested:
-                    checkpoints.save(step, state, batches)
+                    checkpoints.save(step, state)
             if preemption.requested and not last:
                 raise SystemExit(EXIT_STATUS)
             if not last:

@@ -6,7 +6,6 @@ import pathlib
 import shutil
 import types
 
-import grain
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -28,41 +27,27 @@ def _state(value):
     return {"step": jnp.int32(value), "params": {"kernel": jnp.full((2, 3), value, jnp.float32)}}
 
 
-def _stream():
-    return iter(grain.MapDataset.range(100).seed(0).shuffle().to_iter_dataset())
-
-
-def _advanced(steps):
-    stream = _stream()
-    for _ in range(steps):
-        next(stream)
-    return stream
-
-
 def _save(workdir, *steps):
     with RunCheckpoints(workdir) as checkpoints:
         for step in steps:
-            checkpoints.save(step, _state(step), _advanced(step))
+            checkpoints.save(step, _state(step))
 
 
 def _steps(directory):
     return sorted(int(path.name) for path in directory.iterdir())
 
 
-def test_restores_the_newest_state_and_where_the_data_stood(tmp_path):
+def test_restores_the_newest_state(tmp_path):
     _save(tmp_path, 2, 5)
     with RunCheckpoints(tmp_path) as checkpoints:
-        state, stream = checkpoints.restore(_state(0), _stream())
+        state = checkpoints.restore(_state(0))
     jax.tree.map(np.testing.assert_array_equal, state, _state(5))
-    expected = _advanced(5)
-    assert [next(stream) for _ in range(9)] == [next(expected) for _ in range(9)]
 
 
 def test_without_a_checkpoint_training_starts_as_given(tmp_path):
-    state, stream = _state(0), _stream()
+    state = _state(0)
     with RunCheckpoints(tmp_path) as checkpoints:
-        restored = checkpoints.restore(state, stream)
-    assert restored[0] is state and restored[1] is stream
+        assert checkpoints.restore(state) is state
 
 
 def test_keeps_the_newest_two(tmp_path):
@@ -75,7 +60,7 @@ def test_saving_a_step_again_changes_nothing(tmp_path):
     _save(tmp_path, 3)
     before = small_run.read_state(tmp_path, 3)
     with RunCheckpoints(tmp_path) as checkpoints:
-        checkpoints.save(3, _state(99), _stream())
+        checkpoints.save(3, _state(99))
     jax.tree.map(np.testing.assert_array_equal, small_run.read_state(tmp_path, 3), before)
 
 
@@ -86,7 +71,7 @@ def test_what_a_broken_off_save_left_is_not_restored(tmp_path):
     unfinished.mkdir(parents=True)
     (unfinished / "data").write_bytes(b"half")
     with RunCheckpoints(tmp_path) as checkpoints:
-        state, _ = checkpoints.restore(_state(0), _stream())
+        state = checkpoints.restore(_state(0))
     assert int(state["step"]) == 1
 
 
@@ -113,10 +98,10 @@ def test_a_damaged_checkpoint_is_refused_and_the_one_before_serves(tmp_path):
     _damage(tmp_path, 2)
     message = r"checkpoints/2 cannot be restored .*delete that folder"
     with RunCheckpoints(tmp_path) as checkpoints, pytest.raises(UserError, match=message):
-        checkpoints.restore(_state(0), _stream())
+        checkpoints.restore(_state(0))
     shutil.rmtree(tmp_path / "checkpoints/2")
     with RunCheckpoints(tmp_path) as checkpoints:
-        state, _ = checkpoints.restore(_state(0), _stream())
+        state = checkpoints.restore(_state(0))
     assert int(state["step"]) == 1
 
 
@@ -125,7 +110,7 @@ def test_a_checkpoint_of_another_model_is_refused(tmp_path):
     other = {"step": jnp.int32(0), "params": {"kernel": jnp.zeros((4, 3))}}
     message = "checkpoints/1 cannot be restored"
     with RunCheckpoints(tmp_path) as checkpoints, pytest.raises(UserError, match=message):
-        checkpoints.restore(other, _stream())
+        checkpoints.restore(other)
 
 
 @pytest.mark.parametrize("best", [False, True])
@@ -140,7 +125,7 @@ def test_a_full_disk_names_the_checkpoint_and_the_remedy(tmp_path, monkeypatch, 
         if best:
             checkpoints.save_best(2, _state(2), 0.5)
         else:
-            checkpoints.save(2, _state(2), _stream())
+            checkpoints.save(2, _state(2))
 
 
 def test_a_claimed_directory_takes_the_same_configuration_again(tmp_path):

@@ -1,7 +1,8 @@
-"""Which samples come in which order, that an iterator goes on where it was saved, and limits."""
+"""Which samples come in which order whatever reads them, sources, and limits."""
 
 import itertools
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -85,27 +86,44 @@ def test_augmentation_is_drawn_anew_each_epoch():
     assert len(images) > 4
 
 
-def test_a_restored_iterator_goes_on_exactly():
-    fields = {"batch_size": 2, "num_threads": 2, **RANDOM}
-    saved = _batches(Numbered(5), **fields)
-    for _ in range(4):  # into the second epoch
-        next(saved)
-    restored = _batches(Numbered(5), **fields)
-    restored.set_state(saved.get_state())
-    _assert_same(restored, saved, 6)
+@pytest.mark.parametrize("num_threads", [1, 3])
+@pytest.mark.parametrize("first_step", [0, 1, 4, 7])  # an epoch has 2.5 batches
+def test_batches_are_a_function_of_the_step(first_step, num_threads):
+    fields = {"batch_size": 2, **RANDOM}
+    whole = itertools.islice(_batches(Numbered(5), **fields), first_step, None)
+    resumed = _batches(Numbered(5), first_step=first_step, num_threads=num_threads, **fields)
+    _assert_same(resumed, whole, 6)
 
 
-def test_shares_of_two_processes_are_the_whole_stream_in_turn():
-    whole = _order(_batches(Numbered(5)), 10)
-    shares = [_order(_batches(Numbered(5), process=(index, 2)), 5) for index in (0, 1)]
-    assert [sample for pair in zip(*shares, strict=True) for sample in pair] == whole
+def _together(count, batch_size, **fields):
+    """The global batches that `count` processes read, each its part, put together."""
+    parts = [
+        _batches(Numbered(5), batch_size=batch_size // count, process=(index, count), **fields)
+        for index in range(count)
+    ]
+    for batches in zip(*parts, strict=True):
+        yield {name: np.concatenate([b[name] for b in batches]) for name in batches[0]}
 
 
-def test_shares_are_augmented_as_the_whole_stream_is():
-    whole = _batches(Numbered(5), **RANDOM)
-    shares = [_batches(Numbered(5), process=(index, 2), **RANDOM) for index in (0, 1)]
-    in_turn = (next(shares[index]) for index in itertools.cycle((0, 1)))
-    _assert_same(in_turn, whole, 10)
+@pytest.mark.parametrize("first_step", [0, 3])
+@pytest.mark.parametrize("count", [2, 4])
+def test_processes_together_read_the_batches_of_one(count, first_step):
+    fields = {"batch_size": 4, "first_step": first_step, **RANDOM}
+    _assert_same(_together(count, **fields), _batches(Numbered(5), **fields), 5)
+
+
+def test_processes_together_read_each_sample_once_an_epoch():
+    order = _order(_together(2, 4), 10)  # an epoch has 1.25 batches
+    assert all(sorted(order[start : start + 5]) == list(range(5)) for start in range(0, 40, 5))
+
+
+def test_few_samples_are_read_ahead():
+    """Two batches' worth, whatever the number of steps."""
+    source = Numbered(1000)
+    batches = _batches(source, batch_size=4, num_threads=2)
+    next(batches)
+    time.sleep(0.2)
+    assert sum(source.reads) <= 4 + 2 * 4
 
 
 class _OneDepthEach:
@@ -275,12 +293,27 @@ class Damaged(Numbered):
 
 
 @pytest.mark.parametrize("num_threads", [1, 4])
-def test_unreadable_samples_are_skipped_up_to_the_limit(num_threads, caplog):
+def test_the_next_sample_stands_in_for_an_unreadable_one_up_to_the_limit(num_threads, caplog):
     batches = _batches(Damaged(5), max_unreadable=2, num_threads=num_threads)
-    assert set(_order(batches, 9)) == {0, 2, 4}
+    stands_in = {1: 2, 3: 4}
+    whole = _order(_batches(Numbered(5)), 9)
+    assert _order(batches, 9) == [stands_in.get(index, index) for index in whole]
     assert {"sample 1 is damaged", "sample 3 is damaged"} <= {
         record.args[-1].args[0] for record in caplog.records
     }
+
+
+def test_an_unreadable_sample_does_not_shift_the_others():
+    """Nor their augmentation, wherever the run goes on."""
+    fields = {"max_unreadable": 2, **RANDOM}
+    order = _order(_batches(Numbered(5)), 12)
+    whole, damaged = (list(itertools.islice(_batches(source, **fields), 12))
+                      for source in (Numbered(5), Damaged(5)))  # fmt: skip
+    resumed = itertools.islice(_batches(Damaged(5), first_step=5, **fields), 7)
+    _assert_same(resumed, damaged[5:], 7)
+    for index, ours, theirs in zip(order, damaged, whole, strict=True):
+        if index not in (1, 3):
+            np.testing.assert_array_equal(ours["image"], theirs["image"])
 
 
 @pytest.mark.parametrize("limit", [0, 1])
