@@ -12,7 +12,7 @@ RANKS = [
     {"models.layers", "models.batch_norm", "transforms", "visualize", "scene_textures"},
     {"torch_file", "torch_rules", "folder", "tfrecord"},
     {"models.swin", "models.fpn", "models.depth_codec", "models.denoiser", "records"},
-    {"skipped_updates"},
+    {"skipped_updates", "profiling", "environment", "messages"},
     {"torch_rules_backbones", "models.hahi", "models.mpvit", "models.resnet", "models.released"},
     {"torch_weights"},
     {"models.diffusion_depth", "scene_renderer", "diffusion", "losses", "metrics", "flops"},
