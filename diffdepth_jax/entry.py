@@ -3,9 +3,10 @@
 import contextlib
 import sys
 
-from absl import app, flags, logging
+from absl import app, flags
 
 from diffdepth_jax.errors import UserError
+from diffdepth_jax.messages import show_messages
 
 
 @contextlib.contextmanager
@@ -48,9 +49,9 @@ def start(run, required):
     def checked(argv):
         if len(argv) > 1:
             raise UserError(f"unexpected argument {argv[1]}: every option starts with --")
+        show_messages("warning")
         return run()
 
     flags.mark_flags_as_required(required)
-    logging.set_verbosity(logging.WARNING)
     with one_line_errors():
         app.run(checked, flags_parser=parse_flags)
