@@ -188,12 +188,12 @@ def resize_align_corners(x, height, width):
 
 def _interpolate_axis(x, axis, size):
     last = x.shape[axis] - 1
-    position = np.arange(size, dtype=np.float32) * np.float32(last / max(size - 1, 1))
-    low = np.minimum(position.astype(np.int32), last)
-    shape = [1] * x.ndim
-    shape[axis] = size
-    weight = jnp.asarray((position - low).reshape(shape), x.dtype)
-    first, second = x.take(low, axis), x.take(np.minimum(low + 1, last), axis)
+    scale = jnp.float32(last) / jnp.maximum(size - 1, 1)  # export may know sizes by name only
+    position = jnp.arange(size, dtype=jnp.float32) * scale
+    low = jnp.minimum(position.astype(jnp.int32), last)
+    others = [other for other in range(x.ndim) if other != axis]
+    weight = jnp.expand_dims((position - low).astype(x.dtype), others)
+    first, second = x.take(low, axis), x.take(jnp.minimum(low + 1, last), axis)
     return first * (1 - weight) + second * weight
 
 
