@@ -73,7 +73,7 @@ class _PowerCut(Exception):
 @contextlib.contextmanager
 def power_cut_after(steps, monkeypatch):
     """A training run within ends, as nobody foresaw, after this many steps."""
-    create_step = train._create_step
+    create_step = train.create_step
 
     def create(*args):
         step_fn, calls = create_step(*args), iter(range(steps))
@@ -86,5 +86,5 @@ def power_cut_after(steps, monkeypatch):
         return step
 
     with monkeypatch.context() as patch, pytest.raises(_PowerCut):
-        patch.setattr(train, "_create_step", create)
+        patch.setattr(train, "create_step", create)
         yield
