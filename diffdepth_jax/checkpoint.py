@@ -17,6 +17,7 @@ from diffdepth_jax.errors import UserError
 
 CONFIG_FILE = "config.json"
 _GROUPS = {"model", "diffusion", "sampler", "inference"}  # what using a model needs
+_WATCHING = {"log_level", "train.profile_steps", "train.max_skipped"}
 
 
 def _plain(config):
@@ -39,9 +40,11 @@ def _differences(ours, theirs, prefix=""):
 def check_directory(workdir, config, groups=None):
     """Raises unless `workdir` is the directory of a run of `config`, or of these groups of it.
 
-    Of a group what the function computes matters, not what its training started from.
+    Of a group what the function computes matters, not what its training started from. How a run is
+    watched may change when it is resumed.
     """
     names = _differences(_plain(config), _plain(read_config(workdir)))
+    names = [name for name in names if name not in _WATCHING]
     if groups is not None:
         names = [name for name in names if name.split(".")[0] in groups]
         names = [name for name in names if name != "model.backbone_weights"]

@@ -148,6 +148,14 @@ def test_a_directory_of_another_configuration_is_refused_by_field(tmp_path):
             verb(tmp_path, other)
 
 
+def test_how_a_run_is_watched_may_change_when_it_is_resumed(tmp_path):
+    checkpoint.claim_directory(tmp_path, small_run.config())
+    _save(tmp_path, 1)
+    with small_run.config(max_skipped=50, profile_steps=(3, 5)).unlocked() as other:
+        other.log_level = "debug"
+    checkpoint.claim_directory(tmp_path, other)
+
+
 def test_a_directory_in_which_nothing_was_saved_is_taken_over(tmp_path):
     for batch_size in (8, 4):
         checkpoint.claim_directory(tmp_path, small_run.config(batch_size=batch_size))

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 ROOT = pathlib.Path(__file__).parents[1]
 LAST = 24
 TRAINING = small_run.command_line_flags(
-    **{"train.num_steps": LAST, "train.checkpoint_every": 4, "train.evaluate_every": LAST,
+    **{"log_level": "warning", "train.num_steps": LAST, "train.checkpoint_every": 4, "train.evaluate_every": LAST,
        "train.log_every": 1, "evaluation.baselines": False}
 )  # fmt: skip
 FOLDER = {
