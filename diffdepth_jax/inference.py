@@ -1,5 +1,6 @@
 """From a normalised image and noise to depth: what training, evaluation and prediction share."""
 
+import jax
 import jax.numpy as jnp
 from flax import struct
 
@@ -26,7 +27,7 @@ class Refinement:
 
     Attributes:
       variables: of the model after encoding the image, see `apply`.
-      condition: [B, h, w, C].
+      condition: [B, h, w, C], of every start noise.
       latents: [S + 1, B, h, w, d], from the start noise to the refined latent.
       x0s: [S, B, h, w, d], each step's estimate of the clean latent.
     """
@@ -47,12 +48,17 @@ def refine(
 ) -> Refinement:
     """Encodes the image once and samples a latent from `noise`, [B, *model.latent_shape(H, W)].
 
+    An image may have several start noises: B is then a multiple of the number of images, and the
+    noises of one image follow each other. Each image is still encoded once.
     `train` and `rngs` concern the image encoder only (stochastic depth, batch norms); `sampler`
     goes to `diffusion.ddim_sample`.
     """
     condition, variables = apply(
         model, variables, image, method="encode_image", train=train, rngs=rngs
     )
+    num_images, num_noises = image.shape[0], noise.shape[0]  # which export knows by name only
+    if num_noises != num_images:
+        condition = jnp.repeat(condition, num_noises // num_images, axis=0)
 
     def denoise(latent, timestep):
         return model.apply(variables, latent, timestep, condition, method="denoise")
@@ -79,3 +85,13 @@ def predict_depth(model, variables, image, noise, *, schedule, num_steps, **samp
     )
     log_depth, _ = decode_log_depth(model, variables, refinement.latent, *image.shape[1:3])
     return jnp.exp(log_depth)
+
+
+def decode_steps(model, variables, latents, height, width):
+    """Metres [S, B, height, width, 1] of latents [S, B, h, w, d]; decodes step by step."""
+
+    def decode(latent):
+        log_depth, _ = decode_log_depth(model, variables, latent, height, width)
+        return jnp.exp(log_depth)
+
+    return jax.lax.map(decode, latents)

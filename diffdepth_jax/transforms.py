@@ -45,7 +45,7 @@ def resize(sample: Sample, size: Size) -> Sample:
     columns = _nearest_indices(width, size[1])
     return {
         **sample,
-        "image": _resize_image(sample["image"], size),
+        "image": resize_image(sample["image"], size),
         "depth": sample["depth"][rows, columns],
         "mask": sample["mask"][rows, columns],
     }
@@ -175,6 +175,11 @@ def valid_range(sample: Sample, min_depth: float, max_depth: float) -> Sample:
     return {**sample, "depth": zero_outside(depth, mask), "mask": mask}
 
 
+def thin_mask(sample: Sample, rng: np.random.Generator, fraction: float) -> Sample:
+    """Keeps each valid pixel with the given probability; depth stays as it is."""
+    return {**sample, "mask": sample["mask"] & (rng.random(sample["mask"].shape) < fraction)}
+
+
 def zero_outside(depth: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """float32 depth where the mask is True, 0 elsewhere, whatever stood there.
 
@@ -201,7 +206,7 @@ def denormalize_image(image: np.ndarray) -> np.ndarray:
     return np.clip(np.rint(levels), 0, 255).astype(np.uint8)
 
 
-def _resize_image(image: np.ndarray, size: Size) -> np.ndarray:
+def resize_image(image: np.ndarray, size: Size) -> np.ndarray:
     """Scales uint8 [H, W, 3]; Pillow's bilinear filter widens when it shrinks (antialiasing)."""
     resized = Image.fromarray(image).resize((size[1], size[0]), Image.Resampling.BILINEAR)
     return np.array(resized)

@@ -10,8 +10,8 @@ ROOT = pathlib.Path(__file__).parents[1]
 RANKS = [
     {"errors", "collectives"},
     {"models.layers", "models.batch_norm", "transforms", "visualize", "scene_textures"},
-    {"torch_file", "torch_rules", "folder", "tfrecord"},
-    {"models.swin", "models.fpn", "models.depth_codec", "models.denoiser", "records"},
+    {"torch_file", "torch_rules", "folder", "tfrecord", "placement"},
+    {"models.swin", "models.fpn", "models.depth_codec", "models.denoiser", "records", "image_io"},
     {"skipped_updates", "profiling", "environment", "messages"},
     {"torch_rules_backbones", "models.hahi", "models.mpvit", "models.resnet", "models.released"},
     {"torch_weights"},
