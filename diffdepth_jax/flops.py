@@ -12,13 +12,28 @@ from jax.extend import core
 def count_multiply_adds(function, *args) -> int:
     """Multiply-adds of the matrix products and convolutions that function(*args) performs.
 
-    The arguments may be `jax.ShapeDtypeStruct`s: nothing is computed.
+    The arguments may be `jax.ShapeDtypeStruct`s: nothing is computed. What a backward pass
+    recomputes is counted each time; products with the zeros that a convolution of some stride
+    puts between the elements of its gradient are not counted.
     """
     return _count(jax.make_jaxpr(function)(*args).jaxpr)
 
 
 def _count(jaxpr):
-    return sum(_count_equation(equation) for equation in jaxpr.eqns)
+    return sum(_count_equation(equation) for equation in _live_equations(jaxpr))
+
+
+def _live_equations(jaxpr):
+    """Those that a result needs, the last first; the compiler removes the others."""
+    needed = _variables(jaxpr.outvars)
+    for equation in reversed(jaxpr.eqns):
+        if not needed.isdisjoint(equation.outvars):
+            needed |= _variables(equation.invars)
+            yield equation
+
+
+def _variables(atoms):
+    return {atom for atom in atoms if not isinstance(atom, core.Literal)}
 
 
 def _count_equation(equation):
@@ -31,7 +46,8 @@ def _count_equation(equation):
         kernel = equation.invars[1].aval.shape
         output_features = kernel[parameters["dimension_numbers"].rhs_spec[0]]
         taps = math.prod(kernel) // output_features
-        return math.prod(equation.outvars[0].aval.shape) * taps
+        taps /= math.prod(parameters["lhs_dilation"])
+        return round(math.prod(equation.outvars[0].aval.shape) * taps)
     if name == "cond":  # one branch runs: the most expensive
         return max(_count(branch.jaxpr) for branch in parameters["branches"])
     if name == "while":
