@@ -1,5 +1,6 @@
 """Training from nothing to a model directory, broken off, taken up again and evaluated."""
 
+import json
 import shutil
 
 import jax
@@ -22,6 +23,9 @@ def test_a_run_leaves_everything_it_promises(finished_run):
     assert len(list((workdir / "parameters").iterdir())) == 1
     assert list((workdir / "tensorboard").glob("events*"))
     assert "Total" in (workdir / "parameters.txt").read_text()
+    (environment,) = (workdir / "environment.jsonl").read_text().splitlines()
+    assert json.loads(environment)["packages"]["jax"] == jax.__version__
+    assert not (workdir / "profile").exists() and not (workdir / "nonfinite").exists()
     for kind in ("rooms", "streets"):
         with Image.open(workdir / f"panels/{kind}.png") as panel:
             assert min(panel.size) >= min(small_run.SIZE)

@@ -21,8 +21,8 @@ pytestmark = pytest.mark.slow
 ROOT = pathlib.Path(__file__).parents[1]
 LAST = 24
 TRAINING = small_run.command_line_flags(
-    **{"log_level": "warning", "train.num_steps": LAST, "train.checkpoint_every": 4, "train.evaluate_every": LAST,
-       "train.log_every": 1, "evaluation.baselines": False}
+    **{"log_level": "warning", "train.num_steps": LAST, "train.checkpoint_every": 4,
+       "train.evaluate_every": LAST, "train.log_every": 1, "evaluation.baselines": False}
 )  # fmt: skip
 FOLDER = {
     "data.image_pattern": "rgb_*.png",
@@ -113,6 +113,14 @@ def test_a_killed_run_started_again_ends_as_if_it_had_not_been(
     assert (status, errors) == (0, [])
     assert small_run.read_metrics(workdir)[logged]["step"] == saved + 1  # not from the beginning
     _assert_same_end(workdir, uninterrupted)
+
+
+def test_a_run_gone_on_with_says_where_and_libraries_say_nothing(
+    environment, uninterrupted, tmp_path
+):
+    workdir = shutil.copytree(uninterrupted, tmp_path / "finished")
+    process = _start(environment, *_train(workdir), "--config.log_level=info")
+    assert _finish(process)[::2] == (0, [f"resuming {workdir} at step {LAST} of {LAST}"])
 
 
 def test_a_damaged_checkpoint_is_named(environment, uninterrupted, tmp_path):

@@ -12,10 +12,13 @@ from tests import small_run
     [
         ("train", "batch_size", 0),
         ("train", "log_every", 0),
+        ("train", "max_skipped", -1),
+        ("train", "profile_steps", (0, 7)),
         ("augmentation", "rotation", -1.0),
         ("augmentation", "zoom", 0.5),
         ("augmentation", "flip_probability", 1.5),
         ("augmentation", "gamma", -0.1),
+        ("augmentation", "keep_valid", 0.0),
         ("augmentation", "crop_size", (4, 4, 4, 4)),  # the flag given twice
         ("inference", "size", (32,)),
     ],
