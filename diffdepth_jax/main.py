@@ -9,9 +9,11 @@ import pathlib
 from absl import flags
 from ml_collections import config_flags
 
+from diffdepth_jax import processes
 from diffdepth_jax.entry import start
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.evaluator import evaluate_checkpoint, format_report
+from diffdepth_jax.messages import show_messages
 from diffdepth_jax.scored_folder import score_folder
 from diffdepth_jax.submission import submit
 from diffdepth_jax.train import train
@@ -34,6 +36,12 @@ _SKIP_MISSING = flags.DEFINE_bool(
     "skip_missing", False, "evaluate: score the predictions that are there, not all."
 )
 _OUTPUT = flags.DEFINE_string("output", None, "submit: the zip file to write.")
+_COORDINATOR = flags.DEFINE_string(
+    "coordinator", None,
+    "Of a run of several processes: HOST:PORT of the first; on Cloud TPU, SLURM, Open MPI: auto.",
+)
+_NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "How many the run has.", 1)
+_PROCESS_ID = flags.DEFINE_integer("process_id", None, "Which this is, from 0.", 0)
 _MODE_OF = {
     "predictions": "evaluate",
     "predictions_scale": "evaluate",
@@ -61,10 +69,28 @@ def _check_flags():
     for name in ("predictions_scale", "skip_missing"):
         if flags.FLAGS[name].present and _PREDICTIONS.value is None:
             raise UserError(f"--{name} means nothing without --predictions=DIR")
+    _check_processes()
+
+
+def _check_processes():
+    names = ("num_processes", "process_id")
+    given = [name for name in names if flags.FLAGS[name].present]
+    if _COORDINATOR.value in (None, "auto"):
+        if given:
+            raise UserError(f"--{given[0]} means nothing without --coordinator=HOST:PORT")
+    elif len(given) < len(names):
+        raise UserError("--coordinator=HOST:PORT needs --num_processes=N and --process_id=I")
+    elif _PROCESS_ID.value >= _NUM_PROCESSES.value:
+        raise UserError(f"--process_id={_PROCESS_ID.value}: must be below --num_processes")
+    if _COORDINATOR.value and (_MODE.value == "submit" or _PREDICTIONS.value is not None):
+        raise UserError("--coordinator: only training and evaluating a model take more processes")
 
 
 def run():
+    show_messages(_CONFIG.value.log_level)
     _check_flags()
+    if _COORDINATOR.value is not None:
+        processes.join(_COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value)
     config, workdir, mode = _CONFIG.value.lock(), _WORKDIR.value or _default_workdir(), _MODE.value
     if mode == "submit":
         print(submit(config, workdir, _OUTPUT.value))
@@ -72,7 +98,9 @@ def run():
         print(_evaluate_folder(config, workdir))
     else:
         verb = train if mode == "train" else evaluate_checkpoint
-        print(format_report(config, verb(config, workdir)))
+        report = format_report(config, verb(config, workdir))
+        if processes.is_first():
+            print(report)
 
 
 def main():

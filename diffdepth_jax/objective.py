@@ -90,6 +90,14 @@ def loss_terms(
     }, variables
 
 
+def counts(mask, target):
+    """{name: count} as of `loss_terms`, which depends on the mask [B, H, W, 1] alone."""
+    images = mask.any((1, 2, 3)).sum()
+    names = ("silog", "literal_pixel", "l1", "l2", "latent", "reconstruction")
+    denoised = images if target == "ground_truth" else len(mask)
+    return {**dict.fromkeys(names, images), "ddim": denoised}
+
+
 def _pixel_losses(model, variables, latents, depth, log_target, mask, silog_lambda, clamp_depth):
     """On the depth decoded from latents [S, B, h, w, d]; the mean over the S steps."""
     steps, batch, *latent_shape = latents.shape

@@ -12,12 +12,21 @@ from diffdepth_jax.errors import UserError
 
 @struct.dataclass
 class TrainState:
-    """step int32, variables ({"params": ...}), optimizer state, the parameters' average if any."""
+    """What `train_step` maps to its successor.
+
+    Attributes:
+      step: int32, of the batches seen.
+      variables: {"params": ...}, with batch statistics if the model has any.
+      opt_state: of the optimizer.
+      average: of the parameters, see `update_average`; None: not kept.
+      skipped: int32, those of the steps that changed nothing because they were not finite.
+    """
 
     step: jnp.ndarray
     variables: dict
     opt_state: optax.OptState
     average: dict | None = None
+    skipped: jnp.ndarray = struct.field(default_factory=lambda: jnp.zeros((), jnp.int32))
 
     @property
     def evaluated(self):

@@ -5,10 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from diffdepth_jax import diffusion, sharding, train
+from diffdepth_jax import diffusion, objective, sharding, train
 from diffdepth_jax.train_state import TrainState
 from tests import small_run, tiny
 
+LAYOUT = sharding.Layout("jit", sharding.create_mesh())
 BATCH, KEY = tiny.batch(), jax.random.key(0)
 WEIGHTS = {
     "ddim": 1.0, "silog": 2.0, "latent": 1.0, "reconstruction": 0.5, "l1": 0.1, "l2": 0.01
@@ -31,8 +32,7 @@ def _initial_state(model):
     variables = tiny.init_model(model)
     _, optimizer = train._create_optimizer(_config())
     opt_state = optimizer.init(variables["params"])
-    state = TrainState(jnp.zeros((), jnp.int32), variables, opt_state)
-    return jax.device_put(state, sharding.replicated(sharding.create_mesh()))
+    return LAYOUT.place(TrainState(jnp.zeros((), jnp.int32), variables, opt_state))
 
 
 def _step_fn(model, **fields):
@@ -40,7 +40,8 @@ def _step_fn(model, **fields):
     config = _config(**fields)
     schedule = diffusion.create_schedule(**config.diffusion)
     _, optimizer = train._create_optimizer(config)
-    compiled = train._create_step(config, model, schedule, optimizer, sharding.create_mesh())
+    state = jax.eval_shape(lambda: _initial_state(model))
+    compiled = train.create_step(config, model, schedule, optimizer, LAYOUT, state)
     return lambda state, batch, key: compiled(jax.tree.map(jnp.copy, state), batch, key)
 
 
@@ -125,3 +126,41 @@ def test_steps_on_one_batch_lower_its_loss(step_fn, state):
         state, terms = step_fn(state, BATCH, KEY)
         losses.append(_value(terms, "loss"))
     assert np.mean(losses[-5:]) < 0.9 * np.mean(losses[5:10])  # from step 5 on without l1 and l2
+
+
+def test_an_update_that_is_not_finite_changes_nothing_but_the_counters(state):
+    averaged = state.replace(average=state.variables["params"])
+    step_fn = _step_fn(tiny.model(), train__ema_decay=0.9)
+    batch = {**BATCH, "image": BATCH["image"] * np.float32(np.nan)}
+    after, terms = step_fn(averaged, batch, KEY)
+    assert (int(after.step), int(after.skipped)) == (1, 1)
+    assert _value(terms, "skipped") == 1
+    for name in ("variables", "opt_state", "average"):
+        jax.tree.map(
+            np.testing.assert_array_equal, getattr(after, name), getattr(averaged, name)
+        )
+
+
+def test_after_a_skipped_update_the_run_goes_on_as_if_the_batch_had_not_been(step_fn, state):
+    """But for the noise of the later step."""
+    broken = {**BATCH, "image": BATCH["image"] * np.float32(np.nan)}
+    after, _ = step_fn(state, broken, KEY)
+    after, terms = step_fn(after, BATCH, KEY)
+    expected, _ = step_fn(state.replace(step=state.step + 1), BATCH, KEY)
+    assert _value(terms, "skipped") == 0
+    jax.tree.map(np.testing.assert_array_equal, after.variables, expected.variables)
+    assert (int(after.step), int(after.skipped)) == (2, 1)
+
+
+@pytest.mark.parametrize("target", objective.TARGETS)
+def test_counts_are_known_before_the_terms(target):
+    mask = np.array([True, False])[:, None, None, None] & BATCH["mask"]
+    batch = {**BATCH, "mask": mask}
+    model = tiny.model()
+    draws = objective.draw(jax.random.split(KEY, 2), model.latent_shape(13, 18), 1000)
+    terms, _ = objective.loss_terms(
+        model, tiny.init_model(model), batch, draws, None, schedule=tiny.schedule(), target=target,
+        every_step=False, silog_lambda=0.5, clamp_depth=0.0, num_steps=1, spacing="trailing",
+    )  # fmt: skip
+    expected = {name: int(count) for name, (_, count) in terms.items()}
+    assert jax.tree.map(int, objective.counts(mask, target)) == expected
