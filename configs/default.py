@@ -46,6 +46,7 @@ def get_config():
             "neck_features": 256,
             "codec": "bounded",  # bounded (ours, after the paper), released
             "latent_channels": 16,
+            "encoder_kernel": 1,  # of the bounded codec: 1 (paper), 3
             "decoder_width": 32,
             "denoiser": "attention",  # attention (ours, after the paper), released, released_plain
             "denoiser_features": 64,
@@ -69,6 +70,7 @@ def get_config():
         {
             "num_steps": 20,
             "spacing": "trailing",  # leading, trailing
+            "start": "noise",  # what the sampler starts from: noise, zeros
             "eta": 0.0,
             "clip": 1.0,  # bound on each step's clean latent; 0: none
             "remat": True,  # recompute steps in the backward pass: less memory, more time
@@ -105,6 +107,8 @@ def get_config():
 
     config.augmentation = ConfigDict(
         {
+            # Of a sample's valid pixels, before all else: chosen at random, the same each epoch.
+            "keep_valid": 1.0,
             # Degrees to either side; BTS: 2.5 on NYU, 1 on KITTI; released code: 5.
             "rotation": 0.0,
             "zoom": 1.0,  # up to this factor, depth divided by it; released code: 1.5

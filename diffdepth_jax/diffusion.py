@@ -19,6 +19,7 @@ from diffdepth_jax.errors import UserError, require_positive, require_within
 
 PREDICTION_TYPES = ("epsilon", "sample", "v_prediction")
 SPACINGS = ("leading", "trailing")
+STARTS = ("noise", "zeros")
 SCHEDULES = ("linear", "scaled_linear", "cosine")
 
 
@@ -149,6 +150,7 @@ def ddim_sample(
     *,
     num_steps: int,
     spacing: str,
+    start: str = "noise",
     eta: float = 0.0,
     keys=None,
     clip: float = 0.0,
@@ -159,9 +161,10 @@ def ddim_sample(
 
     Args:
       denoise: (latent [B, ...], timestep int32 [B]) -> prediction [B, ...].
-      noise: the start, [B, ...].
+      noise: [B, ...], from which it starts, see `start`.
       schedule: the forward process.
       num_steps, spacing: which timesteps are visited, see `sampling_timesteps`.
+      start: "noise", or "zeros": from the noise's mean, the same whatever the noise.
       eta: stochasticity, see `ddim_step`.
       keys: one key for each image [B]; needed if eta > 0.
       clip: bound on each step's x_0, 0 is none.
@@ -174,6 +177,7 @@ def ddim_sample(
     """
     if eta and keys is None:
         raise ValueError("eta > 0 draws noise at every step: pass one key for each image")
+    noise = _start(noise, start)
     timesteps = sampling_timesteps(schedule.num_timesteps, num_steps, spacing)
     if not 0 <= gradient_steps <= num_steps:
         raise UserError(
@@ -204,6 +208,12 @@ def ddim_sample(
     early, early_x0s = _scan(detached_step, start, [x[:num_detached] for x in inputs])
     late, late_x0s = _scan(learning_step, early[-1], [x[num_detached:] for x in inputs])
     return jnp.concatenate([early, late[1:]]), jnp.concatenate([early_x0s, late_x0s])
+
+
+def _start(noise, start):
+    if start not in STARTS:
+        raise UserError(f"sampler.start {start!r}: must be one of {', '.join(STARTS)}")
+    return jnp.zeros_like(noise) if start == "zeros" else noise
 
 
 def _scan(step, start, inputs):

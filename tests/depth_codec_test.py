@@ -258,3 +258,15 @@ def test_a_codec_can_learn_to_tell_near_from_far():
         variables = descend(variables)
     # The best that a decoder blind to the latent can do is the variance of the two logs, twice.
     assert loss(variables) < 0.05 * 2 * np.log(8) ** 2 / 4
+
+
+def test_kernels_of_three_let_a_pixel_reach_its_neighbours():
+    """What 1x1 kernels rule out; cells without ground truth stay zero all the same."""
+    depth, mask = sparse()
+    encoder = DepthEncoder(4, kernel=3)
+    variables = tiny.init(encoder, depth, mask)
+    latent, cell_mask = encoder.apply(variables, depth, mask)
+    assert np.all(latent[~np.broadcast_to(cell_mask, latent.shape)] == 0)
+    nearer = np.where(np.cumsum(mask).reshape(mask.shape) == 1, 0.5 * depth, depth)
+    changed = np.any(encoder.apply(variables, nearer, mask)[0] != latent, axis=-1)
+    assert changed.sum() > 1

@@ -504,3 +504,22 @@ def test_normal_per_image_is_unit_gaussian_and_different_for_each_image():
     np.testing.assert_allclose(noise.mean((1, 2, 3)), np.zeros(4), atol=0.04)
     correlation = np.corrcoef(np.asarray(noise).reshape(4, -1))
     np.testing.assert_allclose(correlation, np.eye(4), atol=0.05)
+
+
+def sample_from(noise, start):
+    return diffusion.ddim_sample(
+        lambda latent, timestep: 0.5 * latent + 1, noise, schedule_of(), num_steps=3,
+        spacing="trailing", start=start,
+    )[0]  # fmt: skip
+
+
+def test_from_zeros_the_noise_has_no_influence():
+    latents = sample_from(normal(0), "zeros")
+    np.testing.assert_array_equal(latents, sample_from(normal(1), "zeros"))
+    np.testing.assert_array_equal(latents[0], np.zeros(SHAPE))
+    np.testing.assert_array_equal(sample_from(normal(0), "noise")[0], normal(0))
+
+
+def test_an_unknown_start_is_a_user_error():
+    with pytest.raises(UserError, match="sampler.start"):
+        sample_from(normal(0), "ones")

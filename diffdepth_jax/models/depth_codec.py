@@ -1,5 +1,6 @@
 """The latent depth space: depth [B, H, W, 1] in metres <-> latent [B, ceil(H/2), ceil(W/2), d]."""
 
+import functools
 import math
 
 import flax.linen as nn
@@ -52,18 +53,21 @@ def fill_invalid(latent, mask):
 class DepthEncoder(nn.Module):
     """Sparse ground truth to latent: a bottleneck of 1x1 convolutions, then a masked 2x2 mean.
 
-    1x1 kernels and d channels follow the paper: nothing leaks from pixels without ground truth.
+    1x1 kernels and d channels follow the paper: nothing leaks from pixels without ground truth. Of
+    3x3 kernels, there to compare, the neighbours see such pixels as one metre.
     Ours: it reads the log of depth, which is what the decoder writes; and tanh bounds the latent to
     (-1, 1), where the released encoder has it too, so that unit Gaussian noise suits it.
     """
 
     latent_channels: int
+    kernel: int = 1
 
     @nn.compact
     def __call__(self, depth, mask):
+        conv = functools.partial(nn.Conv, self.latent_channels, (self.kernel, self.kernel))
         log_depth = jnp.log(jnp.clip(jnp.where(mask, depth, 1.0), ETA, 1 / ETA))
-        x = jax.nn.gelu(nn.Conv(self.latent_channels, (1, 1), name="expand")(log_depth))
-        x = x + jax.nn.gelu(nn.Conv(self.latent_channels, (1, 1), name="bottleneck")(x))
+        x = jax.nn.gelu(conv(name="expand")(log_depth))
+        x = x + jax.nn.gelu(conv(name="bottleneck")(x))
         x, cell_mask = pool_valid(x, mask)
         # Started wide, so that the depths of a scene spread over the range of tanh.
         spread = nn.initializers.variance_scaling(4.0, "fan_in", "truncated_normal")
@@ -101,13 +105,15 @@ class DepthCodec(nn.Module):
     Attributes:
       latent_channels: d, 16 in the paper.
       decoder_width: channels at H/2 inside the decoder; half of it at full size.
+      encoder_kernel: see `DepthEncoder`.
     """
 
     latent_channels: int = 16
     decoder_width: int = 32
+    encoder_kernel: int = 1
 
     def setup(self):
-        self.encoder = DepthEncoder(self.latent_channels)
+        self.encoder = DepthEncoder(self.latent_channels, self.encoder_kernel)
         self.decoder = DepthDecoder(self.decoder_width)
 
     def latent_shape(self, height, width):

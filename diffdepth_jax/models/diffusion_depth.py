@@ -93,6 +93,7 @@ class ModelFields:
     neck_features: int
     codec: str
     latent_channels: int
+    encoder_kernel: int
     decoder_width: int
     denoiser: str
     denoiser_features: int
@@ -149,7 +150,8 @@ def _backbone(fields, dtype):
 def _codec(fields):
     if fields.choose("codec", {"bounded": False, "released": True}):
         return ReleasedCodec(fields.latent_channels)
-    return DepthCodec(fields.latent_channels, fields.decoder_width)
+    fields.choose("encoder_kernel", {1: "1x1", 3: "3x3"})
+    return DepthCodec(fields.latent_channels, fields.decoder_width, fields.encoder_kernel)
 
 
 def _denoiser(fields, dtype):
