@@ -126,12 +126,12 @@ def sample_name(sample, index):
     return sample.get("name", f"{index:010d}")
 
 
-def predict_frames(predict, batches, input_crop="none"):
+def predict_frames(predict, batches, input_crop="none", first=0):
     """Yields (index, sample, metres [H, W, 1] at the size of the sample's ground truth).
 
-    Samples that the predictor has nothing for are left out.
+    Samples that the predictor has nothing for are left out. `first`: index of the first sample.
     """
-    index = 0
+    index = first
     for samples in batches:
         for sample, depth in zip(samples, predict(samples, index), strict=True):
             if depth is not None:
@@ -163,9 +163,9 @@ def _score(prediction, depth, mask, *, protocol):
     return prediction, {name: value[0] for name, value in values.items()}
 
 
-def score_images(predict, batches, *, protocol, input_crop="none"):
-    """Yields a ScoredImage for each frame that the predictor predicts."""
-    for index, sample, depth in predict_frames(predict, batches, input_crop):
+def score_images(predict, batches, *, protocol, input_crop="none", first=0):
+    """Yields a ScoredImage for each frame that the predictor predicts, see `predict_frames`."""
+    for index, sample, depth in predict_frames(predict, batches, input_crop, first):
         scored = _score(depth, sample["depth"], sample["mask"], protocol=protocol)
         depth, values = jax.device_get(scored)
         values = {name: value.item() for name, value in values.items()}

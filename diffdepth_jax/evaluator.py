@@ -12,6 +12,7 @@ from diffdepth_jax import (
     evaluate,
     input_pipeline,
     metrics,
+    processes,
     protocols,
     sharding,
     transforms,
@@ -30,16 +31,20 @@ class Evaluator:
       config: with the groups evaluation, inference, sampler and train, and the seed.
       model, schedule: None if only other predictors are scored.
       sources: {set: (training, evaluation) source}.
-      mesh: the devices.
+      mesh: the devices that predict, of this process; default: all that it has. Of several
+        processes each scores its share of a set, and all return all rows.
     """
 
-    def __init__(self, config, model, schedule, sources, mesh):
+    def __init__(self, config, model, schedule, sources, mesh=None):
+        self._mesh = mesh or sharding.create_mesh(jax.local_devices())
         fields = config.evaluation
         require_positive("evaluation", batch_size=fields.batch_size, ensemble=fields.ensemble)
         self.model, self.schedule = model, schedule
         self._config, self._sources = config, sources
-        self._batch_size = -(-fields.batch_size // mesh.size) * mesh.size
-        self._predict_step = evaluate.create_predict_step(model, schedule, config.sampler, mesh)
+        self._batch_size = -(-fields.batch_size // self._mesh.size) * self._mesh.size
+        self._predict_step = evaluate.create_predict_step(
+            model, schedule, config.sampler, self._mesh
+        )
         self._protocol = _protocol(config)
         self._input_crop = config.inference.input_crop
 
@@ -51,6 +56,7 @@ class Evaluator:
     def predictor(self, variables):
         """Of these variables, with the views that the configuration asks for."""
         fields = self._config.evaluation
+        variables = jax.device_put(variables, sharding.replicated(self._mesh))
         return evaluate.model_predictor(
             self._predict_step, variables, jax.random.key(self._config.seed), self._batch_size,
             flip_average=fields.flip_average, ensemble=fields.ensemble,
@@ -69,7 +75,7 @@ class Evaluator:
             if log is not None:
                 log.scalars(step, **{f"{name}/{key}": v for key, v in results[name].items()})
                 log.panels(name, step, panels)
-            if directory is not None:
+            if directory is not None and processes.is_first():
                 write_results(directory, name, results[name], rows, describe(self._config))
         return results
 
@@ -86,13 +92,15 @@ class Evaluator:
           {"name", "valid", metric: value ...} of each image.
         """
         rows, crop = [], self._input_crop if input_crop is None else input_crop
+        indices = processes.share(self.sets[name])
         for image in evaluate.score_images(
-            predict, self._batches(name), protocol=self._protocol, input_crop=crop
-        ):
+            predict, self._batches(name, indices), protocol=self._protocol, input_crop=crop,
+            first=indices.start,
+        ):  # fmt: skip
             rows.append({"name": image.name, **image.values})
             if panels is not None and image.index < self._config.train.num_panels:
                 panels.append(_panel(image))
-        return rows
+        return processes.gather(rows)
 
     def means(self, rows):
         """{metric: mean over images} of what `score` returned."""
@@ -100,7 +108,8 @@ class Evaluator:
 
     def frames(self, name, predict):
         """Yields (index, sample, metres [H, W, 1]) of each image of a set, unscored."""
-        return evaluate.predict_frames(predict, self._batches(name), self._input_crop)
+        batches = self._batches(name, range(self.sets[name]))
+        return evaluate.predict_frames(predict, batches, self._input_crop)
 
     def with_baselines(self, results):
         """`results` as rows of a table, those of the baselines between if the config asks."""
@@ -123,10 +132,11 @@ class Evaluator:
         sample = input_pipeline.fit(input_pipeline.cut(sample, self._input_crop), size)
         return transforms.valid_range(transforms.pad_to(sample, size), *self._protocol.truth)
 
-    def _batches(self, name):
+    def _batches(self, name, indices):
         min_depth, max_depth = self._protocol.truth
         return input_pipeline.evaluation_batches(
             self._sources[name][1],
+            indices,
             batch_size=self._batch_size,
             size=self._config.inference.size,
             input_crop=self._input_crop,
@@ -175,8 +185,8 @@ def write_results(directory, name, means, rows, description):
             writer.writerow([row["name"], row["valid"], *values])
 
 
-def create_evaluator(config, sources, mesh):
-    """Of the model that a configuration describes."""
+def create_evaluator(config, sources, mesh=None):
+    """Of the model that a configuration describes; see `Evaluator`."""
     model = create_model(**config.model)
     schedule = diffusion.create_schedule(**config.diffusion)
     return Evaluator(config, model, schedule, sources, mesh)
@@ -190,16 +200,14 @@ def load_evaluator(config, workdir):
     """
     check_directory(workdir, config, ("model", "diffusion"))
     ours, theirs = config.sampler, read_config(workdir).sampler
-    for name in ("spacing", "eta", "clip"):
+    for name in ("spacing", "start", "eta", "clip"):
         if ours[name] != theirs[name]:
             logging.warning(
                 "sampler.%s is %s here, but %s in %s", name, ours[name], theirs[name], workdir
             )
     _, sources = input_pipeline.create_sources(seed=config.seed, **config.data)
-    mesh = sharding.create_mesh()
-    evaluator = create_evaluator(config, sources, mesh)
-    variables = load_variables(workdir, abstract_variables(evaluator.model))
-    return evaluator, jax.device_put(variables, sharding.replicated(mesh))
+    evaluator = create_evaluator(config, sources)
+    return evaluator, load_variables(workdir, abstract_variables(evaluator.model))
 
 
 def evaluate_checkpoint(config, workdir):

@@ -4,7 +4,7 @@ import pathlib
 
 import numpy as np
 
-from diffdepth_jax import evaluate, folder, input_pipeline, sharding, transforms
+from diffdepth_jax import evaluate, folder, input_pipeline, transforms
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.evaluator import Evaluator, describe, format_report, write_results
 
@@ -86,7 +86,7 @@ def score_folder(config, directory, results, *, scale=None, skip_missing=False):
       The report to print.
     """
     _, sources = input_pipeline.create_sources(seed=config.seed, **config.data)
-    evaluator = Evaluator(config, None, None, sources, sharding.create_mesh())
+    evaluator = Evaluator(config, None, None, sources)
     origin, means, notes = f"depth files of {directory}", {}, []
     for name in sources:
         inside = pathlib.Path(directory) / name if len(sources) > 1 else directory

@@ -22,7 +22,7 @@ def _sample(depth, mask=None):
 def _evaluate(samples, predict, size, batch_size=2, **fields):
     """(means over images, [ScoredImage])."""
     batches = input_pipeline.evaluation_batches(
-        samples, batch_size=batch_size, size=size, input_crop="none", **LIMITS
+        samples, range(len(samples)), batch_size=batch_size, size=size, input_crop="none", **LIMITS
     )
     protocol = protocols.create_protocol("full", **LIMITS)
     images = list(evaluate.score_images(predict, batches, protocol=protocol, **fields))

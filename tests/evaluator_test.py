@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from diffdepth_jax import diffusion, evaluate, metrics, sharding
+from diffdepth_jax import diffusion, evaluate, metrics
 from diffdepth_jax import evaluator as evaluation
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.evaluator import Evaluator
@@ -66,7 +66,7 @@ def config():
 
 def _evaluator(config, metres, sources):
     schedule = diffusion.create_schedule(**config.diffusion)
-    return Evaluator(config, Constant(metres), schedule, sources, sharding.create_mesh())
+    return Evaluator(config, Constant(metres), schedule, sources)
 
 
 @pytest.fixture

@@ -163,7 +163,7 @@ def test_training_images_are_normalised_and_fitted():
 
 def test_evaluation_sees_each_sample_once_in_order():
     batches = input_pipeline.evaluation_batches(
-        Numbered(5), batch_size=2, size=SIZE, min_depth=0.1, max_depth=100.0
+        Numbered(5), range(5), batch_size=2, size=SIZE, min_depth=0.1, max_depth=100.0
     )
     order = [[int(sample["depth"].max()) - 1 for sample in batch] for batch in batches]
     assert order == [[0, 1], [2, 3], [4]]
@@ -331,3 +331,22 @@ class Unreadable(Numbered):
 def test_a_source_in_which_nothing_is_readable_ends_the_run():
     with pytest.raises(UserError, match="is damaged"):
         next(_batches(Unreadable(3), max_unreadable=5))
+
+
+def test_a_kept_fraction_is_the_same_pixels_each_time():
+    source = SyntheticScenes("rooms", "train", 3, 30, 40)
+    thinned = input_pipeline.Thinned(source, 0.2, seed=0)
+    first, again = thinned[1], thinned[1]
+    np.testing.assert_array_equal(first["mask"], again["mask"])
+    np.testing.assert_array_equal(first["depth"], source[1]["depth"])
+    assert not np.any(first["mask"] & ~source[1]["mask"])
+    assert 0.15 < first["mask"].sum() / source[1]["mask"].sum() < 0.25
+    assert np.any(thinned[0]["mask"] != thinned[1]["mask"])
+    other_seed = input_pipeline.Thinned(source, 0.2, seed=1)
+    assert np.any(other_seed[1]["mask"] != first["mask"])
+
+
+def test_training_sees_the_kept_fraction_only():
+    batches = _batches(Numbered(4), keep_valid=0.25, batch_size=4)
+    means = [next(batches)["mask"].mean() for _ in range(8)]
+    assert 0.15 < np.mean(means) < 0.35

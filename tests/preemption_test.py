@@ -11,6 +11,7 @@ import pytest
 
 from diffdepth_jax import train
 from diffdepth_jax.preemption import EXIT_STATUS, Preemption
+from diffdepth_jax.sharding import Layout
 from tests import small_run
 
 
@@ -44,7 +45,7 @@ def test_a_run_that_is_asked_to_stop_saves_and_goes_on_to_the_same_end(
 ):
     """At step 4 of 6, where no save was due."""
     workdir, _ = finished_run
-    shard_batch, steps = train.sharding.shard_batch, []
+    shard_batch, steps = Layout.shard_batch, []
 
     def shard_and_signal(*args):
         steps.append(None)
@@ -52,7 +53,7 @@ def test_a_run_that_is_asked_to_stop_saves_and_goes_on_to_the_same_end(
             os.kill(os.getpid(), signal.SIGTERM)
         return shard_batch(*args)
 
-    monkeypatch.setattr(train.sharding, "shard_batch", shard_and_signal)
+    monkeypatch.setattr(Layout, "shard_batch", shard_and_signal)
     with pytest.raises(SystemExit) as stop:
         train.train(small_run.config(), tmp_path)
     assert stop.value.code == EXIT_STATUS

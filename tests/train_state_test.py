@@ -91,14 +91,14 @@ def test_evaluated_are_averaged_parameters_and_current_statistics():
 
 def _run_steps(config, count):
     """(state of a tiny model before, the states after each step, the terms of the last)."""
-    model, mesh = tiny.model(), sharding.create_mesh()
+    model, layout = tiny.model(), sharding.Layout("jit", sharding.create_mesh())
     _, optimizer = train._create_optimizer(config)
     variables = tiny.init_model(model)
     params = variables["params"]
     state = TrainState(jnp.int32(0), variables, optimizer.init(params), params)
-    states = [jax.device_put(state.started_from(variables), sharding.replicated(mesh))]
+    states = [layout.place(state.started_from(variables))]
     schedule = diffusion.create_schedule(**config.diffusion)
-    step_fn = train._create_step(config, model, schedule, optimizer, mesh)
+    step_fn = train.create_step(config, model, schedule, optimizer, layout, state)
     for _ in range(count):
         copy = jax.tree.map(jnp.copy, states[-1])  # the step gives its memory away
         state, terms = step_fn(copy, tiny.batch(), jax.random.key(0))

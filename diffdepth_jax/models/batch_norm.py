@@ -4,14 +4,16 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from diffdepth_jax import collectives
+
 
 class BatchNorm(nn.Module):
     """Normalises [..., C] over all axes but the last.
 
     Flax's own keeps a biased running variance and takes the variance as a difference of means. Here
     the running variance is unbiased and the batch's is the mean of squared deviations, both in
-    float32, so that a converted model trains on as it would have in PyTorch. Over a batch that is
-    sharded under `jit` the statistics are the whole batch's.
+    float32, so that a converted model trains on as it would have in PyTorch. Over several devices
+    the statistics are the whole batch's.
 
     Attributes:
       momentum: weight of the new batch in the running statistics (PyTorch's meaning).
@@ -31,7 +33,8 @@ class BatchNorm(nn.Module):
         if train:
             moments = _moments(x.astype(jnp.float32))
             if self.is_mutable_collection("batch_stats") and not self.is_initializing():
-                self._update(mean, var, *moments, x.size // x.shape[-1])
+                count = x.size // x.shape[-1] * collectives.num_shards()
+                self._update(mean, var, *moments, count)
         else:
             moments = mean.value, var.value
         y = (x.astype(jnp.float32) - moments[0]) * jax.lax.rsqrt(moments[1] + self.epsilon)
@@ -46,5 +49,5 @@ class BatchNorm(nn.Module):
 
 def _moments(x):
     axes = tuple(range(x.ndim - 1))
-    mean = x.mean(axes)
-    return mean, ((x - mean) ** 2).mean(axes)
+    mean = collectives.mean(x.mean(axes))
+    return mean, collectives.mean(((x - mean) ** 2).mean(axes))
