@@ -183,6 +183,23 @@ def _augment(sample, rng, *, size, min_depth, max_depth, rotation, zoom, crop_si
     return {name: sample[name] for name in ("image", "depth", "mask")}
 
 
+class Thinned:
+    """Keeps a fraction of each sample's valid pixels: as a sensor would, the same at each read."""
+
+    def __init__(self, source, fraction, seed):
+        self._source, self._fraction, self._seed = source, fraction, seed
+
+    def __len__(self):
+        return len(self._source)
+
+    def __getitem__(self, index):
+        rng = np.random.default_rng([self._seed, index])
+        return transforms.thin_mask(self._source[index], rng, self._fraction)
+
+    def __repr__(self):
+        return f"Thinned({self._source!r}, {self._fraction})"
+
+
 def _normalize(batch):
     """After batching, because until then an image is a quarter as large."""
     return {**batch, "image": transforms.normalize_image(batch["image"])}
@@ -190,7 +207,7 @@ def _normalize(batch):
 
 def train_iterator(
     source, *, seed, batch_size, num_threads, max_unreadable=0, process=(0, 1), first_step=0,
-    **augmentation,
+    keep_valid=1.0, **augmentation,
 ):  # fmt: skip
     """Endless iterator of augmented batches, those of the training steps from `first_step` on.
 
@@ -206,11 +223,14 @@ def train_iterator(
       max_unreadable: samples of the source that are replaced by others, see `Tolerant`.
       process: (index, count).
       first_step: of the run, from 0.
+      keep_valid: fraction of each sample's valid pixels, see `Thinned`.
       **augmentation: size, depth limits, and the fields of the `augmentation` group.
 
     Yields:
       image float32 [B, H, W, 3] normalised, depth float32 [B, H, W, 1] metres, mask bool.
     """
+    if keep_valid < 1:
+        source = Thinned(source, keep_valid, seed)
     tolerant = Tolerant(source, max_unreadable)
     stream = grain.MapDataset.source(tolerant).seed(seed).shuffle().repeat()
     stream = stream.random_map(functools.partial(_augment, **augmentation))
