@@ -1,19 +1,22 @@
-"""Models and training runs on disk: the only place that knows orbax.
+"""Models and training runs on disk.
 
 A model is a directory: `config.json` and `parameters/`. A run's directory is one too, of its best
-parameters by evaluation, and holds `checkpoints/` beside them, from which the run resumes.
+parameters by evaluation, and holds `checkpoints/` beside them, from which the run resumes, and
+`damaged/`, to which checkpoints are moved that are not what was written.
 """
 
+import contextlib
 import json
 import pathlib
 import shutil
 
 import jax
-import orbax.checkpoint as ocp
+from absl import logging
 from ml_collections import ConfigDict
-from orbax.checkpoint import checkpoint_managers
 
+from diffdepth_jax import checksums, processes, saved_steps
 from diffdepth_jax.errors import UserError
+from diffdepth_jax.saved_steps import SavedSteps, in_first_process
 
 CONFIG_FILE = "config.json"
 _GROUPS = {"model", "diffusion", "sampler", "inference"}  # what using a model needs
@@ -60,6 +63,10 @@ def claim_directory(workdir, config):
 
     One in which nothing was saved yet, such as after a mistyped field, is taken over.
     """
+    in_first_process(_claim, workdir, config)
+
+
+def _claim(workdir, config):
     path = pathlib.Path(workdir) / CONFIG_FILE
     if path.exists() and holds_steps(workdir):
         return check_directory(workdir, config)
@@ -72,7 +79,7 @@ def claim_directory(workdir, config):
 def holds_steps(workdir):
     """Whether something was saved there, to resume from or to predict with."""
     folders = (pathlib.Path(workdir) / name for name in ("checkpoints", "parameters"))
-    return any(path.name.isdigit() for folder in folders for path in folder.glob("*"))
+    return any(saved_steps.steps(folder) for folder in folders)
 
 
 def read_config(directory) -> ConfigDict:
@@ -102,46 +109,12 @@ def save_model(directory, config, variables):
     shutil.rmtree(unfinished, ignore_errors=True)
     try:
         claim_directory(unfinished, config)
-        with _manager(
-            unfinished / "parameters", checkpoint_managers.LatestN(1), create=True
-        ) as manager:
-            _save(manager, 0, variables, ocp.args.StandardSave(variables))
+        folder = unfinished / "parameters"
+        with contextlib.closing(SavedSteps(folder, "default", keep=1)) as parameters:
+            parameters.save(0, variables)
         unfinished.replace(directory)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
-
-
-def _check_space(directory, tree):
-    """Refuses what a disk cannot hold before orbax starts: its own report of that is unreadable."""
-    need = sum(leaf.nbytes for leaf in jax.tree.leaves(tree))
-    free = shutil.disk_usage(directory).free
-    if need > free:
-        raise OSError(f"it needs {need / 2**20:.0f} MiB, {free / 2**20:.0f} MiB are free")
-
-
-def _save(manager, step, tree, args, **kwargs):
-    try:
-        _check_space(manager.directory, tree)
-        manager.save(step, args=args, **kwargs)
-    except Exception as error:  # orbax and tensorstore pass on an OSError in many classes
-        raise UserError(
-            f"checkpoint {manager.directory}/{step} could not be written "
-            f"({_first_line(error)}): free space or give a writable directory, then run the "
-            "same command again to resume"
-        ) from error
-
-
-def _manager(directory, policy, *, create, item_handlers=None, **kwargs):
-    options = ocp.CheckpointManagerOptions(
-        preservation_policy=policy, create=create, enable_async_checkpointing=False, **kwargs
-    )
-    return ocp.CheckpointManager(
-        pathlib.Path(directory).absolute(), options=options, item_handlers=item_handlers
-    )
-
-
-def _first_line(error):
-    return str(error).strip().split("\n")[0][:300] or type(error).__name__
 
 
 def load_variables(directory, abstract=None):
@@ -153,25 +126,28 @@ def load_variables(directory, abstract=None):
     parameters = pathlib.Path(directory) / "parameters"
     if not parameters.is_dir():
         raise UserError(f"{directory} has no parameters yet: its training has to evaluate once")
-    with _manager(
-        parameters,
-        checkpoint_managers.LatestN(None),
-        create=False,
-        item_handlers=ocp.StandardCheckpointHandler(),
-    ) as manager:
-        step = manager.latest_step()
-        if step is None:
-            raise UserError(f"{parameters} is empty: its training has to evaluate once")
-        try:
-            saved = manager.item_metadata(step).tree
-            if abstract is not None:
-                _check_leaves(saved, abstract)
-            return manager.restore(step, args=ocp.args.StandardRestore(_on_one_device(saved)))
-        except (ValueError, KeyError, TypeError, AttributeError, FileNotFoundError) as error:
-            raise UserError(
-                f"{parameters}/{step} does not fit the model of {directory}/{CONFIG_FILE} "
-                f"({_first_line(error)}): use a checkpoint together with its own configuration"
-            ) from error
+    steps = saved_steps.steps(parameters)
+    if not steps:
+        raise UserError(f"{parameters} is empty: its training has to evaluate once")
+    folder = parameters / str(steps[-1])
+    if (folder / checksums.FILE).exists():  # older versions wrote none
+        damage = checksums.find_damage(folder)
+        if damage:
+            raise UserError(f"{folder} is damaged ({damage}): restore it from a backup")
+
+    def to_restore(saved):
+        if abstract is not None:
+            _check_leaves(saved, abstract)
+        return _on_one_device(saved)
+
+    try:
+        return saved_steps.read_step(folder / "default", to_restore)
+    except saved_steps.RESTORE_ERRORS as error:
+        raise UserError(
+            f"{folder} does not fit the model of {directory}/{CONFIG_FILE} "
+            f"({saved_steps.first_line(error)}): use a checkpoint together with its own "
+            "configuration"
+        ) from error
 
 
 def _on_one_device(tree):
@@ -201,60 +177,104 @@ def _check_leaves(saved, abstract):
 
 
 class RunCheckpoints:
-    """The checkpoints of one training run, for saving and resuming; a context manager."""
+    """The checkpoints of one training run, for saving and resuming; a context manager.
+
+    Damaged ones are moved aside first, as long as a whole one is left to go on from.
+    """
 
     def __init__(self, workdir):
-        directory = pathlib.Path(workdir)
-        self._latest = _manager(
-            directory / "checkpoints", checkpoint_managers.LatestN(2), create=True
-        )
+        directory = pathlib.Path(workdir).absolute()
+        in_first_process(_set_damaged_aside, directory)
+        self._checkpoints = directory / "checkpoints"
+        self._latest = SavedSteps(self._checkpoints, "state", keep=2)
         # The newest is the best: a save happens only if the score is better than all before.
-        self._best = _manager(
-            directory / "parameters",
-            checkpoint_managers.LatestN(1),
-            create=True,
-            best_fn=lambda metrics: metrics["score"],
-            best_mode="min",
-        )
+        self._best = SavedSteps(
+            directory / "parameters", "default", keep=1,
+            best_fn=lambda metrics: metrics["score"], best_mode="min",
+        )  # fmt: skip
+        best = self._best.newest
+        self._score = None if best is None else self._best.score(best)
 
     def __enter__(self):
         return self
 
-    def __exit__(self, *_):
-        self._latest.close()
-        self._best.close()
+    def __exit__(self, kind, error, _):
+        """Waits for what is being written; that it failed is raised unless something else was."""
+        failure = None
+        for steps in (self._latest, self._best):
+            try:
+                steps.close()
+            except UserError as unwritten:
+                failure = failure or unwritten
+        if failure and kind in (None, SystemExit):
+            raise failure
+        if failure:
+            error.add_note(str(failure))
 
     @property
     def empty(self):
         """Whether there is nothing to resume from."""
-        return self._latest.latest_step() is None
+        return self._latest.newest is None
 
     def restore(self, state):
-        """The newest saved state, or the given one if nothing was saved."""
-        step = self._latest.latest_step()
+        """The newest saved state, with the shardings of this one; this one if nothing was saved."""
+        step = self._latest.newest
         if step is None:
             return state
-        abstract = jax.tree.map(ocp.tree.to_shape_dtype_struct, state)
+        folder = self._checkpoints / str(step)
+
+        def to_restore(saved):
+            _check_leaves(saved, state)
+            return saved_steps.abstract_tree(state)
+
         try:
-            args = ocp.args.Composite(state=ocp.args.StandardRestore(abstract))
-            return self._latest.restore(step, args=args)["state"]
-        except (ValueError, KeyError, TypeError, FileNotFoundError) as error:
+            restored = saved_steps.read_step(folder / "state", to_restore)
+        except saved_steps.RESTORE_ERRORS as error:
             raise UserError(
-                f"{self._latest.directory}/{step} cannot be restored ({_first_line(error)}): "
-                "delete that folder to go on from the one before, or give another --workdir"
+                f"{folder} cannot be restored ({saved_steps.first_line(error)}): its files are as "
+                "they were written, so resume with the version that wrote them, or give another "
+                "--workdir"
             ) from error
+        if processes.is_first():
+            logging.info("resuming from checkpoints/%d", step)
+        return restored
 
     def save(self, step, state):
         """Saves what resuming needs; a second save of one step does nothing."""
-        if step != self._latest.latest_step():
-            args = ocp.args.Composite(state=ocp.args.StandardSave(state))
-            _save(self._latest, step, state, args)
+        if step != self._latest.newest:
+            self._latest.save(step, state)
 
     def save_best(self, step, variables, score):
         """Keeps these variables if their score, lower is better, is the best so far."""
-        best = self._best.latest_step()
-        if best is None or score < self._best.metrics(best)["score"]:
-            if best is not None and step <= best:  # orbax only saves steps that rise
-                self._best.delete(best)
-            args = ocp.args.StandardSave(variables)
-            _save(self._best, step, variables, args, metrics={"score": float(score)})
+        if self._score is not None and not score < self._score:  # which NaN never is
+            return
+        best = self._best.newest
+        if best is not None and step <= best:  # orbax only saves steps that rise
+            self._best.delete(best)
+        self._best.save(step, variables, metrics={"score": float(score)})
+        self._score = score
+
+
+def _set_damaged_aside(workdir):
+    for name, prefix in (("checkpoints", ""), ("parameters", "parameters-")):
+        damaged, whole = saved_steps.find_damaged(workdir / name)
+        if damaged and whole is None and name == "checkpoints":  # nothing to go on from
+            step, damage = next(iter(damaged.items()))
+            raise UserError(
+                f"{workdir / name / str(step)} cannot be restored ({damage}), nor can one before: "
+                "restore the folder from a backup, or give another --workdir"
+            )
+        for step, damage in damaged.items():
+            target = _unused(workdir / "damaged" / f"{prefix}{step}")
+            target.parent.mkdir(exist_ok=True)
+            (workdir / name / str(step)).rename(target)
+            logging.warning(
+                "%s/%d is damaged (%s): moved to %s, going on from %s",
+                name, step, damage, target, "the next" if whole is None else f"{name}/{whole}",
+            )  # fmt: skip
+
+
+def _unused(path):
+    while path.exists():
+        path = path.with_name(f"{path.name}-again")
+    return path

@@ -146,9 +146,9 @@ def train(config, workdir, sources=None):
     step_fn = create_step(config, model, schedule, optimizer, layout, state)
     claim_directory(workdir, config)
     with (
+        Preemption() as preemption,  # outlasts the wait for the last checkpoint
         RunCheckpoints(workdir) as checkpoints,
         RunLog(workdir) as log,
-        Preemption() as preemption,
         Trace(workdir, *fields.profile_steps) as trace,
     ):
         log.append("environment.jsonl", describe_environment())
