@@ -9,8 +9,9 @@ ROOT = pathlib.Path(__file__).parents[1]
 
 RANKS = [
     {"errors", "collectives"},
-    {"models.layers", "models.batch_norm", "transforms", "visualize", "scene_textures"},
-    {"torch_file", "torch_rules", "folder", "tfrecord", "placement"},
+    {"models.layers", "models.batch_norm", "transforms", "visualize", "scene_textures", "camera",
+     "video"},
+    {"torch_file", "torch_rules", "folder", "tfrecord", "placement", "point_cloud"},
     {"models.swin", "models.fpn", "models.depth_codec", "models.denoiser", "records", "image_io"},
     {"skipped_updates", "profiling", "environment", "messages", "checksums", "processes"},
     {"torch_rules_backbones", "models.hahi", "models.mpvit", "models.resnet", "models.released"},
