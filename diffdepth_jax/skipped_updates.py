@@ -55,7 +55,7 @@ class SkippedUpdates:
         return (
             f"{count} updates skipped for loss or gradient that are not finite, at most "
             f"{self._limit} allowed (train.max_skipped). Batches of steps "
-            f"{', '.join(map(str, steps))}: {self._directory}/step_*.npz; the newest checkpoint is "
-            "from before this error and kept. Look at the batches; or, in another --workdir, lower "
+            f"{', '.join(map(str, steps))}: {self._directory}/step_*.npz; the newest checkpoint, "
+            "without these updates, is kept. Look at the batches; or, in another --workdir, lower "
             "optimizer.learning_rate or set model.dtype to float32"
         )

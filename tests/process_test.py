@@ -120,7 +120,7 @@ def test_a_run_gone_on_with_says_where_and_libraries_say_nothing(
 ):
     workdir = shutil.copytree(uninterrupted, tmp_path / "finished")
     process = _start(environment, *_train(workdir), "--config.log_level=info")
-    assert _finish(process)[::2] == (0, [f"resuming {workdir} at step {LAST} of {LAST}"])
+    assert _finish(process)[::2] == (0, [f"resuming from checkpoints/{LAST}"])
 
 
 def test_a_damaged_checkpoint_is_named(environment, uninterrupted, tmp_path):
