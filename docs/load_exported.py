@@ -1,0 +1,18 @@
+"""Depth from an exported model, with nothing but jax: pip install jax flatbuffers
+
+python load_exported.py MODEL IMAGE.npy DEPTH.npy [MODEL.npz]
+"""
+
+import sys
+
+import jax
+import jax.export
+import numpy as np
+
+model, image, depth, *beside = sys.argv[1:]
+with open(model, "rb") as file:
+    exported = jax.export.deserialize(bytearray(file.read()))
+parameters = [dict(np.load(path)) for path in beside]  # of --parameters=beside
+images = np.load(image)[None]  # uint8 RGB [1, H, W, 3]
+metres = jax.jit(exported.call)(*parameters, images, np.uint32(0))  # float32 [1, H, W]
+np.save(depth, metres[0])

@@ -1,0 +1,194 @@
+"""A model as one file: what it returns, at which sizes, on what, and what is refused."""
+
+import pathlib
+import subprocess
+import sys
+
+import jax
+import jax.export
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from absl import flags
+from absl.testing import flagsaver
+
+from diffdepth_jax import export, placement, transforms
+from diffdepth_jax.errors import UserError
+from diffdepth_jax.estimator import DepthEstimator, load_model
+from tests import small_model, small_run, tiny
+
+SCRIPT = pathlib.Path(__file__).parents[1] / "docs/load_exported.py"
+TARGET = (64, 96)
+SIZES = [(64, 96), (128, 192), (32, 48), (480, 720), (30, 45), (200, 50), (50, 301), (1, 1)]
+
+
+def _image(height, width, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+
+
+def _estimator(dtype=jnp.float32):
+    model = tiny.model(dtype=dtype)
+    return DepthEstimator(model, tiny.schedule(), tiny.init_model(model), small_run.config())
+
+
+def _export(dtype=jnp.float32, target=small_run.SIZE, inside=True, **sampler):
+    """What a file of the same model holds, read back, and the arrays beside it."""
+    model = tiny.model(dtype=dtype)
+    predict = export.depth_function(
+        model, tiny.schedule(), {**small_run.config().sampler, **sampler}, target
+    )
+    exported, arrays = export.export_depth(predict, tiny.init_model(model), target, inside)
+    return jax.export.deserialize(exported.serialize()), arrays
+
+
+@pytest.fixture(scope="module")
+def exported():
+    return _export()[0]
+
+
+@pytest.fixture(scope="module")
+def estimate():
+    return _estimator()
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_letterboxing_is_the_librarys(size):
+    image = _image(*size)
+    placed = placement.Placement(size, transforms.letterbox_size(*size, TARGET), TARGET)
+    assert tuple(map(int, export.content_size(*size, TARGET))) == placed.content
+    found = jax.jit(export.letterbox, static_argnums=2)(image[None], placed.content, TARGET)[0]
+    levels = np.abs(found - placement.place(image, placed))
+    assert levels.max() <= 1  # Pillow's weights are rounded to 22 bits
+    assert (levels > 0).mean() < 0.01
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_depth_returns_to_the_size_of_the_image_as_in_the_library(size):
+    placed = placement.Placement(size, transforms.letterbox_size(*size, TARGET), TARGET)
+    depth = np.random.default_rng(0).uniform(1, 9, TARGET).astype(np.float32)
+    found = export.restore_size(depth[None], placed.content, *size)[0]
+    np.testing.assert_allclose(found, placement.take_back(depth, placed), rtol=1e-5)
+
+
+@pytest.mark.parametrize(("height", "width"), [small_run.SIZE, (64, 96), (480, 720), (16, 24)])
+def test_one_file_serves_all_sizes(exported, estimate, height, width):
+    image = _image(height, width)
+    metres = exported.call(image[None], np.uint32(0))
+    assert metres.shape == (1, height, width) and metres.dtype == np.float32
+    np.testing.assert_allclose(metres[0], estimate(image).depth, rtol=1e-4)
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_one_file_serves_all_batches_and_seeds(exported, estimate, batch):
+    images = np.stack([_image(*small_run.SIZE, seed) for seed in range(batch)])
+    metres = exported.call(images, np.uint32(7))
+    expected = [prediction.depth for prediction in estimate(list(images), seed=7)]
+    np.testing.assert_allclose(metres, expected, rtol=1e-4)
+    assert not np.allclose(metres, exported.call(images, np.uint32(8)), rtol=1e-3)
+
+
+def test_native_size_takes_multiples_of_32(estimate):
+    exported, _ = _export(target=None)
+    image = _image(32, 64)
+    metres = exported.call(image[None], np.uint32(0))[0]
+    np.testing.assert_allclose(metres, estimate(image, native_size=True).depth, rtol=1e-4)
+    with pytest.raises(ValueError, match=r"32\*rows"):
+        exported.call(_image(40, 64)[None], np.uint32(0))
+
+
+@pytest.mark.parametrize("options", [{"target": (40, 56)}, {"num_steps": 1}])
+def test_another_network_size_and_number_of_steps(exported, options):
+    image = _image(*small_run.SIZE)[None]
+    default = exported.call(image, np.uint32(0))
+    metres = _export(**options)[0].call(image, np.uint32(0))
+    assert metres.shape == default.shape and (metres > 0).all()
+    assert not np.allclose(metres, default, rtol=1e-3)
+
+
+def test_bfloat16_computes_in_it(exported):
+    half, _ = _export(dtype=jnp.bfloat16)
+    assert "bf16" in half.mlir_module() and "bf16" not in exported.mlir_module()
+    image = _image(*small_run.SIZE)
+    metres = half.call(image[None], np.uint32(0))[0]
+    np.testing.assert_allclose(metres, _estimator(jnp.bfloat16)(image).depth, rtol=0.02)
+
+
+def test_parameters_beside_have_their_paths(exported):
+    other, arrays = _export(inside=False)
+    assert arrays["params/backbone/patch_embed/kernel"].shape == (4, 4, 3, 8)
+    size = sum(array.nbytes for array in arrays.values())
+    assert len(exported.serialize()) - len(other.serialize()) > size / 2
+    image = _image(*small_run.SIZE)[None]
+    metres = [other.call(arrays, image, np.uint32(0)), exported.call(image, np.uint32(0))]
+    np.testing.assert_allclose(*metres, rtol=1e-4)
+
+
+def test_the_file_is_for_three_platforms(exported):
+    assert exported.platforms == ("cpu", "cuda", "tpu")
+
+
+def _run_script(*arguments, cwd):
+    """As where there is neither flax nor this package."""
+    code = (
+        "import runpy, sys; sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0])\n"
+        "assert not {'flax', 'diffdepth_jax', 'orbax'} & set(sys.modules)"
+    )
+    command = [sys.executable, "-c", code, SCRIPT, *arguments]
+    subprocess.run(command, cwd=cwd, check=True, timeout=300)
+
+
+def _write(**values):
+    """Runs the program with these flags."""
+    with flagsaver.flagsaver():
+        flags.FLAGS(["export", *(f"--{name}={value}" for name, value in values.items())])
+        export.run()
+
+
+@pytest.fixture(scope="module")
+def model_directory(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("models") / "small"
+    small_model.save(directory)
+    return directory
+
+
+def test_another_process_with_jax_alone_returns_the_same(model_directory, tmp_path):
+    np.save(tmp_path / "image.npy", _image(64, 96))
+    _write(checkpoint=model_directory, output=tmp_path / "model")
+    _run_script("model", "image.npy", "depth.npy", cwd=tmp_path)
+    expected = DepthEstimator.from_checkpoint(model_directory)(_image(64, 96)).depth
+    np.testing.assert_allclose(np.load(tmp_path / "depth.npy"), expected, rtol=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_another_process_with_parameters_beside(model_directory, tmp_path, dtype):
+    np.save(tmp_path / "image.npy", _image(64, 96))
+    _write(
+        checkpoint=model_directory, output=tmp_path / "model", parameters="beside", dtype=dtype
+    )
+    _run_script("model", "image.npy", "depth.npy", "model.npz", cwd=tmp_path)
+    estimate = DepthEstimator(*load_model(model_directory, dtype=dtype))
+    rtol = 1e-4 if dtype == "float32" else 0.02
+    found = np.load(tmp_path / "depth.npy")
+    np.testing.assert_allclose(found, estimate(_image(64, 96)).depth, rtol=rtol)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"checkpoint": "nowhere"}, "nowhere"),
+        ({"output": "missing/model"}, "missing is no folder that can be written"),
+        ({"output": "."}, "is a folder: give the name of a file"),
+        ({"network_size": "480"}, "network_size '480': must be model, native or HEIGHTxWIDTH"),
+        ({"network_size": "0x32"}, "network_size '0x32'"),
+        ({"network_size": "99999x32"}, "network_size '99999x32'"),
+        ({"num_steps": 0}, "num_steps 0"),
+        ({"dtype": "float16"}, "dtype.*float32.*bfloat16"),
+    ],
+)
+def test_refuses(model_directory, tmp_path, monkeypatch, values, message):
+    monkeypatch.chdir(tmp_path)
+    values = {"checkpoint": model_directory, "output": "model", **values}
+    with pytest.raises((UserError, flags.Error), match=message):
+        _write(**values)
+    assert not list(tmp_path.iterdir())
