@@ -22,9 +22,9 @@ RANKS = [
      "preemption"},
     {"scene_layouts", "objective", "evaluate", "protocols"},
     {"synthetic", "estimator", "pretrained", "train_step"},
-    {"input_pipeline", "entry"},
-    {"evaluator"},
-    {"train", "predict", "convert", "scored_folder", "submission"},
+    {"input_pipeline", "entry", "outputs", "input_files"},
+    {"evaluator", "file_prediction"},
+    {"train", "predict", "convert", "export", "app", "scored_folder", "submission"},
     {"main"},
 ]
 RANK = {name: rank for rank, names in enumerate(RANKS) for name in names}
