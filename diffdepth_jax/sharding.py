@@ -54,8 +54,7 @@ class Layout:
     def compile(self, step, state):
         """(state, batch, key) -> (state, terms), compiled; the state's memory is given away."""
         if self.mode == "pmap":
-            axes = {"in_axes": (None, 0, None), "out_axes": (None, None)}
-            return jax.pmap(step, AXIS, **axes, devices=self._devices, donate_argnums=0)
+            return self._map(step)
         states, whole = self.state_shardings(state), replicated(self.mesh)
         return jax.jit(
             step,
@@ -64,9 +63,22 @@ class Layout:
             donate_argnums=0,
         )
 
-    @property
-    def _devices(self):
-        return list(self.mesh.devices.flat)
+    def _map(self, step):
+        """A step mapped by `jax.pmap`, its state kept as one array over all processes' devices."""
+        mapped = jax.pmap(
+            step, AXIS, in_axes=(None, 0, None), out_axes=(None, None), donate_argnums=0,
+            devices=list(self.mesh.devices.flat),
+        )  # fmt: skip
+
+        def of_all_processes(x):
+            shards = [shard.data for shard in x.addressable_shards]
+            return jax.make_array_from_single_device_arrays(x.shape, replicated(self.mesh), shards)
+
+        def mapped_step(state, batch, key):
+            state, terms = mapped(state, batch, key)
+            return jax.tree.map(of_all_processes, state), terms
+
+        return mapped if jax.process_count() == 1 else mapped_step
 
     def state_shardings(self, state):
         """The sharding of each leaf of a state."""

@@ -163,6 +163,9 @@ def train(config, workdir, sources=None):
         # Evaluate, save, next batch, step: in this order a resumed run repeats nothing.
         for step in progress(first, total, meter):
             trace.at(step)
+            stop = processes.any_of(preemption.requested is not None)
+            if stop or step == total:
+                skipped.check(step - 1, meter.newest(), state.skipped)
             if _due(step, fields.log_every, *span):
                 meter.flush(step)
             with meter.paused():
@@ -171,16 +174,14 @@ def train(config, workdir, sources=None):
                     variables = layout.local(state.evaluated)
                     results = evaluator.evaluate(variables, log, step, directory)
                     checkpoints.save_best(step, state.evaluated, evaluate.mean_of(results))
-                stop = processes.any_of(preemption.requested is not None)
                 if stop or _due(step, fields.checkpoint_every, *span):
                     checkpoints.save(step, state)
             if step == total:
-                break
+                continue  # to the end of the progress bar
             if stop:
                 raise SystemExit(EXIT_STATUS)
             batch = next(batches)
             skipped.keep(step, batch)
             state, terms = step_fn(state, layout.shard_batch(batch), key)
             skipped.check(step - 1, meter.add(terms), state.skipped)
-        skipped.check(total - 1, meter.newest(), state.skipped)
     return evaluator.with_baselines(results)

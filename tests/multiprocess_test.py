@@ -122,7 +122,7 @@ def test_two_processes_that_are_killed_and_resumed_equal_one(parallel, single, c
     group.send(signal.SIGKILL)
     group.finish(-signal.SIGKILL)
     tables = Group(workdir, 2, cache, **fields).finish()
-    assert "rooms" in tables[0] and tables[1] == ""
+    assert "rooms" in tables[0] and "rooms" not in tables[1]
     _assert_same_end(workdir, single[0])
 
 

@@ -1,0 +1,57 @@
+"""Runs trainings side by side, each a process on a core of its own."""
+
+import functools
+import os
+import pathlib
+import subprocess
+import sys
+import time
+
+
+def run_all(tasks, size, workdir, directory, jobs):
+    """Runs (name, seed) tasks, `jobs` at a time; their output is under WORKDIR/logs.
+
+    Returns:
+      The tasks that failed.
+    """
+    cores = sorted(os.sched_getaffinity(0))[-jobs:]
+    if jobs < 1 or len(cores) < jobs:
+        raise SystemExit(f"error: --jobs={jobs}: this process may use {len(cores)} cores")
+    waiting, running, failed, started = list(tasks), {}, [], time.time()
+    try:
+        while waiting or running:
+            for core in set(cores) - running.keys():
+                if waiting:
+                    task = waiting.pop(0)
+                    running[core] = task, _start(task, size, workdir, directory, core), time.time()
+            for core, (task, process, since) in list(running.items()):
+                if process.poll() is None:
+                    continue
+                del running[core]
+                failed += [task] if process.returncode else []
+                _say(task, process.returncode, time.time() - since, time.time() - started,
+                     len(waiting) + len(running))  # fmt: skip
+            time.sleep(0.2)
+    finally:
+        for _, process, _ in running.values():
+            process.terminate()
+    return failed
+
+
+def _start(task, size, workdir, directory, core):
+    name, seed = task
+    log = pathlib.Path(workdir) / "logs" / f"{name}-seed{seed}.txt"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "benchmarks.method_study.training", name, str(seed), size,
+               str(workdir), str(directory)]  # fmt: skip
+    with open(log, "w") as file:
+        return subprocess.Popen(
+            command, stdout=file, stderr=subprocess.STDOUT,
+            preexec_fn=functools.partial(os.sched_setaffinity, 0, {core}),
+        )  # fmt: skip
+
+
+def _say(task, status, seconds, total, left):
+    outcome = f"failed with {status}, see logs" if status else "done"
+    print(f"{task[0]} seed {task[1]}: {outcome} in {seconds:.0f} s; {total / 60:.1f} min so far, "
+          f"{left} left", flush=True)

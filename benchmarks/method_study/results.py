@@ -1,0 +1,73 @@
+"""The study's results on disk: a small JSON file for each training, pictures beside some."""
+
+import json
+import pathlib
+import subprocess
+
+import numpy as np
+
+ROOT = pathlib.Path(__file__).parents[2]
+DIRECTORY = ROOT / "docs" / "method_study" / "results"
+PANEL_SCENES = {"rooms": (0, 3), "streets": (1, 4)}  # held-out scenes whose predictions are kept
+
+
+def path_of(directory, name, seed):
+    return pathlib.Path(directory) / f"{name}-seed{seed}.json"
+
+
+def is_done(directory, name, seed, fields):
+    """Whether the result is there, of a training with these overrides and this budget."""
+    path = path_of(directory, name, seed)
+    if not path.is_file():
+        return False
+    found = json.loads(path.read_text())
+    return all(found[key] == json.loads(json.dumps(value)) for key, value in fields.items())
+
+
+def read_all(directory):
+    """{name: results by rising seed} of every file."""
+    found = {}
+    for path in sorted(pathlib.Path(directory).glob("*-seed*.json")):
+        result = json.loads(path.read_text()) | {"file": path.name}
+        found.setdefault(result["name"], []).append(result)
+    return {name: sorted(rows, key=lambda row: row["seed"]) for name, rows in found.items()}
+
+
+def write(directory, result):
+    path = path_of(directory, result["name"], result["seed"])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_suffix(".unfinished")
+    unfinished.write_text(json.dumps(result, indent=1, allow_nan=False) + "\n")
+    unfinished.replace(path)
+
+
+def write_predictions(directory, name, seed, found):
+    """{set: metres [N, H, W]} of PANEL_SCENES, as log metres in half precision."""
+    kept = {
+        kind: np.log(found[kind][list(indices)]).astype(np.float16)
+        for kind, indices in PANEL_SCENES.items()
+    }
+    path = path_of(directory, name, seed).with_suffix(".npz")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.savez_compressed(path, **kept)
+
+
+def read_predictions(directory, name, seed):
+    """{set: metres [scenes, H, W]}, or None if none were kept."""
+    path = path_of(directory, name, seed).with_suffix(".npz")
+    if not path.is_file():
+        return None
+    with np.load(path) as file:
+        return {kind: np.exp(file[kind].astype(np.float32)) for kind in file}
+
+
+def commit():
+    """The revision that runs, with a mark if the program's files differ from it."""
+
+    def git(*arguments):
+        process = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True)
+        return process.stdout.strip() if process.returncode == 0 else ""
+
+    changed = git("status", "--porcelain", "--untracked-files=no", "diffdepth_jax", "configs",
+                  "benchmarks/method_study")  # fmt: skip
+    return (git("rev-parse", "--short", "HEAD") or "unknown") + ("+changes" if changed else "")

@@ -1,0 +1,174 @@
+"""What the study trains: rows of a table, each a set of overrides of configs/synthetic.py."""
+
+import dataclasses
+
+from configs import synthetic
+
+# Held-out scenes are those of another seed than in the README's table, which they do not touch.
+SCENE_SEED = 11
+SAMPLER_STEPS = (1, 2, 3, 5, 10, 20)
+MEMBERS = 8  # of the ensemble whose spread is compared with the error
+
+
+@dataclasses.dataclass(frozen=True)
+class Size:
+    """A budget: image size, scenes, and what each training sees; `overrides` goes to each."""
+
+    height: int
+    width: int
+    num_train: int
+    num_eval: int  # of each kind
+    batch_size: int
+    num_steps: int
+    overrides: dict = dataclasses.field(default_factory=dict)
+
+    @property
+    def images_seen(self):
+        return self.batch_size * self.num_steps
+
+
+SIZES = {
+    "cpu": Size(48, 64, 2000, 100, 4, 600),
+    "gpu": Size(
+        96, 128, 20_000, 400, 16, 10_000, {"model.backbone": "swin_tiny", "model.window_size": 7}
+    ),
+}
+
+DIRECT = {"sampler.num_steps": 1, "sampler.start": "zeros", "loss.weights.ddim": 0.0}
+NO_CODEC_LOSS = {"loss.weights.latent": 0.0, "loss.weights.reconstruction": 0.0}
+# Diffusion as usual: the denoiser learns from encoded ground truth, the sampler from nothing.
+TRUTH_ONLY = {
+    "loss.target": "ground_truth", "loss.weights.silog": 0.0, "loss.weights.latent": 0.0
+}  # fmt: skip
+PAPER = {
+    "diffusion.schedule": "linear",
+    "diffusion.prediction_type": "epsilon",
+    "sampler.num_steps": 20,
+    "sampler.spacing": "leading",
+    "sampler.clip": 0.0,
+    "loss.every_step": True,
+    "loss.weights.l1": 1.0,
+    "loss.weights.l2": 1.0,
+    "loss.weights.reconstruction": 0.1,
+}
+RELEASED = {
+    "model.codec": "released",
+    "model.denoiser": "released",
+    "diffusion.schedule": "linear",
+    "diffusion.prediction_type": "epsilon",
+    "sampler.num_steps": 20,
+    "sampler.spacing": "leading",
+    "sampler.clip": 0.0,
+    "loss.target": "self_attached",
+    "loss.clamp_depth": 88.0,
+    "loss.metric_fraction": 1.0,
+    "loss.weights.ddim": 0.25,  # a mean, divided by the batch size once more
+    "loss.weights.silog": 0.0,
+    "loss.weights.l1": 1.0,
+    "loss.weights.l2": 1.0,
+    "loss.weights.latent": 0.0,
+    "loss.weights.reconstruction": 0.0,
+}
+
+
+def _sparsities():
+    """Row 2; self-diffusion at 100 % is the default."""
+    targets = {
+        "self": {},
+        "truth": {"loss.target": "ground_truth"},
+        "none": {"loss.weights.ddim": 0.0},
+        "truth_only": TRUTH_ONLY,
+    }
+    for percent in (100, 20, 4, 1):
+        for target, overrides in targets.items():
+            if (target, percent) != ("self", 100):
+                name = f"{target}_{percent}"
+                yield name, {**overrides, "augmentation.keep_valid": percent / 100}
+
+
+def _training_steps():
+    """Prediction type x steps in training; sample prediction with 2 is the default."""
+    for steps in (2, 1, 5, 20):
+        for prediction in ("sample", "epsilon", "v_prediction"):
+            if (prediction, steps) != ("sample", 2):
+                overrides = {"sampler.num_steps": steps, "diffusion.prediction_type": prediction}
+                yield f"{prediction.removesuffix('_prediction')}_steps_{steps}", overrides
+
+
+# {row: {name: overrides}}; in this order they are run. A name belongs to one row, tables may cite
+# others.
+ROWS = {
+    "1 baselines": {
+        "default": {},
+        "direct": DIRECT,
+        "direct_pixel_only": DIRECT | NO_CODEC_LOSS,
+    },
+    "6 released recipe": {
+        "released": RELEASED,
+        "paper": PAPER,
+    },
+    "2 target of diffusion": dict(_sparsities()),
+    "3 sampler": {
+        "zeros": {"sampler.start": "zeros"},
+        "leading": {"sampler.spacing": "leading"},
+        "every_step": {"loss.every_step": True},
+        **dict(_training_steps()),
+        "steps_5_every_step": {"sampler.num_steps": 5, "loss.every_step": True},
+        "steps_5_zeros": {"sampler.num_steps": 5, "sampler.start": "zeros"},
+        "linear": {"diffusion.schedule": "linear"},
+        "no_clip": {"sampler.clip": 0.0},
+    },
+    "4 losses": {
+        "literal_pixel": {"loss.weights.silog": 0.0, "loss.weights.literal_pixel": 1.0},
+        "silog_85": {"loss.silog_lambda": 0.85},
+        "l1_l2_phase": {"loss.weights.l1": 0.1, "loss.weights.l2": 0.01},
+        "no_latent": {"loss.weights.latent": 0.0},
+        "no_reconstruction": {"loss.weights.reconstruction": 0.0},
+        "pixel_only": {"loss.weights.ddim": 0.0, **NO_CODEC_LOSS},
+        "attached": {"loss.target": "self_attached"},
+        "gradient_1_of_5": {"sampler.num_steps": 5, "loss.gradient_steps": 1},
+        "gradient_2_of_5": {"sampler.num_steps": 5, "loss.gradient_steps": 2},
+    },
+    "5 codec and block": {
+        "encoder_3x3": {"model.encoder_kernel": 3},
+        "encoder_3x3_4": {"model.encoder_kernel": 3, "augmentation.keep_valid": 0.04},
+        "latent_4": {"model.latent_channels": 4},
+        "latent_64": {"model.latent_channels": 64},
+        "no_attention": {"model.self_attention": False},
+        "finest_level": {"model.condition_levels": 1},
+        "released_denoiser": {"model.denoiser": "released"},
+    },
+}
+VARIANTS = {name: overrides for row in ROWS.values() for name, overrides in row.items()}
+UNCERTAINTY = ("default", "sample_steps_5", "sample_steps_20")  # row 7: trained anyway
+
+
+def budget(size: Size):
+    """The overrides of configs/synthetic.py that all trainings of a size have in common."""
+    shape = size.height, size.width
+    return {
+        "data.height": size.height,
+        "data.width": size.width,
+        "data.num_train": size.num_train,
+        "data.num_eval": size.num_eval,
+        "inference.size": shape,
+        "augmentation.crop_size": shape,
+        "inference.focal_length": synthetic.get_config().inference.focal_length * size.width / 96,
+        "train.batch_size": size.batch_size,
+        "train.num_steps": size.num_steps,
+        "train.log_every": min(100, size.num_steps),
+        "train.evaluate_every": size.num_steps,
+        "train.checkpoint_every": size.num_steps,
+        "train.num_panels": 1,
+        "optimizer.warmup_steps": size.num_steps // 15,
+        "evaluation.baselines": False,
+        **size.overrides,
+    }
+
+
+def create_config(overrides, seed, size: Size):
+    """The configuration of one training."""
+    config = synthetic.get_config()
+    config.update_from_flattened_dict({**budget(size), **overrides})
+    config.seed = seed
+    return config.lock()
