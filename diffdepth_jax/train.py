@@ -103,8 +103,10 @@ def _check_size(name, size):
         raise UserError(f"{name} {tuple(size)}: must be (height, width) in pixels")
 
 
-def _started(state, config, layout):
-    """The initial state with the weights that the configuration names, if any."""
+def _started(state, checkpoints, config, layout):
+    """The newest saved state, or the initial one with the weights that the configuration names."""
+    if not checkpoints.empty:
+        return checkpoints.restore(state)
     variables, messages = start_from(
         state.variables,
         backbone_weights=config.model.backbone_weights,
@@ -153,9 +155,7 @@ def train(config, workdir, sources=None):
     ):
         log.append("environment.jsonl", describe_environment())
         log.text("parameters.txt", get_parameter_overview(state.variables["params"]))
-        if checkpoints.empty:
-            state = _started(state, config, layout)
-        state = checkpoints.restore(state)
+        state = _started(state, checkpoints, config, layout)
         span = first, total = int(state.step), fields.num_steps
         batches = _training_batches(config, source, first)
         meter = LossMeter(log, rate, fields.batch_size)
