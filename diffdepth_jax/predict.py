@@ -1,4 +1,4 @@
-"""Depth for image files.
+"""Depth for photos and videos.
 
 python -m diffdepth_jax.predict --checkpoint=DIR --input=FILE_OR_FOLDER --output=DIR
 """
@@ -7,133 +7,166 @@ import math
 import pathlib
 import sys
 
-import numpy as np
 from absl import flags
-from PIL import Image
-from tqdm import tqdm
 
-from diffdepth_jax import visualize
+from diffdepth_jax import camera, outputs, placement
 from diffdepth_jax.entry import start
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.estimator import DepthEstimator
-from diffdepth_jax.folder import read_image
+from diffdepth_jax.file_prediction import CameraChoice, FilePredictor, Report, frame_name
+from diffdepth_jax.input_files import check_names, find_inputs, image_sizes
+from diffdepth_jax.outputs import OutputWriter, check_kinds
 
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "Model directory, such as runs/synthetic.")
-_INPUT = flags.DEFINE_string("input", None, "An image, or a folder of images (not recursive).")
+_INPUT = flags.DEFINE_string(
+    "input", None,
+    "A photo, a video, a folder of them with its folders, or a .txt with a path in each line.",
+)  # fmt: skip
 _OUTPUT = flags.DEFINE_string(
-    "output", None, "Folder for NAME.npy, NAME.png, NAME_color.png.",
+    "output", None, "Folder for the results, in the folders of their inputs.",
     allow_override=True,  # other programs have a flag of this name
 )  # fmt: skip
+_OUTPUTS = flags.DEFINE_list(
+    "outputs", None,
+    f"Of {', '.join(outputs.KINDS)}. Default: {','.join(outputs.DEFAULT)}, of videos video alone; "
+    "other outputs of a video are written for each frame.",
+)  # fmt: skip
+_OVERWRITE = flags.DEFINE_bool("overwrite", False, "Predict again what has been written before.")
 _SIZE = flags.DEFINE_enum(
     "size", "model", ["model", "native"],
-    "model: at the model's inference size, resized back; native: at the photo's own size.",
+    "model: at the model's inference size, resized back; native: at the photo's own size, photos "
+    "of many sizes padded to one of four.",
 )  # fmt: skip
+_BATCH_SIZE = flags.DEFINE_integer("batch_size", 1, "Images predicted together.")
 _NUM_STEPS = flags.DEFINE_integer("num_steps", None, "Sampler steps; default: the model's.")
-_SEED = flags.DEFINE_integer("seed", 0, "Seed of each image's starting noise.")
+_SEED = flags.DEFINE_integer(
+    "seed", 0, "Seed of each image's starting noise.", lower_bound=0, upper_bound=2**31 - 1
+)
+_ENSEMBLE = flags.DEFINE_integer(
+    "ensemble", 1, "Samples for an image: their median is written, and their spread."
+)
+_TRAJECTORY = flags.DEFINE_bool("trajectory", False, "Write the denoising as a GIF.")
 _FOCAL_LENGTH = flags.DEFINE_float(
     "focal_length", None, "Of the camera, in pixels of the photo: rescales the metres."
 )
+_FOV = flags.DEFINE_float(
+    "fov", None, "The same from the camera's horizontal field of view in degrees."
+)
+_CAMERA = flags.DEFINE_enum(
+    "camera", "model", ["model", "exif", *camera.DATASETS],
+    "The same of a dataset, or from each photo's EXIF; model: the camera that the model assumes.",
+)  # fmt: skip
 _DEPTH_SCALE = flags.DEFINE_float(
     "depth_scale", 1000.0, "16-bit PNG value = metres x this; it holds up to 65535 / scale metres."
 )
-
-EXTENSIONS = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"}
-
-
-def image_files(path) -> list[pathlib.Path]:
-    """The image itself, or those of a folder in order of name."""
-    path = pathlib.Path(path)
-    if path.is_file():
-        return [path]
-    if not path.is_dir():
-        raise UserError(f"input {path} does not exist: give an image or a folder of images")
-    files = sorted(file for file in path.iterdir() if file.suffix.lower() in EXTENSIONS)
-    if not files:
-        raise UserError(f"input {path} holds no image ({', '.join(sorted(EXTENSIONS))})")
-    return files
+_COLOR_RANGE = flags.DEFINE_list(
+    "color_range", None, "NEAR,FAR in metres of the colours; default: each image's own."
+)
+_MESH = flags.DEFINE_bool("mesh", False, "A surface instead of points in PLY and GLB.")
+_MAX_POINTS = flags.DEFINE_integer(
+    "max_points", 1_000_000, "In PLY and GLB; of larger images every k-th pixel is taken."
+)
 
 
-def output_paths(directory, file):
-    """Where the metres, the 16-bit PNG and the picture of an image are written."""
-    return [directory / f"{file.stem}{suffix}" for suffix in (".npy", ".png", "_color.png")]
+def _color_range():
+    """(near, far) in metres, or None."""
+    if _COLOR_RANGE.value is None:
+        return None
+    try:
+        near, far = (float(value) for value in _COLOR_RANGE.value)
+    except ValueError as error:
+        raise UserError(f"color_range {','.join(_COLOR_RANGE.value)}: give NEAR,FAR") from error
+    if not 0 < near < far < math.inf:
+        raise UserError(f"color_range {near:g},{far:g}: must be positive and increasing")
+    return near, far
 
 
-def check_names(files, directory):
-    """Refuses outputs that would overwrite each other or one of the inputs."""
-    owners = {file.resolve(): file for file in files}
-    for file in files:
-        for path in output_paths(directory, file):
-            other = owners.setdefault(path.resolve(), file)
-            if other != file or path.resolve() == file.resolve():
-                raise UserError(
-                    f"{path}, output of {file}, would overwrite what belongs to {other}: "
-                    "rename one, or give another --output"
-                )
+def _check_numbers():
+    if not 0 < _DEPTH_SCALE.value < math.inf:
+        raise UserError(f"depth_scale {_DEPTH_SCALE.value}: must be positive and finite")
+    for flag in (_BATCH_SIZE, _ENSEMBLE, _MAX_POINTS):
+        if flag.value < 1:
+            raise UserError(f"{flag.name} {flag.value}: must be 1 or more")
 
 
-def write_depth(paths, depth, depth_scale):
-    """Metres as .npy, as 16-bit PNG (metres x depth_scale, 0: out of range), and as a picture.
-
-    Returns the number of pixels out of the PNG's range.
-    """
-    metres, png, picture = paths
-    np.save(metres, depth)
-    scaled = np.round(depth.astype(np.float64) * depth_scale)
-    scaled = np.where(scaled <= np.iinfo(np.uint16).max, scaled, 0).astype(np.uint16)
-    Image.fromarray(scaled).save(png)
-    visualize.write_png(picture, visualize.colorize_depth(depth))
-    return int((scaled == 0).sum())
-
-
-def _describe_focal_length(prediction):
-    if prediction.focal_length is None:
-        return "metres hold for cameras like those of the training data (focal length not stated)"
-    return f"metres hold for a focal length of {prediction.focal_length:.1f} pixels"
-
-
-def predict_files(estimator, files, output, *, depth_scale, **options):
-    """Predicts and writes every file; returns [(file, error)] of those that could not be read."""
-    output.mkdir(parents=True, exist_ok=True)
-    failures = []
-    for file in tqdm(files, desc="predict", disable=len(files) == 1):
-        try:
-            image = read_image(file, exif_orientation=True)
-        except UserError as error:
-            failures.append((file, error))
-            continue
-        prediction = estimator(image, **options)
-        clipped = write_depth(output_paths(output, file), prediction.depth, depth_scale)
-        height, width = prediction.depth.shape
-        note = f"; {clipped} pixels beyond the PNG's range" if clipped else ""
-        tqdm.write(
-            f"{file.name}: {height} x {width}, {prediction.depth.min():.2f} to "
-            f"{prediction.depth.max():.2f} m; {_describe_focal_length(prediction)}{note}"
+def _writers():
+    """The writers for photos and for videos."""
+    kinds = list(outputs.DEFAULT if _OUTPUTS.value is None else _OUTPUTS.value)
+    kinds += ["spread"] * (_ENSEMBLE.value > 1) + ["gif"] * _TRAJECTORY.value
+    kinds = tuple(dict.fromkeys(kinds))
+    check_kinds(kinds, _ENSEMBLE.value)
+    return (
+        OutputWriter(
+            pathlib.Path(_OUTPUT.value), own, _DEPTH_SCALE.value, _color_range(),
+            _MESH.value, _MAX_POINTS.value,
         )
-    return failures
+        for own in (kinds, ("video",) if _OUTPUTS.value is None else kinds)
+    )  # fmt: skip
+
+
+def _paths_of(file, photo_writer, video_writer):
+    """What is written for a file; of a video's frames, the first's."""
+    if not file.is_video:
+        return photo_writer.paths(file.name)
+    paths = video_writer.paths(frame_name(file, 0))
+    return [*paths, video_writer.video_path(file.name)] if video_writer.makes_video else paths
+
+
+def _check_camera(choice, estimator, kinds):
+    """A camera that changes nothing is refused."""
+    if choice.is_given and not estimator.focal_length and not outputs.NEED_CAMERA & set(kinds):
+        raise UserError(
+            "this model's configuration states no inference.focal_length, so that metres cannot "
+            "be rescaled: leave the camera out, or set it in the config.json of the model"
+        )
+
+
+def _check_writable(directory):
+    """Before minutes of prediction."""
+    directory.mkdir(parents=True, exist_ok=True)
+    probe = directory / ".writable"
+    probe.touch()
+    probe.unlink()
+
+
+def _report(report, total, writer):
+    kinds = {kind: outputs.KINDS[kind] for kind in writer.kinds}
+    listed = "; ".join(f"{', '.join(ends)}: {what}" for ends, what in kinds.values())
+    skipped = f", {report.skipped} exist already (--overwrite)" if report.skipped else ""
+    listed = listed.replace("depth_scale", f"{writer.depth_scale:g}")
+    print(f"{report.written} of {total} written to {writer.directory}{skipped}. {listed}")
+    for file, error in report.failures:
+        named = "" if str(file) in str(error) else f"{file}: "
+        print(f"error: {named}{error}", file=sys.stderr)
+    return 1 if report.failures else 0
 
 
 def run():
-    if not 0 < _DEPTH_SCALE.value < math.inf:
-        raise UserError(f"depth_scale {_DEPTH_SCALE.value}: must be positive and finite")
-    files, output = image_files(_INPUT.value), pathlib.Path(_OUTPUT.value)
-    check_names(files, output)
-    failures = predict_files(
-        DepthEstimator.from_checkpoint(_CHECKPOINT.value),
-        files,
-        output,
-        depth_scale=_DEPTH_SCALE.value,
-        num_steps=_NUM_STEPS.value,
-        seed=_SEED.value,
-        native_size=_SIZE.value == "native",
-        focal_length=_FOCAL_LENGTH.value,
-    )
-    print(
-        f"{len(files) - len(failures)} of {len(files)} written to {output}: .npy in metres, "
-        f".png in metres x {_DEPTH_SCALE.value:g}, _color.png near red to far blue"
-    )
-    for file, error in failures:
-        print(f"error: {file}: {error}", file=sys.stderr)
-    return 1 if failures else 0
+    _check_numbers()
+    photo_writer, video_writer = _writers()
+    choice = CameraChoice(_FOCAL_LENGTH.value, _FOV.value, _CAMERA.value)
+    files = find_inputs(_INPUT.value, _OUTPUT.value)
+    photos = [file for file in files if not file.is_video]
+    videos = [file for file in files if file.is_video]
+    if photos and not photo_writer.paths(""):
+        raise UserError(f"outputs video: {photos[0].path} is a photo; add outputs of photos")
+    check_names(files, lambda file: _paths_of(file, photo_writer, video_writer))
+    _check_writable(photo_writer.directory)
+    estimator = DepthEstimator.from_checkpoint(_CHECKPOINT.value)
+    _check_camera(choice, estimator, photo_writer.kinds + video_writer.kinds)
+    native = _SIZE.value == "native"
+    options = {
+        "overwrite": _OVERWRITE.value, "batch_size": _BATCH_SIZE.value, "seed": _SEED.value,
+        "num_steps": _NUM_STEPS.value, "ensemble": _ENSEMBLE.value, "native_size": native,
+    }  # fmt: skip
+    padded = placement.shared_sizes(image_sizes(photos)) if native else ()
+    report = Report()
+    predictor = FilePredictor(estimator, photo_writer, choice, padded_sizes=padded, **options)
+    predictor.predict_photos(photos, report)
+    predictor = FilePredictor(estimator, video_writer, choice, **options)
+    for file in videos:
+        predictor.predict_video(file, report)
+    return _report(report, len(files), photo_writer if photos else video_writer)
 
 
 def main():

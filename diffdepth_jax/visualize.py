@@ -23,6 +23,7 @@ _SPARSE = 0.3  # a lower fraction of valid pixels, as LiDAR has, is thickened to
 _MIN_HEIGHT, _MAX_WIDTH = 192, 1280  # pixels; smaller images are enlarged within these
 _GAP = 6  # pixels
 _TEXT_COLOR = (40, 40, 40)
+_NICE_STEPS = ((1, 2, 5), (1, 1.5, 2, 3, 4, 5, 6, 8))  # of a decade; the first with enough marks
 
 
 def colorize_depth(
@@ -99,6 +100,50 @@ def panel(
     columns = 2 if width > 2 * height else 4
     rows = [_join(tiles[i : i + columns], axis=1) for i in range(0, 4, columns)]
     return np.pad(_join(rows, axis=0), ((_GAP, _GAP), (_GAP, _GAP), (0, 0)), constant_values=255)
+
+
+def depth_limits(depth: np.ndarray) -> tuple[float, float]:
+    """Returns the limits in metres that `colorize_depth` takes by default."""
+    return _depth_limits(_valid_or_nan(depth))
+
+
+def depth_picture(
+    depth: np.ndarray, limits: tuple[float, float], image: np.ndarray | None = None
+) -> np.ndarray:
+    """Draws depth with a scale in metres on its right, uint8 [H', W', 3]; small ones enlarged.
+
+    Args:
+        depth: metres.
+        limits: near and far end of the colours in metres.
+        image: uint8 [H, W, 3]; if given, it stands on the left.
+    """
+    picture = _enlarge(colorize_depth(depth, *limits))
+    if image is not None:
+        _check_sizes(image=image, depth=depth)
+        picture = _join([_enlarge(image), picture], axis=1)
+    low, high = np.log(limits)
+    marks = [((np.log(m) - low) / (high - low), f"{m:g} m") for m in _nice_depths(*limits)]
+    return _with_scale(picture, _DEPTH_MAP, marks)
+
+
+def spread_picture(spread: np.ndarray, depth: np.ndarray) -> np.ndarray:
+    """Draws spread / depth, dark where it is small, with a scale in percent, uint8 [H', W', 3]."""
+    relative = _plane(spread) / _plane(depth)
+    top = max(float(np.percentile(relative, 98)), 1e-4)
+    picture = _enlarge(_apply_map(_ERROR_MAP, relative / top))
+    marks = [(part, f"{100 * part * top:.3g} %") for part in (0, 0.5, 1)]
+    return _with_scale(picture, _ERROR_MAP, marks)
+
+
+def denoising_pictures(trajectory: np.ndarray) -> list[np.ndarray]:
+    """Draws depth [S + 1, H, W] in metres, step by step, in the colours of the last."""
+    limits = depth_limits(trajectory[-1])
+    legend = (f"{limits[0]:.1f} m", _DEPTH_MAP, f"{limits[1]:.1f} m")
+    titles = ["noise", *(f"step {k} of {len(trajectory) - 1}" for k in range(1, len(trajectory)))]
+    return [
+        _tile(_enlarge(colorize_depth(depth, *limits)), title, legend)
+        for depth, title in zip(trajectory, titles, strict=True)
+    ]
 
 
 def stack_panels(panels: Sequence[np.ndarray]) -> np.ndarray:
@@ -203,6 +248,42 @@ def _tile(picture: np.ndarray, title: str, legend: tuple | None) -> np.ndarray:
         canvas.paste(bar, (left, int(1.5 * size)))
         draw.text((left + length, 1.4 * size), f" {far}", _TEXT_COLOR, font)
     return np.concatenate([np.array(canvas), picture])
+
+
+def _nice_depths(low: float, high: float) -> list[float]:
+    """Round depths from `low` to `high` metres for a logarithmic scale; both if there are few."""
+    decades = 10.0 ** np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
+    for steps in _NICE_STEPS:
+        depths = np.outer(decades, steps).ravel()
+        depths = depths[(low <= depths) & (depths <= high)]
+        if len(depths) >= 3:
+            return [float(f"{depth:.6g}") for depth in depths]
+    return [float(f"{depth:.3g}") for depth in (low, high)]
+
+
+def _with_scale(picture: np.ndarray, color_map: tuple, marks: Sequence[tuple]) -> np.ndarray:
+    """Puts a colour bar at the right of [H, W, 3], with marks (position from 0 to 1, text).
+
+    The bar runs upwards. Marks that would touch the one before are left out.
+    """
+    size = min(max(picture.shape[0] // 24, 11), 32)  # pixels of the font
+    height = max(picture.shape[0], 6 * size)
+    picture = np.pad(
+        picture, ((0, height - len(picture)), (0, 0), (0, 0)), constant_values=255
+    )
+    font = ImageFont.load_default(size)
+    width = 2 * size + max(int(font.getlength(text)) for _, text in marks) + 2 * _GAP
+    canvas = Image.new("RGB", (width, height), "white")
+    bar = _color_table(*color_map)[::-1, None]
+    canvas.paste(Image.fromarray(bar).resize((size, height - size)), (_GAP, size // 2))
+    draw = ImageDraw.Draw(canvas)
+    free = np.inf
+    for position, text in marks:
+        bottom = size // 2 + (1 - position) * (height - size)
+        if bottom <= free:
+            draw.text((_GAP + 1.5 * size, bottom), text, _TEXT_COLOR, font, anchor="lm")
+            free = bottom - 1.2 * size
+    return np.concatenate([picture, np.array(canvas)], axis=1)
 
 
 def _join(pictures: Sequence[np.ndarray], axis: int) -> np.ndarray:

@@ -1,116 +1,234 @@
-"""Image files in, depth files out."""
-
-import types
+"""The command line: photos and videos in, files out, sentences for what cannot be."""
 
 import numpy as np
 import pytest
+import trimesh
 from absl import flags
 from absl.testing import flagsaver
-from PIL import Image
+from PIL import ExifTags, Image
 
 from diffdepth_jax import predict
 from diffdepth_jax.errors import UserError
+from tests import small_model
+from tests.video_test import write_lossless
+
+DEFAULT_ENDS = (".npy", ".png", "_color.png")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("models") / "random"
+    small_model.save(directory)
+    return directory
+
+
+def _picture(width, height, seed=0):
+    rng = np.random.default_rng(seed)
+    return Image.fromarray(rng.integers(0, 256, (height, width, 3), np.uint8))
 
 
 @pytest.fixture
 def photos(tmp_path):
     """A folder of two good images and a broken one between them."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
     for name, size in (("a.png", (48, 32)), ("c.jpg", (33, 47))):
-        Image.new("RGB", size, (200, 90, 30)).save(tmp_path / name)
-    (tmp_path / "b.jpg").write_bytes(b"not a picture")
-    (tmp_path / "notes.txt").write_text("not an image")
-    return tmp_path
-
-
-def _constant_estimator(metres):
-    def estimate(image, **options):
-        depth = np.full(image.shape[:2], metres, np.float32)
-        return types.SimpleNamespace(depth=depth, focal_length=None)
-
-    return estimate
+        _picture(*size).save(folder / name)
+    (folder / "b.jpg").write_bytes(b"not a picture")
+    (folder / "notes.txt").write_text("not an image")
+    return folder
 
 
 @pytest.fixture
-def command_line():
-    """Parses arguments as the command line would and forgets them afterwards."""
-    with flagsaver.flagsaver():
-        yield lambda **values: flags.FLAGS(["predict", *(f"--{k}={v}" for k, v in values.items())])
+def run(model, tmp_path):
+    """Runs the program as the command line would, into a folder `out`; returns the status."""
+
+    def run(**values):
+        values = {"checkpoint": model, "output": tmp_path / "out", **values}
+        with flagsaver.flagsaver():
+            flags.FLAGS(["predict", *(f"--{k}={v}" for k, v in values.items())])
+            return predict.run()
+
+    return run
 
 
-def test_one_broken_file_does_not_stop_the_rest(
-    photos, finished_run, command_line, tmp_path, capsys
-):
+def _names(folder):
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+
+def test_one_broken_file_does_not_stop_the_rest(photos, run, tmp_path, capsys):
     output = tmp_path / "made" / "out"
-    command_line(checkpoint=finished_run[0], input=photos, output=output)
-    assert predict.run() == 1
-    names = {f"{stem}{end}" for stem in "ac" for end in (".npy", ".png", "_color.png")}
-    assert {path.name for path in output.iterdir()} == names
+    assert run(input=photos, output=output) == 1
+    assert _names(output) == {f"{stem}{end}" for stem in "ac" for end in DEFAULT_ENDS}
     assert np.load(output / "c.npy").shape == (47, 33)
     printed = capsys.readouterr()
     assert "2 of 3 written" in printed.out
-    assert "b.jpg" in printed.err and "Traceback" not in printed.err
+    assert printed.err.count("b.jpg") == 2 and "Traceback" not in printed.err
 
 
-def test_status_is_0_when_all_are_written(photos, finished_run, command_line, tmp_path):
-    command_line(checkpoint=finished_run[0], input=photos / "a.png", output=tmp_path / "out")
-    assert predict.run() == 0
+def test_status_is_0_when_all_are_written(photos, run):
+    assert run(input=photos / "a.png") == 0
 
 
-def test_failures_name_the_file(photos, tmp_path):
-    files = predict.image_files(photos)
-    failures = predict.predict_files(
-        _constant_estimator(2.5), files, tmp_path / "out", depth_scale=1000.0
-    )
-    assert [file.name for file, _ in failures] == ["b.jpg"]
-    assert (np.load(tmp_path / "out/a.npy") == 2.5).all()
+def test_what_exists_is_skipped_or_written_again(photos, run, tmp_path, capsys):
+    run(input=photos / "a.png")
+    metres = tmp_path / "out/a.npy"
+    np.save(metres, np.zeros(1))
+    assert run(input=photos / "a.png") == 0
+    assert np.load(metres).shape == (1,)
+    assert "0 of 1 written" in capsys.readouterr().out
+    run(input=photos / "a.png", overwrite=True)
+    assert np.load(metres).shape == (32, 48)
+    metres.unlink()  # of what is there in part, nothing is kept
+    run(input=photos / "a.png")
+    assert np.load(metres).shape == (32, 48)
 
 
-def test_png_holds_metres_times_scale(tmp_path):
-    depth = np.array([[0.5, 3.2107, 255.9], [256.0, 300.0, 12.0]], np.float32)
-    paths = predict.output_paths(tmp_path, tmp_path / "x.jpg")
-    assert [path.name for path in paths] == ["x.npy", "x.png", "x_color.png"]
-    assert predict.write_depth(paths, depth, 256.0) == 2
-    np.testing.assert_array_equal(np.load(paths[0]), depth)
-    values = np.array(Image.open(paths[1]))
-    assert values.dtype == np.uint16
-    np.testing.assert_array_equal(values == 0, depth >= 256.0)
-    within = depth < 256.0
-    np.testing.assert_allclose(values[within] / 256.0, depth[within], atol=0.5 / 256 + 1e-6)
-    assert Image.open(paths[2]).size == (3, 2)
+def test_equal_photos_have_equal_depth_in_any_company(tmp_path, run):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for index, name in enumerate("abcdefg"):
+        _picture(48 - index % 3, 32, seed=index % 3).save(folder / f"{name}.png")
+    run(input=folder, batch_size=3, outputs="npy")
+    depths = [np.load(tmp_path / f"out/{name}.npy") for name in "abcdefg"]
+    for index, depth in enumerate(depths):
+        np.testing.assert_array_equal(depth, depths[index % 3])
+    run(input=folder, output=tmp_path / "one", outputs="npy")
+    for name, depth in zip("abcdefg", depths, strict=True):
+        np.testing.assert_allclose(np.load(tmp_path / f"one/{name}.npy"), depth, rtol=1e-4)
 
 
-def test_image_files_are_in_order_and_images_only(photos):
-    assert [file.name for file in predict.image_files(photos)] == ["a.png", "b.jpg", "c.jpg"]
-    assert predict.image_files(photos / "c.jpg") == [photos / "c.jpg"]
+def test_all_outputs_of_a_folder_at_once(photos, run, tmp_path):
+    """A folder of a photo in a folder, a broken one, a photo, and a video."""
+    (photos / "sub").mkdir()
+    (photos / "c.jpg").rename(photos / "sub/c.jpg")
+    write_lossless(photos / "v.mp4", [np.array(_picture(48, 32))] * 2)
+    kinds = "npy,npz,png16,tiff,color,side_by_side,ply,glb,video"
+    assert run(input=photos, outputs=kinds, ensemble=2, trajectory=True, num_steps=1) == 1
+    ends = {*DEFAULT_ENDS, ".npz", ".tiff", "_side_by_side.png", ".ply", ".glb", "_spread.npy",
+            "_spread.png", "_trajectory.gif"}  # fmt: skip
+    stems = ("a", "sub/c", "v/000000", "v/000001")
+    expected = {f"{stem}{end}" for stem in stems for end in ends}
+    assert _names(tmp_path / "out") == {*expected, "v_depth.mp4"}
 
 
-def test_refuses_a_missing_input_and_an_empty_folder(tmp_path):
-    with pytest.raises(UserError, match="nowhere does not exist"):
-        predict.image_files(tmp_path / "nowhere")
-    with pytest.raises(UserError, match="holds no image"):
-        predict.image_files(tmp_path)
+def test_points_lie_where_the_photo_shows_them(photos, run, tmp_path):
+    run(input=photos / "a.png", outputs="npy,ply,glb", fov=60)
+    depth = np.load(tmp_path / "out/a.npy")
+    rows, columns = np.indices(depth.shape)
+    focal = 24 / np.tan(np.radians(30))
+    for name, axes in (("a.ply", (1, 1, 1)), ("a.glb", (1, -1, -1))):
+        cloud = trimesh.load_scene(tmp_path / "out" / name).to_geometry()
+        assert len(cloud.vertices) == depth.size
+        x, y, z = (np.asarray(cloud.vertices) * axes).T
+        np.testing.assert_allclose(focal * x / z + 23.5, columns.ravel(), atol=0.01)
+        np.testing.assert_allclose(focal * y / z + 15.5, rows.ravel(), atol=0.01)
+        np.testing.assert_allclose(z, depth.ravel(), rtol=1e-6)
+
+
+def test_cameras_rescale_the_metres_and_are_named(photos, run, tmp_path, capsys):
+    exif = Image.Exif()
+    exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.FocalLengthIn35mmFilm] = 26
+    Image.open(photos / "a.png").save(photos / "a.png", exif=exif)
+    by_exif = 26 / 43.26662 * np.hypot(48, 32)
+    focal_lengths = {}
+    for number, choice in enumerate(
+        [{}, {"camera": "exif"}, {"focal_length": by_exif}, {"focal_length": 86.4}]
+    ):
+        output = tmp_path / str(number)
+        run(input=photos / "a.png", output=output, outputs="npz", **choice)
+        archive = np.load(output / "a.npz")
+        focal_lengths[number] = archive["fx_fy_cx_cy"][0], archive["depth"]
+    (own, plain), (exif, near), (given, same), (_, equal) = focal_lengths.values()
+    assert own == pytest.approx(86.4) and exif == given == pytest.approx(by_exif)
+    np.testing.assert_allclose(near, plain * by_exif / 86.4, rtol=1e-5)
+    np.testing.assert_allclose(same, near, rtol=1e-6)
+    np.testing.assert_allclose(equal, plain, rtol=1e-6)
+    out = capsys.readouterr().out
+    assert "the model's assumption); its EXIF says 34.7: --camera=exif" in out
+    assert "EXIF, 26 mm" in out and "--focal_length)" in out
+
+
+def test_a_dataset_camera_refuses_parts_of_frames(photos, run, capsys):
+    assert run(input=photos / "a.png", camera="nyu") == 1
+    assert "whole frames" in capsys.readouterr().err
+
+
+def test_native_size_pads_to_few_sizes(tmp_path, run):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for index in range(6):
+        _picture(20 + index, 16 + index, seed=index).save(folder / f"{index}.png")
+    assert run(input=folder, size="native", outputs="npy", num_steps=1) == 0
+    for index in range(6):
+        assert np.load(tmp_path / f"out/{index}.npy").shape == (16 + index, 20 + index)
+
+
+def test_odd_photos_are_predicted(tmp_path, run, capsys):
+    """One pixel, 20,000 in a row, an animation; and 16 bits get their sentence."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    _picture(1, 1).save(folder / "dot.png")
+    _picture(20_000, 3).save(folder / "line.png")
+    _picture(48, 32).convert("CMYK").save(folder / "print.jpg")
+    frames = [_picture(48, 32, seed=k).convert("P") for k in range(3)]
+    frames[0].save(folder / "moving.gif", save_all=True, append_images=frames[1:])
+    Image.fromarray(np.full((32, 48), 40_000, np.uint16)).save(folder / "deep.png")
+    assert run(input=folder) == 1
+    assert np.load(tmp_path / "out/dot.npy").shape == (1, 1)
+    assert np.load(tmp_path / "out/line.npy").shape == (3, 20_000)
+    assert np.load(tmp_path / "out/print.npy").shape == (32, 48)
+    printed = capsys.readouterr()
+    assert "the first of the file's 3 pictures" in printed.out
+    assert "4 of 5 written" in printed.out and "deep.png has mode I;16" in printed.err
+
+
+def test_png_beyond_its_range_is_counted(photos, run, capsys):
+    run(input=photos / "a.png", depth_scale=1e6)
+    assert "1536 pixels beyond the PNG's range" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
-    ("names", "folder"),
+    ("values", "message"),
     [
-        (("a.png", "a.jpg"), "out"),
-        (("a.jpg", "a_color.jpg"), "out"),  # a_color.png would be written for both
-        (("a.png",), "."),
-        (("a.jpg", "a_color.png"), "."),
+        ({"depth_scale": 0.0}, "depth_scale"),
+        ({"depth_scale": float("nan")}, "depth_scale"),
+        ({"depth_scale": float("inf")}, "depth_scale"),
+        ({"ensemble": 0}, "ensemble 0: must be 1 or more"),
+        ({"batch_size": 0}, "batch_size 0"),
+        ({"max_points": 0}, "max_points 0"),
+        ({"num_steps": 0}, "num_steps 0: must be 1 to 1000"),
+        ({"outputs": "npy,exr"}, "outputs 'exr'"),
+        ({"outputs": "spread"}, "give --ensemble"),
+        ({"outputs": "video"}, r"a\.png is a photo"),
+        ({"color_range": "1"}, "color_range 1: give NEAR,FAR"),
+        ({"color_range": "2,1"}, "color_range 2,1: must be positive"),
+        ({"fov": 180}, "fov 180"),
+        ({"focal_length": -1}, "focal_length -1"),
+        ({"fov": 60, "camera": "nyu"}, "only one of"),
     ],
 )
-def test_outputs_overwrite_neither_each_other_nor_an_input(tmp_path, names, folder):
-    with pytest.raises(UserError, match="rename one"):
-        predict.check_names([tmp_path / name for name in names], tmp_path / folder)
+def test_refuses_values_out_of_range(values, message, photos, run, tmp_path):
+    with pytest.raises(UserError, match=message):
+        run(**{"input": photos / "a.png", **values})
+    assert not (tmp_path / "out").exists() or not _names(tmp_path / "out")
 
 
-def test_outputs_may_lie_beside_inputs_of_other_names(tmp_path):
-    predict.check_names([tmp_path / "a.jpg", tmp_path / "b.jpg"], tmp_path)
+def test_an_output_that_cannot_be_made_is_refused_at_once(photos, run):
+    """Not even by root; before the model, which is not there, is looked for."""
+    with pytest.raises(OSError, match="/proc"):
+        run(input=photos, output="/proc/out", checkpoint="nowhere")
+    (photos / "file").write_text("not a folder")
+    with pytest.raises(OSError, match="file"):
+        run(input=photos, output=photos / "file/out", checkpoint="nowhere")
 
 
-@pytest.mark.parametrize("scale", [0.0, -1.0, float("nan"), float("inf")])
-def test_refuses_a_depth_scale_out_of_range(scale, photos, command_line):
-    command_line(checkpoint="x", input=photos, output="y", depth_scale=scale)
-    with pytest.raises(UserError, match="depth_scale"):
-        predict.run()
+@pytest.mark.parametrize("content", ['{"model_type": "swin", "hidden_size": 96}', "[1]", "x"])
+def test_a_checkpoint_of_another_program_is_refused(content, photos, run, tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    with pytest.raises(UserError, match="no model directory"):
+        run(input=photos, checkpoint=other)
+    (other / "config.json").write_text(content)
+    with pytest.raises(UserError, match=r"config\.json is (no configuration|damaged)"):
+        run(input=photos, checkpoint=other)

@@ -245,3 +245,64 @@ def test_png_is_written_without_loss(tmp_path):
     np.testing.assert_array_equal(np.asarray(Image.open(path)), image)
     with pytest.raises(UserError, match="cannot be written"):
         visualize.write_png(str(tmp_path / "nowhere" / "picture.png"), image)
+
+
+def test_a_scale_stands_beside_the_depth_and_names_round_metres():
+    depth = np.geomspace(0.8, 30, 200 * 210).reshape(200, 210)
+    picture = visualize.depth_picture(depth, (0.8, 30))
+    np.testing.assert_array_equal(picture[:, :210], visualize.colorize_depth(depth, 0.8, 30))
+    assert visualize._nice_depths(0.8, 30) == [1, 2, 5, 10, 20]
+    bar = picture[:, 210 + 10]
+    near = visualize._color_table(*visualize._DEPTH_MAP)[0]
+    assert np.abs(bar[-12].astype(int) - near).max() < 40  # upwards is away
+    assert (picture[:, 240:].min(axis=-1) < 100).any()  # text
+
+
+@pytest.mark.parametrize(
+    ("limits", "marks"),
+    [
+        ((2, 9), [2, 3, 4, 5, 6, 8]),
+        ((1.01, 1.05), [1.01, 1.05]),
+        ((0.02, 0.3), [0.02, 0.05, 0.1, 0.2]),
+    ],
+)
+def test_marks_are_round_unless_the_range_is_too_small(limits, marks):
+    assert visualize._nice_depths(*limits) == pytest.approx(marks)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 3000), (3000, 1), (20, 30)])
+def test_any_size_gets_its_scale(size):
+    picture = visualize.depth_picture(np.ones(size), (0.9, 1.1), np.zeros((*size, 3), np.uint8))
+    assert picture.shape[0] >= 66 and picture.shape[1] > 2 * size[1]
+
+
+def test_marks_of_a_low_picture_do_not_touch():
+    """Of twenty marks on a picture of 66 rows only some are drawn, so some white is left."""
+    marks = [(k / 20, f"{k} m") for k in range(20)]
+    strip = visualize._with_scale(np.zeros((66, 5, 3), np.uint8), visualize._DEPTH_MAP, marks)
+    text = (strip[:, 30:].min(axis=-1) < 128).any(axis=1)
+    assert 2 < np.count_nonzero(np.diff(text.astype(int)) == 1) < 8
+
+
+def test_side_by_side_shows_the_image():
+    image, depth, _, _ = frame(200, 210)
+    picture = visualize.depth_picture(depth, visualize.depth_limits(depth), image)
+    np.testing.assert_array_equal(picture[:, :210], image)
+    np.testing.assert_array_equal(picture[:, 216:426], visualize.colorize_depth(depth))
+
+
+def test_spread_grows_brighter():
+    depth = np.full((200, 210), 4.0)
+    spread = np.broadcast_to(np.linspace(0, 0.4, 210), depth.shape)
+    picture = visualize.spread_picture(spread, depth)[100, :205].astype(int).sum(axis=-1)
+    assert (np.diff(picture) >= 0).all() and picture[-1] > picture[0] + 300
+    assert visualize.spread_picture(np.zeros((1, 1)), np.ones((1, 1))).shape[0] == 192
+
+
+def test_denoising_has_a_picture_for_each_step_in_one_scale():
+    rng = np.random.default_rng(0)
+    last = rng.uniform(2, 8, (200, 210))
+    pictures = visualize.denoising_pictures(np.stack([rng.uniform(1, 50, (200, 210)), last, last]))
+    assert len(pictures) == 3 and len({picture.shape for picture in pictures}) == 1
+    for picture in pictures[1:]:
+        np.testing.assert_array_equal(picture[-200:], visualize.colorize_depth(last))
