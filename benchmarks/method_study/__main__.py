@@ -3,8 +3,9 @@
 python -m benchmarks.method_study --workdir=DIR [--only=NAME,ROW ...] [--seeds=0,1,2] [--jobs=N]
 
 Each training is a process pinned to one core; its result is a file under docs/method_study/results.
-A result that is there, of the same overrides and budget, is not made again, so the same command goes
-on after an interruption. --plan lists what is missing; --report only rewrites docs/method_study.md.
+A result that is there, of the same overrides and budget, is not made again, so the same command
+goes on after an interruption. --plan lists what is missing; --report only rewrites
+docs/method_study.md.
 """
 
 import argparse

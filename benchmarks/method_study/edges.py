@@ -48,7 +48,8 @@ def _f1(predicted_step, true_step, threshold):
     predicted, true = (np.sign(x) * (np.abs(x) > threshold) for x in (predicted_step, true_step))
     matched = ((predicted == true) & (true != 0)).sum(-1)
     count = (true != 0).sum(-1)
-    return np.where(count > 0, 2 * matched / np.maximum((predicted != 0).sum(-1) + count, 1), np.nan)
+    total = (predicted != 0).sum(-1) + count
+    return np.where(count > 0, 2 * matched / np.maximum(total, 1), np.nan)
 
 
 def edge_strip(depth, mask):
@@ -68,7 +69,7 @@ def edge_strip(depth, mask):
 
 
 def edge_abs_rel(prediction, depth, mask):
-    """abs_rel of each image [N] over the strip of one pixel to either side of edges; nan without."""
+    """abs_rel of each image [N] over the pixels on both sides of edges; nan without edges."""
     strip = edge_strip(depth, mask)
     error = np.where(strip, np.abs(prediction - depth) / np.where(strip, depth, 1.0), 0.0)
     count = strip.sum((-2, -1))

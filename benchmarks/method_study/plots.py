@@ -56,7 +56,8 @@ def sparsity_plot(found, path, metric="abs_rel"):
     def draw(axes, kind):
         for target in tables.TARGETS:
             names = {p: tables.sparsity_name(target, p) for p in tables.PERCENTS}
-            points = {p: tables.values(found[n], kind, metric) for p, n in names.items() if n in found}
+            names = {percent: name for percent, name in names.items() if name in found}
+            points = {p: tables.values(found[name], kind, metric) for p, name in names.items()}
             if points:
                 _line(axes, list(points), list(points.values()), target)
         axes.set(xscale="log", xlabel="valid pixels in training (%)", ylabel=metric)

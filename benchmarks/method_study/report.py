@@ -28,18 +28,20 @@ do under such a budget, and the numbers compare with nothing outside this study.
 """
 
 NOTES = {
-    "1 baselines": "`direct` is a feed-forward head: the same backbone, neck, denoiser and decoder, "
-    "its denoiser evaluated once on zeros at one timestep, so that no noise enters; no denoising "
-    "loss. `direct_pixel_only` has no latent and reconstruction loss either. Constant and mean map "
+    "1 baselines": "`direct` is a feed-forward head: the same backbone, neck, denoiser and "
+    "decoder, the denoiser evaluated once on zeros at one timestep, so that no noise enters; no "
+    "denoising loss. `direct_pixel_only` has no latent and reconstruction loss either. Constant and mean map "
     "are fitted to the training scenes of the same kind, at the study's size.",
     "6 released recipe": "`released`: the released code's codec and denoiser (non-negative head), "
-    "epsilon prediction, linear schedule, 20 leading steps, unclipped, target not detached, no latent "
-    "loss, L1 + L2 on metres. `paper`: the paper as it describes itself, in `configs/paper.py`, with "
-    "our denoiser and codec. Both on this study's backbone, neck, optimiser and budget.",
+    "epsilon prediction, linear schedule, 20 leading steps, unclipped, target not detached, no "
+    "latent loss, L1 + L2 on metres. `paper`: the paper as it describes itself, as in "
+    "`configs/paper.py`, with our denoiser and codec. Both on this study's backbone, neck, "
+    "optimiser and budget.",
     "2 target of diffusion": "`self`, `truth`: what the denoising loss takes for clean; `none`: no "
     "denoising loss. All three have the pixel and latent losses through the sampler. `truth_only`: "
-    "diffusion as usual, the denoiser learns from encoded ground truth and nothing goes through the "
-    "sampler. Percentages are of pixels with ground truth in training, the same ones each epoch.",
+    "diffusion as usual, the denoiser learns from encoded ground truth and nothing goes through "
+    "the sampler. Percentages are of pixels with ground truth in training, the same ones each "
+    "epoch.",
     "3 sampler": "One factor at a time from the default, and prediction type x training steps "
     "(`epsilon_steps_5`: epsilon prediction, 5 steps in training).",
     "4 losses": "One factor at a time. `pixel_only`: no denoising, latent or reconstruction loss. "
@@ -99,7 +101,8 @@ def _uncertainty(found):
     return (
         "Spread: standard deviation of log depth over an ensemble of starting noises; Spearman's "
         "rank correlation with the error of its median, pixel by pixel in each image. AUSE: area "
-        "between the sparsification curves by spread and by error (Ilg et al. 2018); 0 is perfect.\n\n"
+        "between the sparsification curves by spread and by error (Ilg et al. 2018); 0 is perfect."
+        "\n\n"
         + tables.uncertainty_table(found)
     )
 
