@@ -68,8 +68,10 @@ class ResidualBlock(nn.Module):
 
     @nn.compact
     def __call__(self, x, time):
-        scale = Dense(self.features, dtype=self.dtype, name="time")(time)[:, None, None]
-        y = nn.LayerNorm(dtype=self.dtype, name="norm")(x) * (1 + scale)
+        scale = Dense(self.features, dtype=self.dtype, name="time")(time)
+        # In float32, as its gradient is a sum over the map.
+        scale = scale.astype(jnp.float32)[:, None, None]
+        y = nn.LayerNorm(dtype=jnp.float32, name="norm")(x) * (1 + scale)
         y = LoopSafeConv(self.features, 3, self.dtype, name="conv")(y)
         return x + Dense(self.features, dtype=self.dtype, name="mix")(jax.nn.gelu(y))
 
@@ -122,7 +124,7 @@ class Denoiser(nn.Module):
         )
 
     def project(self, pyramid, image):
-        """Pyramid of [B, h_i, w_i, C], finest first -> condition [B, H/2, W/2, features].
+        """Pyramid of [B, h_i, w_i, C], finest first -> float32 condition [B, H/2, W/2, features].
 
         The pyramid ends at stride 4; a convolution of the image adds edges at the latent's stride.
         """
@@ -133,13 +135,15 @@ class Denoiser(nn.Module):
         x = sum(resize_bilinear(projection(level), *finest) for projection, level in maps)
         x = resize_bilinear(self.condition_norm(x), 2 * finest[0], 2 * finest[1])
         x = x[:, :height, :width]
-        return self.condition_conv(jax.nn.gelu(x + stem))
+        condition = self.condition_conv(jax.nn.gelu(x + stem))
+        return condition.astype(jnp.float32)  # its gradient is a sum over the sampler's steps
 
     def __call__(self, latent, timestep, condition):
         """latent [B, h, w, d], timestep [B], condition [B, h, w, features] -> float32 as latent."""
         time = timestep_embedding(timestep, self.features)
         time = self.time_out(jax.nn.silu(self.time_in(time)))
-        x = self.latent_in(latent) + condition + time[:, None, None]
+        x = condition + time.astype(jnp.float32)[:, None, None] + self.latent_in(latent)
+        x = x.astype(self.dtype)
         for index, block in enumerate(self.blocks):
             x = block(x, time)
             if index == 0 and self.self_attention:

@@ -105,18 +105,20 @@ class ReleasedDenoiser(nn.Module):
         self.prediction = _Embedding((64, self.latent_channels), self.dtype)
 
     def project(self, pyramid, image):
-        """Finest map [B, h, w, features] -> the condition, at the latent's size.
+        """Finest map [B, h, w, features] -> the condition, float32, at the latent's size.
 
         Interpolation maps constants to themselves, so the time embedding, which the released code
         adds before it at every step, can be added after it, and this leaves the loop.
         """
         height, width = (-(-size // 2) for size in image.shape[1:3])
-        return resize_align_corners(pyramid[0], height, width)
+        condition = resize_align_corners(pyramid[0], height, width)
+        return condition.astype(jnp.float32)  # its gradient is a sum over the sampler's steps
 
     def __call__(self, latent, timestep, condition):
         """latent [B, h, w, d], timestep [B], condition [B, h, w, features] -> float32 as latent."""
-        time = self.time_embedding(timestep)[:, None, None]
+        time = self.time_embedding(timestep).astype(jnp.float32)[:, None, None]
         x = condition + time + self.noise_embedding(latent.astype(self.dtype))
+        x = x.astype(self.dtype)
         if self.fuse:
             for conv in self.fusion:
                 x = conv(x)

@@ -1,0 +1,146 @@
+"""Memory of the compiled training step, by sampler steps and by what is rematerialised.
+
+python -m benchmarks.training_memory --output=FILE.json [--only=PART_OF_A_ROW'S_NAME]
+
+The step is that of `train`, compiled for a batch of one image and never run: nothing is allocated.
+Temporary memory is the peak that XLA's buffer assignment reports, for the backend that compiles
+(JAX_PLATFORMS=cpu where there is a choice); it is named in the file. On CPU the order of operations
+is the one that saves memory, as on a GPU: XLA's own choice there is one that keeps many threads
+busy, and needs more. Even so it does not hold the recomputation of backbone blocks back. LLVM's passes are left out, which is seen in the compile time
+alone. Arguments are state (parameters and optimizer) and batch; the new state takes the old one's
+place.
+
+Multiply-adds are those of the step's matrix products and convolutions, forward and backward, loops
+multiplied by their length, and what is recomputed counted as often as it is computed.
+
+Each row is written as soon as it is measured; rows that the file holds already are skipped.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import time
+
+import jax
+import jax.numpy as jnp
+
+from configs import default
+from diffdepth_jax import diffusion, sharding, train
+from diffdepth_jax.flops import count_multiply_adds
+from diffdepth_jax.models.diffusion_depth import create_model
+from diffdepth_jax.train_state import create_train_state
+
+SIZES = {"swin_tiny": (228, 304), "swin_large": (352, 906)}
+NUM_STEPS = (5, 20)
+# name: (sampler.remat, train.remat_backbone)
+REMATERIALISED = {"nothing": (False, False), "sampler": (True, False), "all": (True, True)}
+GIB = 2**30
+# The scheduler's is heeded as a flag of the process only, not as an option of a compilation.
+XLA_FLAGS = (
+    "--xla_cpu_enable_concurrency_optimized_scheduler=false --xla_backend_optimization_level=0"
+)
+
+
+def row_fields():
+    """{name of a row: (backbone, dtype, what is rematerialised)}."""
+    rows = [(backbone, "float32", remat) for backbone in SIZES for remat in REMATERIALISED]
+    return {", ".join(row): row for row in [*rows, ("swin_large", "bfloat16", "all")]}
+
+
+def create_config(backbone, dtype, remat, num_steps):
+    """The default configuration with these fields."""
+    config = default.get_config()
+    config.model.update(backbone=backbone, dtype=dtype)
+    config.inference.size = SIZES[backbone]
+    config.sampler.num_steps = num_steps
+    config.sampler.remat, config.train.remat_backbone = REMATERIALISED[remat]
+    return config
+
+
+def abstract_step(config, batch_size=1):
+    """(the jitted training step, its arguments as shapes and types)."""
+    model = create_model(**config.model)
+    schedule = diffusion.create_schedule(**config.diffusion)
+    _, optimizer = train._create_optimizer(config)
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    state = jax.eval_shape(lambda key: create_train_state(model, optimizer, key, 0.0), key)
+    layout = sharding.Layout("jit", sharding.create_mesh(jax.devices()[:1]))
+    step = train.create_step(config, model, schedule, optimizer, layout, state)
+    height, width = config.inference.size
+    batch = {
+        name: jax.ShapeDtypeStruct((batch_size, height, width, channels), dtype)
+        for name, channels, dtype in (
+            ("image", 3, jnp.float32), ("depth", 1, jnp.float32), ("mask", 1, jnp.bool)
+        )
+    }  # fmt: skip
+    return step, (state, batch, key)
+
+
+def measure(config):
+    """{quantity: value}, bytes and seconds."""
+    step, arguments = abstract_step(config)
+    start = time.perf_counter()
+    memory = step.lower(*arguments).compile().memory_analysis()
+    return {
+        "temporary": memory.temp_size_in_bytes,
+        "arguments": memory.argument_size_in_bytes,
+        "outputs": memory.output_size_in_bytes,
+        "compile_seconds": time.perf_counter() - start,
+        "multiply_adds": count_multiply_adds(step, *arguments),
+    }
+
+
+def read_rows(path):
+    """{name: {num_steps as text: measurement}} of an earlier run."""
+    return json.loads(path.read_text())["rows"] if path.exists() else {}
+
+
+def write_rows(path, rows):
+    report = {"backend": jax.default_backend(), "jax": jax.__version__, "rows": rows}
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(report, indent=1) + "\n")
+    partial.replace(path)
+
+
+def measure_rows(path, only):
+    """Measures what the file lacks, row by row; returns all of it."""
+    rows = read_rows(path)
+    for name, fields in row_fields().items():
+        for num_steps in NUM_STEPS:
+            if only in name and str(num_steps) not in rows.get(name, {}):
+                measured = measure(create_config(*fields, num_steps))
+                rows.setdefault(name, {})[str(num_steps)] = measured
+                write_rows(path, rows)
+    return rows
+
+
+def format_table(rows):
+    """Rows of which both numbers of steps are measured."""
+    few, many = map(str, NUM_STEPS)
+    lines = [
+        f"{'backbone, dtype, rematerialised':<34}{f'{few} steps':>11}{f'{many} steps':>11}"
+        f"{'ratio':>7}{'arguments':>11}{'multiply-adds':>16}{'compile':>9}"
+    ]
+    for name, row in rows.items():
+        if {few, many} <= set(row):
+            memory, last = [row[steps]["temporary"] for steps in (few, many)], row[many]
+            lines.append(
+                f"{name:<34}" + "".join(f"{size / GIB:>7.2f} GiB" for size in memory)
+                + f"{memory[1] / memory[0]:>7.2f}{last['arguments'] / GIB:>7.2f} GiB"
+                + f"{last['multiply_adds'] / 1e9:>14.1f} G{last['compile_seconds']:>7.0f} s"
+            )  # fmt: skip
+    return "\n".join(lines)
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--output", type=pathlib.Path, required=True, help="JSON, added to")
+    parser.add_argument("--only", default="", help="rows whose name holds this")
+    flags = parser.parse_args(arguments)
+    print(format_table(measure_rows(flags.output, flags.only)))
+
+
+if __name__ == "__main__":
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {XLA_FLAGS}"  # read at first use
+    main()
