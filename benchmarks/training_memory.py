@@ -5,10 +5,9 @@ python -m benchmarks.training_memory --output=FILE.json [--only=PART_OF_A_ROW'S_
 The step is that of `train`, compiled for a batch of one image and never run: nothing is allocated.
 Temporary memory is the peak that XLA's buffer assignment reports, for the backend that compiles
 (JAX_PLATFORMS=cpu where there is a choice); it is named in the file. On CPU the order of operations
-is the one that saves memory, as on a GPU: XLA's own choice there is one that keeps many threads
-busy, and needs more. Even so it does not hold the recomputation of backbone blocks back. LLVM's passes are left out, which is seen in the compile time
-alone. Arguments are state (parameters and optimizer) and batch; the new state takes the old one's
-place.
+is the one that saves memory: XLA's own choice there keeps many threads busy, and needs more. LLVM's
+passes are left out, which is seen in the compile time alone. Arguments are state (parameters and
+optimizer) and batch; the new state takes the old one's place.
 
 Multiply-adds are those of the step's matrix products and convolutions, forward and backward, loops
 multiplied by their length, and what is recomputed counted as often as it is computed.

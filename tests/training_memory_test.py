@@ -29,7 +29,7 @@ def test_rows_are_measured_once(tiny_rows, tmp_path, capsys, monkeypatch):
     training_memory.main([f"--output={output}"])
     table = capsys.readouterr().out
     few, many = json.loads(output.read_text())["rows"]["a"].values()
-    assert 0 < few["temporary"] and 0 < many["temporary"]
+    assert few["temporary"] > 0 and many["temporary"] > 0
     assert 0 < few["outputs"] <= few["arguments"] == many["arguments"]
     assert few["multiply_adds"] < many["multiply_adds"]
     assert f"{many['temporary'] / few['temporary']:.2f}" in table.splitlines()[1]
