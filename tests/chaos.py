@@ -3,12 +3,14 @@
 python -m tests.chaos --kills=20 --seconds=600 --seed=0 --workdir=DIR
 
 Signals and moments follow from the seed, moments as shares of what start-up and a step take on the
-machine. A third falls anywhere from the start on, a third soon after a further checkpoint, a third
-while one is written. Exit status 1: the runs do not end alike.
+machine. Of six kills three are SIGKILL, three SIGTERM; one of each falls anywhere from the start
+on, soon after a further checkpoint, and while one is written. Exit status 1: the runs do not end
+alike.
 """
 
 import argparse
 import dataclasses
+import itertools
 import os
 import pathlib
 import random
@@ -101,6 +103,16 @@ def run_undisturbed(run):
     return first - began, (time.monotonic() - first) / run.num_steps
 
 
+def plan(kills, seed):
+    """Yields (signal, place, share of the span of moments that the place allows)."""
+    choices, pairs = random.Random(seed), []
+    for _ in range(kills):
+        if not pairs:
+            pairs = list(itertools.product(STATUSES, PLACES))
+            choices.shuffle(pairs)
+        yield *pairs.pop(), choices.random()
+
+
 def kill_once(run, number, place, share, startup, step):
     """Starts a run and kills it; returns a line that says how, None if it ended before.
 
@@ -108,7 +120,7 @@ def kill_once(run, number, place, share, startup, step):
       run: of which the newest checkpoint is gone on from.
       number: of the signal.
       place: one of PLACES.
-      share: of the span of moments that the place allows.
+      share: see `plan`.
       startup, step: seconds.
     """
     before, began = run.newest(), time.monotonic()
@@ -148,7 +160,7 @@ def differing(ours, theirs, num_steps):
 
 def chaos(workdir, kills, seconds, seed):
     """Prints a line for each kill and a verdict; returns whether the runs end alike."""
-    began, choices = time.monotonic(), random.Random(seed)
+    began = time.monotonic()
     first, undisturbed, killed = (
         Run(workdir / name, workdir / "compiled", 2 * EVALUATE_EVERY + 4 * kills)
         for name in ("first", "whole", "killed")
@@ -158,13 +170,11 @@ def chaos(workdir, kills, seconds, seed):
     print(
         f"a start takes {startup:.1f} s, each of {killed.num_steps} steps {step:.2f} s", flush=True
     )
-    for count in range(kills):
+    for count, choice in enumerate(plan(kills, seed)):
         if time.monotonic() > began + seconds:
             print(f"time is up: {count} of {kills} kills")
             break
-        number = choices.choice(list(STATUSES))
-        place = PLACES[count % len(PLACES)]
-        line = kill_once(killed, number, place, choices.random(), startup, step)
+        line = kill_once(killed, *choice, startup, step)
         if line is None:
             print(f"the run ended before kill {count + 1}")
             break

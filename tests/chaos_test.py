@@ -24,3 +24,11 @@ def test_a_difference_in_one_bit_is_found(tmp_path):
             checkpoints.save_best(7, {"same": jnp.ones(3)}, score=0.5)
     assert chaos.differing(tmp_path / "a", tmp_path / "a", 7) == []
     assert chaos.differing(tmp_path / "a", tmp_path / "b", 7) == ["[0]['other']"]
+
+
+def test_the_plan_follows_the_seed_and_has_each_signal_at_each_place():
+    plan = list(chaos.plan(12, seed=0))
+    assert plan == list(chaos.plan(12, seed=0)) != list(chaos.plan(12, seed=1))
+    for start in (0, 6):
+        assert len({(number, place) for number, place, _ in plan[start : start + 6]}) == 6
+    assert all(0 <= share < 1 for *_, share in plan)
