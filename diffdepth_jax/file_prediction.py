@@ -230,7 +230,7 @@ class FilePredictor:
         depth = prediction.depth
         height, width = depth.shape
         notes = [f"{height} x {width}, {depth.min():.2f} to {depth.max():.2f} m", _metres_hold(own)]
-        if own is not None and photo.focal_length_35mm and self._cameras.name != "exif":
+        if own is not None and photo.focal_length_35mm and not self._cameras.is_given:
             stated = camera.from_exif(photo.focal_length_35mm, height, width).fx
             notes.append(f"its EXIF says {stated:.1f}: --camera=exif")
         if photo.num_pictures > 1:
