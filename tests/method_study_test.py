@@ -13,11 +13,13 @@ from benchmarks.method_study import (
 from benchmarks.method_study import (
     baselines,
     edges,
+    pretraining,
     queue,
     report,
     results,
     scenes,
     scores,
+    seeds,
     tables,
     training,
     uncertainty,
@@ -37,7 +39,7 @@ from diffdepth_jax.train_state import abstract_variables
 from tests import small_run
 
 TINY = Size(
-    *small_run.SIZE, num_train=8, num_eval=5, batch_size=2, num_steps=2,
+    *small_run.SIZE, num_train=8, num_eval=5, batch_size=2, num_steps=2, pretraining_steps=2,
     overrides={name: value for name, value in small_run.OVERRIDES.items() if name[:5] == "model"},
 )  # fmt: skip
 
@@ -269,10 +271,28 @@ def test_the_plan_is_listed_without_a_workdir(tmp_path, capsys):
 
 
 @pytest.mark.slow
+def test_seeds_at_once_train_as_each_alone(tmp_path):
+    """Equal but for rounding, which Adam magnifies: two steps."""
+    pretraining.run(tmp_path, TINY)
+    alone, together = tmp_path / "alone", tmp_path / "together"
+    seeds.run("zeros", [0, 1], TINY, tmp_path, together)
+    training.run("zeros", 1, TINY, tmp_path, alone)
+    ours, theirs = (
+        json.loads(results.path_of(folder, "zeros", 1).read_text()) for folder in (together, alone)
+    )
+    for kind in tables.KINDS:
+        expected = tables.own_steps(theirs, kind)["abs_rel"]
+        assert tables.own_steps(ours, kind)["abs_rel"] == pytest.approx(expected, rel=0.02)
+    other = json.loads(results.path_of(together, "zeros", 0).read_text())
+    assert tables.own_steps(other, "rooms") != tables.own_steps(ours, "rooms")
+
+
+@pytest.mark.slow
 def test_a_tiny_study_from_training_to_report(tmp_path):
     directory = tmp_path / "method_study" / "results"
     _, kinds = scenes.load(tmp_path, TINY)
     baselines.write(directory, TINY, kinds)
+    pretraining.run(tmp_path, TINY)
     for name in ("default", "direct"):
         training.run(name, 0, TINY, tmp_path, directory)
     found = {name: rows[0] for name, rows in results.read_all(directory).items()}

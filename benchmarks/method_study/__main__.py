@@ -5,7 +5,8 @@ python -m benchmarks.method_study --workdir=DIR [--only=NAME,ROW ...] [--seeds=0
 Each training is a process pinned to one core; its result is a file under docs/method_study/results.
 A result that is there, of the same overrides and budget, is not made again, so the same command
 goes on after an interruption. --plan lists what is missing; --report only rewrites
-docs/method_study.md.
+docs/method_study.md. --size=gpu trains larger models for longer, all seeds of a variant as one
+program; give it a --results of its own.
 """
 
 import argparse
@@ -13,7 +14,7 @@ import pathlib
 import sys
 
 from benchmarks.method_study import baselines, report, results, scenes
-from benchmarks.method_study.queue import run_all
+from benchmarks.method_study.queue import pretrain, run_all, run_seeds_together
 from benchmarks.method_study.training import fields
 from benchmarks.method_study.variants import ROWS, SIZES, VARIANTS
 
@@ -64,7 +65,12 @@ def main(arguments=None):
             raise SystemExit("error: --workdir=DIR is needed, for scenes and runs in progress")
         _, sets = scenes.load(flags.workdir, size)  # before any job, so that none renders twice
         baselines.write(directory, size, sets)
-        failed = run_all(tasks, flags.size, flags.workdir, directory, flags.jobs)
+        pretrain(flags.size, flags.workdir)
+        where = flags.size, flags.workdir, directory
+        if flags.size == "gpu":
+            failed = run_seeds_together(tasks, *where)
+        else:
+            failed = run_all(tasks, *where, flags.jobs)
     print(f"wrote {report.write(directory)}")
     return 1 if failed else 0
 

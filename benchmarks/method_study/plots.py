@@ -89,7 +89,7 @@ def panels(found, directory, path):
     height, width = next(iter(shown.values()))["rooms"].shape[1:]
     rows = []
     for kind, indices in result_files.PANEL_SCENES.items():
-        truth = scenes.render(kind, "eval", max(indices) + 1, Size(height, width, 0, 0, 0, 0))
+        truth = scenes.render(kind, "eval", max(indices) + 1, Size(height, width, 0, 0, 0, 0, 0))
         for place, index in enumerate(indices):
             predictions = {name: kept[kind][place] for name, kept in shown.items()}
             rows.append((truth.image[index], truth.depth[index, ..., 0], predictions))

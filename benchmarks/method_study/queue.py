@@ -38,6 +38,29 @@ def run_all(tasks, size, workdir, directory, jobs):
     return failed
 
 
+def run_seeds_together(tasks, size, workdir, directory):
+    """Runs (name, seed) tasks name by name, the seeds of a name as one program; for a GPU.
+
+    Returns:
+      The names that failed.
+    """
+    seeds, failed = {}, []
+    for name, seed in tasks:
+        seeds.setdefault(name, []).append(str(seed))
+    for name, own in seeds.items():
+        command = [sys.executable, "-m", "benchmarks.method_study.seeds", name, ",".join(own), size,
+                   str(workdir), str(directory)]  # fmt: skip
+        print(f"{name}: seeds {', '.join(own)}", flush=True)
+        failed += [name] if subprocess.run(command).returncode else []
+    return failed
+
+
+def pretrain(size, workdir):
+    """Makes the backbone, unless it is there, with all cores that this process has."""
+    command = [sys.executable, "-m", "benchmarks.method_study.pretraining", size, str(workdir)]
+    subprocess.run(command, check=True)
+
+
 def _start(task, size, workdir, directory, core):
     name, seed = task
     log = pathlib.Path(workdir) / "logs" / f"{name}-seed{seed}.txt"

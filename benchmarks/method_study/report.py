@@ -23,6 +23,10 @@ abs_rel within a pixel of neighbours whose depths differ by more than 25 %
 (`benchmarks/method_study/edges.py`). Unless a table says otherwise the sampler makes as many steps
 as in training.
 
+Every training starts from one backbone, as real recipes start from ImageNet weights: trained by
+`direct` (below) with dense truth on {pretraining} images of scenes of another seed. What is
+compared is what stands on it, and how it is tuned.
+
 These are small models, trained briefly on small pictures of our own: differences say what the parts
 do under such a budget, and the numbers compare with nothing outside this study.
 """
@@ -30,8 +34,8 @@ do under such a budget, and the numbers compare with nothing outside this study.
 NOTES = {
     "1 baselines": "`direct` is a feed-forward head: the same backbone, neck, denoiser and "
     "decoder, the denoiser evaluated once on zeros at one timestep, so that no noise enters; no "
-    "denoising loss. `direct_pixel_only` has no latent and reconstruction loss either. Constant and mean map "
-    "are fitted to the training scenes of the same kind, at the study's size.",
+    "denoising loss. `direct_pixel_only` has no latent and reconstruction loss either. Constant "
+    "and mean map are fitted to the training scenes of the same kind, at the study's size.",
     "6 released recipe": "`released`: the released code's codec and denoiser (non-negative head), "
     "epsilon prediction, linear schedule, 20 leading steps, unclipped, target not detached, no "
     "latent loss, L1 + L2 on metres. `paper`: the paper as it describes itself, as in "
@@ -78,10 +82,13 @@ def compose(found, pictures, directory):
 
 
 def _introduction(found, folder):
-    budget = next(iter(found.values()))[0]["budget"]
+    first = next(iter(found.values()))[0]
+    budget = first["budget"]
     return INTRODUCTION.format(
         folder=folder, scene_seed=SCENE_SEED, images=budget["data.num_eval"],
         height=budget["data.height"], width=budget["data.width"], train=budget["data.num_train"],
+        pretraining=first["pretraining"]["budget"]["train.batch_size"]
+        * first["pretraining"]["budget"]["train.num_steps"],
         seen=budget["train.batch_size"] * budget["train.num_steps"],
     ).rstrip()  # fmt: skip
 

@@ -28,12 +28,12 @@ class Scenes:
         return {"image": self.image[index], "depth": depth, "mask": depth > 0}
 
     def __repr__(self):
-        return f"Scenes(seed={SCENE_SEED}, shape={self.depth.shape})"
+        return f"Scenes{self.depth.shape}"
 
 
-def render(kind, split, count, size):
+def render(kind, split, count, size, seed=SCENE_SEED):
     """Scenes of one kind, or of both in turn ("mixed")."""
-    source = SyntheticScenes(kind, split, count, size.height, size.width, SCENE_SEED)
+    source = SyntheticScenes(kind, split, count, size.height, size.width, seed)
     samples = [source[index] for index in range(count)]
     return Scenes(*(np.stack([sample[name] for sample in samples]) for name in ("image", "depth")))
 
@@ -45,15 +45,15 @@ def _sets(size):
     }
 
 
-def load(directory, size):
+def load(directory, size, seed=SCENE_SEED):
     """(training scenes, {kind: (training scenes of the kind, held-out scenes)}).
 
     As `input_pipeline.create_sources` returns them. Rendered if the directory does not have them.
     """
-    name = f"scenes-{SCENE_SEED}-{size.height}x{size.width}-{size.num_train}-{size.num_eval}.npz"
+    name = f"scenes-{seed}-{size.height}x{size.width}-{size.num_train}-{size.num_eval}.npz"
     path = pathlib.Path(directory) / name
     if not path.exists():
-        _render_all(path, size)
+        _render_all(path, size, seed)
     with np.load(path) as file:
         sets = {n: Scenes(file[f"{n}/image"], file[f"{n}/depth"]) for n in _sets(size)}
     train = sets.pop("train")
@@ -64,10 +64,10 @@ def load(directory, size):
     return train, kinds
 
 
-def _render_all(path, size):
+def _render_all(path, size, seed):
     arrays = {}
     for name, fields in _sets(size).items():
-        scenes = render(*fields, size)
+        scenes = render(*fields, size, seed)
         arrays |= {f"{name}/image": scenes.image, f"{name}/depth": scenes.depth}
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(f".{os.getpid()}.unfinished")

@@ -81,10 +81,9 @@ def score_all(predict, variables, scenes, config):
     return {str(count): score(found[count], scenes, config) for count in found}, found
 
 
-def score_ensemble(model, schedule, variables, scenes, config):
+def score_ensemble(predict, variables, scenes, config):
     """Row 7: the spread of MEMBERS samples, at the model's own number of steps."""
     steps = config.sampler.num_steps
-    predict = create_predict(model, schedule, config.sampler, (steps,))
     keys = [jax.random.fold_in(jax.random.key(config.seed), 1000 + k) for k in range(MEMBERS)]
     members = np.stack([predictions(predict, variables, scenes, key)[steps] for key in keys])
     limits = config.inference.min_depth, config.inference.max_depth

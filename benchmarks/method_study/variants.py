@@ -20,17 +20,30 @@ class Size:
     num_eval: int  # of each kind
     batch_size: int
     num_steps: int
+    pretraining_steps: int  # of the backbone, see `pretraining`
     overrides: dict = dataclasses.field(default_factory=dict)
 
     @property
     def images_seen(self):
         return self.batch_size * self.num_steps
 
+    @property
+    def pretraining(self):
+        """The budget of the backbone that all trainings of this size start from."""
+        return dataclasses.replace(
+            self,
+            num_train=2 * self.num_train,
+            num_eval=max(1, self.num_eval // 4),
+            batch_size=2 * self.batch_size,
+            num_steps=self.pretraining_steps,
+        )
+
 
 SIZES = {
-    "cpu": Size(48, 64, 2000, 100, 4, 600),
+    "cpu": Size(48, 64, 2000, 100, 4, 800, 2500),
     "gpu": Size(
-        96, 128, 20_000, 400, 16, 10_000, {"model.backbone": "swin_tiny", "model.window_size": 7}
+        96, 128, 20_000, 400, 16, 10_000, 20_000,
+        {"model.backbone": "swin_tiny", "model.window_size": 7},
     ),
 }
 
@@ -166,9 +179,13 @@ def budget(size: Size):
     }
 
 
-def create_config(overrides, seed, size: Size):
-    """The configuration of one training."""
+def create_config(overrides, seed, size: Size, backbone=""):
+    """The configuration of one training; `backbone`: the model directory whose it starts from."""
     config = synthetic.get_config()
     config.update_from_flattened_dict({**budget(size), **overrides})
+    if backbone:
+        config.model.backbone_weights = str(backbone)
+        # As in configs/default.py, of recipes that start from ImageNet weights.
+        config.optimizer.backbone_multiplier = 0.1
     config.seed = seed
     return config.lock()

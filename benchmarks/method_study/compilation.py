@@ -1,0 +1,10 @@
+"""Compiled programs are kept, for the trainings of other seeds."""
+
+import pathlib
+
+import jax
+
+
+def keep_in(workdir):
+    jax.config.update("jax_compilation_cache_dir", str(pathlib.Path(workdir) / "compiled"))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
