@@ -46,8 +46,10 @@ NOTES = {
     "diffusion as usual, the denoiser learns from encoded ground truth and nothing goes through "
     "the sampler. Percentages are of pixels with ground truth in training, the same ones each "
     "epoch.",
-    "3 sampler": "One factor at a time from the default, and prediction type x training steps "
-    "(`epsilon_steps_5`: epsilon prediction, 5 steps in training).",
+    "3 sampler": "One factor at a time from the default: sample prediction, 2 steps in training, "
+    "trailing timesteps of the cosine schedule, started from noise.",
+    "3 prediction type and training steps": "`epsilon_steps_5`: epsilon prediction, 5 steps in "
+    "training. And further factors.",
     "4 losses": "One factor at a time. `pixel_only`: no denoising, latent or reconstruction loss. "
     "`gradient_1_of_5`: 5 steps, the gradient goes through the last one.",
     "5 codec and block": f"One factor at a time. {NOT_CONFIGURABLE}",

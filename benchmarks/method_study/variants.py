@@ -99,17 +99,14 @@ def _sparsities():
                 yield name, {**overrides, "augmentation.keep_valid": percent / 100}
 
 
-def _training_steps():
-    """Prediction type x steps in training; sample prediction with 2 is the default."""
-    for steps in (2, 1, 5, 20):
-        for prediction in ("sample", "epsilon", "v_prediction"):
-            if (prediction, steps) != ("sample", 2):
-                overrides = {"sampler.num_steps": steps, "diffusion.prediction_type": prediction}
-                yield f"{prediction.removesuffix('_prediction')}_steps_{steps}", overrides
+def _trained(prediction, steps):
+    """{name: overrides} of a prediction type and a number of steps in training."""
+    name = f"{prediction.removesuffix('_prediction')}_steps_{steps}"
+    return {name: {"sampler.num_steps": steps, "diffusion.prediction_type": prediction}}
 
 
 # {row: {name: overrides}}; in this order they are run. A name belongs to one row, tables may cite
-# others.
+# others. Sample prediction with 2 steps in training is the default.
 ROWS = {
     "1 baselines": {
         "default": {},
@@ -122,11 +119,23 @@ ROWS = {
     },
     "2 target of diffusion": dict(_sparsities()),
     "3 sampler": {
-        "zeros": {"sampler.start": "zeros"},
+        **_trained("sample", 1),
+        **_trained("sample", 5),
+        **_trained("sample", 20),
+        **_trained("epsilon", 2),
+        **_trained("v_prediction", 2),
         "leading": {"sampler.spacing": "leading"},
+        "zeros": {"sampler.start": "zeros"},
         "every_step": {"loss.every_step": True},
-        **dict(_training_steps()),
         "steps_5_every_step": {"sampler.num_steps": 5, "loss.every_step": True},
+    },
+    "3 prediction type and training steps": {
+        **_trained("epsilon", 5),
+        **_trained("v_prediction", 5),
+        **_trained("epsilon", 1),
+        **_trained("v_prediction", 1),
+        **_trained("epsilon", 20),
+        **_trained("v_prediction", 20),
         "steps_5_zeros": {"sampler.num_steps": 5, "sampler.start": "zeros"},
         "linear": {"diffusion.schedule": "linear"},
         "no_clip": {"sampler.clip": 0.0},
