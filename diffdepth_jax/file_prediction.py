@@ -235,9 +235,9 @@ class FilePredictor:
             notes.append(f"its EXIF says {stated:.1f}: --camera=exif")
         if photo.num_pictures > 1:
             notes.append(f"the first of the file's {photo.num_pictures} pictures")
-        beyond = count_beyond_png(depth, self._writer.depth_scale)
-        if beyond and "png16" in self._writer.kinds:
-            notes.append(f"{beyond} pixels beyond the PNG's range")
+        if "png16" in self._writer.kinds:
+            beyond = count_beyond_png(depth, self._writer.depth_scale)
+            notes += [f"{beyond} pixels beyond the PNG's range"] * (beyond > 0)
         return "; ".join(notes)
 
 

@@ -132,8 +132,10 @@ def write_whole(path, write):
 
 def _scaled(depth, depth_scale):
     """Metres x depth_scale as uint16; 0 where that is out of range."""
-    scaled = np.round(depth.astype(np.float64) * depth_scale)
-    return np.where(scaled <= _PNG_MAX, scaled, 0).astype(np.uint16)
+    scaled = np.multiply(depth, depth_scale, dtype=np.float64)
+    np.round(scaled, out=scaled)
+    scaled[scaled > _PNG_MAX] = 0
+    return scaled.astype(np.uint16)
 
 
 def count_beyond_png(depth, depth_scale):

@@ -21,6 +21,7 @@ _MAX_ERROR = 0.5  # abs_rel at the bright end
 
 _SPARSE = 0.3  # a lower fraction of valid pixels, as LiDAR has, is thickened to be visible
 _MIN_HEIGHT, _MAX_WIDTH = 192, 1280  # pixels; smaller images are enlarged within these
+_MAX_SIDE = 4096  # pixels; of the pictures of larger predictions every k-th row and column is drawn
 _GAP = 6  # pixels
 _TEXT_COLOR = (40, 40, 40)
 _NICE_STEPS = ((1, 2, 5), (1, 1.5, 2, 3, 4, 5, 6, 8))  # of a decade; the first with enough marks
@@ -103,24 +104,26 @@ def panel(
 
 
 def depth_limits(depth: np.ndarray) -> tuple[float, float]:
-    """Returns the limits in metres that `colorize_depth` takes by default."""
-    return _depth_limits(_valid_or_nan(depth))
+    """Returns near and far end of the colours in metres that suit a prediction of any size."""
+    return _depth_limits(_valid_or_nan(_thin_out(depth)))
 
 
 def depth_picture(
     depth: np.ndarray, limits: tuple[float, float], image: np.ndarray | None = None
 ) -> np.ndarray:
-    """Draws depth with a scale in metres on its right, uint8 [H', W', 3]; small ones enlarged.
+    """Draws depth with a scale in metres on its right, uint8 [H', W', 3].
+
+    Small ones are enlarged by a whole factor, enormous ones thinned out.
 
     Args:
         depth: metres.
         limits: near and far end of the colours in metres.
         image: uint8 [H, W, 3]; if given, it stands on the left.
     """
-    picture = _enlarge(colorize_depth(depth, *limits))
+    picture = _enlarge(colorize_depth(_thin_out(depth), *limits))
     if image is not None:
         _check_sizes(image=image, depth=depth)
-        picture = _join([_enlarge(image), picture], axis=1)
+        picture = _join([_enlarge(_thin_out(image)), picture], axis=1)
     low, high = np.log(limits)
     marks = [((np.log(m) - low) / (high - low), f"{m:g} m") for m in _nice_depths(*limits)]
     return _with_scale(picture, _DEPTH_MAP, marks)
@@ -128,7 +131,7 @@ def depth_picture(
 
 def spread_picture(spread: np.ndarray, depth: np.ndarray) -> np.ndarray:
     """Draws spread / depth, dark where it is small, with a scale in percent, uint8 [H', W', 3]."""
-    relative = _plane(spread) / _plane(depth)
+    relative = _plane(_thin_out(spread)) / _plane(_thin_out(depth))
     top = max(float(np.percentile(relative, 98)), 1e-4)
     picture = _enlarge(_apply_map(_ERROR_MAP, relative / top))
     marks = [(part, f"{100 * part * top:.3g} %") for part in (0, 0.5, 1)]
@@ -229,6 +232,12 @@ def _enlarge(picture: np.ndarray) -> np.ndarray:
     height, width = picture.shape[:2]
     factor = max(1, min(-(-_MIN_HEIGHT // height), _MAX_WIDTH // width))
     return picture.repeat(factor, axis=0).repeat(factor, axis=1)
+
+
+def _thin_out(array: np.ndarray) -> np.ndarray:
+    """Takes every k-th row and column of an enormous [H, W, ...]."""
+    step = -(-max(array.shape[:2]) // _MAX_SIDE)
+    return array[::step, ::step]
 
 
 def _tile(picture: np.ndarray, title: str, legend: tuple | None) -> np.ndarray:

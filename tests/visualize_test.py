@@ -276,6 +276,14 @@ def test_any_size_gets_its_scale(size):
     assert picture.shape[0] >= 66 and picture.shape[1] > 2 * size[1]
 
 
+def test_pictures_of_enormous_predictions_are_thinned_out():
+    depth = np.ones((3, 9000), np.float32)
+    picture = visualize.depth_picture(depth, (0.9, 1.1), np.zeros((3, 9000, 3), np.uint8))
+    assert 6000 < picture.shape[1] < 6200
+    assert visualize.depth_limits(depth) == pytest.approx((1 / 1.01, 1.01))
+    assert visualize.spread_picture(depth, depth).shape[1] < 3200
+
+
 def test_marks_of_a_low_picture_do_not_touch():
     """Of twenty marks on a picture of 66 rows only some are drawn, so some white is left."""
     marks = [(k / 20, f"{k} m") for k in range(20)]
