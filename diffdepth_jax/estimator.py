@@ -142,9 +142,10 @@ class DepthEstimator:
             )
             for image in images
         ]  # fmt: skip
-        focal_lengths = [focal_length] * len(images)
-        if isinstance(focal_length, (list, tuple)):
-            focal_lengths = focal_length
+        each = isinstance(focal_length, (list, tuple))
+        focal_lengths = focal_length if each else [focal_length] * len(images)
+        if len(focal_lengths) != len(images):
+            raise UserError(f"{len(focal_lengths)} focal lengths for {len(images)} images")
         run = functools.partial(
             self._predict_batch, batch_size=batch_size, seed=seed, ensemble=ensemble,
             num_steps=num_steps or self.num_steps, trajectory=trajectory,

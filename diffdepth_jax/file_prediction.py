@@ -133,12 +133,13 @@ class FilePredictor:
         if path is None and not self._writer.paths(file.name):
             report.skipped += 1
             return
-        broken = []
+        broken, notes = [], []
         try:
             with VideoReader(file.path) as reader:
-                frames = tqdm(reader, desc="predict", total=reader.num_frames or None)
-                jobs = self._frame_jobs(file, _until_broken(frames, broken), path is None)
-                count = self._write_frames(self._predict(jobs), path, reader.rate)
+                images = tqdm(reader, desc="predict", total=reader.num_frames or None)
+                jobs = self._frame_jobs(file, _until_broken(images, broken), path is None)
+                frames = self._written(self._predict(jobs), notes)
+                count = self._write_frames(frames, path, reader.rate)
             if broken:
                 raise broken[0]
         except UserError as error:
@@ -146,7 +147,7 @@ class FilePredictor:
         else:
             report.written += count > 0
             report.skipped += count == 0
-            tqdm.write(f"{file.name}: {count} frames")
+            tqdm.write("; ".join([f"{file.name}: {count} frames", *notes]))
 
     def _frame_jobs(self, file, frames, may_skip):
         for index, image in enumerate(frames):
@@ -154,10 +155,10 @@ class FilePredictor:
             if self._overwrite or not may_skip or not self._writer.exist(name):
                 yield self._job(name, Photo(image, 0.0, 1))
 
-    def _write_frames(self, predicted, path, rate):
-        """Writes the files of every frame, and the video if there is to be one; returns a count."""
+    def _write_frames(self, frames, path, rate):
+        """Takes all predictions, and makes the video of them if there is to be one; counts them."""
         if path is None:
-            return sum(1 for _ in self._written(predicted))
+            return sum(1 for _ in frames)
         path.parent.mkdir(parents=True, exist_ok=True)
         count = 0
 
@@ -165,7 +166,7 @@ class FilePredictor:
             nonlocal count
             limits = None  # of all frames, so that colours do not flicker
             with VideoWriter(unfinished, rate) as writer:
-                for prediction in self._written(predicted):
+                for prediction in frames:
                     limits = limits or self._writer.limits(prediction.depth)
                     writer.write(
                         visualize.depth_picture(prediction.depth, limits, prediction.image)
@@ -175,10 +176,11 @@ class FilePredictor:
         write_whole(path, write)
         return count
 
-    def _written(self, predicted):
-        """Yields predictions after their files were written."""
+    def _written(self, predicted, notes):
+        """Yields predictions after their files were written; notes what the metres hold for."""
         for job, prediction, own in predicted:
             self._writer.write(job.name, prediction, own)
+            notes[:] = [_metres_hold(own)]
             yield prediction
 
     def _job(self, name, photo):

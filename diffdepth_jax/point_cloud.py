@@ -88,7 +88,7 @@ def write_glb(path, cloud: PointCloud):
     """Binary glTF 2.0 with one mesh of points or triangles, coloured by vertex and unlit."""
     arrays = [
         ("POSITION", cloud.points * _GLTF_AXES, 5126, "VEC3"),
-        ("COLOR_0", _linear_colors(cloud.colors), 5123, "VEC4"),
+        ("COLOR_0", _linear_colors(cloud.colors), 5126, "VEC3"),
     ]
     if len(cloud.faces):
         arrays.append(("indices", cloud.faces.astype(np.uint32).reshape(-1), 5125, "SCALAR"))
@@ -113,7 +113,6 @@ def _gltf(arrays, length):
         offset += array.nbytes
     positions = arrays[0][1]
     accessors[0] |= {"min": positions.min(axis=0).tolist(), "max": positions.max(axis=0).tolist()}
-    accessors[1]["normalized"] = True
     primitive = {"attributes": {"POSITION": 0, "COLOR_0": 1}, "material": 0}
     primitive |= {"mode": 4, "indices": 2} if len(arrays) == 3 else {"mode": 0}
     return {
@@ -131,9 +130,10 @@ def _gltf(arrays, length):
 
 
 def _linear_colors(colors):
-    """uint8 sRGB [N, 3] -> uint16 [N, 4]: glTF wants colours of vertices linear, and aligned."""
+    """uint8 sRGB [N, 3] -> float32 [N, 3]: glTF wants colours of vertices linear.
+
+    As floats, because 8 bits are too few for dark ones, and not all programs read 16.
+    """
     levels = np.arange(256) / 255
     linear = np.where(levels <= 0.04045, levels / 12.92, ((levels + 0.055) / 1.055) ** 2.4)
-    table = np.rint(65535 * linear).astype(np.uint16)
-    opaque = np.full((len(colors), 1), 65535, np.uint16)
-    return np.concatenate([table[colors], opaque], axis=1)
+    return linear.astype(np.float32)[colors]

@@ -22,6 +22,8 @@ def _library():
 class VideoReader:
     """The frames of a video file, uint8 [H, W, 3], turned the way the camera was held.
 
+    Where the size changes on the way, frames are brought to that of the first.
+
     Attributes:
       num_frames: what the file says of itself; 0 if nothing.
       rate: frames in a second, a fraction.
@@ -49,10 +51,11 @@ class VideoReader:
 
     def __iter__(self):
         """One frame in memory at a time; a UserError where the file breaks off."""
-        count, time = 0, None
+        count, time, size = 0, None, {}
         try:
             for frame in self._container.decode(self._stream):
-                image = frame.to_ndarray(format="rgb24")
+                size = size or {"width": frame.width, "height": frame.height}
+                image = frame.to_ndarray(format="rgb24", **size)
                 yield np.ascontiguousarray(np.rot90(image, frame.rotation // 90))
                 count, time = count + 1, frame.time
         except self._av.error.FFmpegError as error:

@@ -179,6 +179,8 @@ def test_each_image_of_a_list_may_have_its_focal_length(estimate):
     image = _image(32, 48)
     plain, far = estimate([image, image], focal_length=[None, 2 * estimate.focal_length])
     np.testing.assert_allclose(far.depth, 2 * plain.depth, rtol=1e-6)
+    with pytest.raises(UserError, match="1 focal lengths for 2 images"):
+        estimate([image, image], focal_length=[50.0])
 
 
 def test_an_ensemble_is_the_median_of_its_members(estimate):

@@ -87,12 +87,13 @@ def test_points_need_a_camera(tmp_path):
     assert report.written == 1
 
 
-def test_a_still_scene_is_constant_in_depth_and_in_colour(tmp_path):
+def test_a_still_scene_is_constant_in_depth_and_in_colour(tmp_path, capsys):
     scene = np.random.default_rng(0).integers(0, 256, (16, 24, 3), np.uint8)
     file, report = _video(tmp_path, [scene] * 6), Report()
     _predictor(tmp_path, ("npy", "video"), batch_size=4).predict_video(file, report)
     depths = [np.load(tmp_path / f"out/v/{k:06d}.npy") for k in range(6)]
     assert report == Report(written=1) and np.ptp(depths) == 0
+    assert "v: 6 frames; metres hold for a focal length of 50.0 pixels" in capsys.readouterr().out
     with VideoReader(tmp_path / "out/v_depth.mp4") as reader:
         frames = np.stack(list(reader)).astype(int)
         assert reader.rate == 10

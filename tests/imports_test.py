@@ -24,8 +24,9 @@ RANKS = [
     {"synthetic", "estimator", "pretrained", "train_step"},
     {"input_pipeline", "entry", "outputs", "input_files"},
     {"evaluator", "file_prediction"},
-    {"train", "predict", "convert", "export", "app", "scored_folder", "submission"},
-    {"main"},
+    {"train", "predict", "convert", "export", "page_results", "scored_folder", "submission"},
+    {"main", "page"},
+    {"app"},
 ]
 RANK = {name: rank for rank, names in enumerate(RANKS) for name in names}
 NUMPY_ONLY = {"transforms", "folder", "visualize", "synthetic", "torch_file", "torch_rules"}
@@ -34,6 +35,8 @@ ONLY_IN = {
     "orbax": {"saved_steps"},
     "tensorflow_datasets": {"records"},
     "grain": {"input_pipeline"},
+    "av": {"video"},
+    "trimesh": set(),
     "tensorflow": set(),
     "torch": set(),
 }

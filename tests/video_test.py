@@ -45,6 +45,22 @@ def test_frames_are_turned_the_way_the_camera_was_held(degrees, turns, tmp_path)
         np.testing.assert_array_equal(list(reader), [np.rot90(f, turns) for f in frames])
 
 
+def test_frames_have_one_size_where_the_file_changes_its(tmp_path):
+    """Two streams, one behind the other, as from a camera that was turned."""
+    for name, size in (("a.ts", (32, 48)), ("b.ts", (48, 32))):
+        with av.open(str(tmp_path / name), "w") as container:
+            stream = container.add_stream("libx264", rate=10)
+            stream.height, stream.width = size
+            for image in _frames(3, *size):
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+            container.mux(stream.encode())
+    both = b"".join((tmp_path / name).read_bytes() for name in ("a.ts", "b.ts"))
+    (tmp_path / "c.ts").write_bytes(both)
+    with VideoReader(tmp_path / "c.ts") as reader:
+        shapes = [image.shape for image in reader]
+    assert len(shapes) >= 5 and set(shapes) == {(32, 48, 3)}
+
+
 def test_a_smooth_picture_survives_writing_and_sides_become_even(tmp_path):
     ramp = np.linspace(0, 255, 47).astype(np.uint8)
     image = np.broadcast_to(ramp[None, :, None], (33, 47, 3))
