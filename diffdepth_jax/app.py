@@ -1,0 +1,66 @@
+"""Depth on a web page.
+
+python -m diffdepth_jax.app --checkpoint=DIR
+
+It needs Gradio: pip install '.[app]'. Only this machine can reach it unless --host says otherwise.
+"""
+
+import os
+import signal
+import sys
+import tempfile
+
+from absl import flags
+
+from diffdepth_jax.entry import start
+from diffdepth_jax.errors import UserError
+from diffdepth_jax.estimator import DepthEstimator
+
+_CHECKPOINT = flags.DEFINE_string(
+    "checkpoint", None, "Model directory, such as runs/synthetic.", allow_override=True
+)
+_HOST = flags.DEFINE_string(
+    "host", "127.0.0.1", "Address to listen at; 0.0.0.0 lets other machines in, whoever they are."
+)
+_PORT = flags.DEFINE_integer("port", 7860, "Port to listen at.")
+_MAX_UPLOAD_MB = flags.DEFINE_float("max_upload_mb", 20.0, "Largest file that may be uploaded.")
+
+
+def _page():
+    """The module that needs Gradio."""
+    try:
+        import gradio  # noqa: F401
+    except ImportError as error:
+        raise UserError(
+            "the page needs Gradio: pip install gradio, or pip install '.[app]' in this folder"
+        ) from error
+    from diffdepth_jax import page
+
+    return page
+
+
+def run():
+    if not 1 <= _PORT.value <= 65535:
+        raise UserError(f"port {_PORT.value}: must be 1 to 65535")
+    if not 0 < _MAX_UPLOAD_MB.value < float("inf"):
+        raise UserError(f"max_upload_mb {_MAX_UPLOAD_MB.value}: must be positive")
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    os.environ["HF_HUB_OFFLINE"] = "1"  # Gradio's own dependency may not call home either
+    page = _page()
+    estimator = DepthEstimator.from_checkpoint(_CHECKPOINT.value)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that what follows is cleaned up
+    with tempfile.TemporaryDirectory(prefix="diffdepth_jax_") as directory:
+        os.environ["GRADIO_TEMP_DIR"] = directory
+        page.sweep_forever(directory)
+        page.serve(
+            page.create(estimator, directory),
+            host=_HOST.value, port=_PORT.value, max_upload_mb=_MAX_UPLOAD_MB.value,
+        )  # fmt: skip
+
+
+def main():
+    start(run, required=["checkpoint"])
+
+
+if __name__ == "__main__":
+    main()
