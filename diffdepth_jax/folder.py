@@ -87,7 +87,6 @@ class RGBDFolder:
         return len(self._pairs)
 
     def __repr__(self) -> str:
-        # Without an address, because Grain compares this text when it restores an iterator.
         return f"RGBDFolder({self._root!r}, {len(self)} pairs, depth_scale={self._depth_scale})"
 
     def __getitem__(self, index: int) -> dict[str, np.ndarray]:

@@ -62,7 +62,6 @@ class Records:
         return len(self._records)
 
     def __repr__(self) -> str:
-        # Without an address, because Grain compares this text when it restores an iterator.
         return f"Records({self.name!r}, {self.split!r}, {self.data_dir!r}, {len(self)} frames)"
 
     def __getitem__(self, index: int) -> dict:

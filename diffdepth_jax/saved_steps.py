@@ -1,6 +1,7 @@
 """Numbered checkpoints in a folder, whole or not at all: the only place that knows orbax."""
 
 import contextlib
+import logging as python_logging
 import pathlib
 import shutil
 
@@ -154,8 +155,10 @@ def _unwritten(directory, step, reason):
 
 def _silence_orbax():
     """What it logs as it fails it raises too, and that becomes one line."""
-    logging.get_absl_logger().addFilter(_is_wanted)
+    for logger in (logging.get_absl_logger(), python_logging.getLogger("asyncio")):
+        logger.addFilter(_is_wanted)
 
 
 def _is_wanted(record):
-    return logging.level_debug() or "orbax" not in pathlib.Path(record.pathname).parts
+    orbax = "orbax" in pathlib.Path(record.pathname).parts or record.name == "asyncio"
+    return logging.level_debug() or not orbax

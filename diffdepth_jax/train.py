@@ -154,7 +154,8 @@ def train(config, workdir, sources=None):
         Trace(workdir, *fields.profile_steps) as trace,
     ):
         log.append("environment.jsonl", describe_environment())
-        log.text("parameters.txt", get_parameter_overview(state.variables["params"]))
+        params = state.variables["params"]
+        log.text("parameters.txt", get_parameter_overview(params, include_stats=False))
         state = _started(state, checkpoints, config, layout)
         span = first, total = int(state.step), fields.num_steps
         batches = _training_batches(config, source, first)
