@@ -132,7 +132,7 @@ class DepthEstimator:
           UserError: not an image, too large for the memory, unknown focal length, a number out of
             range.
         """
-        self._check(num_steps=num_steps, ensemble=ensemble, batch_size=batch_size)
+        self.check(num_steps=num_steps, ensemble=ensemble, batch_size=batch_size)
         many = isinstance(images, (list, tuple))
         images = [as_rgb(image) for image in (images if many else [images])]
         placements = [
@@ -171,8 +171,9 @@ class DepthEstimator:
         self._check_memory(placed.target, samples)
         return placed
 
-    def _check(self, *, num_steps, **counts):
-        for name, count in counts.items():
+    def check(self, *, num_steps, ensemble, batch_size):
+        """Raises a UserError if one of these, see `__call__`, is out of range."""
+        for name, count in (("ensemble", ensemble), ("batch_size", batch_size)):
             if count < 1:
                 raise UserError(f"{name} {count}: must be 1 or more")
         if num_steps is not None and not 1 <= num_steps <= self._schedule.num_timesteps:
@@ -201,9 +202,13 @@ class DepthEstimator:
         placed = [placement.place(*pair) for pair in zip(images, placements, strict=True)]
         placed += placed[-1:] * (batch_size - len(placed))
         batch = np.stack([transforms.normalize_image(image) for image in placed])
-        maps = jax.device_get(
-            self._compiled(self._variables, batch, jax.random.key(seed), **options)
-        )
+        try:
+            maps = self._compiled(self._variables, batch, jax.random.key(seed), **options)
+            maps = jax.device_get(maps)
+        except jax.errors.JaxRuntimeError as error:
+            if "RESOURCE_EXHAUSTED" not in str(error):
+                raise
+            raise _beyond_memory(batch.shape[1:3], len(batch) * options["ensemble"]) from error
         return [
             _at_image_size(image, own, {name: values[row] for name, values in maps.items()})
             for row, (image, own) in enumerate(zip(images, placements, strict=True))
@@ -245,12 +250,16 @@ class DepthEstimator:
         need = 4 * _LIVE_ARRAYS * channels * (height / 2) * (width / 2) * samples
         have = _memory_in_bytes()
         if need > have:
-            several = f"{samples} at a time" if samples > 1 else "it"
-            raise UserError(
-                f"image {height} x {width}: predicting {several} needs about "
-                f"{need / 2**30:.0f} GiB of {have / 2**30:.0f} GiB memory: use the model's "
-                "inference size, a smaller image, or a smaller batch or ensemble"
-            )
+            sizes = f" (about {need / 2**30:.0f} GiB of {have / 2**30:.0f} GiB)"
+            raise _beyond_memory(target, samples, sizes)
+
+
+def _beyond_memory(target, samples, sizes=""):
+    several = f"{samples} at a time" if samples > 1 else "it"
+    return UserError(
+        f"image {target[0]} x {target[1]}: predicting {several} takes more than the memory{sizes}: "
+        "use the model's inference size, a smaller image, or a smaller batch or ensemble"
+    )
 
 
 def _member_keys(key, ensemble):

@@ -1,6 +1,8 @@
 """Photos and videos through the estimator and into files; what cannot be read is passed over."""
 
 import dataclasses
+import itertools
+import pathlib
 
 from tqdm import tqdm
 
@@ -66,8 +68,9 @@ class Report:
 
 @dataclasses.dataclass(frozen=True)
 class _Job:
-    """A photo or frame, the name of its outputs, its camera if known, the size it is brought to."""
+    """A photo or frame; the name of its outputs, its camera if known, the size it is brought to."""
 
+    path: pathlib.Path
     name: str
     photo: Photo
     camera: Camera | None
@@ -105,10 +108,16 @@ class FilePredictor:
 
     def predict_photos(self, files, report: Report):
         """Predicts photos, those of one size together, and says a line about each."""
-        for job, prediction, own in self._predict(self._photo_jobs(files, report)):
-            self._writer.write(job.name, prediction, own)
-            report.written += 1
-            tqdm.write(f"{job.name}: {self._describe(job.photo, prediction, own)}")
+        for batch in self._batches(self._photo_jobs(files, report)):
+            try:
+                predicted = self._predict(batch)
+            except UserError as error:
+                report.failures += [(job.path, error) for job in batch]
+                continue
+            for job, prediction, own in predicted:
+                self._writer.write(job.name, prediction, own)
+                report.written += 1
+                tqdm.write(f"{job.name}: {self._describe(job.photo, prediction, own)}")
 
     def _photo_jobs(self, files, report):
         for file in tqdm(files, desc="predict", disable=len(files) == 1):
@@ -116,7 +125,7 @@ class FilePredictor:
                 report.skipped += 1
                 continue
             try:
-                job = self._job(file.name, read_photo(file.path))
+                job = self._job(file, file.name, read_photo(file.path))
             except UserError as error:
                 report.failures.append((file.path, error))
             else:
@@ -138,7 +147,7 @@ class FilePredictor:
             with VideoReader(file.path) as reader:
                 images = tqdm(reader, desc="predict", total=reader.num_frames or None)
                 jobs = self._frame_jobs(file, _until_broken(images, broken), path is None)
-                frames = self._written(self._predict(jobs), notes)
+                frames = self._written(map(self._predict, self._batches(jobs)), notes)
                 count = self._write_frames(frames, path, reader.rate)
             if broken:
                 raise broken[0]
@@ -153,7 +162,7 @@ class FilePredictor:
         for index, image in enumerate(frames):
             name = frame_name(file, index)
             if self._overwrite or not may_skip or not self._writer.exist(name):
-                yield self._job(name, Photo(image, 0.0, 1))
+                yield self._job(file, name, Photo(image, 0.0, 1))
 
     def _write_frames(self, frames, path, rate):
         """Takes all predictions, and makes the video of them if there is to be one; counts them."""
@@ -176,14 +185,14 @@ class FilePredictor:
         write_whole(path, write)
         return count
 
-    def _written(self, predicted, notes):
+    def _written(self, batches, notes):
         """Yields predictions after their files were written; notes what the metres hold for."""
-        for job, prediction, own in predicted:
+        for job, prediction, own in itertools.chain.from_iterable(batches):
             self._writer.write(job.name, prediction, own)
             notes[:] = [_metres_hold(own)]
             yield prediction
 
-    def _job(self, name, photo):
+    def _job(self, file, name, photo):
         """Raises a UserError if the photo cannot be predicted, or not as asked."""
         own = self._cameras.of_photo(photo)
         if own is None and not self._estimator.focal_length and self._needs_camera:
@@ -193,24 +202,24 @@ class FilePredictor:
             )
         samples = self._batch_size * self._options.get("ensemble", 1)
         placed = self._estimator.placement(*photo.image.shape[:2], **self._sizes, samples=samples)
-        return _Job(name, photo, own, placed.target)
+        return _Job(file.path, name, photo, own, placed.target)
 
     @property
     def _needs_camera(self):
         return bool(NEED_CAMERA & set(self._writer.kinds))
 
-    def _predict(self, jobs):
-        """Yields (job, prediction, camera or None), as soon as a batch of one size is full."""
+    def _batches(self, jobs):
+        """Yields lists of jobs of one size, as soon as one is full, and in the end the rest."""
         waiting = {}
         for job in jobs:
             batch = waiting.setdefault(job.target, [])
             batch.append(job)
             if len(batch) == self._batch_size:
-                yield from self._predict_batch(waiting.pop(job.target))
-        for batch in waiting.values():
-            yield from self._predict_batch(batch)
+                yield waiting.pop(job.target)
+        yield from waiting.values()
 
-    def _predict_batch(self, batch):
+    def _predict(self, batch):
+        """A list of (job, prediction, camera or None)."""
         focal_lengths = [job.camera and job.camera.fx for job in batch]
         predictions = self._estimator(
             [job.photo.image for job in batch],
@@ -220,12 +229,10 @@ class FilePredictor:
             **self._sizes,
             **self._options,
         )
-        for job, prediction in zip(batch, predictions, strict=True):
-            own = job.camera
-            if own is None and prediction.focal_length:
-                size = prediction.depth.shape
-                own = camera.centred(prediction.focal_length, *size, "the model's assumption")
-            yield job, prediction, own
+        return [
+            (job, prediction, job.camera or _assumed_camera(prediction))
+            for job, prediction in zip(batch, predictions, strict=True)
+        ]
 
     def _describe(self, photo, prediction, own):
         """What a user should know of a result: size, range, camera, and what was left out."""
@@ -246,6 +253,14 @@ class FilePredictor:
 def frame_name(file, index):
     """Of the outputs of a video's frame: they have a folder of their own."""
     return f"{file.name}/{index:06d}"
+
+
+def _assumed_camera(prediction):
+    if prediction.focal_length is None:
+        return None
+    return camera.centred(
+        prediction.focal_length, *prediction.depth.shape, "the model's assumption"
+    )
 
 
 def _metres_hold(own):

@@ -84,9 +84,8 @@ def _color_range():
 def _check_numbers():
     if not 0 < _DEPTH_SCALE.value < math.inf:
         raise UserError(f"depth_scale {_DEPTH_SCALE.value}: must be positive and finite")
-    for flag in (_BATCH_SIZE, _ENSEMBLE, _MAX_POINTS):
-        if flag.value < 1:
-            raise UserError(f"{flag.name} {flag.value}: must be 1 or more")
+    if _MAX_POINTS.value < 1:
+        raise UserError(f"max_points {_MAX_POINTS.value}: must be 1 or more")
 
 
 def _writers():
@@ -153,11 +152,13 @@ def run():
     check_names(files, lambda file: _paths_of(file, photo_writer, video_writer))
     _check_writable(photo_writer.directory)
     estimator = DepthEstimator.from_checkpoint(_CHECKPOINT.value)
+    counts = {"ensemble": _ENSEMBLE.value, "batch_size": _BATCH_SIZE.value}
+    estimator.check(num_steps=_NUM_STEPS.value, **counts)
     _check_camera(choice, estimator, photo_writer.kinds + video_writer.kinds)
     native = _SIZE.value == "native"
     options = {
-        "overwrite": _OVERWRITE.value, "batch_size": _BATCH_SIZE.value, "seed": _SEED.value,
-        "num_steps": _NUM_STEPS.value, "ensemble": _ENSEMBLE.value, "native_size": native,
+        "overwrite": _OVERWRITE.value, "seed": _SEED.value, "num_steps": _NUM_STEPS.value,
+        "native_size": native, **counts,
     }  # fmt: skip
     padded = placement.shared_sizes(image_sizes(photos)) if native else ()
     report = Report()

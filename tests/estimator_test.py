@@ -139,11 +139,24 @@ def test_refuses_arguments_out_of_range(estimate, arguments):
 
 def test_refuses_a_native_image_beyond_the_memory(estimate, monkeypatch):
     monkeypatch.setattr(estimator, "_memory_in_bytes", lambda: 2**20)
-    with pytest.raises(UserError, match="image 640 x 960: predicting it needs about"):
+    with pytest.raises(UserError, match="image 640 x 960: predicting it takes more"):
         estimate(_image(640, 960), native_size=True)
     assert estimate(_image(32, 48), native_size=True).depth.shape == (32, 48)
-    with pytest.raises(UserError, match="predicting 600 at a time needs"):
+    with pytest.raises(UserError, match="predicting 600 at a time takes"):
         estimate(_image(32, 48), ensemble=30, batch_size=20)
+
+
+def test_a_device_that_runs_out_of_memory_is_a_sentence(estimate, monkeypatch):
+    def compiled(*_, **__):
+        raise jax.errors.JaxRuntimeError(message)
+
+    monkeypatch.setattr(estimate, "_compiled", compiled)
+    message = "RESOURCE_EXHAUSTED: Out of memory allocating 1 byte"
+    with pytest.raises(UserError, match="image 32 x 48: predicting 6 at a time takes more"):
+        estimate([_image(32, 48)], ensemble=3, batch_size=2)
+    message = "INTERNAL: a bug"
+    with pytest.raises(jax.errors.JaxRuntimeError, match="a bug"):
+        estimate(_image(32, 48))
 
 
 def test_a_list_is_its_images_one_by_one(estimate):

@@ -26,6 +26,8 @@ class MeanEstimator:
         return placement.native((height, width))
 
     def __call__(self, images, *, focal_length, **_):
+        if any(image.mean() == 250 for image in images):
+            raise UserError("too much memory")
         self.batches.append(len(images))
         depths = [np.full(i.shape[:2], 1 + i.mean() / 255, np.float32) for i in images]
         return [
@@ -72,6 +74,17 @@ def test_photos_that_cannot_be_predicted_are_reported_and_passed_over(tmp_path):
     _predictor(tmp_path).predict_photos(files, report)
     assert report.written == 2
     assert [path.stem for path, _ in report.failures] == ["missing", "b"]
+
+
+def test_a_batch_that_fails_is_reported_and_passed_over(tmp_path):
+    files = [_photo(tmp_path, f"p{k}", value=value) for k, value in enumerate([1, 250, 3])]
+    report = Report()
+    _predictor(tmp_path, batch_size=2).predict_photos(files, report)
+    assert report.written == 1 and (tmp_path / "out/p2.npy").exists()
+    assert [path.stem for path, _ in report.failures] == ["p0", "p1"]
+    file = _video(tmp_path, _frames([1, 2, 250]))
+    _predictor(tmp_path, ("npy", "video")).predict_video(file, report)
+    assert report.failures[-1][0] == file.path and not (tmp_path / "out/v_depth.mp4").exists()
 
 
 def test_points_need_a_camera(tmp_path):
