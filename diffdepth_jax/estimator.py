@@ -178,6 +178,11 @@ class DepthEstimator:
                 raise UserError(f"{name} {count}: must be 1 or more")
         if num_steps is not None and not 1 <= num_steps <= self._schedule.num_timesteps:
             raise UserError(f"num_steps {num_steps}: must be 1 to {self._schedule.num_timesteps}")
+        if ensemble > 1 and self._config.sampler.start == "zeros" and not self._config.sampler.eta:
+            raise UserError(
+                f"ensemble {ensemble}: all samples of this model are the same, because its sampler "
+                "starts from zeros (sampler.start) and adds no noise (sampler.eta): use 1"
+            )
 
     def _with_focal_length(self, prediction, scale, focal_length):
         """An object twice as far through a lens twice as long looks the same: metres ~ focal."""

@@ -142,7 +142,7 @@ def denoising_pictures(trajectory: np.ndarray) -> list[np.ndarray]:
     """Draws depth [S + 1, H, W] in metres, step by step, in the colours of the last."""
     limits = depth_limits(trajectory[-1])
     legend = (f"{limits[0]:.1f} m", _DEPTH_MAP, f"{limits[1]:.1f} m")
-    titles = ["noise", *(f"step {k} of {len(trajectory) - 1}" for k in range(1, len(trajectory)))]
+    titles = ["start", *(f"step {k} of {len(trajectory) - 1}" for k in range(1, len(trajectory)))]
     return [
         _tile(_enlarge(colorize_depth(depth, *limits)), title, legend)
         for depth, title in zip(trajectory, titles, strict=True)

@@ -209,6 +209,18 @@ def test_an_ensemble_is_the_median_of_its_members(estimate):
     assert members.std(axis=0).max() > 1e-2
 
 
+def test_samples_that_would_all_be_the_same_are_refused(directory):
+    estimate = DepthEstimator.from_checkpoint(directory)
+    estimate._config.sampler.start = "zeros"
+    with pytest.raises(UserError, match="all samples of this model are the same"):
+        estimate(_image(32, 48), ensemble=2)
+    estimate._config.sampler.eta = 1.0
+    spread = estimate(_image(32, 48), ensemble=2).spread
+    assert spread.max() > 1e-3
+    noisy, other = (estimate(_image(32, 48), seed=seed).depth for seed in (0, 1))
+    assert not np.array_equal(noisy, other)
+
+
 def test_the_spread_scales_with_the_metres(estimate):
     near, far = (estimate(_image(32, 48), ensemble=2, focal_length=f) for f in (50.0, 100.0))
     np.testing.assert_allclose(far.spread, 2 * near.spread, rtol=1e-5)
