@@ -85,16 +85,15 @@ def test_a_refinement_starts_at_the_noise_and_ends_in_the_last_x0(variables):
     np.testing.assert_allclose(refinement.condition, encode(variables), atol=1e-4)
 
 
-def count_patch_embeddings(jaxpr):
-    """Convolutions of stride 4 in a program and its inner ones, a loop's counted once a turn."""
-    count = 0
+def patch_embeddings(jaxpr, turns=1):
+    """(batch size, turns) of each convolution of stride 4 in a program and its inner ones."""
     for equation in jaxpr.eqns:
         strides = equation.params.get("window_strides")
-        count += equation.primitive.name == "conv_general_dilated" and strides == (4, 4)
+        if equation.primitive.name == "conv_general_dilated" and strides == (4, 4):
+            yield equation.outvars[0].aval.shape[0], turns
         repeats = equation.params["length"] if equation.primitive.name == "scan" else 1
         for inner in core.jaxprs_in_params(equation.params):
-            count += repeats * count_patch_embeddings(inner)
-    return count
+            yield from patch_embeddings(inner, turns * repeats)
 
 
 @pytest.mark.parametrize("num_steps", [1, 20])
@@ -103,7 +102,7 @@ def test_the_image_is_encoded_once_whatever_the_number_of_steps(variables, num_s
         return predict(variables, image, noise, num_steps=num_steps)
 
     jaxpr = jax.make_jaxpr(run)(variables, *inputs_of(1, 13, 18))
-    assert count_patch_embeddings(jaxpr.jaxpr) == 1
+    assert list(patch_embeddings(jaxpr.jaxpr)) == [(1, 1)]
 
 
 def test_depth_of_an_image_does_not_depend_on_the_others(variables):
@@ -141,3 +140,27 @@ def reached_parts(gradient):
     return {
         name for name, part in parts.items() if any(jnp.any(g != 0) for g in jax.tree.leaves(part))
     }
+
+
+def test_noises_of_one_image_share_its_encoding(variables):
+    """As if the image stood in the batch once for each, at the cost of one."""
+    image, _ = inputs_of(2, 13, 18)
+    _, noise = inputs_of(6, 13, 18, seed=1)
+    together = jitted_predict(variables, image, noise)
+    apart = jitted_predict(variables, image.repeat(3, axis=0), noise)
+    np.testing.assert_allclose(together, apart, rtol=1e-4)
+    jaxpr = jax.make_jaxpr(predict)(variables, image, noise)
+    assert list(patch_embeddings(jaxpr.jaxpr)) == [(2, 1)]
+
+
+def test_steps_are_decoded_as_the_latent_is(variables):
+    image, noise = inputs_of(2, 13, 18)
+
+    @tiny.jit
+    def decode(variables):
+        latents = inference.refine(MODEL, variables, image, noise, **SAMPLER).latents
+        return inference.decode_steps(MODEL, variables, latents, 13, 18)
+
+    steps = decode(variables)
+    assert steps.shape == (4, 2, 13, 18, 1)
+    np.testing.assert_allclose(steps[-1], jitted_predict(variables, image, noise), rtol=1e-4)
