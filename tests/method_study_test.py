@@ -1,7 +1,9 @@
 """The study's variants, its metrics by hand, and its report from results that are made up."""
 
 import json
+import os
 import subprocess
+import sys
 
 import jax
 import numpy as np
@@ -117,6 +119,28 @@ def test_jobs_run_side_by_side_and_failures_are_told(tmp_path, monkeypatch, caps
     assert "b seed 0: failed with 1" in capsys.readouterr().out
     with pytest.raises(SystemExit, match="--jobs=1000"):
         queue.run_all(tasks, "cpu", tmp_path, tmp_path, jobs=1000)
+
+
+def test_seeds_of_a_name_are_one_program(tmp_path, monkeypatch):
+    asked = []
+
+    def command(*arguments):
+        asked.append(arguments[:3])
+        return ["false" if arguments[1] == "b" else "true"]
+
+    monkeypatch.setattr(queue, "_command", command)
+    tasks = [("a", 0), ("b", 0), ("a", 1)]
+    assert queue.run_seeds_together(tasks, "gpu", tmp_path, tmp_path) == ["b"]
+    assert asked == [("seeds", "a", "0,1"), ("seeds", "b", "0")]
+
+
+def test_a_training_is_pinned_to_its_core_and_writes_a_log(tmp_path, monkeypatch):
+    code = "import os, time; time.sleep(0.5); print(os.sched_getaffinity(0))"
+    monkeypatch.setattr(queue, "_command", lambda *_: [sys.executable, "-c", code])
+    core = max(os.sched_getaffinity(0))
+    process = queue._start(("default", 0), "cpu", tmp_path, tmp_path, core)
+    assert process.wait() == 0
+    assert (tmp_path / "logs" / "default-seed0.txt").read_text().strip() == f"{{{core}}}"
 
 
 def test_scenes_are_rendered_once_with_dense_truth(tmp_path, monkeypatch):

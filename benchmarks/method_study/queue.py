@@ -1,6 +1,5 @@
 """Runs trainings side by side, each a process on a core of its own."""
 
-import functools
 import os
 import pathlib
 import subprocess
@@ -48,8 +47,7 @@ def run_seeds_together(tasks, size, workdir, directory):
     for name, seed in tasks:
         seeds.setdefault(name, []).append(str(seed))
     for name, own in seeds.items():
-        command = [sys.executable, "-m", "benchmarks.method_study.seeds", name, ",".join(own), size,
-                   str(workdir), str(directory)]  # fmt: skip
+        command = _command("seeds", name, ",".join(own), size, workdir, directory)
         print(f"{name}: seeds {', '.join(own)}", flush=True)
         failed += [name] if subprocess.run(command).returncode else []
     return failed
@@ -57,21 +55,24 @@ def run_seeds_together(tasks, size, workdir, directory):
 
 def pretrain(size, workdir):
     """Makes the backbone, unless it is there, with all cores that this process has."""
-    command = [sys.executable, "-m", "benchmarks.method_study.pretraining", size, str(workdir)]
-    subprocess.run(command, check=True)
+    subprocess.run(_command("pretraining", size, workdir), check=True)
+
+
+def _command(module, *arguments):
+    name = f"benchmarks.method_study.{module}"
+    return [sys.executable, "-m", name, *map(str, arguments)]
 
 
 def _start(task, size, workdir, directory, core):
     name, seed = task
     log = pathlib.Path(workdir) / "logs" / f"{name}-seed{seed}.txt"
     log.parent.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "benchmarks.method_study.training", name, str(seed), size,
-               str(workdir), str(directory)]  # fmt: skip
+    command = _command("training", name, seed, size, workdir, directory)
     with open(log, "w") as file:
-        return subprocess.Popen(
-            command, stdout=file, stderr=subprocess.STDOUT,
-            preexec_fn=functools.partial(os.sched_setaffinity, 0, {core}),
-        )  # fmt: skip
+        process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT)
+    # Not by preexec_fn: forking a process in which JAX has threads may hang.
+    os.sched_setaffinity(process.pid, {core})
+    return process
 
 
 def _say(task, status, seconds, total, left):
