@@ -44,6 +44,10 @@ def read_photo(path) -> Photo:
             f"image {path} is larger than {Image.MAX_IMAGE_PIXELS / 1e6:.0f} megapixels: "
             "make it smaller"
         ) from error
+    except UserError as error:
+        if pathlib.Path(path).suffix.lower() in (".heic", ".heif"):
+            raise UserError(f"{error}; HEIC has to be converted to JPEG") from error
+        raise
     return Photo(image, float(focal_length), frames)
 
 
