@@ -24,7 +24,8 @@ _EXPLANATIONS = {
     "uncertainty": "How much the members of the ensemble differ, in percent of the depth: bright "
     "is uncertain. It needs an ensemble of two or more.",
     "denoising": "Depth is refined from pure noise; each frame is one step of the sampler.",
-    "3D": "Drag to turn, scroll to zoom. Nothing is drawn across the edges of objects.",
+    "3D": "### In three dimensions\nDrag to turn, scroll to zoom. Nothing is drawn across the "
+    "edges of objects.",
     "downloads": "`.npy`: float32 metres; `.png`: 16 bit, metres x 1000; `_color.png`: a picture; "
     "`.ply` and `.glb`: a surface in metres; `_trajectory.gif`: the denoising; `_spread.npy`: "
     "the spread of the ensemble in metres.",
@@ -72,12 +73,9 @@ class _Requests:
         return (
             result, result.summary, gr.Tabs(selected=_FIRST_TAB), _CLICK, result.depth,
             (result.photo, result.depth), gr.update(value=spread, visible=spread is not None),
-            result.output("_trajectory.gif"), None, [str(path) for path in result.downloads],
+            result.output("_trajectory.gif"), [str(path) for path in result.downloads],
+            result.output(".glb"),
         )  # fmt: skip
-
-    def surface(self, result):
-        """Loaded when its tab is opened: the viewer misses what changes while it is hidden."""
-        return None if result is None else result.output(".glb")
 
     def metres(self, result, event: gr.SelectData):
         """A sentence about the pixel that was clicked."""
@@ -114,7 +112,7 @@ def _picture(name, **options):
 
 
 def _outputs():
-    """The right column: (the tab of the surface, the components that a result fills)."""
+    """The right column: the components that a result fills."""
     with gr.Tabs() as tabs:
         with gr.Tab("Depth", id=_FIRST_TAB):
             depth = _picture("depth")
@@ -129,17 +127,18 @@ def _outputs():
         with gr.Tab("Denoising"):
             gr.Markdown(_EXPLANATIONS["denoising"])
             denoising = _picture("denoising")
-        with gr.Tab("3D") as surface_tab:
-            gr.Markdown(_EXPLANATIONS["3D"])
-            surface = gr.Model3D(
-                show_label=False, height=460, camera_position=_FROM_THE_CAMERA, elem_id="surface"
-            )
         with gr.Tab("Downloads"):
             gr.Markdown(_EXPLANATIONS["downloads"])
             files = gr.Files(show_label=False, interactive=False, elem_id="downloads")
-    summary = gr.Markdown(elem_id="summary")
-    filled = (summary, tabs, metres, depth, slider, spread, denoising, surface, files)
-    return surface_tab, filled
+    return gr.Markdown(elem_id="summary"), tabs, metres, depth, slider, spread, denoising, files
+
+
+def _surface():
+    """The 3D view. It is in no tab: it misses what changes while it is hidden."""
+    gr.Markdown(_EXPLANATIONS["3D"])
+    return gr.Model3D(
+        show_label=False, height=420, camera_position=_FROM_THE_CAMERA, elem_id="surface"
+    )
 
 
 def create(estimator, directory) -> gr.Blocks:
@@ -152,15 +151,17 @@ def create(estimator, directory) -> gr.Blocks:
             with gr.Column(scale=2, min_width=320):
                 inputs, button = _inputs(estimator.num_steps)
             with gr.Column(scale=4, min_width=480):
-                surface_tab, outputs = _outputs()
-        _, _, metres, depth, *_, surface, _ = outputs
+                outputs = _outputs()
+        surface = _surface()
+        _, _, metres, depth, *_ = outputs
         button.click(
-            requests.estimate, inputs, [result, *outputs],
+            requests.estimate, inputs, [result, *outputs, surface],
             concurrency_limit=1, show_progress_on=[depth], api_visibility="private",
         )  # fmt: skip
-        at_once = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
-        depth.select(requests.metres, result, metres, **at_once)
-        surface_tab.select(requests.surface, result, surface, **at_once)
+        depth.select(
+            requests.metres, result, metres,
+            queue=False, show_progress="hidden", api_visibility="private",
+        )  # fmt: skip
     return page.queue(max_size=_WAITING)
 
 

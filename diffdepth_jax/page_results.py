@@ -15,6 +15,7 @@ from diffdepth_jax.transforms import letterbox_size, resize_image
 MAX_SIDE = 10_000  # pixels of an upload
 WORK_SIDE = 2048  # pixels to which uploads are brought: what one request costs is bounded
 MAX_ENSEMBLE = 16
+_FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "MPO", "PNG", "TIFF", "WEBP")  # no EPS: it is a program
 _SHOWN_SIDE = 960  # pixels of what the page shows
 _MAX_POINTS = 200_000  # that a browser turns smoothly
 _ASSUMED_FOV = 60.0  # degrees, if neither photo nor model know a focal length
@@ -67,9 +68,11 @@ def read_upload(path) -> Photo:
     path = pathlib.Path(path)
     try:
         with Image.open(path) as image:  # reads the header only
-            width, height = image.size
+            (width, height), kind = image.size, image.format
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise UserError(f"{path.name} is no image that can be read: upload a photo") from error
+    if kind not in _FORMATS:
+        raise UserError(f"{path.name} is of format {kind}: upload one of {', '.join(_FORMATS)}")
     if max(height, width) > MAX_SIDE:
         raise UserError(
             f"{path.name} is {width} x {height} pixels: make it at most {MAX_SIDE} pixels a side"
