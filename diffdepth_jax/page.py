@@ -18,8 +18,8 @@ _FIRST_TAB = "depth"
 _FROM_THE_CAMERA = (90, 80, None)  # degrees and distance of the 3D view
 _CLICK = "Click on the picture for metres."
 _INTRODUCTION = """# Metric depth from one photo
-Upload a photo or take one, and see how far everything in it is, in metres. Photos stay on this
-machine and are deleted within the hour."""
+Upload a photo or take one, and see how far everything in it is, in metres. Photos stay on the
+machine that runs this page and are deleted after an hour."""
 _EXPLANATIONS = {
     "uncertainty": "How much the members of the ensemble differ, in percent of the depth: bright "
     "is uncertain. It needs an ensemble of two or more.",
@@ -84,7 +84,7 @@ class _Requests:
             metres = result.metres_at(x, y)
         except OSError:
             return "This result was deleted meanwhile: estimate it again."
-        return _CLICK if metres is None else f"**{metres:.3f} m** at column {x}, row {y}"
+        return _CLICK if metres is None else f"**{metres:.2f} m** at column {x}, row {y}"
 
 
 def _inputs(num_steps):

@@ -207,7 +207,7 @@ def test_an_answer_fills_every_output_and_clicks_read_it(page, tmp_path):
     result = answer[0]
     click = types.SimpleNamespace(index=(500, 300))
     metres = np.load(result.output(".npy"))[30, 50]
-    assert requests.metres(result, click) == f"**{metres:.3f} m** at column 500, row 300"
+    assert requests.metres(result, click) == f"**{metres:.2f} m** at column 500, row 300"
     shutil.rmtree(result.directory)
     result.directory.mkdir()
     assert "deleted meanwhile" in requests.metres(result, click)
@@ -323,7 +323,7 @@ def _click_metres(tab, path):
         tab.locator("#downloads a[download='photo.npy']").click()
     download.value.save_as(path)
     expected = np.load(path)[int(row) // 10, int(column) // 10]
-    assert float(metres) == pytest.approx(expected, abs=6e-4)
+    assert float(metres) == pytest.approx(expected, abs=0.006)
 
 
 def _drag_slider(tab):
