@@ -82,6 +82,8 @@ def get_config():
             # Back-propagate through the last so many sampler steps only; 0: all.
             "gradient_steps": 0,
             "every_step": False,  # pixel losses on every step's depth, or on the last only
+            # In training the sampler's first step is the noisiest, the others are drawn at random.
+            "random_timesteps": False,
             "silog_lambda": 0.85,
             "clamp_depth": 0.0,  # metres; bounds both maps in l1 and l2, 0: no bound
             # The pixel losses l1 and l2 are on for this first part of training, then off (paper).

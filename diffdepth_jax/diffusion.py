@@ -75,6 +75,30 @@ def sampling_timesteps(num_timesteps: int, num_steps: int, spacing: str) -> np.n
     return steps.astype(np.int32)
 
 
+def random_timesteps(keys, num_timesteps: int, num_steps: int):
+    """int32 [num_steps, B], falling, each image's from its own key: the noisiest, then any others.
+
+    A network whose sampler is trained on them is at home at the timesteps of any number of steps.
+    """
+
+    def draw(key):
+        rest = jax.random.randint(key, (num_steps - 1,), 0, num_timesteps)
+        return jnp.append(num_timesteps - 1, -jnp.sort(-rest))
+
+    keys = jax.vmap(lambda key: jax.random.fold_in(key, num_timesteps))(keys)
+    return jax.vmap(draw, out_axes=1)(keys).astype(jnp.int32)
+
+
+def _alpha_bars(schedule, timesteps, ndim):
+    """alpha_bar at timesteps [S] or [S, B], and at the next ones, to multiply arrays [B, ...]."""
+    xp = np if isinstance(timesteps, np.ndarray) else jnp
+    alpha_bar = xp.asarray(schedule.alpha_bar)[timesteps]
+    if timesteps.ndim == 2:
+        alpha_bar = alpha_bar.reshape(alpha_bar.shape + (1,) * (ndim - 1))
+    following = xp.concatenate([alpha_bar[1:], xp.ones_like(alpha_bar[:1])])
+    return alpha_bar, following  # the last step ends without noise
+
+
 def _amplitudes(alpha_bar):
     return jnp.sqrt(alpha_bar), jnp.sqrt(1 - alpha_bar)
 
@@ -156,6 +180,7 @@ def ddim_sample(
     clip: float = 0.0,
     remat: bool = True,
     gradient_steps: int = 0,
+    timesteps=None,
 ):
     """Refines noise to a clean sample in `num_steps` steps, by `lax.scan`.
 
@@ -171,6 +196,7 @@ def ddim_sample(
       remat: recompute each step in the backward pass instead of storing its activations.
       gradient_steps: only so many of the last steps get a gradient, 0: all. The others are not in
         the backward pass at all, and neither is the start.
+      timesteps: int32 [num_steps, B], falling, of each image; default: those of the spacing.
 
     Returns:
       (latents, x0s): [S + 1, B, ...] from the start to the refined latent, and [S, B, ...].
@@ -178,15 +204,14 @@ def ddim_sample(
     if eta and keys is None:
         raise ValueError("eta > 0 draws noise at every step: pass one key for each image")
     noise = _start(noise, start)
-    timesteps = sampling_timesteps(schedule.num_timesteps, num_steps, spacing)
+    if timesteps is None:
+        timesteps = sampling_timesteps(schedule.num_timesteps, num_steps, spacing)
     if not 0 <= gradient_steps <= num_steps:
         raise UserError(
             f"loss.gradient_steps {gradient_steps}: must be 0, for all, to num_steps {num_steps}"
         )
     num_detached = num_steps - (gradient_steps or num_steps)
-    alpha_bar = schedule.alpha_bar[timesteps]
-    alpha_bar_next = np.append(alpha_bar[1:], np.float32(1))  # the last step ends without noise
-    inputs = (timesteps, alpha_bar, alpha_bar_next)
+    inputs = (timesteps, *_alpha_bars(schedule, timesteps, noise.ndim))
 
     def step(latent, inputs):
         timestep, alpha_bar, alpha_bar_next = inputs
@@ -228,5 +253,5 @@ def normal_per_image(keys, shape):
 
 
 def _noise_for_step(keys, timestep, latent):
-    keys = jax.vmap(lambda key: jax.random.fold_in(key, timestep))(keys)
+    keys = jax.vmap(jax.random.fold_in)(keys, jnp.broadcast_to(timestep, keys.shape))
     return normal_per_image(keys, latent.shape[1:])

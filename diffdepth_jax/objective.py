@@ -41,7 +41,7 @@ def draw(keys, latent_shape, num_timesteps) -> Draws:
 
 def loss_terms(
     model, variables, batch, draws, drop_path_key, *, schedule, target, every_step,
-    silog_lambda, clamp_depth, **sampler,
+    silog_lambda, clamp_depth, random_timesteps=False, **sampler,
 ):  # fmt: skip
     """Every loss of the method on one batch.
 
@@ -58,6 +58,7 @@ def loss_terms(
       every_step: put the pixel losses on every step's decoded x_0 instead of on the last only.
       silog_lambda: lambda of both pixel losses.
       clamp_depth: bound in metres on both maps in l1 and l2, as in the released code; 0: none.
+      random_timesteps: the sampler visits those of `diffusion.random_timesteps`.
       **sampler: for `diffusion.ddim_sample`.
 
     Returns:
@@ -65,6 +66,10 @@ def loss_terms(
     """
     depth, mask = batch["depth"], batch["mask"]
     rngs = None if drop_path_key is None else {"drop_path": drop_path_key}
+    if random_timesteps:
+        sampler["timesteps"] = diffusion.random_timesteps(
+            draws.sampler_keys, schedule.num_timesteps, sampler["num_steps"]
+        )
     refinement = inference.refine(
         model, variables, batch["image"], draws.start, schedule=schedule, train=True, rngs=rngs,
         keys=draws.sampler_keys, **sampler,

@@ -30,6 +30,7 @@ def create_step(config, model, schedule, optimizer, layout, state):
     objective_fields = {
         "target": loss.target,
         "every_step": loss.every_step,
+        "random_timesteps": loss.random_timesteps,
         "gradient_steps": loss.gradient_steps,
         "silog_lambda": loss.silog_lambda,
         "clamp_depth": loss.clamp_depth,

@@ -521,5 +521,34 @@ def test_from_zeros_the_noise_has_no_influence():
 
 
 def test_an_unknown_start_is_a_user_error():
-    with pytest.raises(UserError, match="sampler.start"):
+    with pytest.raises(UserError, match=r"sampler\.start"):
         sample_from(normal(0), "ones")
+
+
+def test_random_timesteps_fall_from_the_noisiest_and_are_each_images_own():
+    keys = jax.random.split(jax.random.key(0), 500)
+    timesteps = diffusion.random_timesteps(keys, 1000, 3)
+    assert timesteps.shape == (3, 500)
+    assert timesteps.dtype == jnp.int32
+    assert np.all(timesteps[0] == 999)
+    assert np.all(np.diff(timesteps, axis=0) <= 0)
+    assert 0 <= timesteps.min() < 20
+    assert 450 < timesteps[1:].mean() < 550
+    np.testing.assert_array_equal(diffusion.random_timesteps(keys[7:8], 1000, 3), timesteps[:, 7:8])
+    assert np.all(diffusion.random_timesteps(keys, 1000, 1) == 999)
+
+
+@pytest.mark.parametrize("eta", [0.0, 0.5])
+def test_timesteps_of_each_image_sample_as_those_of_a_batch(eta):
+    keys = jax.random.split(jax.random.key(1), SHAPE[0])
+
+    def sample(**fields):
+        return diffusion.ddim_sample(
+            lambda latent, timestep: 0.1 * latent + timestep[:, None, None, None] / 1000,
+            normal(0), schedule_of(), num_steps=4, spacing="trailing", eta=eta, keys=keys, **fields,
+        )  # fmt: skip
+
+    timesteps = diffusion.sampling_timesteps(1000, 4, "trailing")
+    each = jnp.broadcast_to(timesteps[:, None], (4, SHAPE[0]))
+    for ours, expected in zip(sample(timesteps=each), sample(), strict=True):
+        np.testing.assert_allclose(ours, expected, rtol=1e-5, atol=1e-5)

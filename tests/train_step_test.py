@@ -84,6 +84,7 @@ def test_self_diffusion_takes_a_finite_step(step_fn, state):
         {
             "diffusion__prediction_type": "v_prediction", "diffusion__schedule": "linear",
             "loss__every_step": True, "sampler__eta": 1.0, "sampler__remat": True,
+            "loss__random_timesteps": True,
         },
     ],
 )  # fmt: skip

@@ -48,6 +48,9 @@ NOTES = {
     "epoch.",
     "3 sampler": "One factor at a time from the default: sample prediction, 2 steps in training, "
     "trailing timesteps of the cosine schedule, started from noise.",
+    "3 candidates for any number of steps": "`random`: in training the second step's timestep is "
+    "drawn at random, for each image. `every_step`: pixel losses on every step's depth. `ddim_10`: "
+    "ten times the weight of the denoising loss.",
     "3 prediction type and training steps": "`epsilon_steps_5`: epsilon prediction, 5 steps in "
     "training. And further factors.",
     "4 losses": "One factor at a time. `pixel_only`: no denoising, latent or reconstruction loss. "

@@ -129,6 +129,20 @@ ROWS = {
         "every_step": {"loss.every_step": True},
         "steps_5_every_step": {"sampler.num_steps": 5, "loss.every_step": True},
     },
+    "3 candidates for any number of steps": {
+        "random": {"loss.random_timesteps": True},
+        "random_every_step": {"loss.random_timesteps": True, "loss.every_step": True},
+        "random_3_every_step": {
+            "loss.random_timesteps": True, "loss.every_step": True, "sampler.num_steps": 3
+        },
+        "ddim_10": {"loss.weights.ddim": 10.0},
+        "random_every_step_ddim_10": {
+            "loss.random_timesteps": True, "loss.every_step": True, "loss.weights.ddim": 10.0
+        },
+        "random_every_step_zeros": {
+            "loss.random_timesteps": True, "loss.every_step": True, "sampler.start": "zeros"
+        },
+    },
     "3 prediction type and training steps": {
         **_trained("epsilon", 5),
         **_trained("v_prediction", 5),
