@@ -169,14 +169,14 @@ def serve(page, *, host, port, max_upload_mb, block=True):
     """Starts the server; returns its address, or with `block` when it is stopped."""
     try:
         _, address, _ = page.launch(
-            server_name=host, server_port=port, max_file_size=int(max_upload_mb * 1e6),
+            server_name=host, server_port=port, max_file_size=int(max_upload_mb * 2**20),
             state_session_capacity=_SESSIONS, share=False, ssr_mode=False, mcp_server=False,
             enable_monitoring=False, run_history=False, pwa=False, footer_links=[], quiet=True,
             show_error=False, prevent_thread_lock=True, theme=gr.themes.Soft(), css=_CSS,
         )  # fmt: skip
     except OSError as error:
         raise UserError(
-            f"port {port} of {host} cannot be had ({error}): give another --port or --host"
+            f"port {port} of {host} cannot be had: give another --port or --host"
         ) from error
     if block:
         print(f"the page is at {address} (Ctrl-C ends it)", flush=True)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+import warnings
 
 import numpy as np
 from PIL import Image
@@ -63,25 +64,32 @@ class Result:
         return float(metres[y * metres.shape[0] // height, x * metres.shape[1] // width])
 
 
-def read_upload(path) -> Photo:
-    """A photo of at most WORK_SIDE pixels a side; a UserError calls it by its name."""
-    path = pathlib.Path(path)
+def _check_header(path):
+    """Refuses sizes and formats before a pixel is unpacked."""
     try:
-        with Image.open(path) as image:  # reads the header only
-            (width, height), kind = image.size, image.format
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise UserError(f"{path.name} is no image that can be read: upload a photo") from error
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # refused later
+            with Image.open(path) as image:
+                (width, height), kind = image.size, image.format
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return  # read_photo says what is wrong
     if kind not in _FORMATS:
         raise UserError(f"{path.name} is of format {kind}: upload one of {', '.join(_FORMATS)}")
     if max(height, width) > MAX_SIDE:
         raise UserError(
             f"{path.name} is {width} x {height} pixels: make it at most {MAX_SIDE} pixels a side"
         )
+
+
+def read_upload(path) -> Photo:
+    """A photo of at most WORK_SIDE pixels a side; a UserError calls it by its name."""
+    path = pathlib.Path(path)
+    _check_header(path)
     try:
         photo = read_photo(path)
     except UserError as error:
         raise UserError(str(error).replace(str(path), path.name)) from error
-    if max(height, width) <= WORK_SIDE:
+    if max(photo.image.shape) <= WORK_SIDE:
         return photo
     size = letterbox_size(*photo.image.shape[:2], (WORK_SIDE, WORK_SIDE))
     return dataclasses.replace(photo, image=resize_image(photo.image, size))
