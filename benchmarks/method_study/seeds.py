@@ -31,7 +31,8 @@ class SeedsLayout:
 
 
 def _state(config, model, optimizer):
-    state = create_train_state(model, optimizer, jax.random.key(config.seed), config.train.ema_decay)
+    key = jax.random.key(config.seed)
+    state = create_train_state(model, optimizer, key, config.train.ema_decay)
     variables, _ = start_from(
         state.variables, backbone_weights=config.model.backbone_weights, initial_weights=""
     )
