@@ -22,6 +22,7 @@ class Size:
     num_steps: int
     pretraining_steps: int  # of the backbone, see `pretraining`
     overrides: dict = dataclasses.field(default_factory=dict)
+    ema_decay: float = 0.99
 
     @property
     def images_seen(self):
@@ -36,11 +37,12 @@ class Size:
             num_eval=max(1, self.num_eval // 4),
             batch_size=2 * self.batch_size,
             num_steps=self.pretraining_steps,
+            ema_decay=0.0,
         )
 
 
 SIZES = {
-    "cpu": Size(48, 64, 2000, 100, 4, 800, 2500),
+    "cpu": Size(48, 64, 2000, 100, 4, 1600, 2500),
     "gpu": Size(
         96, 128, 20_000, 400, 16, 10_000, 20_000,
         {"model.backbone": "swin_tiny", "model.window_size": 7},
@@ -192,6 +194,7 @@ def budget(size: Size):
         "inference.focal_length": synthetic.get_config().inference.focal_length * size.width / 96,
         "train.batch_size": size.batch_size,
         "train.num_steps": size.num_steps,
+        "train.ema_decay": size.ema_decay,
         "train.log_every": min(100, size.num_steps),
         "train.evaluate_every": size.num_steps,
         "train.checkpoint_every": size.num_steps,
@@ -208,7 +211,7 @@ def create_config(overrides, seed, size: Size, backbone=""):
     config.update_from_flattened_dict({**budget(size), **overrides})
     if backbone:
         config.model.backbone_weights = str(backbone)
-        # As in configs/default.py, of recipes that start from ImageNet weights.
-        config.optimizer.backbone_multiplier = 0.1
+        # Trained on, a street now and then becomes a room: seeds then differ more than variants.
+        config.optimizer.freeze = "backbone/.*"
     config.seed = seed
     return config.lock()
