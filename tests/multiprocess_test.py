@@ -52,12 +52,11 @@ class Group:
                           f"--process_id={index}"]  # fmt: skip
             command = [sys.executable, "-m", "diffdepth_jax.main",
                        "--config=configs/synthetic.py", f"--workdir={workdir}"]  # fmt: skip
-            self.processes.append(
-                subprocess.Popen(
-                    [*command, *flags], cwd=ROOT, env=environment, text=True,
-                    stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                )  # fmt: skip
-            )
+            process = subprocess.Popen(
+                [*command, *flags], cwd=ROOT, env=environment, text=True,
+                stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            )  # fmt: skip
+            self.processes.append(process)
 
     def wait_for_a_checkpoint(self):
         deadline = time.monotonic() + 300
