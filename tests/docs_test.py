@@ -1,0 +1,280 @@
+"""The pages and both READMEs: commands, links and examples are those of the programs."""
+
+import functools
+import importlib.util
+import os
+import pathlib
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from unittest import mock
+
+import numpy as np
+import pytest
+from absl import flags
+from ml_collections import config_flags
+from PIL import Image
+
+from configs import default
+from tests import small_model, small_run
+from tests.video_test import write_lossless
+
+ROOT = pathlib.Path(__file__).parents[1]
+ENGLISH, CHINESE = ROOT / "README.md", ROOT / "docs/README.zh.md"
+PAGES = [ENGLISH, ROOT / "data/README.md", *sorted((ROOT / "docs").glob("*.md"))]
+_FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_LINK = re.compile(r"\]\(([^)\s]+)\)")
+_DEFINERS = [
+    name for name in dir(flags) if name.startswith("DEFINE_") and name != "DEFINE_flag"
+]  # fmt: skip
+# What a reader puts a number in place of.
+_NUMBERS = {"--num_processes=N": "--num_processes=2", "--process_id=I": "--process_id=1"}
+
+
+def blocks(page, *languages):
+    """The code blocks of these languages."""
+    return [text for language, text in _FENCE.findall(page.read_text()) if language in languages]
+
+
+def commands(page):
+    """The words of each line of the shell blocks, also of commands within a command's words."""
+    found = []
+    for text in blocks(page, "sh", "bash"):
+        for line in text.replace("\\\n", " ").splitlines():
+            found += _simple_commands(line)
+    return found
+
+
+def _simple_commands(line):
+    lexer = shlex.shlex(line, posix=True, punctuation_chars=";&|")
+    lexer.whitespace_split = True
+    words, found = [], []
+    for word in [*lexer, ";"]:
+        if set(word) <= set(";&|"):
+            found += [words] * bool(words)
+            words = []
+        else:
+            words.append(word)
+    for name, value in re.findall(r"--(\w+)='([^']+ [^']+)'", line):
+        found += _simple_commands(value) if name == "command" else []
+    return found
+
+
+def programs(page):
+    """(module, arguments) of what is started by `python -m`, wherever in a command it stands."""
+    for words in commands(page):
+        for index, word in enumerate(words[:-1]):
+            if pathlib.PurePath(word).name == "python" and words[index + 1] == "-m":
+                yield words[index + 2], words[index + 3 :]
+
+
+def _all_programs():
+    """The same command of several pages once."""
+    return sorted({(module, *arguments) for page in PAGES for module, arguments in programs(page)})
+
+
+def parse(module, arguments):
+    """(flags, names of those required), as the program parses them.
+
+    Its module is executed anew, with a registry of its own: programs share names of flags.
+    """
+    values, argv = flags.FlagValues(), [module, *arguments]
+    define_config = functools.partial(
+        config_flags.DEFINE_config_file, flag_values=values, sys_argv=argv
+    )
+    own = {n: functools.partial(getattr(flags, n), flag_values=values) for n in _DEFINERS}
+    specification = importlib.util.find_spec(module)
+    program = importlib.util.module_from_spec(specification)
+    with (
+        mock.patch.multiple(flags, **own),
+        mock.patch.object(config_flags, "DEFINE_config_file", define_config),
+    ):
+        specification.loader.exec_module(program)
+    rest = values(argv)[1:]
+    assert not rest, f"{module} takes no arguments such as {rest}"
+    if "config" in values:
+        assert values["config"].value.seed == 0  # a missing file is an error only when it is used
+    with mock.patch.object(program, "start") as start:
+        program.main()
+    return values, start.call_args.kwargs["required"]
+
+
+@pytest.mark.parametrize("command", _all_programs(), ids=" ".join)
+def test_a_command_is_one_that_its_program_takes(command, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    module, *arguments = command
+    values, required = parse(module, [_NUMBERS.get(word, word) for word in arguments])
+    for name in required:
+        assert values[name].value is not None, f"--{name} is missing"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--config.train.batch=1"], ["--config.train.batch_size=many"], ["--seed=1"], ["train"],
+     ["--mode=learn"], ["--config=configs/nowhere.py"]],
+)  # fmt: skip
+def test_a_command_that_its_program_refuses_is_found(arguments, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    with pytest.raises(Exception, match=r"batch|seed|train|learn|nowhere"):
+        parse("diffdepth_jax.main", ["--config=configs/synthetic.py", *arguments])
+
+
+def test_commands_are_found_wherever_they_stand():
+    assert _simple_commands("a && b -c 'd e' # f") == [["a"], ["b", "-c", "d e"]]
+    assert _simple_commands("ssh --command='cd x && y z'")[1:] == [["cd", "x"], ["y", "z"]]
+    found = {module for page in PAGES for module, _ in programs(page)}
+    names = ("main", "predict", "convert", "app", "export")
+    assert found == {f"diffdepth_jax.{name}" for name in names} | {"data.prepare"}
+
+
+def test_what_is_installed_exists():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    for page in PAGES:
+        text = page.read_text()
+        assert set(re.findall(r"\.\[(\w+)\]", text)) <= project["optional-dependencies"].keys()
+        for name in re.findall(r"pip install -r (\S+)", text):
+            assert (ROOT / name).is_file(), name
+
+
+def test_scripts_that_are_started_exist():
+    scripts = [words[1] for page in PAGES for words in commands(page)
+               if words[0] == "python" and words[1] != "-m"]  # fmt: skip
+    assert scripts and all((ROOT / script).is_file() for script in scripts)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_fields_that_are_named_exist(page):
+    """`group.field` in backquotes, with or without a value, and --config.group.field anywhere."""
+    config, text = default.get_config(), page.read_text()
+    named = re.findall(r"--config\.([\w.]+)", text)
+    named += [name for name in re.findall(r"`(\w+(?:\.\w+)+)(?:=[^`]*)?`", text)
+              if name.split(".")[0] in config and not name.endswith(".py")]  # fmt: skip
+    for name in named:
+        functools.reduce(lambda group, key: group[key], name.rstrip(".").split("."), config)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    for link in _LINK.findall(page.read_text()):
+        if "://" in link:
+            continue
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), link
+        assert not anchor or anchor in _anchors(target), link
+
+
+def _anchors(page):
+    """Of its headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_files_that_are_named_exist(page):
+    """`name.py` somewhere in the repository."""
+    names = {path.name for path in ROOT.rglob("*.py")} | {"NAME.py"}
+    for name in re.findall(r"`(?:[\w/]+/)?(\w+\.py)`", page.read_text()):
+        assert name in names, name
+
+
+def test_the_chinese_readme_has_the_commands_and_numbers_of_the_english_one():
+    assert commands(CHINESE) == commands(ENGLISH)
+
+    def without_comments(text):
+        return re.sub(r" *#.*", "", text)
+
+    ours, theirs = (list(map(without_comments, blocks(page, "python")))
+                    for page in (CHINESE, ENGLISH))  # fmt: skip
+    assert ours == theirs
+    for pattern in (r"(?<=\| )[\d.,]+(?= \|)", r"--[\w.]+", r"^#+ ", r"`[\w./*]+\.\w+`"):
+        found = [re.findall(pattern, page.read_text(), re.M) for page in (CHINESE, ENGLISH)]
+        assert sorted(found[0]) == sorted(found[1]), pattern
+
+
+# What is really run
+
+
+def _write_pairs(folder):
+    for name in ("image", "depth"):
+        (folder / name).mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    lines = []
+    for index in range(12):
+        picture = rng.integers(0, 256, (*small_run.SIZE, 3), np.uint8)
+        Image.fromarray(picture).save(folder / f"image/{index:04}.jpg")
+        depth = rng.integers(1000, 9000, small_run.SIZE).astype(np.uint16)
+        Image.fromarray(depth).save(folder / f"depth/{index:04}.png")
+        lines.append(f"image/{index:04}.jpg depth/{index:04}.png\n")
+    (folder / "train.txt").write_text("".join(lines[:10]))
+    (folder / "eval.txt").write_text("".join(lines[10:]))
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory):
+    """A working directory with what the pages speak of: a model, photos, a clip, own data."""
+    folder = tmp_path_factory.mktemp("desk")
+    for name in ("configs", "docs", "requirements.txt"):
+        (folder / name).symlink_to(ROOT / name)
+    small_model.save(folder / "runs/synthetic")
+    _write_pairs(folder / "my_data")
+    rng = np.random.default_rng(0)
+    images = list(rng.integers(0, 256, (2, *small_run.SIZE, 3), np.uint8))
+    (folder / "photos").mkdir()
+    for name, image in zip(("a.jpg", "b.jpg"), images, strict=True):
+        Image.fromarray(image).save(folder / name)
+        Image.fromarray(image).save(folder / "photos" / name)
+    np.save(folder / "image.npy", images[0])
+    write_lossless(folder / "clip.mp4", images)
+    return folder
+
+
+OURS = [page for page in PAGES if page != CHINESE and page.parent.name != "data"]
+
+
+@pytest.mark.parametrize("page", [p for p in OURS if blocks(p, "python")], ids=lambda page: page.name)
+def test_python_examples_run(page, desk, monkeypatch):
+    monkeypatch.chdir(desk)
+    for text in blocks(page, "python"):
+        exec(compile(text, page.name, "exec"), {"image_uint8": np.load("image.npy")})
+
+
+# Of data that the desk lacks, or of a second process.
+_BEYOND = ("models/released", "backbone_weights", "localhost:")
+_PREDICTING = ("diffdepth_jax.predict", "diffdepth_jax.export", "docs/load_exported.py")
+
+
+def _runnable(page):
+    """Commands for which everything is there; those that train are made small."""
+    for words in commands(page):
+        text = " ".join(words)
+        if words[0] != "python" or any(name in text for name in _BEYOND):
+            continue
+        if any(name in words for name in _PREDICTING):
+            yield words
+        elif re.search(r"diffdepth_jax.main --config=configs/(synthetic|folder).py", text):
+            yield _small(words)
+
+
+def _small(words):
+    words = [re.sub("=DIR$", "=my_data", word) for word in words]
+    given = {word.split("=")[0] for word in words}
+    fields = small_run.OVERRIDES | {"train.num_threads": 2, "evaluation.baselines": False}
+    added = {f"--config.{name}": value for name, value in fields.items()}
+    added["--workdir"] = "runs/small"  # not where the model lies
+    return [*words, *(f"{name}={value}" for name, value in added.items() if name not in given)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", [p for p in OURS if [*_runnable(p)]], ids=lambda page: page.name)
+def test_commands_that_need_nothing_else_run_as_printed(page, desk):
+    """In the order of the page: later ones use what earlier ones wrote."""
+    environment = os.environ | {
+        "PYTHONPATH": str(ROOT), "JAX_COMPILATION_CACHE_DIR": str(desk / "compiled")
+    }  # fmt: skip
+    for words in _runnable(page):
+        command = [sys.executable, *words[1:]]
+        done = subprocess.run(command, cwd=desk, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, f"{shlex.join(words)}\n{done.stderr[-2000:]}"
