@@ -33,6 +33,10 @@ _DEFINERS = [
 _NUMBERS = {"--num_processes=N": "--num_processes=2", "--process_id=I": "--process_id=1"}
 
 
+def _name(page):
+    return page.name
+
+
 def blocks(page, *languages):
     """The code blocks of these languages."""
     return [text for language, text in _FENCE.findall(page.read_text()) if language in languages]
@@ -57,8 +61,8 @@ def _simple_commands(line):
             words = []
         else:
             words.append(word)
-    for name, value in re.findall(r"--(\w+)='([^']+ [^']+)'", line):
-        found += _simple_commands(value) if name == "command" else []
+    for command in re.findall(r"--command='([^']+)'", line):
+        found += _simple_commands(command)
     return found
 
 
@@ -94,8 +98,8 @@ def parse(module, arguments):
         specification.loader.exec_module(program)
     rest = values(argv)[1:]
     assert not rest, f"{module} takes no arguments such as {rest}"
-    if "config" in values:
-        assert values["config"].value.seed == 0  # a missing file is an error only when it is used
+    if "config" in values and values["config"].present:
+        values["config"].value.to_dict()  # a missing file is an error only when it is used
     with mock.patch.object(program, "start") as start:
         program.main()
     return values, start.call_args.kwargs["required"]
@@ -129,6 +133,20 @@ def test_commands_are_found_wherever_they_stand():
     assert found == {f"diffdepth_jax.{name}" for name in names} | {"data.prepare"}
 
 
+@pytest.fixture(scope="module")
+def all_flags():
+    modules = {module for page in PAGES for module, _ in programs(page)}
+    return {name for module in modules for name in parse(module, [])[0]}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=_name)
+def test_flags_that_are_named_exist(page, all_flags):
+    """--name in backquotes, but for those of SLURM, which have dashes in them."""
+    for code in re.findall(r"`([^`\n]+)`", _FENCE.sub("", page.read_text())):
+        for name in re.findall(r"(?<!=)--([a-z_]+)(?![\w-])", code):
+            assert name in all_flags, code
+
+
 def test_what_is_installed_exists():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     for page in PAGES:
@@ -144,7 +162,7 @@ def test_scripts_that_are_started_exist():
     assert scripts and all((ROOT / script).is_file() for script in scripts)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=_name)
 def test_fields_that_are_named_exist(page):
     """`group.field` in backquotes, with or without a value, and --config.group.field anywhere."""
     config, text = default.get_config(), page.read_text()
@@ -155,7 +173,7 @@ def test_fields_that_are_named_exist(page):
         functools.reduce(lambda group, key: group[key], name.rstrip(".").split("."), config)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=_name)
 def test_links_lead_somewhere(page):
     for link in _LINK.findall(page.read_text()):
         if "://" in link:
@@ -172,7 +190,7 @@ def _anchors(page):
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=_name)
 def test_files_that_are_named_exist(page):
     """`name.py` somewhere in the repository."""
     names = {path.name for path in ROOT.rglob("*.py")} | {"NAME.py"}
@@ -234,7 +252,7 @@ def desk(tmp_path_factory):
 OURS = [page for page in PAGES if page != CHINESE and page.parent.name != "data"]
 
 
-@pytest.mark.parametrize("page", [p for p in OURS if blocks(p, "python")], ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [p for p in OURS if blocks(p, "python")], ids=_name)
 def test_python_examples_run(page, desk, monkeypatch):
     monkeypatch.chdir(desk)
     for text in blocks(page, "python"):
@@ -268,7 +286,7 @@ def _small(words):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", [p for p in OURS if [*_runnable(p)]], ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [p for p in OURS if [*_runnable(p)]], ids=_name)
 def test_commands_that_need_nothing_else_run_as_printed(page, desk):
     """In the order of the page: later ones use what earlier ones wrote."""
     environment = os.environ | {
