@@ -278,10 +278,11 @@ def _runnable(page):
 
 def _small(words):
     words = [re.sub("=DIR$", "=my_data", word) for word in words]
-    given = {word.split("=")[0] for word in words}
+    given = {word.split("=")[0] for word in words if "size" not in word}
     fields = small_run.OVERRIDES | {"train.num_threads": 2, "evaluation.baselines": False}
     added = {f"--config.{name}": value for name, value in fields.items()}
-    added["--workdir"] = "runs/small"  # not where the model lies
+    # Not where the model lies.
+    added["--workdir"] = f"runs/small_{pathlib.PurePath(words[3]).stem}"
     return [*words, *(f"{name}={value}" for name, value in added.items() if name not in given)]
 
 
