@@ -135,8 +135,11 @@ def test_commands_are_found_wherever_they_stand():
 
 @pytest.fixture(scope="module")
 def all_flags():
+    """Of the programs on the pages, and those that the benchmarks, scripts of argparse, spell out."""
     modules = {module for page in PAGES for module, _ in programs(page)}
-    return {name for module in modules for name in parse(module, [])[0]}
+    scripts = "".join(path.read_text() for path in (ROOT / "benchmarks").rglob("*.py"))
+    named = set(re.findall(r'"--(\w+)"', scripts))
+    return named | {name for module in modules for name in parse(module, [])[0]}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=_name)
