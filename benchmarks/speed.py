@@ -1,0 +1,273 @@
+"""Speed and memory of prediction and training, beside PyTorch's in the same run.
+
+python -m benchmarks.speed [--peer] [--only=WORD,...] [--size=HxW] [--output=FILE.json]
+
+Rows are named in words, such as "swin_tiny 228x304 steps20 batch1 predict"; --only takes the rows
+that have all of the words. swin_tiny and swin_large are the default model, released is the released
+architecture with Swin-L, swin_micro is small enough to try the command. On a GPU ours computes in
+bfloat16; --peer, which needs PyTorch, times the same network there (torch_peer.py names the forms).
+
+Each side is a process of its own, pinned to the same cores. They take turns; of all turns the
+median counts. Only one computes at a time, but all hold their memory at once. Memory is the most
+that a process held while it ran what was compiled before; libraries included, on CPU; on a GPU the
+most that its allocator gave out. Share of peak: multiply-adds of the plain program (what
+rematerialisation computes again is not counted) beside the best matrix product seen in the row, of
+either side. Compile time is the first call's beyond the median.
+
+The file, if one is named, is added to: rows that it holds are not measured again.
+"""
+
+import argparse
+import json
+import math
+import os
+import pathlib
+import statistics
+import subprocess
+import sys
+
+from benchmarks import speed_rows
+from diffdepth_jax import diffusion
+from diffdepth_jax.entry import one_line_errors
+from diffdepth_jax.errors import UserError
+from diffdepth_jax.models import swin
+from diffdepth_jax.models.diffusion_depth import create_model
+
+TURN_SECONDS = 0.5  # a turn has as many calls as fit, one at least
+MAX_CALLS = 50
+CPU_FORMS = ("eager", "channels_last", "compiled")
+GPU_FORMS = (*CPU_FORMS, "bfloat16")
+CACHES = {
+    # Compilation is measured cold; on a GPU both sides need room.
+    "JAX_ENABLE_COMPILATION_CACHE": "false",
+    "TORCHINDUCTOR_FORCE_DISABLE_CACHES": "1",
+    "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
+}
+GIB = 2**30
+
+
+class Process:
+    """A worker: ask(do=..., ...) -> its answer; after a failure every answer is that failure."""
+
+    def __init__(self, side, cores):
+        environment = os.environ | CACHES | {"OMP_NUM_THREADS": str(len(cores))}
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.speed_worker", side, ",".join(map(str, cores))],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment,
+            cwd=pathlib.Path(__file__).parents[1],
+        )  # fmt: skip
+        self.failure = None
+
+    def ask(self, **command):
+        if self.failure is None:
+            answer = self._exchange(command)
+            if "error" not in answer:
+                return answer
+            self.failure = answer
+        return self.failure
+
+    def _exchange(self, command):
+        try:
+            self._process.stdin.write(json.dumps(command) + "\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            pass  # it has ended, as the next lines find
+        line = self._process.stdout.readline()
+        return json.loads(line) if line else {"error": f"ended: status {self._process.wait()}"}
+
+    def close(self):
+        self._process.stdin.close()
+        self._process.stdout.close()
+        self._process.wait()
+
+
+def peer_request(row, form):
+    """What PyTorch's side needs to know of a row."""
+    config = speed_rows.create_config(row)
+    schedule = diffusion.create_schedule(**config.diffusion)
+    timesteps = diffusion.sampling_timesteps(
+        schedule.num_timesteps, row.num_steps, config.sampler.spacing
+    )
+    variant = swin.VARIANTS[config.model.backbone]
+    return {
+        "fields": speed_rows.peer_fields(config, variant, schedule.alpha_bar, timesteps),
+        "form": form,
+        "batch_size": row.batch_size,
+        "size": row.size,
+        "latent_shape": create_model(**config.model).latent_shape(*row.size),
+        "task": row.task,
+    }
+
+
+def measure(row, peer, cores, rounds):
+    """{"ours" or form: facts} and, as "product", the best matrix product of all."""
+    processes = {"ours": Process("ours", cores)}
+    try:
+        results = {"ours": processes["ours"].ask(do="prepare", request={"row": row.__dict__})}
+        environment = results["ours"].get("environment", {})
+        for form in (GPU_FORMS if environment.get("backend") == "gpu" else CPU_FORMS) * peer:
+            processes[form] = Process("torch", cores)
+            request = peer_request(row, form)
+            results[form] = processes[form].ask(do="prepare", request=request)
+        product = _take_turns(processes, results, rounds)
+        for name, process in processes.items():
+            results[name] |= process.ask(do="memory")
+    finally:
+        for process in processes.values():
+            process.close()
+    return {"sides": {name: _summarise(facts) for name, facts in results.items()},
+            "product": product}  # fmt: skip
+
+
+def _take_turns(processes, results, rounds):
+    """Adds "seconds" to the results; every second round in reverse order."""
+    products = [0.0]
+    order = list(processes)
+    for _ in range(rounds):
+        for name in order:
+            facts, process = results[name], processes[name]
+            calls = math.ceil(TURN_SECONDS / facts.get("second_seconds", math.inf))
+            answer = process.ask(do="time", calls=min(max(calls, 1), MAX_CALLS))
+            facts.setdefault("seconds", []).extend(answer.get("seconds", []))
+            products.append(process.ask(do="product").get("flops", 0.0))
+        order.reverse()
+    return max(products)
+
+
+def _summarise(facts):
+    """With median and compile time; of a side that failed the failure alone."""
+    if "error" in facts:
+        return {"error": facts["error"]}
+    median = statistics.median(facts["seconds"])
+    return facts | {"median": median, "compile_seconds": max(facts["first_seconds"] - median, 0)}
+
+
+# Report
+
+
+def difference(sides, form):
+    """The largest difference of log depth from ours, a fraction of the largest; None: not known."""
+    ours, theirs = (sides[name].get("probe") for name in ("ours", form))
+    if ours is None or theirs is None:
+        return None
+    return max(abs(a - b) for a, b in zip(ours, theirs, strict=True)) / max(map(abs, theirs))
+
+
+def _ours_columns(row, result):
+    ours = result["sides"]["ours"]
+    if "error" in ours:
+        return ours["error"]
+    flops = 2 * ours["multiply_adds"]
+    share = flops / ours["median"] / result["product"]
+    batch = int(row.split()[3].removeprefix("batch"))
+    return (
+        f"{1e3 * ours['median']:>10.1f}{batch / ours['median']:>9.2f}"
+        f"{ours['compile_seconds']:>9.1f}{ours['peak_bytes'] / GIB:>7.2f}"
+        f"{ours['xla_bytes']['temporary'] / GIB:>7.2f}{flops / 1e9:>10.1f}{share:>7.1%}"
+    )
+
+
+def _peer_column(sides, form):
+    """Ours / the form's time and memory."""
+    if form not in sides:
+        return ""
+    ours, theirs = sides["ours"], sides[form]
+    if "error" in ours or "error" in theirs:
+        return f"{'failed':>16}"
+    time, memory = (ours[key] / theirs[key] for key in ("median", "peak_bytes"))
+    return f"{time:>9.2f}{memory:>7.2f}"
+
+
+def format_table(rows):
+    """A line for each row; of PyTorch's forms ours / theirs in time and in memory."""
+    forms = [form for form in GPU_FORMS if any(form in row["sides"] for row in rows.values())]
+    lines = [
+        f"{'architecture size steps batch task':<44}{'ms':>10}{'images/s':>9}{'compile':>9}"
+        f"{'GiB':>7}{'XLA':>7}{'GFLOP':>10}{'peak':>7}" + "".join(f"{form:>16}" for form in forms)
+    ]
+    for name, result in rows.items():
+        columns = [_peer_column(result["sides"], form) for form in forms]
+        lines.append(f"{name:<44}" + _ours_columns(name, result) + "".join(columns))
+        for form in forms:
+            if form in result["sides"] and "error" in result["sides"][form]:
+                lines.append(f"  {form}: {result['sides'][form]['error']}")
+    worst = [d for r in rows.values() for f in forms if f in r["sides"]
+             if (d := difference(r["sides"], f)) is not None]  # fmt: skip
+    if forms:
+        lines.append("Of PyTorch's forms: ours / theirs, time and memory; below 1 is better.")
+    if worst:
+        lines.append(f"Depth of both sides: log depth differs by {max(worst):.1e} at most.")
+    return "\n".join(lines)
+
+
+def read_report(path):
+    return json.loads(path.read_text()) if path and path.exists() else {"rows": {}}
+
+
+def write_report(path, report):
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(report, indent=1) + "\n")
+    partial.replace(path)
+
+
+def add_row(report, row, result):
+    """Raises UserError if the report's rows are of other devices."""
+    environment = result["sides"]["ours"].pop("environment", None)
+    if environment:
+        known = report.setdefault("environment", environment)
+        if known["devices"] != environment["devices"]:
+            raise UserError(
+                f"the file's rows are of {known['devices']}, not of {environment['devices']}: name "
+                "another --output"
+            )
+    report["rows"][row.name] = result
+
+
+def lacks(report, row, peer):
+    """Whether the row is not measured yet; with a peer, beside it."""
+    sides = report["rows"].get(row.name, {"sides": {}})["sides"]
+    return not sides or (peer and len(sides) == 1)
+
+
+def parse_size(text):
+    height, _, width = text.partition("x")
+    if not (height.isdecimal() and width.isdecimal()):
+        raise UserError(f"--size {text!r}: must be HEIGHTxWIDTH in pixels, such as 228x304")
+    return int(height), int(width)
+
+
+def parse(arguments):
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--peer", action="store_true", help="beside PyTorch")
+    parser.add_argument("--only", default="", help="words of the rows' names, with commas")
+    parser.add_argument("--size", help="HEIGHTxWIDTH in place of the three sizes")
+    parser.add_argument("--output", type=pathlib.Path, help="JSON, added to")
+    parser.add_argument("--cores", help="with commas; default: the first two")
+    parser.add_argument("--rounds", type=int, default=7, help="turns of each side")
+    return parser.parse_args(arguments)
+
+
+def main(arguments=None):
+    flags = parse(arguments)
+    sizes = [parse_size(flags.size)] if flags.size else speed_rows.SIZES
+    only = [word for word in flags.only.split(",") if word]
+    rows = speed_rows.select(speed_rows.all_rows(sizes), only)
+    if not rows:
+        raise UserError(f"--only={flags.only}: no row has all of these words; one is named "
+                        f"{speed_rows.all_rows(sizes)[0].name!r}")  # fmt: skip
+    free = sorted(os.sched_getaffinity(0))
+    cores = [int(core) for core in flags.cores.split(",")] if flags.cores else free[:2]
+    report = read_report(flags.output)
+    for row in rows:
+        if lacks(report, row, flags.peer):
+            print(row.name, file=sys.stderr, flush=True)
+            add_row(report, row, measure(row, flags.peer, cores, flags.rounds))
+            if flags.output:
+                write_report(flags.output, report)
+    wanted = {row.name for row in rows}
+    print(format_table({name: x for name, x in report["rows"].items() if name in wanted}))
+
+
+if __name__ == "__main__":
+    with one_line_errors():
+        main()

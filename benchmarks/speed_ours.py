@@ -1,0 +1,128 @@
+"""Our side of the speed benchmark, see `speed_worker`."""
+
+import functools
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from benchmarks import speed_rows
+from diffdepth_jax import diffusion, inference, sharding, train
+from diffdepth_jax.environment import describe_environment
+from diffdepth_jax.flops import count_multiply_adds
+from diffdepth_jax.models.diffusion_depth import create_model
+from diffdepth_jax.train_state import abstract_variables, create_train_state
+
+PRODUCT = {False: (2048, jnp.float32, 3), True: (8192, jnp.bfloat16, 50)}  # size, dtype, repeats
+
+
+def on_accelerator():
+    return jax.default_backend() != "cpu"
+
+
+def product():
+    """Floating-point operations per second of a large matrix product."""
+    size, dtype, repeats = PRODUCT[on_accelerator()]
+    x = jnp.ones((size, size), dtype)
+    multiply = jax.jit(jnp.matmul)
+    multiply(x, x).block_until_ready()
+    start = time.perf_counter()
+    results = [multiply(x, x) for _ in range(repeats)]
+    jax.block_until_ready(results)
+    return 2 * size**3 * repeats / (time.perf_counter() - start)
+
+
+def create_variables(model):
+    """The same values in every process."""
+
+    def create(path, leaf):
+        name = jax.tree_util.keystr(path, simple=True, separator="/")
+        return jnp.asarray(speed_rows.leaf_values(name, leaf.size).reshape(leaf.shape))
+
+    return jax.tree_util.tree_map_with_path(create, abstract_variables(model))
+
+
+def create_program(config, task):
+    """(model, program, state or variables -> program's first argument)."""
+    model, schedule = create_model(**config.model), diffusion.create_schedule(**config.diffusion)
+    if task == "predict":
+        predict = functools.partial(
+            inference.predict_depth, model, schedule=schedule, **config.sampler
+        )
+        return model, jax.jit(predict), lambda variables: variables
+    _, optimizer = train._create_optimizer(config)
+    create = functools.partial(
+        create_train_state, model, optimizer, ema_decay=config.train.ema_decay
+    )
+    abstract = jax.eval_shape(create, jax.random.key(0))
+    layout = sharding.Layout("jit", sharding.create_mesh(jax.devices()[:1]))
+    step = train.create_step(config, model, schedule, optimizer, layout, abstract)
+
+    def start(variables):
+        zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), abstract)
+        return layout.place(zeros.started_from(variables))
+
+    return model, step, start
+
+
+class Side:
+    """The program of a row, compiled by the first call."""
+
+    def __init__(self, row):
+        self._row = speed_rows.Row(**{**row, "size": tuple(row["size"])})
+        self._dtype = "bfloat16" if on_accelerator() else "float32"
+        config = speed_rows.create_config(self._row, self._dtype)
+        model, self._program, start = create_program(config, self._row.task)
+        self._first = start(create_variables(model))
+        latent_shape = model.latent_shape(*self._row.size)
+        inputs = speed_rows.create_inputs(self._row.batch_size, self._row.size, latent_shape)
+        noise = inputs.pop("noise")
+        if self._row.task == "predict":
+            self._rest = jax.device_put((inputs["image"], noise))
+        else:
+            self._rest = jax.device_put((inputs, jax.random.key(0)))
+        jax.block_until_ready((self._first, self._rest))
+        self._compiled = self._result = None
+
+    def call(self):
+        if self._compiled is None:
+            self._compiled = self._program.lower(self._first, *self._rest).compile()
+        self._result = self._compiled(self._first, *self._rest)
+        if self._row.task == "train":
+            self._first, self._result = self._result  # the state was donated
+        jax.block_until_ready(self._result)
+
+    def reset_memory(self):
+        """A device's allocator keeps its peak, compilation's trials included."""
+
+    def device_memory(self):
+        if not on_accelerator():
+            return None
+        return jax.local_devices()[0].memory_stats()["peak_bytes_in_use"]
+
+    def facts(self):
+        memory = self._compiled.memory_analysis()
+        facts = {
+            "dtype": self._dtype,
+            "environment": describe_environment(),
+            "multiply_adds": self._multiply_adds(),
+            "xla_bytes": {
+                "temporary": memory.temp_size_in_bytes,
+                "arguments": memory.argument_size_in_bytes,
+                "outputs": memory.output_size_in_bytes,
+            },
+        }
+        if self._row.task == "predict":
+            facts["probe"] = speed_rows.probe(np.asarray(self._result)[..., 0])
+        return facts
+
+    def _multiply_adds(self):
+        """Without those of what is computed once more to save memory."""
+        config = speed_rows.create_config(self._row, self._dtype)
+        config.sampler.remat = config.train.remat_backbone = False
+        _, program, _ = create_program(config, self._row.task)
+        arguments = jax.tree.map(
+            lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), (self._first, *self._rest)
+        )
+        return count_multiply_adds(program, *arguments)

@@ -1,0 +1,137 @@
+"""What the speed benchmark measures: architectures, sizes, steps, batches; and their inputs.
+
+Needs no PyTorch and computes nothing on a device.
+"""
+
+import dataclasses
+import itertools
+import zlib
+
+import numpy as np
+
+from configs import default, released_swin, synthetic
+
+# Its widths are those of configs/synthetic.py: to try the command in minutes.
+ARCHITECTURES = ("swin_micro", "swin_tiny", "swin_large", "released")
+SIZES = ((228, 304), (480, 640), (352, 1216))
+STEPS = (20, 5, 1)
+BATCHES = (1, 8)
+TASKS = ("predict", "train")
+UNSUPPORTED = {"every_step": False, "random_timesteps": False}  # by the peer
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One measurement."""
+
+    architecture: str
+    size: tuple[int, int]
+    num_steps: int
+    batch_size: int
+    task: str
+
+    @property
+    def words(self):
+        """Its name in words: swin_tiny 228x304 steps20 batch1 predict."""
+        return (
+            self.architecture, "x".join(map(str, self.size)), f"steps{self.num_steps}",
+            f"batch{self.batch_size}", self.task,
+        )  # fmt: skip
+
+    @property
+    def name(self):
+        return " ".join(self.words)
+
+
+def all_rows(sizes=SIZES):
+    """Every row, the cheap ones first."""
+    product = itertools.product(BATCHES, TASKS, sizes, ARCHITECTURES, STEPS)
+    return [
+        Row(architecture, tuple(size), steps, batch, task)
+        for batch, task, size, architecture, steps in product
+    ]
+
+
+def select(rows, only):
+    """Those whose names hold all of the words."""
+    return [row for row in rows if set(only) <= set(row.words)]
+
+
+def create_config(row, dtype="float32"):
+    """The configuration of a row; in bfloat16 where the device has it."""
+    micro = row.architecture == "swin_micro"
+    source = {"released": released_swin, "swin_micro": synthetic}.get(row.architecture, default)
+    config = source.get_config()
+    if not micro and row.architecture != "released":
+        config.model.backbone = row.architecture
+    if micro:
+        config.sampler.remat = True
+    config.model.dtype = dtype
+    config.inference.size = row.size
+    config.sampler.num_steps = row.num_steps
+    return config
+
+
+def peer_fields(config, variant, alpha_bar, timesteps):
+    """The plain values that make `torch_peer.Peer`; ValueError for what it cannot do.
+
+    Args:
+      config: as `create_config` returns it.
+      variant: of models/swin.py, the backbone's.
+      alpha_bar, timesteps: of the forward process, and those that the sampler visits.
+    """
+    loss, sampler, optimizer = config.loss, config.sampler, config.optimizer
+    demands = {
+        **{name: loss[name] == value for name, value in UNSUPPORTED.items()},
+        "eta": sampler.eta == 0,
+        "freeze": not optimizer.freeze,
+        "layer_decay": optimizer.layer_decay == 1,
+        "literal_pixel": not loss.weights.literal_pixel,
+        "neck": config.model.neck != "released",
+        "denoiser": config.model.denoiser != "released_plain",
+    }
+    if not all(demands.values()):
+        raise ValueError(f"the peer lacks {[name for name, met in demands.items() if not met]}")
+    return {
+        "model": dict(config.model),
+        "variant": variant,
+        "alpha_bar": [float(x) for x in alpha_bar],
+        "timesteps": [int(x) for x in timesteps],
+        "prediction_type": config.diffusion.prediction_type,
+        "start": sampler.start,
+        "clip": sampler.clip,
+        "gradient_steps": loss.gradient_steps,
+        "target": loss.target,
+        "silog_lambda": loss.silog_lambda,
+        "clamp_depth": loss.clamp_depth,
+        "weights": {name: weight for name, weight in loss.weights.items() if weight},
+        "optimizer": {**optimizer, "boundaries": None, "factors": None},
+    }
+
+
+def leaf_values(path, size):
+    """float32 [size] for the leaf of this path, the same in every process."""
+    if path.endswith(("/scale", "/var")):
+        return np.ones(size, np.float32)
+    rng = np.random.default_rng(zlib.crc32(path.encode()))
+    return np.float32(0.02) * rng.standard_normal(size, np.float32)
+
+
+def create_inputs(batch_size, size, latent_shape):
+    """image [B, H, W, 3], depth and mask [B, H, W, 1], noise [B, *latent_shape]."""
+    rng = np.random.default_rng(0)
+    shape = (batch_size, *size)
+    mask = rng.random((*shape, 1)) < 0.4
+    return {
+        "image": rng.standard_normal((*shape, 3), np.float32),
+        "depth": np.where(mask, rng.uniform(0.5, 10, mask.shape), 0).astype(np.float32),
+        "mask": mask,
+        "noise": rng.standard_normal((batch_size, *latent_shape), np.float32),
+    }
+
+
+def probe(depth):
+    """Log depth of [B, H, W] at 8x8 places of the first image, to compare the sides by."""
+    height, width = depth.shape[1:]
+    rows, columns = np.linspace(0, height - 1, 8), np.linspace(0, width - 1, 8)
+    return np.log(depth[0][np.ix_(rows.astype(int), columns.astype(int))]).ravel().tolist()
