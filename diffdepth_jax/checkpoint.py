@@ -7,6 +7,7 @@ parameters by evaluation, and holds `checkpoints/` beside them, from which the r
 
 import contextlib
 import json
+import math
 import pathlib
 import shutil
 
@@ -20,7 +21,12 @@ from diffdepth_jax.saved_steps import SavedSteps, in_first_process
 
 CONFIG_FILE = "config.json"
 _GROUPS = {"model", "diffusion", "sampler", "inference"}  # what using a model needs
-_WATCHING = {"log_level", "train.profile_steps", "train.max_skipped"}
+# What may change when a run is resumed: how it is watched, and spread over a machine.
+_FREE = {"log_level", "data.root", "data.data_dir", "sampler.remat"} | {
+    f"train.{name}"
+    for name in ("accumulate", "checkpoint_every", "evaluate_every", "log_every", "max_skipped",
+                 "num_panels", "num_threads", "parallel", "profile_steps", "remat_backbone")
+}  # fmt: skip
 
 
 def _plain(config):
@@ -43,11 +49,10 @@ def _differences(ours, theirs, prefix=""):
 def check_directory(workdir, config, groups=None):
     """Raises unless `workdir` is the directory of a run of `config`, or of these groups of it.
 
-    Of a group what the function computes matters, not what its training started from. How a run is
-    watched may change when it is resumed.
+    Of a group what the function computes matters, not what its training started from.
     """
     names = _differences(_plain(config), _plain(read_config(workdir)))
-    names = [name for name in names if name not in _WATCHING]
+    names = [name for name in names if name not in _FREE]
     if groups is not None:
         names = [name for name in names if name.split(".")[0] in groups]
         names = [name for name in names if name != "model.backbone_weights"]
@@ -246,7 +251,7 @@ class RunCheckpoints:
 
     def save_best(self, step, variables, score):
         """Keeps these variables if their score, lower is better, is the best so far."""
-        if self._score is not None and not score < self._score:  # which NaN never is
+        if self._score is not None and not (score < self._score or math.isnan(self._score)):
             return
         best = self._best.newest
         if best is not None and step <= best:  # orbax only saves steps that rise

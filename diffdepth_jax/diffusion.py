@@ -206,10 +206,7 @@ def ddim_sample(
     noise = _start(noise, start)
     if timesteps is None:
         timesteps = sampling_timesteps(schedule.num_timesteps, num_steps, spacing)
-    if not 0 <= gradient_steps <= num_steps:
-        raise UserError(
-            f"loss.gradient_steps {gradient_steps}: must be 0, for all, to num_steps {num_steps}"
-        )
+    check_gradient_steps(gradient_steps, num_steps)
     num_detached = num_steps - (gradient_steps or num_steps)
     inputs = (timesteps, *_alpha_bars(schedule, timesteps, noise.ndim))
 
@@ -233,6 +230,13 @@ def ddim_sample(
     early, early_x0s = _scan(detached_step, start, [x[:num_detached] for x in inputs])
     late, late_x0s = _scan(learning_step, early[-1], [x[num_detached:] for x in inputs])
     return jnp.concatenate([early, late[1:]]), jnp.concatenate([early_x0s, late_x0s])
+
+
+def check_gradient_steps(gradient_steps, num_steps):
+    if not 0 <= gradient_steps <= num_steps:
+        raise UserError(
+            f"loss.gradient_steps {gradient_steps}: must be 0, for all, to num_steps {num_steps}"
+        )
 
 
 def _start(noise, start):

@@ -10,7 +10,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from diffdepth_jax import processes
-from diffdepth_jax.entry import start
+from diffdepth_jax.entry import one_line_errors, start
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.evaluator import evaluate_checkpoint, format_report
 from diffdepth_jax.messages import show_messages
@@ -87,6 +87,11 @@ def _check_processes():
 
 
 def run():
+    with processes.fail_together(), one_line_errors():
+        _run()
+
+
+def _run():
     show_messages(_CONFIG.value.log_level)
     _check_flags()
     if _COORDINATOR.value is not None:

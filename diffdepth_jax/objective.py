@@ -95,6 +95,11 @@ def loss_terms(
     }, variables
 
 
+def check_target(target):
+    if target not in TARGETS:
+        raise UserError(f"loss.target {target!r}: must be one of {', '.join(TARGETS)}")
+
+
 def counts(mask, target):
     """{name: count} as of `loss_terms`, which depends on the mask [B, H, W, 1] alone."""
     images = mask.any((1, 2, 3)).sum()
@@ -143,8 +148,7 @@ def _reconstruction_loss(model, variables, encoded, cell_mask, log_target, mask)
 
 def _denoising_loss(model, variables, refinement, encoded, cell_mask, draws, schedule, target):
     """L_ddim: the network denoises its own refined latent, which gets no gradient from this."""
-    if target not in TARGETS:
-        raise UserError(f"loss.target {target!r}: must be one of {', '.join(TARGETS)}")
+    check_target(target)
     if target == "ground_truth":
         x0, mask = encoded, cell_mask
     else:

@@ -1,5 +1,6 @@
 """SIGTERM and SIGINT as a request to save and stop, which a training loop can answer."""
 
+import contextlib
 import os
 import signal
 import sys
@@ -34,6 +35,9 @@ class Preemption:
             os.kill(os.getpid(), number)
             return
         self.requested = signal.Signals(number).name
-        print(
-            f"{self.requested}: saving after this step; a second one ends at once", file=sys.stderr
-        )
+        # Nobody may be reading (Ctrl-C ends a whole pipe), or the signal may have met a print.
+        with contextlib.suppress(OSError, RuntimeError):
+            print(
+                f"{self.requested}: saving after this step; a second one ends at once",
+                file=sys.stderr,
+            )

@@ -2,6 +2,7 @@
 
 import pathlib
 
+import jax
 from flax import traverse_util
 
 from diffdepth_jax.checkpoint import load_variables
@@ -31,7 +32,7 @@ def start_from(variables, *, backbone_weights, initial_weights):
         messages = [f"all weights come from {initial_weights}; {backbone_weights} is not read"]
         backbone_weights = ""
     if initial_weights:
-        initial = load_variables(initial_weights, None)
+        initial = jax.device_get(load_variables(initial_weights, None))
         _check_leaves(initial_weights, "model", initial, variables)
         variables = initial
     if backbone_weights == "none":
@@ -59,7 +60,7 @@ def check_backbone_path(backbone_weights, initial_weights):
 def _backbone(path, variables):
     if not path.is_dir():
         return load_backbone(path, variables)
-    backbone = only_backbone(load_variables(path, None))
+    backbone = only_backbone(jax.device_get(load_variables(path, None)))
     _check_leaves(path, "backbone", backbone, only_backbone(variables))
     return backbone, []
 

@@ -5,6 +5,7 @@ import functools
 import json
 import math
 import pathlib
+import sys
 import time
 
 import jax
@@ -43,6 +44,7 @@ class RunLog:
     def __init__(self, workdir):
         self._directory = pathlib.Path(workdir)
         (self._directory / "panels").mkdir(parents=True, exist_ok=True)
+        drop_unfinished_line(self._directory / "metrics.jsonl")
         self._lines = open(self._directory / "metrics.jsonl", "a", buffering=1)  # noqa: SIM115
         # The library's own part of the file's name is a time in seconds.
         self._events = SummaryWriter(
@@ -81,6 +83,13 @@ class RunLog:
         picture = visualize.stack_panels(panels)
         visualize.write_png(self._directory / "panels" / f"{name}.png", picture)
         self._events.add_image(f"panels/{name}", picture, step, dataformats="HWC")
+
+
+def drop_unfinished_line(path):
+    """Cuts off what a killed process left of a line, which the next would be joined to."""
+    if path.exists():
+        with open(path, "rb+") as file:
+            file.truncate(file.read().rfind(b"\n") + 1)
 
 
 def peak_memory(devices):
@@ -156,10 +165,26 @@ class LossMeter:
         self._reset()
 
 
+class _Stderr:
+    """Where the bar goes: that nobody reads it any more, as after Ctrl-C to a pipe, ends no run."""
+
+    def write(self, text):
+        with contextlib.suppress(OSError):
+            sys.stderr.write(text)
+
+    def flush(self):
+        with contextlib.suppress(OSError):
+            sys.stderr.flush()
+
+    def isatty(self):
+        return sys.stderr.isatty()
+
+
 def progress(first, total, meter):
     """Yields first .. total under a bar of loss, images/s and time left; total is only the end."""
     silent = jax.process_index() != 0
-    with tqdm(initial=first, total=total, desc="train", mininterval=1, disable=silent) as bar:
+    fields = {"desc": "train", "mininterval": 1, "disable": silent, "file": _Stderr()}
+    with tqdm(initial=first, total=total, **fields) as bar:
         for step in range(first, total + 1):
             yield step
             bar.set_postfix(meter.postfix, refresh=False)

@@ -40,12 +40,14 @@ def find_damaged(directory):
 
 
 def in_first_process(function, *args):
-    """Calls what judges or changes a shared directory; its UserError is raised in all processes."""
+    """Calls what judges or changes a shared directory; that it fails is raised in all processes."""
     message = None
     if processes.is_first():
         try:
             function(*args)
-        except UserError as error:
+        except (UserError, OSError) as error:
+            if jax.process_count() == 1:
+                raise
             message = str(error)
     message = processes.gather([message])[0]
     if message is not None:

@@ -1,5 +1,7 @@
 """Devices: how state and batches lie on them, and how a step over them is compiled."""
 
+import functools
+
 import jax
 import numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
@@ -99,11 +101,30 @@ class Layout:
         """The state, the same on all processes, on the devices."""
         return jax.device_put(state, self.state_shardings(state))
 
+    def abstract(self, create):
+        """Shapes, types and shardings of the state that a function without arguments creates."""
+        return jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct(
+                leaf.shape, leaf.dtype, sharding=self._sharding(leaf)
+            ),
+            jax.eval_shape(create),
+        )
+
+    def create(self, create):
+        """That state, on no device more of it than belongs there."""
+        return jax.jit(create, out_shardings=self.state_shardings(jax.eval_shape(create)))()
+
     def gather(self, params):
         """Within a step: parameters to compute with. XLA places each gathering before its use."""
         if self.mode != "fsdp":
             return params
         return jax.lax.with_sharding_constraint(params, replicated(self.mesh))
+
+    def scatter(self, gradients):
+        """Within a step: gradients, of which each device keeps what its part of the state needs."""
+        if self.mode != "fsdp":
+            return gradients
+        return jax.lax.with_sharding_constraint(gradients, self.state_shardings(gradients))
 
     def shard_batch(self, batch):
         """This process's numpy arrays [B / processes, ...] -> the global batch on the devices."""
@@ -115,7 +136,10 @@ class Layout:
             lambda x: jax.make_array_from_process_local_data(sharding, np.asarray(x)), batch
         )
 
+    @functools.cached_property
+    def _whole(self):
+        return jax.jit(lambda x: x, out_shardings=replicated(self.mesh))
+
     def local(self, tree):
         """Arrays of the state, whole, on this process's first device."""
-        whole = jax.jit(lambda x: x, out_shardings=replicated(self.mesh))(tree)
-        return jax.tree.map(lambda x: x.addressable_data(0), whole)
+        return jax.tree.map(lambda x: x.addressable_data(0), self._whole(tree))

@@ -24,18 +24,16 @@ class SkippedUpdates:
         """Holds this process's numpy batch of the update from `step` to `step + 1`."""
         self._batches = {**dict(list(self._batches.items())[-1:]), step: batch}
 
-    def check(self, step, terms, count):
+    def check(self, step, terms):
         """Acts if the update from `step` was skipped; it has to be one of the newest two kept.
 
         Args:
           step: of the update.
           terms: {name: (sum, count)} of it, fetched; None: none was made.
-          count: updates skipped in the run so far, a scalar. It is read, which waits for the
-            device, only if this one was.
         """
         if terms is None or not terms["skipped"][0]:
             return
-        count, path = int(count), self._write(step)
+        count, path = int(terms["skipped_so_far"][0]), self._write(step)
         logging.warning(
             "loss %g or its gradient is not finite: update of step %d skipped, %d of at most %d; "
             "its batch: %s", terms["loss"][0], step, count, self._limit, path,

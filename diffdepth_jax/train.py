@@ -6,7 +6,7 @@ import pathlib
 import jax
 from clu.parameter_overview import get_parameter_overview
 
-from diffdepth_jax import evaluate, input_pipeline, processes, sharding
+from diffdepth_jax import diffusion, evaluate, input_pipeline, objective, processes, sharding
 from diffdepth_jax.checkpoint import RunCheckpoints, claim_directory, holds_steps
 from diffdepth_jax.environment import describe_environment
 from diffdepth_jax.errors import UserError, require_positive, require_within
@@ -48,6 +48,7 @@ def create_step(config, model, schedule, optimizer, layout, state):
         metric_steps=int(loss.metric_fraction * config.train.num_steps),
         accumulate=config.train.accumulate,
         gather=layout.gather,
+        scatter=layout.scatter,
     )
     return layout.compile(step, state)
 
@@ -88,6 +89,11 @@ def _check_fields(config):
     require_within("train", 0, float("inf"), max_skipped=fields.max_skipped)
     check_profile_steps(fields.profile_steps, fields.num_steps)
     require_within("config", 0, 2**31 - 1, seed=config.seed)
+    sharding.local_batch_size(fields.batch_size, fields.accumulate)
+    fields = config.loss
+    require_within("loss", 0, 1, metric_fraction=fields.metric_fraction)
+    objective.check_target(fields.target)
+    diffusion.check_gradient_steps(fields.gradient_steps, config.sampler.num_steps)
     fields = config.augmentation
     require_within("augmentation", 0, 180, rotation=fields.rotation)
     require_within("augmentation", 1, 10, zoom=fields.zoom)
@@ -104,10 +110,11 @@ def _check_size(name, size):
         raise UserError(f"{name} {tuple(size)}: must be (height, width) in pixels")
 
 
-def _started(state, checkpoints, config, layout):
+def _started(checkpoints, layout, create, config):
     """The newest saved state, or the initial one with the weights that the configuration names."""
     if not checkpoints.empty:
-        return checkpoints.restore(state)
+        return checkpoints.restore(layout.abstract(create))
+    state = layout.create(create)
     variables, messages = start_from(
         state.variables,
         backbone_weights=config.model.backbone_weights,
@@ -116,11 +123,6 @@ def _started(state, checkpoints, config, layout):
     for message in messages:
         inform(message)
     return layout.place(state.started_from(variables))
-
-
-def _due(step, every, first, total):
-    """Whether what happens `every` so many steps, and at the end, happens before this one."""
-    return step == total or (step > first and step % every == 0)
 
 
 def train(config, workdir, sources=None):
@@ -134,56 +136,62 @@ def train(config, workdir, sources=None):
     Returns {row: metrics}: the last evaluation, beside the baselines if the config asks for them.
     """
     _check_fields(config)
-    fields = config.train
     if not holds_steps(workdir):
-        check_backbone_path(config.model.backbone_weights, fields.initial_weights)
-    if sources is None:
-        sources = input_pipeline.create_sources(seed=config.seed, **config.data)
-    source, sources = sources
-    layout = sharding.Layout(fields.parallel, sharding.create_mesh())
-    evaluator = create_evaluator(config, sources)
+        check_backbone_path(config.model.backbone_weights, config.train.initial_weights)
+    with Preemption() as preemption:  # first and last: until the last checkpoint is written
+        source, sets = sources or input_pipeline.create_sources(seed=config.seed, **config.data)
+        evaluator = create_evaluator(config, sets)
+        claim_directory(workdir, config)
+        with (
+            RunCheckpoints(workdir) as checkpoints,
+            RunLog(workdir) as log,
+            Trace(workdir, *config.train.profile_steps) as trace,
+        ):
+            log.append("environment.jsonl", describe_environment())
+            results = _run_steps(
+                config, workdir, source, evaluator, checkpoints, log, trace, preemption
+            )
+    return evaluator.with_baselines(results)
+
+
+def _run_steps(config, workdir, source, evaluator, checkpoints, log, trace, preemption):
+    """From the first step, or the one to resume from, to the last; returns its evaluation."""
+    fields, total = config.train, config.train.num_steps
     model, schedule = evaluator.model, evaluator.schedule
+    layout = sharding.Layout(fields.parallel, sharding.create_mesh())
     rate, optimizer = _create_optimizer(config)
     key = jax.random.key(config.seed)
-    state = layout.place(create_train_state(model, optimizer, key, fields.ema_decay))
-    step_fn = create_step(config, model, schedule, optimizer, layout, state)
-    claim_directory(workdir, config)
-    with (
-        Preemption() as preemption,  # outlasts the wait for the last checkpoint
-        RunCheckpoints(workdir) as checkpoints,
-        RunLog(workdir) as log,
-        Trace(workdir, *fields.profile_steps) as trace,
-    ):
-        log.append("environment.jsonl", describe_environment())
-        params = state.variables["params"]
-        log.text("parameters.txt", get_parameter_overview(params, include_stats=False))
-        state = _started(state, checkpoints, config, layout)
-        span = first, total = int(state.step), fields.num_steps
-        batches = _training_batches(config, source, first)
-        meter = LossMeter(log, rate, fields.batch_size)
-        skipped = SkippedUpdates(workdir, fields.max_skipped)
-        # Evaluate, save, next batch, step: in this order a resumed run repeats nothing.
-        for step in progress(first, total, meter):
-            trace.at(step)
-            stop = processes.any_of(preemption.requested is not None)
-            if stop or step == total:
-                skipped.check(step - 1, meter.newest(), state.skipped)
-            if _due(step, fields.log_every, *span):
-                meter.flush(step)
-            with meter.paused():
-                if _due(step, fields.evaluate_every, *span):
-                    directory = pathlib.Path(workdir) / "evaluation" if step == total else None
-                    variables = layout.local(state.evaluated)
-                    results = evaluator.evaluate(variables, log, step, directory)
-                    checkpoints.save_best(step, state.evaluated, evaluate.mean_of(results))
-                if stop or _due(step, fields.checkpoint_every, *span):
-                    checkpoints.save(step, state)
-            if step == total:
-                continue  # to the end of the progress bar
+    create = functools.partial(create_train_state, model, optimizer, key, fields.ema_decay)
+    step_fn = create_step(config, model, schedule, optimizer, layout, layout.abstract(create))
+    state = _started(checkpoints, layout, create, config)
+    overview = get_parameter_overview(state.variables["params"], include_stats=False)
+    log.text("parameters.txt", overview)
+    first = int(state.step)
+    batches = _training_batches(config, source, first)
+    meter = LossMeter(log, rate, fields.batch_size)
+    skipped = SkippedUpdates(workdir, fields.max_skipped)
+    agreement = processes.Agreement()
+    # Save, evaluate, next batch, step: in this order a resumed run loses and repeats no update.
+    for step in progress(first, total, meter):
+        trace.at(step)
+        last = step == total
+        stop = agreement.ask(preemption.requested is not None)
+        if stop or last:
+            skipped.check(step - 1, meter.newest())
+        if last or step % fields.log_every == 0:
+            meter.flush(step)
+        with meter.paused():
+            if stop or last or (step > first and step % fields.checkpoint_every == 0):
+                checkpoints.save(step, state)
             if stop:
                 raise SystemExit(EXIT_STATUS)
+            if last or (step > 0 and step % fields.evaluate_every == 0):
+                directory = pathlib.Path(workdir) / "evaluation" if last else None
+                results = evaluator.evaluate(layout.local(state.evaluated), log, step, directory)
+                checkpoints.save_best(step, state.evaluated, evaluate.mean_of(results))
+        if not last:
             batch = next(batches)
             skipped.keep(step, batch)
             state, terms = step_fn(state, layout.shard_batch(batch), key)
-            skipped.check(step - 1, meter.add(terms), state.skipped)
-    return evaluator.with_baselines(results)
+            skipped.check(step - 1, meter.add(terms))
+    return results

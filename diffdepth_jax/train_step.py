@@ -13,7 +13,7 @@ from diffdepth_jax.train_state import update_average
 
 def train_step(
     state, batch, key, *, model, optimizer, freeze, ema_decay, schedule, objective_fields,
-    weights, metric_steps, accumulate, gather,
+    weights, metric_steps, accumulate, gather, scatter,
 ):  # fmt: skip
     """One update: (state, batch, root key) -> (state, {name: (sum, count)}).
 
@@ -32,6 +32,7 @@ def train_step(
       metric_steps: see `weights`.
       accumulate: micro-batches that the batch is cut into, one after the other, to save memory.
       gather: params -> params to compute with, where those of the state are spread over devices.
+      scatter: gradients -> gradients, spread like the state.
     """
     image_keys, drop_path_key = _keys(key, state.step, len(batch["image"]))
     draws = objective.draw(
@@ -53,7 +54,7 @@ def train_step(
     gradients, terms, variables = _accumulated_gradients(
         loss_fn, state.variables, batch, draws, drop_path_key, accumulate
     )
-    gradients, terms = collectives.total((gradients, terms))
+    gradients, terms = collectives.total((scatter(gradients), terms))
     terms |= {"loss": (objective.total_loss(terms, weights), 1.0), **_gradient_norms(gradients)}
     return _updated(state, gradients, variables, terms, optimizer=optimizer, ema_decay=ema_decay)
 
@@ -136,4 +137,4 @@ def _updated(state, gradients, variables, terms, *, optimizer, ema_decay):
     kept = jax.tree.map(functools.partial(jnp.where, finite), new, old)
     return state.replace(
         step=step, variables=kept[0], opt_state=kept[1], average=kept[2], skipped=skipped
-    ), terms | {"skipped": (~finite, 1)}
+    ), terms | {"skipped": (~finite, 1), "skipped_so_far": (skipped, 1)}

@@ -5,7 +5,7 @@ python -m tests.chaos --kills=20 --seconds=600 --seed=0 --workdir=DIR
 Signals and moments follow from the seed, moments as shares of what start-up and a step take on the
 machine. Of six kills three are SIGKILL, three SIGTERM; one of each falls anywhere from the start
 on, soon after a further checkpoint, and while one is written. Exit status 1: the runs do not end
-alike.
+alike, or there was no time for all kills.
 """
 
 import argparse
@@ -27,7 +27,7 @@ from diffdepth_jax.checkpoint import load_variables
 from tests import small_run
 
 ROOT = pathlib.Path(__file__).parents[1]
-STATUSES = {signal.SIGKILL: {-9}, signal.SIGTERM: {75, -15}}  # -15: before training listens
+STATUSES = {signal.SIGKILL: {-9}, signal.SIGTERM: {75}}
 PLACES = ("anywhere", "after a save", "in a save")
 EVALUATE_EVERY = 5
 PATIENCE = 300  # seconds for a run to get anywhere
@@ -137,7 +137,8 @@ def kill_once(run, number, place, share, startup, step):
     status = process.wait(PATIENCE)
     if status == 0:
         return None
-    if status not in STATUSES[number]:
+    early = place == "anywhere" and status == -number  # before training listens
+    if status not in STATUSES[number] and not early:
         raise RuntimeError(f"status {status}: see {run.workdir.with_suffix('.log')}")
     half = ", a save half done" if run.is_saving() else ""
     return (
@@ -159,8 +160,8 @@ def differing(ours, theirs, num_steps):
 
 
 def chaos(workdir, kills, seconds, seed):
-    """Prints a line for each kill and a verdict; returns whether the runs end alike."""
-    began = time.monotonic()
+    """Prints a line for each kill and a verdict; returns whether all is well, see above."""
+    began, done = time.monotonic(), 0
     first, undisturbed, killed = (
         Run(workdir / name, workdir / "compiled", 2 * EVALUATE_EVERY + 4 * kills)
         for name in ("first", "whole", "killed")
@@ -178,12 +179,13 @@ def chaos(workdir, kills, seconds, seed):
         if line is None:
             print(f"the run ended before kill {count + 1}")
             break
-        print(f"kill {count + 1}: {line}", flush=True)
+        done = count + 1
+        print(f"kill {done}: {line}", flush=True)
     finish(killed)
     names = differing(undisturbed.workdir, killed.workdir, killed.num_steps)
     verdict = f"{len(names)} arrays differ, such as {names[0]}" if names else "equal, bit for bit"
     print(f"{verdict}; {time.monotonic() - began:.0f} s")
-    return not names
+    return not names and done == kills
 
 
 def main():

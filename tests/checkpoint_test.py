@@ -1,6 +1,7 @@
 """What is saved comes back, and what does not belong together is refused by name."""
 
 import json
+import math
 import pathlib
 import types
 
@@ -60,7 +61,7 @@ def test_saving_a_step_again_changes_nothing(tmp_path):
 
 
 def test_keeps_the_best_variables_across_sessions(tmp_path):
-    scores = {1: 0.5, 2: 0.7, 3: 0.3, 4: 0.3}
+    scores = {0: math.nan, 1: 0.5, 2: 0.7, 3: 0.3, 4: 0.3, 5: math.nan}
     for step, score in scores.items():
         with RunCheckpoints(tmp_path) as checkpoints:
             checkpoints.save_best(step, _state(step), score)
@@ -114,9 +115,9 @@ def test_a_claimed_directory_takes_the_same_configuration_again(tmp_path):
 def test_a_directory_of_another_configuration_is_refused_by_field(tmp_path):
     checkpoint.claim_directory(tmp_path, small_run.config())
     _save(tmp_path, 1)
-    other = small_run.config(num_panels=5, batch_size=8)
+    other = small_run.config(num_steps=5, batch_size=8)
     for verb in (checkpoint.claim_directory, checkpoint.check_directory):
-        with pytest.raises(UserError, match=r"\(train\.batch_size, train\.num_panels differ\)"):
+        with pytest.raises(UserError, match=r"\(train\.batch_size, train\.num_steps differ\)"):
             verb(tmp_path, other)
 
 

@@ -10,7 +10,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 RANKS = [
     {"errors", "collectives"},
     {"models.layers", "models.batch_norm", "transforms", "visualize", "scene_textures", "camera",
-     "video"},
+     "video", "sharding", "preemption"},
     {"torch_file", "torch_rules", "folder", "tfrecord", "placement", "point_cloud"},
     {"models.swin", "models.fpn", "models.depth_codec", "models.denoiser", "records", "image_io"},
     {"skipped_updates", "profiling", "environment", "messages", "checksums", "processes"},
@@ -18,8 +18,7 @@ RANKS = [
     {"torch_weights"},
     {"models.diffusion_depth", "scene_renderer", "diffusion", "losses", "metrics", "flops",
      "saved_steps"},
-    {"scene_items", "inference", "train_state", "optimizer", "sharding", "checkpoint", "run_log",
-     "preemption"},
+    {"scene_items", "inference", "train_state", "optimizer", "checkpoint", "run_log"},
     {"scene_layouts", "objective", "evaluate", "protocols"},
     {"synthetic", "estimator", "pretrained", "train_step"},
     {"input_pipeline", "entry", "outputs", "input_files"},

@@ -36,7 +36,7 @@ def _free_port():
 class Group:
     """A training run of `count` processes with one device each, on one work directory."""
 
-    def __init__(self, workdir, count, cache, **overrides):
+    def __init__(self, workdir, count, cache, mode="train", **overrides):
         environment = os.environ | {
             "PYTHONPATH": str(ROOT),
             "JAX_COMPILATION_CACHE_DIR": str(cache),
@@ -51,7 +51,7 @@ class Group:
                 flags += [f"--coordinator={address}", f"--num_processes={count}",
                           f"--process_id={index}"]  # fmt: skip
             command = [sys.executable, "-m", "diffdepth_jax.main",
-                       "--config=configs/synthetic.py", f"--workdir={workdir}"]  # fmt: skip
+                       f"--mode={mode}", "--config=configs/synthetic.py", f"--workdir={workdir}"]  # fmt: skip
             process = subprocess.Popen(
                 [*command, *flags], cwd=ROOT, env=environment, text=True,
                 stdout=subprocess.PIPE, stderr=subprocess.PIPE,
@@ -123,6 +123,27 @@ def test_two_processes_that_are_killed_and_resumed_equal_one(parallel, single, c
     tables = Group(workdir, 2, cache, **fields).finish()
     assert "rooms" in tables[0] and "rooms" not in tables[1]
     _assert_same_end(workdir, single[0])
+    reports = Group(workdir, 2, cache, mode="evaluate", **fields).finish()
+    assert reports[0].splitlines()[:2] == tables[0].splitlines()[:2]
+
+
+def test_two_processes_start_from_the_weights_of_a_model(single, cache, tmp_path):
+    fields = {"train.initial_weights": single[0], "train.num_steps": 1}
+    losses = []
+    for count in (1, 2):
+        workdir = tmp_path / str(count)
+        Group(workdir, count, cache, **fields).finish()
+        losses.append(small_run.read_metrics(workdir)[0]["train/loss"])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
+def test_one_process_that_fails_does_not_leave_the_other_waiting(cache, tmp_path):
+    workdir = tmp_path / "file"
+    workdir.write_text("no directory")
+    group = Group(workdir, 2, cache)
+    ends = [process.communicate(timeout=200)[1] for process in group.processes]
+    assert all(process.returncode not in (0, None) for process in group.processes)
+    assert any(line.startswith("error: ") for line in ends[0].splitlines())
 
 
 def test_a_signal_to_one_process_stops_all_at_one_step(single, cache, tmp_path):

@@ -43,7 +43,7 @@ SLOW_RUNS = {
 }
 
 
-def _normed_model():
+def normed_model():
     """Batch norms in every part that can have them."""
     return DiffusionDepth(
         backbone=ResNet(depths=(1, 1), channels=(8, 8)),
@@ -78,7 +78,7 @@ def _run(model, devices, parallel, accumulate):
 
     The optimizer's momentum after one step is the clipped gradient.
     """
-    model = {"plain": tiny.model, "normed": _normed_model}[model]()
+    model = {"plain": tiny.model, "normed": normed_model}[model]()
     config = _config(parallel, accumulate)
     _, optimizer = train._create_optimizer(config)
     variables = tiny.init_model(model)

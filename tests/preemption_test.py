@@ -40,6 +40,23 @@ def test_the_second_signal_ends_the_process(number):
     assert done.stdout == ""
 
 
+def test_a_signal_is_noted_when_nobody_reads_the_message():
+    """Ctrl-C ends the other programs of a pipe too."""
+    program = (
+        "import os, sys\nfrom diffdepth_jax.preemption import Preemption\n"
+        "with Preemption() as preemption:\n os.kill(os.getpid(), 2)\n"
+        " sys.stdout.write(preemption.requested)\n"
+    )
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=writing, text=True,
+        check=False,
+    )  # fmt: skip
+    os.close(writing)
+    assert done.stdout == "SIGINT"
+
+
 def test_a_run_that_is_asked_to_stop_saves_and_goes_on_to_the_same_end(
     finished_run, tmp_path, monkeypatch
 ):

@@ -8,6 +8,7 @@ import pytest
 from diffdepth_jax import diffusion, objective, sharding, train
 from diffdepth_jax.train_state import TrainState
 from tests import small_run, tiny
+from tests.parallel_test import normed_model
 
 LAYOUT = sharding.Layout("jit", sharding.create_mesh())
 BATCH, KEY = tiny.batch(), jax.random.key(0)
@@ -142,15 +143,30 @@ def test_an_update_that_is_not_finite_changes_nothing_but_the_counters(state):
         )
 
 
-def test_after_a_skipped_update_the_run_goes_on_as_if_the_batch_had_not_been(step_fn, state):
-    """But for the noise of the later step."""
+def test_after_a_skipped_update_the_run_goes_on_as_if_the_batch_had_not_been():
+    """But for the noise of the later step; averages and batch statistics too."""
+    model = normed_model()
+    state = _initial_state(model)
+    state = state.replace(average=jax.tree.map(jnp.copy, state.variables["params"]))
+    step_fn = _step_fn(model, train__ema_decay=0.5)
     broken = {**BATCH, "image": BATCH["image"] * np.float32(np.nan)}
-    after, _ = step_fn(state, broken, KEY)
+    start, _ = step_fn(state, BATCH, KEY)
+    after, _ = step_fn(start, broken, KEY)
     after, terms = step_fn(after, BATCH, KEY)
-    expected, _ = step_fn(state.replace(step=state.step + 1), BATCH, KEY)
+    # The later step alone, as update 2: one less of the steps counts as skipped.
+    expected, _ = step_fn(start.replace(step=start.step + 1, skipped=start.skipped + 1), BATCH, KEY)
     assert _value(terms, "skipped") == 0
-    jax.tree.map(np.testing.assert_array_equal, after.variables, expected.variables)
-    assert (int(after.step), int(after.skipped)) == (2, 1)
+    for name in ("variables", "average", "opt_state"):
+        jax.tree.map(
+            np.testing.assert_array_equal, getattr(after, name), getattr(expected, name)
+        )
+    assert (int(after.step), int(after.skipped)) == (3, 1)
+    mean = jax.tree.map(  # of updates 1 and 2 with weights 1/2 and 1, over their sum
+        lambda a, b: a / 3 + b * 2 / 3, start.variables["params"], after.variables["params"]
+    )
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), after.average, mean
+    )
 
 
 @pytest.mark.parametrize("target", objective.TARGETS)
