@@ -50,8 +50,8 @@ class Group:
             if count > 1:
                 flags += [f"--coordinator={address}", f"--num_processes={count}",
                           f"--process_id={index}"]  # fmt: skip
-            command = [sys.executable, "-m", "diffdepth_jax.main",
-                       f"--mode={mode}", "--config=configs/synthetic.py", f"--workdir={workdir}"]  # fmt: skip
+            command = [sys.executable, "-m", "diffdepth_jax.main", f"--mode={mode}",
+                       "--config=configs/synthetic.py", f"--workdir={workdir}"]  # fmt: skip
             process = subprocess.Popen(
                 [*command, *flags], cwd=ROOT, env=environment, text=True,
                 stdout=subprocess.PIPE, stderr=subprocess.PIPE,
