@@ -135,7 +135,7 @@ def test_commands_are_found_wherever_they_stand():
 
 @pytest.fixture(scope="module")
 def all_flags():
-    """Of the programs on the pages, and those that the benchmarks, scripts of argparse, spell out."""
+    """Of the programs on the pages, and those that the benchmarks give to argparse."""
     modules = {module for page in PAGES for module, _ in programs(page)}
     scripts = "".join(path.read_text() for path in (ROOT / "benchmarks").rglob("*.py"))
     named = set(re.findall(r'"--(\w+)"', scripts))
