@@ -135,7 +135,7 @@ def get_config():
             "log_every": 50,
             "evaluate_every": 2000,
             "checkpoint_every": 1000,
-            # Recompute backbone blocks in the backward pass: less memory, more time.
+            # Recompute backbone blocks in the backward pass: more time, less memory (not on CPU).
             "remat_backbone": False,
             "num_threads": 16,  # that read and augment
             "max_unreadable": 0,  # training samples that may be skipped, each with a warning
