@@ -60,7 +60,13 @@ def shift_mask(height, width, window, shift, device):
     return torch.zeros(different.shape, device=device).masked_fill(different, MASKED)
 
 
-kept_shift_mask = functools.cache(shift_mask)
+_cached_shift_mask = functools.cache(shift_mask)
+
+
+@torch.compiler.assume_constant_result
+def kept_shift_mask(*arguments):
+    """`shift_mask`, made once; to torch.compile a constant."""
+    return _cached_shift_mask(*arguments)
 
 
 class WindowAttention(nn.Module):
