@@ -41,7 +41,7 @@ def test_a_first_process_that_is_not_there_is_a_sentence(monkeypatch):
 
 
 def test_an_address_without_a_port_is_a_sentence():
-    with pytest.raises(UserError, match=r"--coordinator=localhost: .* give --coordinator=HOST:PORT"):
+    with pytest.raises(UserError, match=r"--coordinator=localhost: .* --coordinator=HOST:PORT"):
         processes.join("localhost", 2, 1)
 
 
