@@ -16,7 +16,7 @@ from diffdepth_jax.optimizer import create_optimizer
 from tests import parity, tiny
 
 torch = pytest.importorskip("torch", reason="PyTorch, which is not among the requirements")
-torch_peer = pytest.importorskip("benchmarks.torch_peer")
+from benchmarks import torch_peer  # noqa: E402
 
 SIZE = (37, 50)  # odd maps at every level
 VARIANT = {"embed_dim": 8, "depths": (2, 1, 1, 1), "num_heads": (1, 2, 2, 4)}
