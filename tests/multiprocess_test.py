@@ -128,7 +128,7 @@ def test_two_processes_that_are_killed_and_resumed_equal_one(parallel, single, c
 
 
 def test_two_processes_start_from_the_weights_of_a_model(single, cache, tmp_path):
-    fields = {"train.initial_weights": single[0], "train.num_steps": 1}
+    fields = {"train.initial_weights": single[0], "train.num_steps": 2}
     losses = []
     for count in (1, 2):
         workdir = tmp_path / str(count)
