@@ -47,6 +47,12 @@ class DepthEncoder(nn.Module):
         return torch.where(mask, self.project(x).tanh(), 0), mask
 
 
+def pad_edges(x):
+    """By one. Of PyTorch's own replication the compiled gradient fails in channels_last (2.13)."""
+    x = torch.cat([x[:, :, :1], x, x[:, :, -1:]], 2)
+    return torch.cat([x[..., :1], x, x[..., -1:]], 3)
+
+
 class DepthDecoder(nn.Module):
     def __init__(self, channels, width):
         super().__init__()
@@ -55,8 +61,8 @@ class DepthDecoder(nn.Module):
         self.head = nn.Conv2d(width // 2, 1, 3, padding=1)
 
     def forward(self, latent):
-        x = F.pad(gelu(self.expand(latent)), (1, 1, 1, 1), "replicate")
-        return log_depth_of(self.head(gelu(self.up(x)))[:, :, 2:-2, 2:-2])
+        x = gelu(self.up(pad_edges(gelu(self.expand(latent)))))
+        return log_depth_of(self.head(x)[:, :, 2:-2, 2:-2])
 
 
 class ReleasedEncoder(nn.Module):

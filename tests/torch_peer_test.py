@@ -43,6 +43,13 @@ CONFIGS = {
 }
 
 
+def with_compiled(cases):
+    """And both architectures compiled, which takes minutes and needs a C++ compiler."""
+    slow, compiled = pytest.mark.slow, torch_peer.FORMS["compiled"]
+    names = ("default", "released")
+    return cases + [pytest.param(name, compiled, marks=slow) for name in names]
+
+
 class Pair:
     """A model of ours with random variables, what it is to do, and its counterpart."""
 
@@ -93,8 +100,10 @@ def our_depth(name):
     return np.asarray(tiny.jit(predict)(pair.variables, pair.batch["image"], pair.noise[0]))
 
 
-@pytest.mark.parametrize("form", [EAGER, IMPROVED])
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize(
+    ("name", "form"),
+    with_compiled([(name, form) for name in CONFIGS for form in (EAGER, IMPROVED)]),
+)
 def test_depth_equals_ours(name, form):
     pair = Pair(CONFIGS[name](), form)
     pair.peer.eval()
@@ -138,7 +147,8 @@ def ours_from(peer, tensors, like):
 
 
 @pytest.mark.parametrize(
-    ("name", "form"), [(name, EAGER) for name in CONFIGS] + [("default", IMPROVED)]
+    ("name", "form"),
+    with_compiled([(name, EAGER) for name in CONFIGS] + [("default", IMPROVED)]),
 )
 def test_loss_gradients_and_statistics_equal_ours(name, form):
     pair = Pair(CONFIGS[name](), form)
@@ -221,11 +231,3 @@ def test_what_the_peer_cannot_do_is_refused():
 def test_the_shifted_windows_mask_is_ours():
     ours = swin.shift_mask(12, 9, 3, 1)
     np.testing.assert_array_equal(torch_peer.torch_networks.shift_mask(12, 9, 3, 1, "cpu"), ours)
-
-
-@pytest.mark.slow
-def test_the_compiled_form_computes_the_same():
-    """Needs a C++ compiler."""
-    pair = Pair(CONFIGS["default"](), torch_peer.FORMS["compiled"])
-    depth = pair.peer.eval().predict(to_torch(pair.batch["image"]), to_torch(pair.noise[0]))
-    assert parity.relative_difference(our_depth("default")[..., 0], depth[:, 0].numpy()) < 3e-5
