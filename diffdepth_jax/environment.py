@@ -13,8 +13,9 @@ import jax
 _SOURCE = pathlib.Path(__file__).parents[1]
 # requirements.txt, and the part of jax that compiles.
 PACKAGES = (
-    "absl-py", "array-record", "clu", "cmap", "flax", "grain", "h5py", "importlib_resources", "jax",
-    "jaxlib", "ml-collections", "ml_dtypes", "numpy", "optax", "orbax-checkpoint", "pillow",
+    "absl-py", "array-record", "clu", "cmap", "flatbuffers", "flax", "grain", "h5py",
+    "importlib_resources",
+    "jax", "jaxlib", "ml-collections", "ml_dtypes", "numpy", "optax", "orbax-checkpoint", "pillow",
     "safetensors", "scipy", "tensorboardX", "tensorflow-datasets", "tqdm",
 )  # fmt: skip
 

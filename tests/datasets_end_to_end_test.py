@@ -4,18 +4,17 @@ Preparation runs as its documented command, training and scoring with the recipe
 of which only the model and the sizes are cut down.
 """
 
-import contextlib
 import csv
 import dataclasses
 import functools
 import importlib
-import io
 import json
 import math
 import os
 import pathlib
 import subprocess
 import sys
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -143,12 +142,12 @@ def prepared(tmp_path_factory):
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """What a training run was given, left, returned and printed."""
+    """What a training run was given, left, returned and said."""
 
     config: ConfigDict
     workdir: pathlib.Path
     rows: dict
-    printed: str
+    said: list[str]
 
 
 @pytest.fixture(scope="module")
@@ -165,14 +164,15 @@ def trained(prepared, tmp_path_factory):
 
 
 def _train(config, workdir):
-    with contextlib.redirect_stdout(io.StringIO()) as printed:
+    said = []
+    with mock.patch("diffdepth_jax.train.inform", said.append):
         rows = train(config, workdir)
-    return Run(config, workdir, rows, printed.getvalue())
+    return Run(config, workdir, rows, said)
 
 
 def _assert_trained_and_scored(run, names):
     """Finite losses; and of evaluation the table, protocol, JSON and a CSV with these names."""
-    assert "backbone_weights is none: the backbone starts from random weights" in run.printed
+    assert "backbone_weights is none: the backbone starts from random weights" in run.said[0]
     losses = [line["train/loss"] for line in small_run.read_metrics(run.workdir)
               if "train/loss" in line]  # fmt: skip
     assert len(losses) == 3 and all(map(math.isfinite, losses))
