@@ -19,7 +19,7 @@ KINDS = {
     "tiff": ((".tiff",), "32-bit float metres"),
     "color": (("_color.png",), "near red to far blue"),
     "side_by_side": (("_side_by_side.png",), "photo and depth"),
-    "spread": (("_spread.npy", "_spread.png"), "the ensemble's spread, metres; picture: % of depth"),
+    "spread": (("_spread.npy", "_spread.png"), "spread of samples, metres; picture: % of depth"),
     "ply": ((".ply",), "points in metres"),
     "glb": ((".glb",), "points in metres"),
     "gif": (("_trajectory.gif",), "the denoising, step by step"),
