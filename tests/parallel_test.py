@@ -29,12 +29,12 @@ REFERENCES = {
 }
 RUNS = {
     "jit": ("plain", 8, "jit", 1),
-    "pmap": ("plain", 8, "pmap", 1),
     "fsdp": ("plain", 8, "fsdp", 1),
-    "accumulated pmap": ("plain", 8, "pmap", 2),
     "normed pmap": ("normed", 8, "pmap", 1),
 }
 SLOW_RUNS = {
+    "pmap": ("plain", 8, "pmap", 1),
+    "accumulated pmap": ("plain", 8, "pmap", 2),
     "accumulated": ("plain", 1, "jit", 4),
     "accumulated jit": ("plain", 8, "jit", 2),
     "accumulated fsdp": ("plain", 8, "fsdp", 2),

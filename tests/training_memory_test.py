@@ -24,6 +24,7 @@ def tiny_rows(monkeypatch):
     monkeypatch.setattr(training_memory, "create_model", lambda **fields: tiny.model())
 
 
+@pytest.mark.slow
 def test_rows_are_measured_once(tiny_rows, tmp_path, capsys, monkeypatch):
     output = tmp_path / "memory.json"
     training_memory.main([f"--output={output}"])
