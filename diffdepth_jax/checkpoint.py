@@ -203,7 +203,7 @@ class RunCheckpoints:
     def __enter__(self):
         return self
 
-    def __exit__(self, kind, error, _):
+    def __exit__(self, kind, *_):
         """Waits for what is being written; that it failed is raised unless something else was."""
         failure = None
         for steps in (self._latest, self._best):
@@ -214,7 +214,7 @@ class RunCheckpoints:
         if failure and kind in (None, SystemExit):
             raise failure
         if failure:
-            error.add_note(str(failure))
+            logging.warning("%s", failure)
 
     @property
     def empty(self):

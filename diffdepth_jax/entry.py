@@ -15,7 +15,7 @@ def one_line_errors():
     try:
         yield
     except UserError as error:
-        message = "; ".join([str(error), *getattr(error, "__notes__", [])])
+        message = str(error)
     except OSError as error:
         reason = " ".join(str(error).split())
         message = f"{reason}: check that the path exists, is writable and has space left"

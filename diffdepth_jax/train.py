@@ -90,6 +90,7 @@ def _check_fields(config):
     check_profile_steps(fields.profile_steps, fields.num_steps)
     require_within("config", 0, 2**31 - 1, seed=config.seed)
     sharding.local_batch_size(fields.batch_size, fields.accumulate)
+    _create_optimizer(config)  # refuses what does not fit before a directory is made
     fields = config.loss
     require_within("loss", 0, 1, metric_fraction=fields.metric_fraction)
     objective.check_target(fields.target)
