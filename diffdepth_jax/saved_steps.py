@@ -19,7 +19,7 @@ RESTORE_ERRORS = (ValueError, KeyError, TypeError, AttributeError, FileNotFoundE
 
 
 def first_line(error):
-    return str(error).strip().split("\n")[0][:300] or type(error).__name__
+    return str(error).strip().split("\n")[0][:800] or type(error).__name__
 
 
 def steps(directory):

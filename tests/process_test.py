@@ -200,7 +200,7 @@ def test_a_disk_that_fills_while_a_checkpoint_is_written_ends_the_run(
     (line,) = (line for line in errors if line.startswith("error: "))
     assert status == 2
     words = ("checkpoints/4 could not be written", "No space left", "same command")
-    assert all(word in line for word in words)
+    assert all(word in line for word in words), line
     assert not _steps(disk / "run")
     enlarge("size=1g,nr_inodes=0")
     status, _, errors = _finish(_start(environment, *_train(disk / "run")))
