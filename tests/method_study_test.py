@@ -105,8 +105,16 @@ def test_first_seeds_come_first_within_a_row_and_results_are_not_made_again(tmp_
     done = {"name": "direct", "seed": 0, **training.fields("direct", TINY)}
     results.write(tmp_path, done)
     assert ("direct", 0) not in program.missing(["direct"], [0, 1], TINY, tmp_path)
-    results.write(tmp_path, done | {"overrides": {"sampler.num_steps": 7}})
+    done["config"]["sampler"]["num_steps"] = 7
+    results.write(tmp_path, done)
     assert ("direct", 0) in program.missing(["direct"], [0, 1], TINY, tmp_path)
+
+
+def test_a_field_that_came_later_does_not_undo_a_result(tmp_path):
+    done = {"name": "direct", "seed": 0, **training.fields("direct", TINY)}
+    del done["config"]["sampler"]["clip"]
+    results.write(tmp_path, done)
+    assert ("direct", 0) not in program.missing(["direct"], [0], TINY, tmp_path)
 
 
 def test_jobs_run_side_by_side_and_failures_are_told(tmp_path, monkeypatch, capsys):

@@ -3,7 +3,7 @@
 python -m benchmarks.method_study --workdir=DIR [--only=NAME,ROW ...] [--seeds=0,1,2] [--jobs=N]
 
 Each training is a process pinned to one core; its result is a file under docs/method_study/results.
-A result that is there, of the same overrides and budget, is not made again, so the same command
+A result that is there, of the same configuration, is not made again, so the same command
 goes on after an interruption. --plan lists what is missing; --report only rewrites
 docs/method_study.md. --size=gpu trains larger models for longer, all seeds of a variant as one
 program; give it a --results of its own.

@@ -11,7 +11,7 @@ import shutil
 import sys
 
 from benchmarks.method_study import compilation, scenes
-from benchmarks.method_study.variants import DIRECT, SCENE_SEED, SIZES, budget, create_config
+from benchmarks.method_study.variants import DIRECT, SCENE_SEED, SIZES, complete, create_config
 from diffdepth_jax.train import train
 
 _SEED = SCENE_SEED + 1
@@ -19,7 +19,7 @@ _SEED = SCENE_SEED + 1
 
 def fields(size):
     """How a result says which backbone it started from."""
-    return {"overrides": DIRECT, "budget": budget(size.pretraining), "scene_seed": _SEED}
+    return {"config": complete(DIRECT, size.pretraining, pretrained=False), "scene_seed": _SEED}
 
 
 def directory(workdir, size):

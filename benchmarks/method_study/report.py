@@ -9,14 +9,15 @@ NOT_CONFIGURABLE = "H/2 against H/4 latents (row 5) is no field of the configura
 
 INTRODUCTION = """# Method study
 
-Which part of the method earns its place, measured on rendered rooms and streets. Written by
-`python -m benchmarks.method_study --report` from the JSON files in [{folder}]({folder}); each holds
-one training: what it changes of `configs/synthetic.py` (`overrides`), the budget that all share
-(`budget`), seed, scores at every number of sampler steps, wall time, revision and the command that
-makes it again. Numbers are means over {images} held-out scenes of each kind, then mean ± standard
-deviation over seeds. Budget: {height}x{width} pixels, {seen} images seen, the same for every
-variant, of {train} scenes (scene seed {scene_seed}; the README's table is of another). Truth is
-dense on rooms and streets alike; how many pixels training sees is a factor (row 2).
+Which part of the method earns its place, measured on rendered rooms and streets. Written by `python
+-m benchmarks.method_study --report` from the JSON files in [{folder}]({folder}); each holds one
+training: what it changes of `configs/synthetic.py` (`overrides`), the whole of its configuration
+(`config`), seed, scores at every number of sampler steps, wall time, and the revision and the
+command that made it (a variant may have had another name then). Numbers are means over {images}
+held-out scenes of each kind, then mean ± standard deviation over seeds. Budget: {height}x{width}
+pixels, {seen} images seen, the same for every variant, of {train} scenes (scene seed {scene_seed};
+the README's table is of another). Truth is dense on rooms and streets alike; how many pixels
+training sees is a factor (row 2).
 
 `boundary F1` is Depth Pro's scale-invariant boundary F1 (arXiv 2410.02073); `abs_rel at edges` is
 abs_rel within a pixel of neighbours whose depths differ by more than 25 %
@@ -25,7 +26,7 @@ as in training.
 
 Every training starts from one backbone, as real recipes start from ImageNet weights: trained by
 `direct` (below) with dense truth on {pretraining} images of scenes of another seed. What is
-compared is what stands on it, and how it is tuned.
+compared is what stands on it: the backbone itself is frozen.
 
 These are small models, trained briefly on small pictures of our own: differences say what the parts
 do under such a budget, and the numbers compare with nothing outside this study.
@@ -88,13 +89,13 @@ def compose(found, pictures, directory):
 
 def _introduction(found, folder):
     first = next(iter(found.values()))[0]
-    budget = first["budget"]
+    config, backbone = first["config"], first["pretraining"]["config"]
     return INTRODUCTION.format(
-        folder=folder, scene_seed=SCENE_SEED, images=budget["data.num_eval"],
-        height=budget["data.height"], width=budget["data.width"], train=budget["data.num_train"],
-        pretraining=first["pretraining"]["budget"]["train.batch_size"]
-        * first["pretraining"]["budget"]["train.num_steps"],
-        seen=budget["train.batch_size"] * budget["train.num_steps"],
+        folder=folder, scene_seed=SCENE_SEED, images=config["data"]["num_eval"],
+        height=config["data"]["height"], width=config["data"]["width"],
+        train=config["data"]["num_train"],
+        pretraining=backbone["train"]["batch_size"] * backbone["train"]["num_steps"],
+        seen=config["train"]["batch_size"] * config["train"]["num_steps"],
     ).rstrip()  # fmt: skip
 
 

@@ -16,12 +16,17 @@ def path_of(directory, name, seed):
 
 
 def is_done(directory, name, seed, fields):
-    """Whether the result is there, of a training with these overrides and this budget."""
+    """Whether the result is there, of a training with these fields."""
     path = path_of(directory, name, seed)
-    if not path.is_file():
-        return False
-    found = json.loads(path.read_text())
-    return all(found[key] == json.loads(json.dumps(value)) for key, value in fields.items())
+    return path.is_file() and agree(json.loads(path.read_text()), json.loads(json.dumps(fields)))
+
+
+def agree(found, wanted):
+    """Whether two trees are equal where both have a leaf: a field of the configuration that came
+    later is not in older results."""
+    if not isinstance(wanted, dict):
+        return found == wanted
+    return all(agree(found[key], wanted[key]) for key in found.keys() & wanted.keys())
 
 
 def read_all(directory):

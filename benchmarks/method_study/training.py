@@ -17,7 +17,7 @@ from benchmarks.method_study.variants import (
     SIZES,
     UNCERTAINTY,
     VARIANTS,
-    budget,
+    complete,
     create_config,
 )
 from diffdepth_jax import diffusion
@@ -30,8 +30,7 @@ from diffdepth_jax.train_state import abstract_variables
 def fields(name, size):
     """What a result must have in common with a training to stand for it."""
     return {
-        "overrides": VARIANTS[name],
-        "budget": budget(size),
+        "config": complete(VARIANTS[name], size, pretrained=True),
         "scene_seed": SCENE_SEED,
         "pretraining": pretraining.fields(size),
     }
@@ -66,6 +65,7 @@ def write_result(name, config, size, variables, sets, directory, seconds, facts)
     result = {
         "name": name,
         "seed": seed,
+        "overrides": VARIANTS[name],
         **fields(name, size),
         "trained_steps": config.sampler.num_steps,
         "images_seen": size.images_seen,

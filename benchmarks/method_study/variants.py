@@ -215,3 +215,10 @@ def create_config(overrides, seed, size: Size, backbone=""):
         config.optimizer.freeze = "backbone/.*"
     config.seed = seed
     return config.lock()
+
+
+def complete(overrides, size: Size, *, pretrained):
+    """Every field but the seed and a path: two trainings with the same are seeds of one variant."""
+    fields = create_config(overrides, 0, size, "pretrained" if pretrained else "").to_dict()
+    del fields["seed"]
+    return fields
