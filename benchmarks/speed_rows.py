@@ -17,7 +17,7 @@ SIZES = ((228, 304), (480, 640), (352, 1216))
 STEPS = (20, 5, 1)
 BATCHES = (1, 8)
 TASKS = ("predict", "train")
-UNSUPPORTED = {"every_step": False, "random_timesteps": False}  # by the peer
+UNSUPPORTED = {"every_step": False, "random_timesteps": False}  # by the peer: neither compares them
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,6 +69,7 @@ def create_config(row, dtype="float32"):
     config.model.dtype = dtype
     config.inference.size = row.size
     config.sampler.num_steps = row.num_steps
+    config.loss.update(UNSUPPORTED)
     return config
 
 

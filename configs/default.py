@@ -68,7 +68,7 @@ def get_config():
     )
     config.sampler = ConfigDict(
         {
-            "num_steps": 20,
+            "num_steps": 2,  # trained as below, a model may be sampled with any other number
             "spacing": "trailing",  # leading, trailing
             "start": "noise",  # what the sampler starts from: noise, zeros
             "eta": 0.0,
@@ -81,15 +81,17 @@ def get_config():
             "target": "self",  # what is diffused: self (the paper), self_attached, ground_truth
             # Back-propagate through the last so many sampler steps only; 0: all.
             "gradient_steps": 0,
-            "every_step": False,  # pixel losses on every step's depth, or on the last only
+            # Together they make a model accurate with any number of sampler steps, see
+            # docs/method_study.md. Pixel losses are on every step's depth, or on the last only:
+            "every_step": True,
             # In training the sampler's first step is the noisiest, the others are drawn at random.
-            "random_timesteps": False,
+            "random_timesteps": True,
             "silog_lambda": 0.85,
             "clamp_depth": 0.0,  # metres; bounds both maps in l1 and l2, 0: no bound
             # The pixel losses l1 and l2 are on for this first part of training, then off (paper).
             "metric_fraction": 0.5,
             "weights": {
-                "ddim": 1.0,
+                "ddim": 10.0,
                 "silog": 1.0,
                 "literal_pixel": 0.0,
                 "l1": 0.1,

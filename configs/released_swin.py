@@ -23,9 +23,12 @@ def get_config():
     config.model.denoiser = "released"
     config.diffusion.schedule = "linear"
     config.diffusion.prediction_type = "epsilon"
+    config.sampler.num_steps = 20
     config.sampler.spacing = "leading"
     config.sampler.clip = 0.0
     config.loss.target = "self_attached"
+    config.loss.every_step = False
+    config.loss.random_timesteps = False
     config.loss.clamp_depth = 88.0
     config.loss.metric_fraction = 1.0
     config.train.batch_size = 8

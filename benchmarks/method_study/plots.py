@@ -11,8 +11,8 @@ from benchmarks.method_study import scenes, tables
 from benchmarks.method_study.variants import SAMPLER_STEPS, Size
 from diffdepth_jax import visualize
 
-STEPS_OF = ("default", "every_step", "sample_steps_1", "sample_steps_5", "sample_steps_20",
-            "epsilon_steps_20", "v_steps_20", "released", "paper")  # fmt: skip
+STEPS_OF = ("default", "random", "every_step", "plain", "sample_steps_5", "sample_steps_20",
+            "released", "paper")  # fmt: skip
 PANELS_OF = ("default", "direct", "released", "paper", "self_4", "truth_only_4", "none_4")
 
 

@@ -47,11 +47,16 @@ NOTES = {
     "diffusion as usual, the denoiser learns from encoded ground truth and nothing goes through "
     "the sampler. Percentages are of pixels with ground truth in training, the same ones each "
     "epoch.",
-    "3 sampler": "One factor at a time from the default: sample prediction, 2 steps in training, "
-    "trailing timesteps of the cosine schedule, started from noise.",
-    "3 candidates for any number of steps": "`random`: in training the second step's timestep is "
-    "drawn at random, for each image. `every_step`: pixel losses on every step's depth. `ddim_10`: "
-    "ten times the weight of the denoising loss.",
+    "3 sampler": "One factor at a time from the default: sample prediction, 2 steps in training at "
+    "random timesteps, pixel losses on both, a denoising loss of weight 10, trailing timesteps of "
+    "the cosine schedule, started from noise. In this table each makes as many steps as in "
+    "training.",
+    "3 how the sampler is trained": "The way to the default, a thing at a time. `plain`: in "
+    "training the sampler visits the timesteps of inference, pixel losses are on the last step's "
+    "depth, the denoising loss has weight 1. `every_step`: pixel losses on every step's depth. "
+    "`random`: moreover the first timestep is the noisiest and the others are drawn at random, for "
+    "each image. `default`: moreover the denoising loss has weight 10. `last_step`: the default "
+    "with pixel losses on the last step's depth.",
     "3 prediction type and training steps": "`epsilon_steps_5`: epsilon prediction, 5 steps in "
     "training. And further factors.",
     "4 losses": "One factor at a time. `pixel_only`: no denoising, latent or reconstruction loss. "

@@ -49,24 +49,27 @@ SIZES = {
     ),
 }
 
-DIRECT = {"sampler.num_steps": 1, "sampler.start": "zeros", "loss.weights.ddim": 0.0}
+# How the sampler is trained, from the plain way to the default, a thing at a time.
+RANDOM = {"loss.weights.ddim": 1.0}
+EVERY_STEP = RANDOM | {"loss.random_timesteps": False}
+PLAIN = EVERY_STEP | {"loss.every_step": False}
+DIRECT = PLAIN | {"sampler.num_steps": 1, "sampler.start": "zeros", "loss.weights.ddim": 0.0}
 NO_CODEC_LOSS = {"loss.weights.latent": 0.0, "loss.weights.reconstruction": 0.0}
 # Diffusion as usual: the denoiser learns from encoded ground truth, the sampler from nothing.
 TRUTH_ONLY = {
     "loss.target": "ground_truth", "loss.weights.silog": 0.0, "loss.weights.latent": 0.0
 }  # fmt: skip
-PAPER = {
+PAPER = EVERY_STEP | {
     "diffusion.schedule": "linear",
     "diffusion.prediction_type": "epsilon",
     "sampler.num_steps": 20,
     "sampler.spacing": "leading",
     "sampler.clip": 0.0,
-    "loss.every_step": True,
     "loss.weights.l1": 1.0,
     "loss.weights.l2": 1.0,
     "loss.weights.reconstruction": 0.1,
 }
-RELEASED = {
+RELEASED = PLAIN | {
     "model.codec": "released",
     "model.denoiser": "released",
     "diffusion.schedule": "linear",
@@ -108,7 +111,8 @@ def _trained(prediction, steps):
 
 
 # {row: {name: overrides}}; in this order they are run. A name belongs to one row, tables may cite
-# others. Sample prediction with 2 steps in training is the default.
+# others. The default: sample prediction, 2 steps in training at random timesteps, pixel losses on
+# both, a denoising loss of weight 10.
 ROWS = {
     "1 baselines": {
         "default": {},
@@ -128,22 +132,17 @@ ROWS = {
         **_trained("v_prediction", 2),
         "leading": {"sampler.spacing": "leading"},
         "zeros": {"sampler.start": "zeros"},
-        "every_step": {"loss.every_step": True},
-        "steps_5_every_step": {"sampler.num_steps": 5, "loss.every_step": True},
     },
-    "3 candidates for any number of steps": {
-        "random": {"loss.random_timesteps": True},
-        "random_every_step": {"loss.random_timesteps": True, "loss.every_step": True},
-        "random_3_every_step": {
-            "loss.random_timesteps": True, "loss.every_step": True, "sampler.num_steps": 3
-        },
-        "ddim_10": {"loss.weights.ddim": 10.0},
-        "random_every_step_ddim_10": {
-            "loss.random_timesteps": True, "loss.every_step": True, "loss.weights.ddim": 10.0
-        },
-        "random_every_step_zeros": {
-            "loss.random_timesteps": True, "loss.every_step": True, "sampler.start": "zeros"
-        },
+    "3 how the sampler is trained": {
+        "plain": PLAIN,
+        "every_step": EVERY_STEP,
+        "random": RANDOM,
+        "plain_steps_1": PLAIN | {"sampler.num_steps": 1},
+        "plain_steps_5": PLAIN | {"sampler.num_steps": 5},
+        "every_step_steps_5": EVERY_STEP | {"sampler.num_steps": 5},
+        "random_steps_3": RANDOM | {"sampler.num_steps": 3},
+        "random_zeros": RANDOM | {"sampler.start": "zeros"},
+        "last_step": {"loss.every_step": False},
     },
     "3 prediction type and training steps": {
         **_trained("epsilon", 5),
