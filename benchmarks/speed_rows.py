@@ -17,7 +17,7 @@ SIZES = ((228, 304), (480, 640), (352, 1216))
 STEPS = (20, 5, 1)
 BATCHES = (1, 8)
 TASKS = ("predict", "train")
-UNSUPPORTED = {"every_step": False, "random_timesteps": False}  # by the peer: neither compares them
+UNSUPPORTED = {"every_step": False, "random_timesteps": False}  # by the peer
 
 
 @dataclasses.dataclass(frozen=True)

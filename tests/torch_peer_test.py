@@ -30,7 +30,7 @@ def small(config, **loss):
     )  # fmt: skip
     config.sampler.update(num_steps=3, remat=False)
     config.sampler.start = "zeros" if "gradient_steps" in loss else "noise"
-    config.loss.update(loss)
+    config.loss.update({**speed_rows.UNSUPPORTED, **loss})
     return config
 
 
