@@ -146,11 +146,12 @@ def _summarise(facts):
 
 
 def difference(sides, form):
-    """The largest difference of log depth from ours, a fraction of the largest; None: not known."""
+    """The largest difference of log depth from ours, a fraction of its range; None: not known."""
     ours, theirs = (sides[name].get("probe") for name in ("ours", form))
     if ours is None or theirs is None:
         return None
-    return max(abs(a - b) for a, b in zip(ours, theirs, strict=True)) / max(map(abs, theirs))
+    largest = max(abs(a - b) for a, b in zip(ours, theirs, strict=True))
+    return largest / (max(theirs) - min(theirs))
 
 
 def _ours_columns(row, result):
@@ -196,7 +197,7 @@ def format_table(rows):
     if forms:
         lines.append("Of PyTorch's forms: ours / theirs, time and memory; below 1 is better.")
     if worst:
-        lines.append(f"Depth of both sides: log depth differs by {max(worst):.1e} at most.")
+        lines.append(f"Log depth of both sides differs by {max(worst):.1e} of its range at most.")
     return "\n".join(lines)
 
 

@@ -115,7 +115,7 @@ def leaf_values(path, size):
     if path.endswith(("/scale", "/var")):
         return np.ones(size, np.float32)
     rng = np.random.default_rng(zlib.crc32(path.encode()))
-    return np.float32(0.02) * rng.standard_normal(size, np.float32)
+    return np.float32(0.05) * rng.standard_normal(size, np.float32)
 
 
 def create_inputs(batch_size, size, latent_shape):

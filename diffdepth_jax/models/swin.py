@@ -65,35 +65,51 @@ def shift_mask(height, width, window, shift):
     return jnp.where(regions[:, :, None] == regions[:, None, :], 0.0, _MASKED)
 
 
-def pad_to_multiple(x, multiple):
-    """Zeros at right and bottom until height and width of [B, H, W, C] are multiples."""
-    pad_height, pad_width = (-size % multiple for size in x.shape[1:3])
-    return jnp.pad(x, ((0, 0), (0, pad_height), (0, pad_width), (0, 0)))
+def pad_to_multiple(x, multiple, value=0.0):
+    """`value`, a scalar or [C], at right and bottom until H and W of [B, H, W, C] are multiples."""
+    height, width = x.shape[1:3]
+    pads = (0, 0), (0, -height % multiple), (0, -width % multiple), (0, 0)
+    inside = jnp.pad(jnp.ones((1, height, width, 1), bool), pads)
+    return jnp.where(inside, jnp.pad(x, pads), jnp.asarray(value, x.dtype))
 
 
 class WindowAttention(nn.Module):
-    """Multi-head self-attention within windows, with a learned relative position bias."""
+    """Multi-head self-attention within (shifted) windows, with a learned relative position bias."""
 
     num_heads: int
     window_size: int
+    shift: int = 0
     dtype: jnp.dtype = jnp.float32
 
     @nn.compact
-    def __call__(self, x, mask=None):
-        """x: [B, nW, T, C], mask: [nW, T, T] or None. Softmax in float32."""
-        batch, windows, tokens, channels = x.shape
-        head_size = channels // self.num_heads
-        qkv = Dense(3 * channels, dtype=self.dtype, name="qkv")(x)
-        q, k, v = jnp.moveaxis(
-            qkv.reshape(batch, windows, tokens, 3, self.num_heads, head_size), 3, 0
-        )
-        logits = jnp.einsum("bwqhd,bwkhd->bwhqk", q * head_size**-0.5, k)
+    def __call__(self, x):
+        """x: [B, H, W, C], any H and W. Softmax in float32.
+
+        A map that the windows do not divide is padded with zeros, which are not masked, as in
+        mmseg's and the released Swin. Query, key and value of a zero are their biases, and what
+        attention makes at padded places is dropped: neither passes a linear map.
+        """
+        height, width, channels = x.shape[1:]
+        qkv = Dense(3 * channels, dtype=self.dtype, name="qkv")
+        of_zero = qkv(jnp.zeros((1, channels), self.dtype))
+        y = pad_to_multiple(qkv(x), self.window_size, of_zero)
+        padded_height, padded_width = y.shape[1:3]
+        y = jnp.roll(y, (-self.shift, -self.shift), (1, 2))
+        y = self._attend(partition_windows(y, self.window_size), padded_height, padded_width)
+        y = merge_windows(y, self.window_size, padded_height, padded_width)
+        y = jnp.roll(y, (self.shift, self.shift), (1, 2))[:, :height, :width]
+        return Dense(channels, dtype=self.dtype, name="proj")(y)
+
+    def _attend(self, qkv, height, width):
+        """[B, nW, T, 3 C] of a map of that size -> [B, nW, T, C]."""
+        batch, windows, tokens, _ = qkv.shape
+        q, k, v = jnp.moveaxis(qkv.reshape(batch, windows, tokens, 3, self.num_heads, -1), 3, 0)
+        logits = jnp.einsum("bwqhd,bwkhd->bwhqk", q * q.shape[-1] ** -0.5, k)
         logits = logits.astype(jnp.float32) + self._position_bias()
-        if mask is not None:
-            logits += mask[None, :, None]
+        if self.shift:
+            logits += shift_mask(height, width, self.window_size, self.shift)[:, None]
         weights = jax.nn.softmax(logits).astype(self.dtype)
-        x = jnp.einsum("bwhqk,bwkhd->bwqhd", weights, v).reshape(batch, windows, tokens, channels)
-        return Dense(channels, dtype=self.dtype, name="proj")(x)
+        return jnp.einsum("bwhqk,bwkhd->bwqhd", weights, v).reshape(batch, windows, tokens, -1)
 
     def _position_bias(self):
         rows = (2 * self.window_size - 1) ** 2
@@ -117,31 +133,16 @@ class SwinBlock(nn.Module):
         """x: [B, H, W, C], any H and W."""
         channels = x.shape[-1]
         drop_path = DropPath(self.drop_path_rate)
-        y = self._attend(LayerNorm(dtype=self.dtype, name="norm1")(x))
+        attention = WindowAttention(
+            self.num_heads, self.window_size, self.shift, self.dtype, name="attn"
+        )
+        y = attention(LayerNorm(dtype=self.dtype, name="norm1")(x))
         x = x + drop_path(y, deterministic=not train)
         y = LayerNorm(dtype=self.dtype, name="norm2")(x)
         y = Dense(4 * channels, dtype=self.dtype, name="fc1")(y)
         y = jax.nn.gelu(y, approximate=False)
         y = Dense(channels, dtype=self.dtype, name="fc2")(y)
         return x + drop_path(y, deterministic=not train)
-
-    def _attend(self, x):
-        """Pads after the norm and does not mask the padding, as mmseg's and the released Swin."""
-        height, width = x.shape[1:3]
-        x = pad_to_multiple(x, self.window_size)
-        padded_height, padded_width = x.shape[1:3]
-        mask = None
-        if self.shift:
-            x = jnp.roll(x, (-self.shift, -self.shift), (1, 2))
-            mask = shift_mask(padded_height, padded_width, self.window_size, self.shift)
-        windows = partition_windows(x, self.window_size)
-        attention = WindowAttention(self.num_heads, self.window_size, self.dtype, name="attn")
-        x = merge_windows(
-            attention(windows, mask), self.window_size, padded_height, padded_width
-        )
-        if self.shift:
-            x = jnp.roll(x, (self.shift, self.shift), (1, 2))
-        return x[:, :height, :width]
 
 
 class PatchMerging(nn.Module):
