@@ -1,5 +1,6 @@
 """Convolutions against direct sums in numpy, their gradients against autodiff's."""
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -30,8 +31,10 @@ SIZES = [(1, 1), (1, 7), (2, 2), (5, 8)]
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("kernel_size", [1, 3, 5])
-def test_loop_safe_convolution_equals_the_plain_one_in_value_and_gradient(size, kernel_size):
-    x, kernel = normal(0, 2, *size, 3), normal(1, kernel_size, kernel_size, 3, 4)
+@pytest.mark.parametrize("channels", [(3, 4), (4, 3)])
+def test_loop_safe_convolution_equals_the_plain_one(size, kernel_size, channels):
+    """In value and in both gradients."""
+    x, kernel = normal(0, 2, *size, channels[0]), normal(1, kernel_size, kernel_size, *channels)
     ours, ours_vjp = jax.vjp(layers.loop_safe_convolve, x, kernel)
     theirs, theirs_vjp = jax.vjp(plain_convolve, x, kernel)
     cotangent = normal(2, *theirs.shape)
@@ -41,9 +44,11 @@ def test_loop_safe_convolution_equals_the_plain_one_in_value_and_gradient(size, 
         assert_close(gradient, expected)
 
 
-def test_both_ways_to_the_gradient_agree():
+@pytest.mark.parametrize(("inputs", "features"), [(3, 4), (4, 3)])
+def test_both_ways_to_the_gradient_agree(inputs, features):
     """One is for the CPU, the other for the rest: whichever this machine is, both are run."""
-    args = normal(0, 2, 5, 8, 3), normal(1, 3, 3, 3, 4), normal(2, 2, 5, 8, 4)
+    kernel = normal(1, 3, 3, inputs, features)
+    args = normal(0, 2, 5, 8, inputs), kernel, normal(2, 2, 5, 8, features)
     canonical, autodiff = layers._canonical_gradients(*args), layers._gradients_by_autodiff(*args)
     for gradient, expected in zip(canonical, autodiff, strict=True):
         assert_close(gradient, expected)
@@ -192,3 +197,27 @@ def test_bilinear_resizing_has_half_pixel_centres():
 def test_bilinear_resizing_does_not_smooth_when_it_shrinks():
     x = np.float32([[0, 0, 0, 9, 0, 0, 0, 0, 0]]).reshape(1, 1, 9, 1)
     np.testing.assert_allclose(layers.resize_bilinear(x, 1, 3)[0, 0, :, 0], np.zeros(3), atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(5,), (2, 1), (2, 3, 4, 16)])
+def test_layer_norm_equals_flax_in_value_and_gradient(shape):
+    x, cotangent = 3 * normal(0, *shape) + 1, normal(1, *shape)
+    params = {"scale": normal(2, shape[-1]), "bias": normal(3, shape[-1])}
+
+    def apply(module):
+        return jax.vjp(lambda params, x: module.apply({"params": params}, x), params, x)
+
+    (ours, ours_vjp), (theirs, theirs_vjp) = apply(layers.LayerNorm()), apply(nn.LayerNorm())
+    assert_close(ours, theirs)
+    jax.tree.map(assert_close, ours_vjp(cotangent), theirs_vjp(cotangent))
+
+
+def test_layer_norm_in_bfloat16_has_float32_statistics():
+    x = (100 + normal(0, 4, 64)).astype(jnp.bfloat16)
+    (ours, variables), (theirs, _) = (
+        module.init_with_output(jax.random.key(0), x)
+        for module in (layers.LayerNorm(dtype=jnp.bfloat16), nn.LayerNorm(dtype=jnp.bfloat16))
+    )
+    assert ours.dtype == jnp.bfloat16
+    assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype("float32")}
+    assert_close(ours, theirs)

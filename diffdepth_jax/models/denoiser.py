@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from diffdepth_jax.models.layers import Dense, LoopSafeConv, resize_bilinear
+from diffdepth_jax.models.layers import Dense, LayerNorm, LoopSafeConv, resize_bilinear
 
 
 def timestep_embedding(timestep, features):
@@ -49,7 +49,7 @@ class PooledAttention(nn.Module):
     def __call__(self, x):
         batch, height, width, channels = x.shape
         pooled = pool_cells(x, self.cell)
-        tokens = nn.LayerNorm(dtype=self.dtype, name="norm")(pooled).reshape(batch, -1, channels)
+        tokens = LayerNorm(dtype=self.dtype, name="norm")(pooled).reshape(batch, -1, channels)
         tokens = nn.MultiHeadDotProductAttention(
             self.num_heads, dtype=self.dtype, force_fp32_for_softmax=True, name="attention"
         )(tokens)
@@ -71,7 +71,7 @@ class ResidualBlock(nn.Module):
         scale = Dense(self.features, dtype=self.dtype, name="time")(time)
         # In float32, as its gradient is a sum over the map.
         scale = scale.astype(jnp.float32)[:, None, None]
-        y = nn.LayerNorm(dtype=jnp.float32, name="norm")(x) * (1 + scale)
+        y = LayerNorm(dtype=jnp.float32, name="norm")(x) * (1 + scale)
         y = LoopSafeConv(self.features, 3, self.dtype, name="conv")(y)
         return x + Dense(self.features, dtype=self.dtype, name="mix")(jax.nn.gelu(y))
 
@@ -106,7 +106,7 @@ class Denoiser(nn.Module):
     def setup(self):
         dense = functools.partial(Dense, self.features, dtype=self.dtype)
         self.level_projections = [dense() for _ in range(self.condition_levels)]
-        self.condition_norm = nn.LayerNorm(dtype=self.dtype)
+        self.condition_norm = LayerNorm(dtype=self.dtype)
         self.condition_conv = nn.Conv(self.features, (3, 3), dtype=self.dtype)
         self.stem = nn.Conv(self.features, (3, 3), (2, 2), dtype=self.dtype)
         self.time_in, self.time_out = dense(), dense()
@@ -117,7 +117,7 @@ class Denoiser(nn.Module):
         self.blocks = [ResidualBlock(self.features, self.dtype) for _ in range(self.num_blocks)]
         if self.self_attention:
             self.attention = PooledAttention(self.num_heads, dtype=self.dtype)
-        self.out_norm = nn.LayerNorm(dtype=self.dtype)
+        self.out_norm = LayerNorm(dtype=self.dtype)
         # The prediction starts at zero: with random large noise the sampler would amplify it.
         self.out = LoopSafeConv(
             self.latent_channels, 3, jnp.float32, kernel_init=nn.initializers.normal(1e-3)

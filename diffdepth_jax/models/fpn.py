@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 
 from diffdepth_jax.models.batch_norm import BatchNorm
-from diffdepth_jax.models.layers import ConvTranspose2x
+from diffdepth_jax.models.layers import ConvTranspose2x, LayerNorm
 
 
 def shrink_by_pooling(x, height, width):
@@ -62,4 +62,4 @@ class FPN(nn.Module):
     def _activate(self, x, name, train):
         if self.batch_norm:
             return jax.nn.relu(BatchNorm(name=name)(x, train))
-        return jax.nn.gelu(nn.LayerNorm(dtype=self.dtype, name=name)(x))
+        return jax.nn.gelu(LayerNorm(dtype=self.dtype, name=name)(x))

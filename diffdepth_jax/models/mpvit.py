@@ -4,7 +4,6 @@ As DiffusionDepth's released weights have it: the stem has stride 1 and every st
 the first map has stride 2. Written from the paper.
 """
 
-import functools
 from collections.abc import Callable
 
 import flax.linen as nn
@@ -13,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from diffdepth_jax.models.batch_norm import BatchNorm
-from diffdepth_jax.models.layers import Dense, DropPath, rematerialised
+from diffdepth_jax.models.layers import Dense, DropPath, LayerNorm, rematerialised
 
 VARIANTS = {
     "mpvit_small": {
@@ -26,8 +25,6 @@ VARIANTS = {
 _HEADS_OF_WINDOW = {3: 2, 5: 3, 7: 3}  # side of the relative position window: attention heads
 _NUM_HEADS = sum(_HEADS_OF_WINDOW.values())
 
-# LayerNorm's statistics are float32 whatever the compute dtype.
-LayerNorm = functools.partial(nn.LayerNorm, epsilon=1e-6)
 
 
 def DepthwiseConv(channels, kernel_size, dtype, name, stride=1, use_bias=False):

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from diffdepth_jax.models import layers
 from diffdepth_jax.models.layers import Dense, DropPath, rematerialised
 
 # embed_dim, depths and num_heads of the paper; micro is ours, for CPU-sized runs.
@@ -21,8 +22,7 @@ VARIANTS = {
 
 _MASKED = -100.0  # added to the logits of token pairs that the cyclic shift made neighbours
 
-# LayerNorm's statistics are float32 whatever the compute dtype.
-LayerNorm = functools.partial(nn.LayerNorm, epsilon=1e-5)
+LayerNorm = functools.partial(layers.LayerNorm, epsilon=1e-5)
 _truncated_normal = nn.initializers.truncated_normal(0.02)
 
 
