@@ -47,10 +47,13 @@ GIB = 2**30
 
 
 class Process:
-    """A worker: ask(do=..., ...) -> its answer; after a failure every answer is that failure."""
+    """A worker: ask(do=..., ...) -> its answer; after a failure every answer is that failure.
 
-    def __init__(self, side, cores):
-        environment = os.environ | CACHES | {"OMP_NUM_THREADS": str(len(cores))}
+    Its environment is this process's, with `variables`.
+    """
+
+    def __init__(self, side, cores, **variables):
+        environment = os.environ | CACHES | {"OMP_NUM_THREADS": str(len(cores))} | variables
         self._process = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.speed_worker", side, ",".join(map(str, cores))],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment,
@@ -115,7 +118,7 @@ def measure(row, peer, cores, rounds):
     finally:
         for process in processes.values():
             process.close()
-    return {"sides": {name: _summarise(facts) for name, facts in results.items()},
+    return {"sides": {name: summarise(facts) for name, facts in results.items()},
             "product": product}  # fmt: skip
 
 
@@ -125,16 +128,20 @@ def _take_turns(processes, results, rounds):
     order = list(processes)
     for _ in range(rounds):
         for name in order:
-            facts, process = results[name], processes[name]
-            calls = math.ceil(TURN_SECONDS / facts.get("second_seconds", math.inf))
-            answer = process.ask(do="time", calls=min(max(calls, 1), MAX_CALLS))
-            facts.setdefault("seconds", []).extend(answer.get("seconds", []))
-            products.append(process.ask(do="product").get("flops", 0.0))
+            take_turn(processes[name], results[name])
+            products.append(processes[name].ask(do="product").get("flops", 0.0))
         order.reverse()
     return max(products)
 
 
-def _summarise(facts):
+def take_turn(process, facts):
+    """Adds the "seconds" of some calls to the facts."""
+    calls = math.ceil(TURN_SECONDS / facts.get("second_seconds", math.inf))
+    answer = process.ask(do="time", calls=min(max(calls, 1), MAX_CALLS))
+    facts.setdefault("seconds", []).extend(answer.get("seconds", []))
+
+
+def summarise(facts):
     """With median and compile time; of a side that failed the failure alone."""
     if "error" in facts:
         return {"error": facts["error"]}
@@ -211,16 +218,20 @@ def write_report(path, report):
     partial.replace(path)
 
 
+def check_devices(report, environment):
+    """Raises UserError if the report's rows are of other devices; the first rows' are kept."""
+    known = report.setdefault("environment", environment)
+    if known["devices"] != environment["devices"]:
+        raise UserError(
+            f"the file's rows are of {known['devices']}, not of {environment['devices']}: name "
+            "another --output"
+        )
+
+
 def add_row(report, row, result):
-    """Raises UserError if the report's rows are of other devices."""
     environment = result["sides"]["ours"].pop("environment", None)
     if environment:
-        known = report.setdefault("environment", environment)
-        if known["devices"] != environment["devices"]:
-            raise UserError(
-                f"the file's rows are of {known['devices']}, not of {environment['devices']}: name "
-                "another --output"
-            )
+        check_devices(report, environment)
     report["rows"][row.name] = result
 
 

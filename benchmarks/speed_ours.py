@@ -10,6 +10,7 @@ import numpy as np
 from benchmarks import speed_rows
 from diffdepth_jax import diffusion, inference, sharding, train
 from diffdepth_jax.environment import describe_environment
+from diffdepth_jax.errors import UserError
 from diffdepth_jax.flops import count_multiply_adds
 from diffdepth_jax.models.diffusion_depth import create_model
 from diffdepth_jax.train_state import abstract_variables, create_train_state
@@ -43,45 +44,61 @@ def create_variables(model):
     return jax.tree_util.tree_map_with_path(create, abstract_variables(model))
 
 
-def create_program(config, task):
-    """(model, program, state or variables -> program's first argument)."""
+def create_program(config, task, num_devices=1):
+    """(model, program, its variables and inputs -> its arguments), on the first devices."""
     model, schedule = create_model(**config.model), diffusion.create_schedule(**config.diffusion)
     if task == "predict":
         predict = functools.partial(
             inference.predict_depth, model, schedule=schedule, **config.sampler
         )
-        return model, jax.jit(predict), lambda variables: variables
+        return model, jax.jit(predict), _prediction_arguments
     _, optimizer = train._create_optimizer(config)
     create = functools.partial(
         create_train_state, model, optimizer, ema_decay=config.train.ema_decay
     )
     abstract = jax.eval_shape(create, jax.random.key(0))
-    layout = sharding.Layout("jit", sharding.create_mesh(jax.devices()[:1]))
+    layout = sharding.Layout(config.train.parallel, sharding.create_mesh(_first(num_devices)))
     step = train.create_step(config, model, schedule, optimizer, layout, abstract)
 
-    def start(variables):
+    def place(variables, inputs):
         zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), abstract)
-        return layout.place(zeros.started_from(variables))
+        batch = {name: inputs[name] for name in ("image", "depth", "mask")}
+        key = jax.device_put(jax.random.key(0), sharding.replicated(layout.mesh))
+        return layout.place(zeros.started_from(variables)), layout.shard_batch(batch), key
 
-    return model, step, start
+    return model, step, place
+
+
+def _prediction_arguments(variables, inputs):
+    return variables, *jax.device_put((inputs["image"], inputs["noise"]))
+
+
+def _first(num_devices):
+    devices = jax.devices()[:num_devices]
+    if len(devices) < num_devices:
+        raise UserError(f"{num_devices} devices: there are {len(devices)}")
+    return devices
 
 
 class Side:
-    """The program of a row, compiled by the first call."""
+    """The program of a row, compiled by the first call.
 
-    def __init__(self, row):
+    Args:
+      row: the fields of a Row.
+      changes: {"group.field": value} of its configuration.
+      num_devices: over which a training step is spread as `train.parallel` says.
+    """
+
+    def __init__(self, row, changes=None, num_devices=1):
         self._row = speed_rows.Row(**{**row, "size": tuple(row["size"])})
         self._dtype = "bfloat16" if on_accelerator() else "float32"
-        config = speed_rows.create_config(self._row, self._dtype)
-        model, self._program, start = create_program(config, self._row.task)
-        self._first = start(create_variables(model))
+        self._config = speed_rows.create_config(self._row, self._dtype)
+        self._config.update_from_flattened_dict(changes or {})
+        self._num_devices = num_devices
+        model, self._program, place = create_program(self._config, self._row.task, num_devices)
         latent_shape = model.latent_shape(*self._row.size)
         inputs = speed_rows.create_inputs(self._row.batch_size, self._row.size, latent_shape)
-        noise = inputs.pop("noise")
-        if self._row.task == "predict":
-            self._rest = jax.device_put((inputs["image"], noise))
-        else:
-            self._rest = jax.device_put((inputs, jax.random.key(0)))
+        self._first, *self._rest = place(create_variables(model), inputs)
         jax.block_until_ready((self._first, self._rest))
         self._compiled = self._result = None
 
@@ -119,9 +136,9 @@ class Side:
 
     def _multiply_adds(self):
         """Without those of what is computed once more to save memory."""
-        config = speed_rows.create_config(self._row, self._dtype)
+        config = self._config.copy_and_resolve_references()
         config.sampler.remat = config.train.remat_backbone = False
-        _, program, _ = create_program(config, self._row.task)
+        _, program, _ = create_program(config, self._row.task, self._num_devices)
         arguments = jax.tree.map(
             lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), (self._first, *self._rest)
         )
