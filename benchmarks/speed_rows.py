@@ -14,7 +14,7 @@ from configs import default, released_swin, synthetic
 # Its widths are those of configs/synthetic.py: to try the command in minutes.
 ARCHITECTURES = ("swin_micro", "swin_tiny", "swin_large", "released")
 SIZES = ((228, 304), (480, 640), (352, 1216))
-STEPS = (20, 5, 2, 1)
+STEPS = (20, 5, 1)
 BATCHES = (1, 8)
 TASKS = ("predict", "train")
 UNSUPPORTED = {"every_step": False, "random_timesteps": False}  # by the peer

@@ -68,7 +68,7 @@ def get_config():
     )
     config.sampler = ConfigDict(
         {
-            "num_steps": 2,  # trained as below, a model may be sampled with any other number
+            "num_steps": 5,  # trained as below, a model may be sampled with any other number
             "spacing": "trailing",  # leading, trailing
             "start": "noise",  # what the sampler starts from: noise, zeros
             "eta": 0.0,

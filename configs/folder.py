@@ -14,6 +14,7 @@ def get_config():
     config.model.neck_features = 64
     config.model.drop_path_rate = 0.0
     config.model.denoiser_features = 32
+    config.sampler.num_steps = 2
     config.inference.size = (240, 320)
     config.augmentation.crop_size = (208, 272)
     config.train.batch_size = 8
