@@ -125,7 +125,7 @@ def add(report, found, cores):
     for name, facts in found.items():
         environment = facts.get("environment")
         if environment:
-            kinds = [f"{kind}, {len(cores)} cores" for kind in environment["devices"]]
+            kinds = [f"{kind}, cores: {len(cores)}" for kind in environment["devices"]]
             speed.check_devices(report, environment | {"devices": kinds})
         kept = {key: facts[key] for key in (*KEPT, "error") if key in facts}
         report["rows"][name] = kept

@@ -7,15 +7,21 @@ from matplotlib.ticker import FormatStrFormatter, NullLocator
 COLORS = {"predict": "tab:blue", "train": "tab:orange", "jit": "tab:orange", "fsdp": "tab:green"}
 LABELS = {
     "predict": "prediction",
-    "train": "training step; devices: each has the whole state (jit)",
-    "fsdp": "training step; devices: each has its part of the state (fsdp)",
+    "train": "training step (jit)",
+    "fsdp": "training step, state split (fsdp)",
 }
 STYLES = {
     "measured; memory: temporary": {"marker": "o"},
     "memory: arguments (state, batch)": {"ls": "--", "marker": "s", "markerfacecolor": "white"},
-    "expected: time in proportion to multiply-adds, through the largest point;\n"
-    "temporary memory in proportion to the axis, through the first": {"ls": ":"},
+    "expected": {"ls": ":"},
 }
+EXPECTED = (
+    "Expected: time in proportion to multiply-adds, through the largest point; "
+    "temporary memory in proportion to the axis, through the first"
+)
+VIRTUAL = (
+    "Devices are virtual and share the cores: time shows what splitting costs, memory what it saves"
+)
 AXES = {
     "pixels": "image, height x width",
     "steps": "sampler steps",
@@ -96,7 +102,8 @@ def _finish(times, memories, points):
         axes.grid(alpha=0.3)
         axes.yaxis.set_major_formatter(FormatStrFormatter("%g"))
         axes.xaxis.set_minor_locator(NullLocator())
-    memories.set_xticks([point.x for point in points], [_tick(point) for point in points])
+    ticks = [_tick(point) for point in points]
+    memories.set_xticks([point.x for point in points], ticks, fontsize="small")
     memories.set_xlabel(AXES[points[0].sweep].format(batch=points[0].row.batch_size))
     times.set_title(points[0].sweep)
 
@@ -110,11 +117,9 @@ def _explain(figure, report, row, virtual):
     height, width = row.size
     title = f"{row.architecture}; unless the axis says otherwise {height}x{width}, "
     title += f"{row.num_steps} steps, batch {row.batch_size}; {report['environment']['devices'][0]}"
-    if virtual:
-        title += "\nDevices are virtual and share the cores: time shows what splitting costs, "
-        title += "memory what it saves"
-    figure.suptitle(title, fontsize="medium")
+    caption = [title, EXPECTED, VIRTUAL] if virtual else [title, EXPECTED]
+    figure.suptitle("\n".join(caption), fontsize="medium")
     lines = [Line2D([], [], color=COLORS[name], lw=4, label=label)
              for name, label in LABELS.items()]  # fmt: skip
     lines += [Line2D([], [], color="gray", label=label, **style) for label, style in STYLES.items()]
-    figure.legend(handles=lines, loc="outside lower center", ncols=4, fontsize="small")
+    figure.legend(handles=lines, loc="outside lower center", ncols=6)
