@@ -12,6 +12,7 @@ import tempfile
 
 from absl import flags
 
+from diffdepth_jax import compilation_cache
 from diffdepth_jax.entry import start
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.estimator import DepthEstimator
@@ -39,6 +40,7 @@ def _page():
     return page
 
 
+@compilation_cache.kept()
 def run():
     if not 1 <= _PORT.value <= 65535:
         raise UserError(f"port {_PORT.value}: must be 1 to 65535")

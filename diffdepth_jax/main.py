@@ -9,7 +9,7 @@ import pathlib
 from absl import flags
 from ml_collections import config_flags
 
-from diffdepth_jax import processes
+from diffdepth_jax import compilation_cache, processes
 from diffdepth_jax.entry import one_line_errors, start
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.evaluator import evaluate_checkpoint, format_report
@@ -87,7 +87,7 @@ def _check_processes():
 
 
 def run():
-    with processes.fail_together(), one_line_errors():
+    with processes.fail_together(), one_line_errors(), compilation_cache.kept():
         _run()
 
 

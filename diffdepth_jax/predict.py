@@ -9,7 +9,7 @@ import sys
 
 from absl import flags
 
-from diffdepth_jax import camera, outputs, placement
+from diffdepth_jax import camera, compilation_cache, outputs, placement
 from diffdepth_jax.entry import start
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.estimator import DepthEstimator
@@ -140,6 +140,7 @@ def _report(report, total, writer):
     return 1 if report.failures else 0
 
 
+@compilation_cache.kept()
 def run():
     _check_numbers()
     photo_writer, video_writer = _writers()

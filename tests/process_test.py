@@ -167,8 +167,8 @@ def test_a_full_disk_ends_in_one_line_and_with_space_again_the_run_goes_on(
 def failed_write(tmp_path_factory):
     """(directory, result) of a run that cannot write a file of 64 KiB: it fails on the way."""
     workdir = tmp_path_factory.mktemp("runs") / "full"
-    uncached = {k: v for k, v in os.environ.items() if k != "JAX_COMPILATION_CACHE_DIR"}
-    process = _start(uncached | {"PYTHONPATH": str(ROOT)}, *_train(workdir))
+    uncached = os.environ | {"JAX_ENABLE_COMPILATION_CACHE": "false", "PYTHONPATH": str(ROOT)}
+    process = _start(uncached, *_train(workdir))
     resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (2**16, 2**16))
     return workdir, _finish(process)
 
