@@ -48,12 +48,18 @@ def _count_equation(equation):
         taps = math.prod(kernel) // output_features
         taps /= math.prod(parameters["lhs_dilation"])
         return round(math.prod(equation.outvars[0].aval.shape) * taps)
-    if name == "cond":  # one branch runs: the most expensive
-        return max(_count(branch.jaxpr) for branch in parameters["branches"])
+    if name == "cond":
+        return max(_count(branch.jaxpr) for branch in _branches(parameters))
     if name == "while":
         raise ValueError("a while loop's length is not known: cannot count its multiply-adds")
     repeats = parameters["length"] if name == "scan" else 1
     return repeats * sum(_count(jaxpr) for jaxpr in _inner_jaxprs(parameters))
+
+
+def _branches(parameters):
+    """Of those one runs; of one for each platform the default, so that the count is of none."""
+    branches, platforms = parameters["branches"], parameters["branches_platforms"]
+    return branches if platforms is None else [branches[platforms.index(None)]]
 
 
 def _inner_jaxprs(parameters):

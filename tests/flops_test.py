@@ -76,3 +76,11 @@ def test_what_no_result_needs_is_not_counted():
 def test_unknown_loop_length_is_refused():
     with pytest.raises(ValueError, match="length is not known"):
         count_multiply_adds(lambda x: jax.lax.while_loop(lambda y: y < 3, lambda y: y + 1, x), 0)
+
+
+def test_a_platforms_own_way_is_not_counted():
+    def product_on_cpu(x):
+        return jax.lax.platform_dependent(x, cpu=lambda x: x @ x, default=lambda x: x * x)
+
+    x = jax.ShapeDtypeStruct((4, 4), "float32")
+    assert count_multiply_adds(product_on_cpu, x) == 0

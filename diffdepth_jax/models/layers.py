@@ -82,7 +82,11 @@ Dense = functools.partial(nn.Dense, dot_general=_flat_dot_general)
 
 
 def _channel_mean(x):
-    """[..., C] -> [..., 1]; as a matrix product, which is faster in a gradient on CPU."""
+    """[..., C] -> [..., 1].
+
+    On CPU as a matrix product: XLA joins a plain mean with the convolution beside it, and both are
+    slow then: prediction with 20 steps takes 1.4 times as long.
+    """
 
     def product(x):
         channels = x.shape[-1]
@@ -104,8 +108,8 @@ def layer_norm(x, scale, bias, epsilon):
 
 
 def _layer_norm_forward(x, scale, bias, epsilon):
-    mean = x.mean(-1, keepdims=True)
-    variance = jnp.maximum(0, jnp.square(x).mean(-1, keepdims=True) - jnp.square(mean))
+    mean = _channel_mean(x)
+    variance = jnp.maximum(0, _channel_mean(jnp.square(x)) - jnp.square(mean))
     inverse = jax.lax.rsqrt(variance + epsilon)
     return (x - mean) * (inverse * scale) + bias, (x, mean, inverse, scale)
 
