@@ -15,6 +15,7 @@ from benchmarks.method_study import (
 from benchmarks.method_study import (
     baselines,
     edges,
+    plots,
     pretraining,
     queue,
     report,
@@ -287,6 +288,13 @@ def test_the_requirement_on_steps_is_of_the_mean_over_seeds(made_up_results):
     over = tables.excess(found["default"], "rooms")
     assert over == pytest.approx({1: 0.01, 2: 0, 3: 0.01, 5: 0.03, 10: 0.08, 20: 0.18})
     assert "| `default` | 1.0 % | 3.0 % | 18.0 %" in tables.excess_table(found, ["default"])
+
+
+def test_panels_are_named_above_the_first_row():
+    depth = np.linspace(1, 2, 48).reshape(6, 8)
+    row = np.zeros((6, 8, 3), np.uint8), depth, {"default": depth, "direct": depth}
+    titles = [axes.get_title() for axes in plots.panel_figure([row, row]).axes]
+    assert titles == ["image", "truth", "default", "direct", "", "", "", ""]
 
 
 def test_without_results_there_is_no_report(tmp_path):

@@ -45,6 +45,8 @@ def steps_plot(found, path):
                 samples = [tables.values(found[name], kind, "abs_rel", n) for n in SAMPLER_STEPS]
                 _line(axes, SAMPLER_STEPS, samples, name)
         axes.set(xscale="log", yscale="log", xlabel="sampler steps", ylabel="abs_rel")
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter("{x:g}")
         axes.set_xticks(SAMPLER_STEPS, [str(count) for count in SAMPLER_STEPS])
 
     _figure(draw, path)
@@ -93,15 +95,16 @@ def panels(found, directory, path):
         for place, index in enumerate(indices):
             predictions = {name: kept[kind][place] for name, kept in shown.items()}
             rows.append((truth.image[index], truth.depth[index, ..., 0], predictions))
-    _panel_figure(rows, path)
+    panel_figure(rows).savefig(path, dpi=80)
     return True
 
 
-def _panel_figure(rows, path):
+def panel_figure(rows):
+    """Each (image, metres, {variant: metres}) as a row of pictures, named above the first."""
     names = list(rows[0][2])
     figure = Figure((1.5 * (len(names) + 2), 1.25 * len(rows)), layout="constrained")
     grid = figure.subplots(len(rows), len(names) + 2, squeeze=False)
-    for axes, (image, depth, predictions) in zip(grid, rows, strict=True):
+    for index, (axes, (image, depth, predictions)) in enumerate(zip(grid, rows, strict=True)):
         low, high = np.percentile(depth[depth > 0], (2, 98))
         color = functools.partial(visualize.colorize_depth, min_depth=low, max_depth=high)
         pictures = {"image": image, "truth": color(depth)}
@@ -109,9 +112,9 @@ def _panel_figure(rows, path):
         for one, (title, picture) in zip(axes, pictures.items(), strict=True):
             one.imshow(picture)
             one.set_axis_off()
-            if axes is grid[0]:
+            if index == 0:
                 one.set_title(title, fontsize="small")
-    figure.savefig(path, dpi=80)
+    return figure
 
 
 def draw_all(found, directory) -> list[tuple[str, str]]:
