@@ -1,0 +1,80 @@
+"""Time from the start of the command line to the first depth map, and its parts.
+
+python -m benchmarks.first_depth MODEL PHOTO [--repeats=3] [--output=FILE.json]
+
+Every run is a process of its own. Cold runs have an empty compilation cache each, warm ones the
+cache that a cold one has filled; files of Python and the model may be in the system's memory in
+both. Of the repeats the one with the median total is shown, so that its parts add up. The machine
+should do nothing else.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import time
+
+from diffdepth_jax.entry import one_line_errors
+from diffdepth_jax.errors import UserError
+
+
+def measure(model, photo, cache):
+    """{part: seconds} of one run; `cache` is the user's cache directory."""
+    environment = {k: v for k, v in os.environ.items() if "COMPILATION_CACHE" not in k}
+    with tempfile.TemporaryDirectory() as directory:
+        marks = pathlib.Path(directory) / "marks.json"
+        arguments = map(str, [time.monotonic(), marks, model, photo, directory])
+        done = subprocess.run(
+            [sys.executable, "-m", "benchmarks.first_depth_worker", *arguments],
+            env=environment | {"XDG_CACHE_HOME": str(cache)}, capture_output=True, text=True,
+        )  # fmt: skip
+        if done.returncode:
+            raise UserError(done.stderr.strip().splitlines()[-1].removeprefix("error: "))
+        return json.loads(marks.read_text())
+
+
+def median_run(runs):
+    """The one of these whose total is the median; of an even number the faster of the middle."""
+    return sorted(runs, key=lambda run: sum(run.values()))[(len(runs) - 1) // 2]
+
+
+def measure_all(model, photo, repeats):
+    """{"cold", "warm": {part: seconds}}."""
+    runs = {"cold": [], "warm": []}
+    for _ in range(repeats):
+        with tempfile.TemporaryDirectory() as cache:
+            for kind in runs:
+                runs[kind].append(measure(model, photo, cache))
+    return {kind: median_run(own) for kind, own in runs.items()}
+
+
+def table(result):
+    """Lines: a part each, and their sum."""
+    totals = {kind: sum(parts.values()) for kind, parts in result.items()}
+    rows = [(name, result["cold"][name], result["warm"][name]) for name in result["cold"]]
+    rows.append(("first depth map written", totals["cold"], totals["warm"]))
+    lines = [f"{'seconds':<32}{'cold':>8}{'warm':>8}"]
+    return lines + [f"{name:<32}{cold:>8.2f}{warm:>8.2f}" for name, cold, warm in rows]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("model", help="model directory, such as runs/synthetic")
+    parser.add_argument("photo")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--output", type=pathlib.Path, help="JSON file for the same")
+    options = parser.parse_args()
+    if options.repeats < 1:
+        raise UserError(f"--repeats={options.repeats}: must be 1 or more")
+    result = measure_all(options.model, options.photo, options.repeats)
+    print("\n".join(table(result)))
+    if options.output is not None:
+        options.output.write_text(json.dumps(result, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    with one_line_errors():
+        main()

@@ -1,0 +1,80 @@
+"""A process of first_depth: predicts a photo as the command line does, and notes when what is done.
+
+python -m benchmarks.first_depth_worker START MARKS.json MODEL PHOTO OUTPUT
+
+START is the monotonic clock when the process was started. The program is the real one; the seams
+between its parts are wrapped here, before it runs.
+"""
+
+import json
+import pathlib
+import sys
+import time
+
+
+class Clock:
+    """Seconds between one `mark` and the next, by the name of what has just been done."""
+
+    def __init__(self, start):
+        self._last, self.parts = start, {}
+
+    def mark(self, name):
+        now = time.monotonic()
+        self.parts[name] = now - self._last
+        self._last = now
+
+    def marking(self, name, function):
+        """The function, after which there is a mark."""
+
+        def marked(*args, **kwargs):
+            result = function(*args, **kwargs)
+            self.mark(name)
+            return result
+
+        return marked
+
+
+def _staged(clock, jitted):
+    """A jitted function in its three stages; it keeps nothing, being called once."""
+
+    def call(*arrays, **options):
+        clock.mark("reading and placing the photo")
+        lowered = jitted.lower(*arrays, **options)
+        clock.mark("tracing")
+        compiled = lowered.compile()
+        clock.mark("compiling or loading")
+        result = compiled(*arrays)
+        for leaf in result.values():
+            leaf.block_until_ready()
+        clock.mark("computing")
+        return result
+
+    return call
+
+
+def main(start, marks, model, photo, output):
+    clock = Clock(float(start))
+    import jax
+
+    from diffdepth_jax import predict
+    from diffdepth_jax.estimator import DepthEstimator
+    from diffdepth_jax.outputs import OutputWriter
+
+    clock.mark("Python and imports")
+    jax.devices()
+    clock.mark("finding the device")
+    load = DepthEstimator.from_checkpoint
+    compiled = DepthEstimator._compiled.func
+    DepthEstimator.from_checkpoint = clock.marking("reading the model", load)
+    DepthEstimator._compiled = property(lambda self: _staged(clock, compiled(self)))
+    OutputWriter.write = clock.marking("writing", OutputWriter.write)
+    named = {"checkpoint": model, "input": photo, "output": output}
+    sys.argv = ["predict", *(f"--{name}={value}" for name, value in named.items())]
+    try:
+        predict.main()
+    finally:
+        pathlib.Path(marks).write_text(json.dumps(clock.parts))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
