@@ -13,8 +13,8 @@ hold their memory at once. Memory is what XLA reports of the compiled program, f
 Multiply-adds are those of the plain program: what rematerialisation computes again is not counted.
 On CPU, devices are virtual: they share the cores.
 
-The file is added to: points that it holds are not measured again. The plot needs matplotlib, shows
-all that the file holds of the architecture, and is drawn again in a second.
+The file is added to: of the points that it holds only those that failed are measured again. The
+plot needs matplotlib and shows all that the file holds of the architecture.
 """
 
 import argparse
@@ -133,7 +133,7 @@ def add(report, found, cores):
 
 def measure_missing(report, architecture, cores, save):
     for points in all_series(architecture):
-        missing = [point for point in points if point.name not in report["rows"]]
+        missing = [p for p in points if "median" not in report["rows"].get(p.name, {})]
         if missing:
             add(report, measure(missing, cores), cores)
             save(report)

@@ -116,13 +116,18 @@ def test_each_sweep_is_in_the_file_when_the_next_one_starts(fake, tmp_path, monk
     assert list(rows) == [point.name for point in POINTS[:10]]
 
 
-def test_a_point_that_fails_is_in_table_and_file(fake, tmp_path, monkeypatch, capsys):
+def test_a_point_that_fails_is_told_and_measured_again(fake, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(fake, "failing", POINTS[9].row.name)
     output, plot = tmp_path / "scaling.json", tmp_path / "scaling.png"
     scaling.main([f"--output={output}", f"--plot={plot}"])
     assert f"{POINTS[9].name:<60}  no" in capsys.readouterr().out.splitlines()
     assert json.loads(output.read_text())["rows"][POINTS[9].name] == {"error": "no"}
     assert plot.stat().st_size > 10_000
+    monkeypatch.setattr(fake, "failing", None)
+    fake.calls.clear()
+    scaling.main([f"--output={output}"])
+    assert [name for name, do in fake.calls if do == "prepare"] == [POINTS[9].row.name]
+    assert "error" not in json.loads(output.read_text())["rows"][POINTS[9].name]
 
 
 def test_points_of_other_devices_are_refused(fake, tmp_path, monkeypatch):
