@@ -99,11 +99,9 @@ def _in_one_line(own, show):
             _discard(own, trouble[2])
         if not said:
             said = True
-            logging.warning(
-                "a compiled program could not be %s (%s); it is compiled anew. %s",
-                {"reading": "read", "writing": "kept"}[trouble[1]],
-                str(message)[trouble.end() :], _INSTEAD,
-            )  # fmt: skip
+            failed = {"reading": "read and is compiled anew", "writing": "kept"}[trouble[1]]
+            reason = str(message)[trouble.end() :]
+            logging.warning("a compiled program could not be %s (%s); %s", failed, reason, _INSTEAD)
 
     return showwarning
 

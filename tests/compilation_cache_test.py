@@ -91,7 +91,7 @@ def test_damaged_programs_are_compiled_anew_and_replaced(predict, filled):
     for path, entry in _contents(directory).items():
         path.write_bytes(entry[: len(entry) // 2])
     asked, found, depths, (line,) = predict(XDG_CACHE_HOME=str(directory))
-    assert line.startswith("warning: a compiled program could not be read (")
+    assert line.startswith("warning: a compiled program could not be read and is compiled anew (")
     assert found == 0
     np.testing.assert_equal(depths, filled[1][2])
     assert predict(XDG_CACHE_HOME=str(directory))[:2] == (asked, asked)
@@ -163,6 +163,23 @@ def test_other_warnings_are_shown_as_ever_and_again_after_the_program():
             warnings.warn("something else", stacklevel=1)
         assert warnings.showwarning is before
     assert shown == ["something else"]
+
+
+def test_what_could_not_be_kept_is_said_once_and_only_that_program_is_discarded(
+    configuration, tmp_path, caplog
+):
+    with compilation_cache.kept():
+        folder = pathlib.Path(configuration.jax_compilation_cache_dir)
+        for name in ("jit_a-1-cache", "jit_a-2-cache", "jit_b-1-cache"):
+            (folder / name).write_bytes(b"half")
+        for name in ("jit_a", "jit_c"):
+            warnings.showwarning(
+                f"Error writing persistent compilation cache entry for '{name}': disk full",
+                UserWarning, "compiler.py", 1,
+            )  # fmt: skip
+    assert [path.name for path in folder.iterdir()] == ["jit_b-1-cache"]
+    (record,) = caplog.records
+    assert record.getMessage().startswith("a compiled program could not be kept (disk full); JAX_")
 
 
 def test_machines_that_execute_other_instructions_share_no_programs(monkeypatch):
