@@ -1,5 +1,7 @@
 """The training objective: L = l1 L_ddim + l2 L_pixel + l3 L_latent, and what anchors the codec."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 from flax import struct
@@ -41,7 +43,7 @@ def draw(keys, latent_shape, num_timesteps) -> Draws:
 
 def loss_terms(
     model, variables, batch, draws, drop_path_key, *, schedule, target, every_step,
-    silog_lambda, clamp_depth, random_timesteps=False, **sampler,
+    silog_lambda, clamp_depth, random_timesteps=False, remat=True, **sampler,
 ):  # fmt: skip
     """Every loss of the method on one batch.
 
@@ -59,6 +61,7 @@ def loss_terms(
       silog_lambda: lambda of both pixel losses.
       clamp_depth: bound in metres on both maps in l1 and l2, as in the released code; 0: none.
       random_timesteps: the sampler visits those of `diffusion.random_timesteps`.
+      remat: recompute the sampler's steps, and each step's decoded depth, in the backward pass.
       **sampler: for `diffusion.ddim_sample`.
 
     Returns:
@@ -72,16 +75,19 @@ def loss_terms(
         )
     refinement = inference.refine(
         model, variables, batch["image"], draws.start, schedule=schedule, train=True, rngs=rngs,
-        keys=draws.sampler_keys, **sampler,
+        keys=draws.sampler_keys, remat=remat, **sampler,
     )  # fmt: skip
     (encoded, cell_mask), variables = inference.apply(
         model, refinement.variables, depth, mask, method="encode_depth", train=True
     )
     cell_mask = jnp.broadcast_to(cell_mask, encoded.shape)
     log_target = jnp.log(jnp.where(mask, depth, 1.0))
+    compare = functools.partial(
+        _pixel_losses, model, silog_lambda=silog_lambda, clamp_depth=clamp_depth
+    )
     decoded = refinement.x0s if every_step else refinement.latents[-1:]
-    pixel, variables = _pixel_losses(
-        model, variables, decoded, depth, log_target, mask, silog_lambda, clamp_depth
+    pixel, variables = _mean_over_steps(
+        compare, remat, variables, decoded, depth, log_target, mask
     )
     return {
         **pixel,
@@ -108,29 +114,39 @@ def counts(mask, target):
     return {**dict.fromkeys(names, images), "ddim": denoised}
 
 
-def _pixel_losses(model, variables, latents, depth, log_target, mask, silog_lambda, clamp_depth):
-    """On the depth decoded from latents [S, B, h, w, d]; the mean over the S steps."""
-    steps, batch, *latent_shape = latents.shape
+def _mean_over_steps(compare, remat, variables, latents, *truth):
+    """The pairs of `compare`, means over latents [S, B, h, w, d]; variables after the last.
+
+    A step at a time, so that with `remat` the memory does not grow with their number.
+    """
+    if remat:
+        compare = jax.checkpoint(compare)
+    pairs = []
+    for latent in latents:
+        found, variables = compare(variables, latent, *truth)
+        pairs.append(found)
+    sums = jax.tree.map(lambda *values: sum(values), *pairs)
+    # Counts are of images, so that pairs mean the same whether one step is decoded or all.
+    return {
+        name: (total / len(pairs), count // len(pairs)) for name, (total, count) in sums.items()
+    }, variables
+
+
+def _pixel_losses(
+    model, variables, latent, depth, log_target, mask, *, silog_lambda, clamp_depth
+):  # fmt: skip
+    """On the depth decoded from latent [B, h, w, d]."""
     log_depth, variables = inference.decode_log_depth(
-        model, variables, latents.reshape(steps * batch, *latent_shape), *depth.shape[1:3],
-        train=True,
-    )  # fmt: skip
-
-    def repeat(x):  # [B, ...] -> [S * B, ...]
-        return jnp.tile(x, (steps, 1, 1, 1))
-
-    mask, depth, log_target = repeat(mask), repeat(depth), repeat(log_target)
+        model, variables, latent, *depth.shape[1:3], train=True
+    )
     metres = jnp.exp(log_depth)
     clamped = [jnp.clip(x, 0, clamp_depth) if clamp_depth else x for x in (metres, depth)]
-    pairs = {
+    return {
         "silog": losses.silog(log_depth, log_target, mask, silog_lambda),
         "literal_pixel": losses.literal_pixel(metres, depth, mask, silog_lambda),
         "l1": losses.l1(*clamped, mask),
         "l2": losses.l2(*clamped, mask),
-    }
-    # Counts are of images, so that pairs mean the same whether one step is decoded or all.
-    pairs = {name: (total / steps, count // steps) for name, (total, count) in pairs.items()}
-    return pairs, variables
+    }, variables
 
 
 def _reconstruction_loss(model, variables, encoded, cell_mask, log_target, mask):
