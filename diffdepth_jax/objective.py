@@ -117,19 +117,21 @@ def counts(mask, target):
 def _mean_over_steps(compare, remat, variables, latents, *truth):
     """The pairs of `compare`, means over latents [S, B, h, w, d]; variables after the last.
 
-    A step at a time, so that with `remat` the memory does not grow with their number.
+    A loop, so that with `remat` the memory does not grow with the steps. Batch norms see a step's
+    latents at a time, as in prediction.
     """
-    if remat:
-        compare = jax.checkpoint(compare)
-    pairs = []
-    for latent in latents:
-        found, variables = compare(variables, latent, *truth)
-        pairs.append(found)
-    sums = jax.tree.map(lambda *values: sum(values), *pairs)
+
+    def step(statistics, latent):
+        pairs, updated = compare({**variables, **statistics}, latent, *truth)
+        return {name: updated[name] for name in statistics}, pairs
+
+    statistics = {name: variables[name] for name in variables.keys() & {"batch_stats"}}
+    if remat and len(latents) > 1:
+        step = jax.checkpoint(step, prevent_cse=False)
+    statistics, pairs = jax.lax.scan(step, statistics, latents)
     # Counts are of images, so that pairs mean the same whether one step is decoded or all.
-    return {
-        name: (total / len(pairs), count // len(pairs)) for name, (total, count) in sums.items()
-    }, variables
+    pairs = {name: (totals.mean(), counts[0]) for name, (totals, counts) in pairs.items()}
+    return pairs, {**variables, **statistics}
 
 
 def _pixel_losses(

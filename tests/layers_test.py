@@ -44,11 +44,13 @@ def test_loop_safe_convolution_equals_the_plain_one(size, kernel_size, channels)
         assert_close(gradient, expected)
 
 
+@pytest.mark.parametrize("padding", [None, (0, 0), (0, 2), (2, 1)])
 @pytest.mark.parametrize(("inputs", "features"), [(3, 4), (4, 3)])
-def test_both_ways_to_the_gradient_agree(inputs, features):
+def test_both_ways_to_the_gradient_agree(inputs, features, padding):
     """One is for the CPU, the other for the rest: whichever this machine is, both are run."""
-    kernel = normal(1, 3, 3, inputs, features)
-    args = normal(0, 2, 5, 8, inputs), kernel, normal(2, 2, 5, 8, features)
+    x, kernel = normal(0, 2, 5, 8, inputs), normal(1, 3, 3, inputs, features)
+    y = layers.loop_safe_convolve(x, kernel, padding)
+    args = x, kernel, normal(2, *y.shape), padding
     canonical, autodiff = layers._canonical_gradients(*args), layers._gradients_by_autodiff(*args)
     for gradient, expected in zip(canonical, autodiff, strict=True):
         assert_close(gradient, expected)

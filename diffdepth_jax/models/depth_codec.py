@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from diffdepth_jax.models.layers import ConvTranspose2x
+from diffdepth_jax.models.layers import ConvTranspose2x, LoopSafeConv
 
 # The smallest sigmoid that the decoder divides by (paper: eta = 1e-6): depth <= 1e6 - 1 metres.
 ETA = 1e-6
@@ -92,10 +92,11 @@ class DepthDecoder(nn.Module):
 
     @nn.compact
     def __call__(self, latent):
-        x = jax.nn.gelu(nn.Conv(self.width, (1, 1), name="expand")(latent.astype(jnp.float32)))
+        expand = LoopSafeConv(self.width, 1, jnp.float32, name="expand")
+        x = jax.nn.gelu(expand(latent.astype(jnp.float32)))
         x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), "edge")  # zeros would draw a frame
         x = jax.nn.gelu(ConvTranspose2x(self.width // 2, kernel_size=3, name="up")(x))
-        z = nn.Conv(1, (3, 3), name="head")(x)[:, 2:-2, 2:-2]
+        z = LoopSafeConv(1, 3, jnp.float32, name="head")(x)[:, 2:-2, 2:-2]
         return log_depth_of(z)
 
 

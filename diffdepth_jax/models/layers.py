@@ -10,58 +10,72 @@ import numpy as np
 _NHWC = ("NHWC", "HWIO", "NHWC")
 
 
-def _convolve(x, kernel):
-    """Plain 'SAME' convolution of stride 1: x [B, H, W, I], kernel [k, k, I, O]."""
-    return jax.lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=_NHWC)
+def _padding(kernel, padding):
+    """(before, after) on either axis; None is 'SAME' of an odd kernel."""
+    return padding or (kernel.shape[0] // 2,) * 2
 
 
-def _correlate(x, y, size):
-    """[size, size, I, O] sums of x [B, H, W, I] times y [B, H, W, O] shifted against each other."""
-    pad = size // 2
+def _convolve(x, kernel, padding):
+    """Plain convolution of stride 1: x [B, H, W, I], kernel [k, k, I, O]."""
+    pads = [_padding(kernel, padding)] * 2
+    return jax.lax.conv_general_dilated(x, kernel, (1, 1), pads, dimension_numbers=_NHWC)
+
+
+def _correlate(x, y, padding):
+    """[k, k, I, O] sums of x [B, H, W, I] times y [B, h, w, O] shifted against each other."""
     sums = jax.lax.conv_general_dilated(
         x.transpose(3, 1, 2, 0),  # [I, H, W, B]
-        y.transpose(1, 2, 0, 3),  # [H, W, B, O]
+        y.transpose(1, 2, 0, 3),  # [h, w, B, O]
         (1, 1),
-        [(pad, pad), (pad, pad)],
+        [padding] * 2,
         dimension_numbers=_NHWC,
     )
     return sums.transpose(1, 2, 0, 3)
 
 
-def _canonical_gradients(x, kernel, cotangent):
+def _canonical_gradients(x, kernel, cotangent, padding):
     """Both gradients as convolutions in canonical layout, the transposes spelled out."""
-    size = kernel.shape[0]
+    padding = _padding(kernel, padding)
+    opposite = tuple(kernel.shape[0] - 1 - pad for pad in padding)
     flipped = jnp.flip(kernel, (0, 1)).transpose(0, 1, 3, 2)
     if x.shape[-1] <= cotangent.shape[-1]:
-        kernel_gradient = _correlate(x, cotangent, size)
+        kernel_gradient = _correlate(x, cotangent, padding)
     else:  # the same sums seen from the other map: many output channels are faster
-        kernel_gradient = jnp.flip(_correlate(cotangent, x, size), (0, 1)).transpose(0, 1, 3, 2)
-    return _convolve(cotangent, flipped), kernel_gradient
+        seen = _correlate(cotangent, x, opposite)
+        kernel_gradient = jnp.flip(seen, (0, 1)).transpose(0, 1, 3, 2)
+    return _convolve(cotangent, flipped, opposite), kernel_gradient
 
 
-def _gradients_by_autodiff(x, kernel, cotangent):
-    return jax.vjp(_convolve, x, kernel)[1](cotangent)
+def _gradients_by_autodiff(x, kernel, cotangent, padding):
+    return jax.vjp(lambda *args: _convolve(*args, padding), x, kernel)[1](cotangent)
 
 
-@jax.custom_vjp
-def loop_safe_convolve(x, kernel):
-    """`_convolve` whose gradient is fast inside `lax.scan` on CPU too.
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def loop_safe_convolve(x, kernel, padding=None):
+    """Convolution of stride 1 whose gradient is fast inside `lax.scan` on CPU too.
 
     XLA's CPU backend canonicalises convolutions in the entry computation only; the gradients that
     autodiff writes for a convolution in a loop body fall to naive loops, 30 to 100 times slower.
     So there they are written in canonical form; elsewhere autodiff rules.
+
+    Args:
+      x: [B, H, W, I].
+      kernel: [k, k, I, O].
+      padding: zeros (before, after) on either axis; None: 'SAME', for odd k.
     """
-    return _convolve(x, kernel)
+    return _convolve(x, kernel, padding)
 
 
-def _loop_safe_forward(x, kernel):
-    return _convolve(x, kernel), (x, kernel)
+def _loop_safe_forward(x, kernel, padding):
+    return _convolve(x, kernel, padding), (x, kernel)
 
 
-def _loop_safe_backward(residuals, cotangent):
+def _loop_safe_backward(padding, residuals, cotangent):
     return jax.lax.platform_dependent(
-        *residuals, cotangent, cpu=_canonical_gradients, default=_gradients_by_autodiff
-    )
+        *residuals, cotangent,
+        cpu=functools.partial(_canonical_gradients, padding=padding),
+        default=functools.partial(_gradients_by_autodiff, padding=padding),
+    )  # fmt: skip
 
 
 loop_safe_convolve.defvjp(_loop_safe_forward, _loop_safe_backward)
@@ -211,10 +225,8 @@ def conv_transpose_2x(x, kernel):
     taps = jnp.asarray(_subpixel_taps(kernel.shape[0]), kernel.dtype)
     subpixel = jnp.einsum("tpk,uql,klio->tuipqo", taps, taps, kernel)
     subpixel = subpixel.reshape(*subpixel.shape[:3], -1)
-    before, after = {2: (0, 0), 3: (0, 1), 4: (1, 1)}[kernel.shape[0]]
-    y = jax.lax.conv_general_dilated(
-        x, subpixel, (1, 1), [(before, after)] * 2, dimension_numbers=_NHWC
-    )
+    padding = {2: (0, 0), 3: (0, 1), 4: (1, 1)}[kernel.shape[0]]
+    y = loop_safe_convolve(x, subpixel, padding)
     y = y.reshape(batch, height, width, 2, 2, -1).transpose(0, 1, 3, 2, 4, 5)
     return y.reshape(batch, 2 * height, 2 * width, -1)
 

@@ -40,7 +40,7 @@ class ReleasedDecoder(nn.Module):
     def __call__(self, latent, train):
         x = ConvTranspose2x(self.latent_channels, kernel_size=4, name="up")(latent)
         x = jax.nn.relu(BatchNorm(name="norm")(x, train))
-        return log_depth_of(nn.Conv(1, (3, 3), name="head")(x))
+        return log_depth_of(LoopSafeConv(1, 3, jnp.float32, name="head")(x))
 
 
 class ReleasedCodec(nn.Module):
