@@ -43,7 +43,8 @@ def draw(keys, latent_shape, num_timesteps) -> Draws:
 
 def loss_terms(
     model, variables, batch, draws, drop_path_key, *, schedule, target, every_step,
-    silog_lambda, clamp_depth, random_timesteps=False, remat=True, **sampler,
+    silog_lambda, clamp_depth, random_timesteps=False, remat=True,
+    gradient_steps=0, **sampler,
 ):  # fmt: skip
     """Every loss of the method on one batch.
 
@@ -61,6 +62,7 @@ def loss_terms(
       silog_lambda: lambda of both pixel losses.
       clamp_depth: bound in metres on both maps in l1 and l2, as in the released code; 0: none.
       random_timesteps: the sampler visits those of `diffusion.random_timesteps`.
+      gradient_steps: see `diffusion.ddim_sample`; with every_step only those steps are decoded.
       remat: recompute the sampler's steps, and each step's decoded depth, in the backward pass.
       **sampler: for `diffusion.ddim_sample`.
 
@@ -75,7 +77,7 @@ def loss_terms(
         )
     refinement = inference.refine(
         model, variables, batch["image"], draws.start, schedule=schedule, train=True, rngs=rngs,
-        keys=draws.sampler_keys, remat=remat, **sampler,
+        keys=draws.sampler_keys, remat=remat, gradient_steps=gradient_steps, **sampler,
     )  # fmt: skip
     (encoded, cell_mask), variables = inference.apply(
         model, refinement.variables, depth, mask, method="encode_depth", train=True
@@ -85,7 +87,8 @@ def loss_terms(
     compare = functools.partial(
         _pixel_losses, model, silog_lambda=silog_lambda, clamp_depth=clamp_depth
     )
-    decoded = refinement.x0s if every_step else refinement.latents[-1:]
+    # 0 is all of them.
+    decoded = refinement.x0s[-gradient_steps:] if every_step else refinement.latents[-1:]
     pixel, variables = _mean_over_steps(
         compare, remat, variables, decoded, depth, log_target, mask
     )

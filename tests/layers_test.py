@@ -214,6 +214,11 @@ def test_layer_norm_equals_flax_in_value_and_gradient(shape):
     jax.tree.map(assert_close, ours_vjp(cotangent), theirs_vjp(cotangent))
 
 
+def test_both_ways_to_the_mean_agree():
+    x = normal(0, 2, 3, 4, 16)
+    assert_close(layers._mean_by_product(x), layers._plain_mean(x))
+
+
 def test_layer_norm_in_bfloat16_has_float32_statistics():
     x = (100 + normal(0, 4, 64)).astype(jnp.bfloat16)
     (ours, variables), (theirs, _) = (
@@ -223,3 +228,5 @@ def test_layer_norm_in_bfloat16_has_float32_statistics():
     assert ours.dtype == jnp.bfloat16
     assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype("float32")}
     assert_close(ours, theirs)
+    gradient = jax.grad(lambda x: layers.LayerNorm().apply(variables, x)[0, 0])(x)
+    assert gradient.dtype == jnp.bfloat16

@@ -36,6 +36,7 @@ from benchmarks.method_study.variants import (
     Size,
     create_config,
 )
+from configs import paper, released_swin
 from diffdepth_jax import diffusion, objective, train
 from diffdepth_jax.models.diffusion_depth import create_model
 from diffdepth_jax.train_state import abstract_variables
@@ -89,6 +90,26 @@ def test_a_feed_forward_head_is_scored_at_one_step():
     assert steps == {"direct": (1,), "default": SAMPLER_STEPS, "sample_steps_1": SAMPLER_STEPS}
 
 
+@pytest.mark.parametrize(
+    ("name", "recipe", "other"),
+    [
+        ("paper", paper, {"loss.silog_lambda", "sampler.remat"}),
+        ("released", released_swin, {"loss.silog_lambda", "loss.weights.ddim", "sampler.remat"}),
+    ],
+)
+def test_recipes_are_those_of_their_configurations(name, recipe, other):
+    """But for a lambda that all of the study has, and a weight that goes by the batch size."""
+    ours, theirs = create_config(VARIANTS[name], 0, SIZES["cpu"]), recipe.get_config()
+    differing = {
+        f"{group}.{field}"
+        for group in ("diffusion", "sampler", "loss") for field, value in ours[group].items()
+        if field != "weights" and value != theirs[group][field]
+    }  # fmt: skip
+    weights = ours.loss.weights.items()
+    differing |= {f"loss.weights.{k}" for k, v in weights if v != theirs.loss.weights[k]}
+    assert differing == other
+
+
 # what is run
 
 
@@ -116,6 +137,9 @@ def test_a_field_that_came_later_does_not_undo_a_result(tmp_path):
     del done["config"]["sampler"]["clip"]
     results.write(tmp_path, done)
     assert ("direct", 0) not in program.missing(["direct"], [0], TINY, tmp_path)
+    del done["config"]
+    results.write(tmp_path, done)
+    assert ("direct", 0) in program.missing(["direct"], [0], TINY, tmp_path)
 
 
 def test_jobs_run_side_by_side_and_failures_are_told(tmp_path, monkeypatch, capsys):

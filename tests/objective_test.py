@@ -48,7 +48,9 @@ def gradient_and_terms(variables, weights, batch, keys, target="self"):
     return compiled_gradient(variables, weights, batch, keys, target=target)
 
 
-jitted_terms = tiny.jit(loss_terms, static_argnames=("target", "every_step", "clamp_depth"))
+jitted_terms = tiny.jit(
+    loss_terms, static_argnames=("target", "every_step", "clamp_depth", "gradient_steps")
+)
 
 
 @tiny.jit
@@ -216,6 +218,12 @@ def test_every_step_is_the_mean_over_the_steps(variables):
     total, count = jitted_terms(variables, batch, keys, every_step=True)["silog"]
     assert float(total) == pytest.approx(float(sum(totals)) / 2, rel=1e-4)
     assert int(count) == 2
+
+
+def test_of_every_step_those_with_a_gradient_are_decoded(variables):
+    args = variables, tiny.batch(), keys_of(2)
+    terms = functools.partial(jitted_terms, *args, gradient_steps=1)
+    assert_same_terms(terms(every_step=True), terms(every_step=False))
 
 
 def test_only_the_pixel_losses_depend_on_every_step(variables):

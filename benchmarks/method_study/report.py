@@ -40,8 +40,8 @@ NOTES = {
     "6 released recipe": "`released`: the released code's codec and denoiser (non-negative head), "
     "epsilon prediction, linear schedule, 20 leading steps, unclipped, target not detached, no "
     "latent loss, L1 + L2 on metres. `paper`: the paper as it describes itself, as in "
-    "`configs/paper.py`, with our denoiser and codec. Both on this study's backbone, neck, "
-    "optimiser and budget.",
+    "`configs/paper.py` but for SILog's lambda, .3 in all of this study, with our denoiser and "
+    "codec. Both on this study's backbone, neck, optimiser and budget.",
     "2 target of diffusion": "`self`, `truth`: what the denoising loss takes for clean; `none`: no "
     "denoising loss. All three have the pixel and latent losses through the sampler. `truth_only`: "
     "diffusion as usual, the denoiser learns from encoded ground truth and nothing goes through "

@@ -18,7 +18,10 @@ def path_of(directory, name, seed):
 def is_done(directory, name, seed, fields):
     """Whether the result is there, of a training with these fields."""
     path = path_of(directory, name, seed)
-    return path.is_file() and agree(json.loads(path.read_text()), json.loads(json.dumps(fields)))
+    if not path.is_file():
+        return False
+    found = json.loads(path.read_text())
+    return fields.keys() <= found.keys() and agree(found, json.loads(json.dumps(fields)))
 
 
 def agree(found, wanted):

@@ -177,7 +177,7 @@ ROWS = {
     },
 }
 VARIANTS = {name: overrides for row in ROWS.values() for name, overrides in row.items()}
-UNCERTAINTY = ("default", "sample_steps_5", "sample_steps_20")  # row 7: trained anyway
+UNCERTAINTY = ("default", "sample_steps_5", "plain", "plain_steps_5")  # row 7: trained anyway
 
 
 def budget(size: Size):

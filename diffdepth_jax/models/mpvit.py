@@ -26,7 +26,6 @@ _HEADS_OF_WINDOW = {3: 2, 5: 3, 7: 3}  # side of the relative position window: a
 _NUM_HEADS = sum(_HEADS_OF_WINDOW.values())
 
 
-
 def DepthwiseConv(channels, kernel_size, dtype, name, stride=1, use_bias=False):
     """Pads both sides at any stride, as PyTorch does; 'SAME' pads even sizes at one side only."""
     pad = kernel_size // 2
