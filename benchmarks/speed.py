@@ -18,6 +18,7 @@ The file, if one is named, is added to: rows that it holds are not measured agai
 """
 
 import argparse
+import contextlib
 import json
 import math
 import os
@@ -79,7 +80,8 @@ class Process:
         return json.loads(line) if line else {"error": f"ended: status {self._process.wait()}"}
 
     def close(self):
-        self._process.stdin.close()
+        with contextlib.suppress(BrokenPipeError):  # it has ended
+            self._process.stdin.close()
         self._process.stdout.close()
         self._process.wait()
 
