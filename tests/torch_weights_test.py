@@ -306,15 +306,16 @@ def test_official_weights_give_the_features_of_the_public_code(write):
 # Swin beside the public code
 
 
-class Attention(swin.SwinBlock):
+class Attention(nn.Module):
     """The window attention of a block, of a map of the width that the vectors have."""
 
-    width: int = 19
+    shift: int
+    dtype: jnp.dtype = jnp.float32
 
     @nn.compact
     def __call__(self, x, train):
-        y = self._attend(x.reshape(len(x), -1, self.width, x.shape[-1]))
-        return y.reshape(x.shape)
+        attention = swin.WindowAttention(3, 7, self.shift, self.dtype, name="attn")
+        return attention(x.reshape(len(x), -1, 19, x.shape[-1])).reshape(x.shape)
 
 
 @parity.needs_shared
@@ -323,7 +324,7 @@ def test_window_attention_and_its_gradients_equal_the_public_code(shift):
     """On 15x19 with windows of 7."""
     component = parity.Component(
         parity.SHARED / "components" / f"shift_window_msa_s{shift}_15x19.npz",
-        Attention(num_heads=3, window_size=7, shift=shift, drop_path_rate=0.0),
+        Attention(shift),
         SWIN_MM,
         "stages.0.blocks.0.attn.",
         "stage0_block0",

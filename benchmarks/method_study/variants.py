@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from configs import synthetic
+from configs import default, synthetic
 
 # Held-out scenes are those of another seed than in the README's table, which they do not touch.
 SCENE_SEED = 11
@@ -200,6 +200,8 @@ def budget(size: Size):
         "train.num_panels": 1,
         "optimizer.warmup_steps": size.num_steps // 15,
         "evaluation.baselines": False,
+        # Of recipes that start from a trained backbone, as the study does.
+        "loss.weights.ddim": default.get_config().loss.weights.ddim,
         **size.overrides,
     }
 
