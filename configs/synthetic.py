@@ -26,12 +26,12 @@ def get_config():
     config.augmentation.crop_size = (64, 96)
     config.augmentation.color_probability = 0.0  # brightness tells distance here
     config.train.batch_size = 4
-    config.train.num_steps = 2800
-    config.train.evaluate_every = 1400
+    config.train.num_steps = 3200
+    config.train.evaluate_every = 1600
     config.train.checkpoint_every = 250
     config.train.num_threads = 1
     config.optimizer.learning_rate = 1e-3
-    config.optimizer.warmup_steps = 140
+    config.optimizer.warmup_steps = 160
     config.optimizer.backbone_multiplier = 1.0
     config.evaluation.batch_size = 20
     config.evaluation.baselines = True

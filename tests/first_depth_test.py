@@ -17,6 +17,7 @@ PARTS = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_parts_are_those_of_the_program_and_a_filled_cache_saves_compiling(
     tmp_path, monkeypatch, capsys
 ):
