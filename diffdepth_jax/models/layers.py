@@ -117,7 +117,7 @@ def _channel_mean(x):
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
 def layer_norm(x, scale, bias, epsilon):
-    """float32 x [..., C] to mean 0 and variance 1 over C, then times scale [C] plus bias [C].
+    """x [..., C] to mean 0 and variance 1 over C, then times scale [C] plus bias [C].
 
     The gradient is written out: autodiff's takes XLA's CPU backend more than twice as long.
     """
@@ -139,8 +139,8 @@ def _layer_norm_backward(epsilon, residuals, cotangent):
     leading = tuple(range(x.ndim - 1))
     return (
         inverse * (scaled - _channel_mean(scaled) - along),
-        jnp.sum(cotangent * normalized, leading),
-        jnp.sum(cotangent, leading),
+        jnp.sum(cotangent * normalized, leading).astype(scale.dtype),
+        jnp.sum(cotangent, leading).astype(scale.dtype),
     )
 
 
@@ -148,7 +148,7 @@ layer_norm.defvjp(_layer_norm_forward, _layer_norm_backward)
 
 
 class LayerNorm(nn.Module):
-    """`nn.LayerNorm` over the last axis, in float32 whatever the compute dtype."""
+    """`nn.LayerNorm` over the last axis, in float32 at least whatever the compute dtype."""
 
     epsilon: float = 1e-6
     dtype: jnp.dtype = jnp.float32
@@ -158,7 +158,8 @@ class LayerNorm(nn.Module):
         shape = x.shape[-1:]
         scale = self.param("scale", nn.initializers.ones, shape)
         bias = self.param("bias", nn.initializers.zeros, shape)
-        return layer_norm(x.astype(jnp.float32), scale, bias, self.epsilon).astype(self.dtype)
+        x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+        return layer_norm(x, scale, bias, self.epsilon).astype(self.dtype)
 
 
 def _flax_convolve(x, kernel, strides, padding, **unused):
