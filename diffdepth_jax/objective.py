@@ -43,8 +43,7 @@ def draw(keys, latent_shape, num_timesteps) -> Draws:
 
 def loss_terms(
     model, variables, batch, draws, drop_path_key, *, schedule, target, every_step,
-    silog_lambda, clamp_depth, random_timesteps=False, remat=True,
-    gradient_steps=0, **sampler,
+    silog_lambda, clamp_depth, random_timesteps=False, remat=True, gradient_steps=0, **sampler,
 ):  # fmt: skip
     """Every loss of the method on one batch.
 
@@ -87,7 +86,7 @@ def loss_terms(
     compare = functools.partial(
         _pixel_losses, model, silog_lambda=silog_lambda, clamp_depth=clamp_depth
     )
-    # 0 is all of them.
+    # With gradient_steps 0 that is all of them.
     decoded = refinement.x0s[-gradient_steps:] if every_step else refinement.latents[-1:]
     pixel, variables = _mean_over_steps(
         compare, remat, variables, decoded, depth, log_target, mask

@@ -9,15 +9,16 @@ NOT_CONFIGURABLE = "H/2 against H/4 latents (row 5) is no field of the configura
 
 INTRODUCTION = """# Method study
 
-Which part of the method earns its place, measured on rendered rooms and streets. Written by `python
--m benchmarks.method_study --report` from the JSON files in [{folder}]({folder}); each holds one
-training: what it changes of `configs/synthetic.py` (`overrides`), the whole of its configuration
-(`config`), seed, scores at every number of sampler steps, wall time, and the revision and the
-command that made it (a variant may have had another name then). Numbers are means over {images}
-held-out scenes of each kind, then mean ± standard deviation over seeds. Budget: {height}x{width}
-pixels, {seen} images seen, the same for every variant, of {train} scenes (scene seed {scene_seed};
-the README's table is of another). Truth is dense on rooms and streets alike; how many pixels
-training sees is a factor (row 2).
+Which part of the method earns its place, measured on rendered rooms and streets. Written from the
+JSON files in [{folder}]({folder}) by `python -m benchmarks.method_study --report`; each file holds
+one training: what it changes of the default (`overrides`; the default is `configs/synthetic.py`
+with this study's budget and the weight of `configs/default.py` for the denoising loss), the whole
+of its configuration (`config`), seed, scores at every number of sampler steps, wall time, and the
+revision and the command that made it (a variant may have had another name then). Numbers are means
+over {images} held-out scenes of each kind, then mean ± standard deviation over seeds. Budget:
+{height}x{width} pixels, {seen} images seen, the same for every variant, of {train} scenes (scene
+seed {scene_seed}; the README's table is of another). Truth is dense on rooms and streets alike; how
+many pixels training sees is a factor (row 2).
 
 `boundary F1` is Depth Pro's scale-invariant boundary F1 (arXiv 2410.02073); `abs_rel at edges` is
 abs_rel within a pixel of neighbours whose depths differ by more than 25 %

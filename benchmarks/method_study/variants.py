@@ -1,4 +1,4 @@
-"""What the study trains: rows of a table, each a set of overrides of configs/synthetic.py."""
+"""What the study trains: rows of a table, each a set of overrides of its default, see `budget`."""
 
 import dataclasses
 
