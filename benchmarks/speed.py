@@ -7,10 +7,10 @@ that have all of the words. swin_tiny and swin_large are the default model, rele
 architecture with Swin-L, swin_micro is small enough to try the command. On a GPU ours computes in
 bfloat16; --peer, which needs PyTorch, times the same network there (torch_peer.py names the forms).
 
-Each side is a process of its own, pinned to the same cores. They take turns; of all turns the
-median counts. Only one computes at a time, but all hold their memory at once. Memory is the most
-that a process held while it ran what was compiled before; libraries included, on CPU; on a GPU the
-most that its allocator gave out. Share of peak: multiply-adds of the plain program (what
+Each side is a process of its own, pinned to the same cores. Ours takes turns with one form after the
+other, and a ratio is that of the two medians of such a series; of the two sides that then hold
+memory one computes at a time. Memory is the most that a process held while it ran what was compiled
+before; libraries included, on CPU; on a GPU the most that its allocator gave out. Share of peak: multiply-adds of the plain program (what
 rematerialisation computes again is not counted) beside the best matrix product seen in the row, of
 either side. Compile time is the first call's beyond the median.
 
@@ -106,26 +106,35 @@ def peer_request(row, form):
 
 def measure(row, peer, cores, rounds):
     """{"ours" or form: facts} and, as "product", the best matrix product of all."""
-    processes = {"ours": Process("ours", cores)}
-    try:
-        results = {"ours": processes["ours"].ask(do="prepare", request={"row": row.__dict__})}
-        environment = results["ours"].get("environment", {})
-        for form in (GPU_FORMS if environment.get("backend") == "gpu" else CPU_FORMS) * peer:
-            processes[form] = Process("torch", cores)
-            request = peer_request(row, form)
-            results[form] = processes[form].ask(do="prepare", request=request)
-        product = _take_turns(processes, results, rounds)
-        for name, process in processes.items():
-            results[name] |= process.ask(do="memory")
-    finally:
-        for process in processes.values():
-            process.close()
-    return {"sides": {name: summarise(facts) for name, facts in results.items()},
-            "product": product}  # fmt: skip
+    with contextlib.closing(Process("ours", cores)) as process:
+        ours = process.ask(do="prepare", request={"row": row.__dict__})
+        sides, products = {"ours": ours}, [0.0]
+        on_gpu = ours.get("environment", {}).get("backend") == "gpu"
+        forms = (GPU_FORMS if on_gpu else CPU_FORMS) * peer
+        for form in forms:
+            sides[form], product = measure_form(row, form, process, ours, cores, rounds)
+            products.append(product)
+        if not forms:
+            products.append(take_turns({"ours": process}, {"ours": ours}, rounds))
+        ours |= process.ask(do="memory")
+    return {"sides": {name: summarise(facts) for name, facts in sides.items()},
+            "product": max(products)}  # fmt: skip
 
 
-def _take_turns(processes, results, rounds):
-    """Adds "seconds" to the results; every second round in reverse order."""
+def measure_form(row, form, our_process, ours, cores, rounds):
+    """(facts of PyTorch's side, best matrix product); "ours_seconds" alternated with its own."""
+    with contextlib.closing(Process("torch", cores)) as process:
+        facts = process.ask(do="prepare", request=peer_request(row, form))
+        before = len(ours.get("seconds", []))
+        both = {"ours": our_process, form: process}
+        product = take_turns(both, {"ours": ours, form: facts}, rounds)
+        facts |= process.ask(do="memory")
+        facts["ours_seconds"] = ours.get("seconds", [])[before:]
+    return facts, product
+
+
+def take_turns(processes, results, rounds):
+    """Adds "seconds" to the results; every second round in reverse order. Best matrix product."""
     products = [0.0]
     order = list(processes)
     for _ in range(rounds):
@@ -184,8 +193,8 @@ def _peer_column(sides, form):
     ours, theirs = sides["ours"], sides[form]
     if "error" in ours or "error" in theirs:
         return f"{'failed':>16}"
-    time, memory = (ours[key] / theirs[key] for key in ("median", "peak_bytes"))
-    return f"{time:>9.2f}{memory:>7.2f}"
+    time = statistics.median(theirs["ours_seconds"]) / theirs["median"]
+    return f"{time:>9.2f}{ours['peak_bytes'] / theirs['peak_bytes']:>7.2f}"
 
 
 def format_table(rows):

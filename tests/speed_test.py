@@ -156,10 +156,26 @@ def test_sides_take_turns_and_the_table_has_their_ratios(fake, capsys):
     assert line[:7] == ["100.0", "10.00", "3.0", "1.00", "1.00", "2.0", "20.0%"]
     assert line[7:] == ["0.25", "0.25"] * 3
     assert "differs by 0.0e+00 of its range" in table
-    turns = [form for form, do in fake.calls if do == "time"]
-    forms = ["ours", *speed.CPU_FORMS]
-    assert turns == [*forms, *reversed(forms)]
-    assert [form for form, do in fake.calls if do == "close"] == forms
+    turns = [form for form, do in fake.calls if do in ("time", "close")]
+    series = [["ours", form, form, "ours", form] for form in speed.CPU_FORMS]  # last it closes
+    assert turns == [*sum(series, []), "ours"]
+
+
+def test_ratios_are_of_the_turns_that_alternated(fake, monkeypatch, capsys):
+    """Ours is slower beside the second form: its ratio alone shows it."""
+    slow = {"ours": 0.2, "torch": 0.4}
+
+    def time(self, calls):
+        times = slow if ("channels_last", "prepare") == prepared(self.calls) else self.times
+        return {"seconds": [times[self.side]] * calls}
+
+    def prepared(calls):
+        return [call for call in calls if call[1] == "prepare"][-1]
+
+    monkeypatch.setattr(fake, "time", time)
+    speed.main([*ONE, "--peer"])
+    line = capsys.readouterr().out.splitlines()[1].split()
+    assert line[-6::2] == ["0.25", "0.50", "0.25"]
 
 
 def test_rows_of_the_file_are_measured_again_only_for_a_peer(fake, tmp_path, capsys):
@@ -169,7 +185,7 @@ def test_rows_of_the_file_are_measured_again_only_for_a_peer(fake, tmp_path, cap
         assert sum(do == "prepare" for _, do in fake.calls) == count
     report = json.loads((tmp_path / "speed.json").read_text())
     assert report["environment"]["devices"] == {"cpu": 1}
-    assert len(report["rows"][ROW.name]["sides"]["ours"]["seconds"]) == 2 * 5
+    assert len(report["rows"][ROW.name]["sides"]["ours"]["seconds"]) == 3 * 2 * 5
 
 
 def test_what_fails_is_in_the_table(fake, monkeypatch, capsys):
