@@ -7,12 +7,13 @@ that have all of the words. swin_tiny and swin_large are the default model, rele
 architecture with Swin-L, swin_micro is small enough to try the command. On a GPU ours computes in
 bfloat16; --peer, which needs PyTorch, times the same network there (torch_peer.py names the forms).
 
-Each side is a process of its own, pinned to the same cores. Ours takes turns with one form after the
-other, and a ratio is that of the two medians of such a series; of the two sides that then hold
+Each side is a process of its own, pinned to the same cores. Ours takes turns with one form after
+the other, and a ratio is that of the two medians of such a series; of the two sides that then hold
 memory one computes at a time. Memory is the most that a process held while it ran what was compiled
-before; libraries included, on CPU; on a GPU the most that its allocator gave out. Share of peak: multiply-adds of the plain program (what
-rematerialisation computes again is not counted) beside the best matrix product seen in the row, of
-either side. Compile time is the first call's beyond the median.
+before; libraries included, on CPU; on a GPU the most that its allocator gave out. Share of peak:
+multiply-adds of the plain program (what rematerialisation computes again is not counted) beside the
+best matrix product seen in the row, of either side. Compile time is the first call's beyond the
+median.
 
 The file, if one is named, is added to: rows that it holds are not measured again.
 """

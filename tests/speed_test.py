@@ -1,6 +1,7 @@
 """The benchmark of speed: what it counts, how it takes turns, what it keeps."""
 
 import io
+import itertools
 import json
 import types
 
@@ -157,8 +158,8 @@ def test_sides_take_turns_and_the_table_has_their_ratios(fake, capsys):
     assert line[7:] == ["0.25", "0.25"] * 3
     assert "differs by 0.0e+00 of its range" in table
     turns = [form for form, do in fake.calls if do in ("time", "close")]
-    series = [["ours", form, form, "ours", form] for form in speed.CPU_FORMS]  # last it closes
-    assert turns == [*sum(series, []), "ours"]
+    series = (["ours", form, form, "ours", form] for form in speed.CPU_FORMS)  # last it closes
+    assert turns == [*itertools.chain(*series), "ours"]
 
 
 def test_ratios_are_of_the_turns_that_alternated(fake, monkeypatch, capsys):
