@@ -167,7 +167,7 @@ def test_ratios_are_of_the_turns_that_alternated(fake, monkeypatch, capsys):
     slow = {"ours": 0.2, "torch": 0.4}
 
     def time(self, calls):
-        times = slow if ("channels_last", "prepare") == prepared(self.calls) else self.times
+        times = slow if prepared(self.calls) == ("channels_last", "prepare") else self.times
         return {"seconds": [times[self.side]] * calls}
 
     def prepared(calls):
