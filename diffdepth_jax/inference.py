@@ -60,8 +60,11 @@ def refine(
     if num_noises != num_images:
         condition = jnp.repeat(condition, num_noises // num_images, axis=0)
 
+    # In training each step's gradient would be slower for it.
+    prepared = () if train else model.apply(variables, method="prepare_denoiser")
+
     def denoise(latent, timestep):
-        return model.apply(variables, latent, timestep, condition, method="denoise")
+        return model.apply(variables, latent, timestep, condition, *prepared, method="denoise")
 
     latents, x0s = diffusion.ddim_sample(denoise, noise, schedule, num_steps=num_steps, **sampler)
     return Refinement(variables, condition, latents, x0s)

@@ -138,6 +138,10 @@ class Denoiser(nn.Module):
         condition = self.condition_conv(jax.nn.gelu(x + stem))
         return condition.astype(jnp.float32)  # its gradient is a sum over the sampler's steps
 
+    def prepare(self):
+        """What all steps share and no image changes: nothing."""
+        return ()
+
     def __call__(self, latent, timestep, condition):
         """latent [B, h, w, d], timestep [B], condition [B, h, w, features] -> float32 as latent."""
         time = timestep_embedding(timestep, self.features)

@@ -22,7 +22,8 @@ class DiffusionDepth(nn.Module):
       backbone: image [B, H, W, 3] -> tuple of feature maps, finest first.
       neck: tuple of feature maps -> pyramid, finest first.
       codec: depth <-> latent.
-      denoiser: (latent, timestep, condition) -> prediction; `project`s the pyramid to a condition.
+      denoiser: (latent, timestep, condition, *prepared) -> prediction; `project`s the pyramid to a
+        condition, `prepare`s what it may be given besides.
       hahi: feature maps -> feature maps of the same shapes, ahead of the neck; only released
         checkpoints have it.
 
@@ -57,9 +58,13 @@ class DiffusionDepth(nn.Module):
         """
         return self.codec.encode(depth, mask, train)
 
-    def denoise(self, latent, timestep, condition):
+    def prepare_denoiser(self):
+        """What many calls of `denoise` with the same parameters share: their last arguments."""
+        return self.denoiser.prepare()
+
+    def denoise(self, latent, timestep, condition, *prepared):
         """Noisy latent [B, h, w, d], timestep [B], condition -> prediction [B, h, w, d]."""
-        return self.denoiser(latent, timestep, condition)
+        return self.denoiser(latent, timestep, condition, *prepared)
 
     def decode_log_depth(self, latent, train: bool = False):
         """Latent [B, h, w, d] -> natural log of metres, float32 [B, 2 h, 2 w, 1]."""

@@ -11,13 +11,13 @@ _NHWC = ("NHWC", "HWIO", "NHWC")
 
 
 def _padding(kernel, padding):
-    """(before, after) on either axis; None is 'SAME' of an odd kernel."""
-    return padding or (kernel.shape[0] // 2,) * 2
+    """(before, after) of either axis; None is 'SAME' of an odd kernel."""
+    return padding or ((kernel.shape[0] // 2,) * 2,) * 2
 
 
 def _convolve(x, kernel, padding):
     """Plain convolution of stride 1: x [B, H, W, I], kernel [k, k, I, O]."""
-    pads = [_padding(kernel, padding)] * 2
+    pads = _padding(kernel, padding)
     return jax.lax.conv_general_dilated(x, kernel, (1, 1), pads, dimension_numbers=_NHWC)
 
 
@@ -27,7 +27,7 @@ def _correlate(x, y, padding):
         x.transpose(3, 1, 2, 0),  # [I, H, W, B]
         y.transpose(1, 2, 0, 3),  # [h, w, B, O]
         (1, 1),
-        [padding] * 2,
+        padding,
         dimension_numbers=_NHWC,
     )
     return sums.transpose(1, 2, 0, 3)
@@ -36,7 +36,7 @@ def _correlate(x, y, padding):
 def _canonical_gradients(x, kernel, cotangent, padding):
     """Both gradients as convolutions in canonical layout, the transposes spelled out."""
     padding = _padding(kernel, padding)
-    opposite = tuple(kernel.shape[0] - 1 - pad for pad in padding)
+    opposite = tuple(tuple(kernel.shape[0] - 1 - pad for pad in axis) for axis in padding)
     flipped = jnp.flip(kernel, (0, 1)).transpose(0, 1, 3, 2)
     if x.shape[-1] <= cotangent.shape[-1]:
         kernel_gradient = _correlate(x, cotangent, padding)
@@ -61,7 +61,7 @@ def loop_safe_convolve(x, kernel, padding=None):
     Args:
       x: [B, H, W, I].
       kernel: [k, k, I, O].
-      padding: zeros (before, after) on either axis; None: 'SAME', for odd k.
+      padding: zeros ((top, bottom), (left, right)); None: 'SAME', for odd k.
     """
     return _convolve(x, kernel, padding)
 
@@ -230,7 +230,7 @@ def conv_transpose_2x(x, kernel):
     subpixel = jnp.einsum("tpk,uql,klio->tuipqo", taps, taps, kernel)
     subpixel = subpixel.reshape(*subpixel.shape[:3], -1)
     padding = {2: (0, 0), 3: (0, 1), 4: (1, 1)}[kernel.shape[0]]
-    y = loop_safe_convolve(x, subpixel, padding)
+    y = loop_safe_convolve(x, subpixel, (padding, padding))
     y = y.reshape(batch, height, width, 2, 2, -1).transpose(0, 1, 3, 2, 4, 5)
     return y.reshape(batch, 2 * height, 2 * width, -1)
 

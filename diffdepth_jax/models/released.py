@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from diffdepth_jax.models.batch_norm import BatchNorm
 from diffdepth_jax.models.depth_codec import log_depth_of, pool_valid
 from diffdepth_jax.models.layers import ConvTranspose2x, LoopSafeConv, resize_align_corners
+from diffdepth_jax.models.linear_stack import convolve_in_turn, convolve_merged, merge
 
 TIME_STEPS = 1280  # rows of the learned table of time embeddings
 
@@ -66,19 +67,44 @@ class ReleasedCodec(nn.Module):
         return self.decoder(latent.astype(jnp.float32), train)
 
 
+class _Conv3x3(nn.Module):
+    """Kernel [3, 3, inputs, features] and bias, under `nn.Conv`'s names, for `linear_stack`."""
+
+    features: int
+
+    @nn.compact
+    def __call__(self, inputs):
+        shape = (3, 3, inputs, self.features)
+        kernel = self.param("kernel", nn.initializers.lecun_normal(), shape)
+        return kernel, self.param("bias", nn.initializers.zeros, (self.features,))
+
+
 class _Embedding(nn.Module):
     """Two 3x3 convolutions, each with group norm and ReLU: never negative."""
 
     features: tuple[int, int]
     dtype: jnp.dtype
 
-    @nn.compact
+    def setup(self):
+        self.conv0 = _Conv3x3(self.features[0])
+        self.conv1 = LoopSafeConv(self.features[1], 3, self.dtype)
+        self.norm0, self.norm1 = (
+            nn.GroupNorm(4, epsilon=1e-5, use_fast_variance=False) for _ in range(2)
+        )
+
     def __call__(self, x):
-        for index, features in enumerate(self.features):
-            x = LoopSafeConv(features, 3, self.dtype, name=f"conv{index}")(x)
-            norm = nn.GroupNorm(4, epsilon=1e-5, use_fast_variance=False, name=f"norm{index}")
-            x = jax.nn.relu(norm(x.astype(jnp.float32)).astype(self.dtype))
-        return x
+        return self.after_first(convolve_in_turn(x, _as(self.dtype, [self.conv0(x.shape[-1])])))
+
+    def after_first(self, x):
+        """What follows the first convolution."""
+        return self._activate(self.norm1, self.conv1(self._activate(self.norm0, x)))
+
+    def _activate(self, norm, x):
+        return jax.nn.relu(norm(x.astype(jnp.float32)).astype(self.dtype))
+
+
+def _as(dtype, weights):
+    return jax.tree.map(lambda leaf: leaf.astype(dtype), weights)
 
 
 class ReleasedDenoiser(nn.Module):
@@ -100,8 +126,7 @@ class ReleasedDenoiser(nn.Module):
     def setup(self):
         self.noise_embedding = _Embedding((64, self.features), self.dtype)
         self.time_embedding = nn.Embed(TIME_STEPS, self.features, dtype=self.dtype)
-        if self.fuse:
-            self.fusion = [LoopSafeConv(self.features, 3, self.dtype) for _ in range(2)]
+        self.fusion = [_Conv3x3(self.features) for _ in range(2 * self.fuse)]
         self.prediction = _Embedding((64, self.latent_channels), self.dtype)
 
     def project(self, pyramid, image):
@@ -114,12 +139,23 @@ class ReleasedDenoiser(nn.Module):
         condition = resize_align_corners(pyramid[0], height, width)
         return condition.astype(jnp.float32)  # its gradient is a sum over the sampler's steps
 
-    def __call__(self, latent, timestep, condition):
-        """latent [B, h, w, d], timestep [B], condition [B, h, w, features] -> float32 as latent."""
+    def prepare(self):
+        """The convolutions between which nothing stands, merged: all steps share them."""
+        return (merge(self._plain_convolutions()),) if self.fuse else ()
+
+    def _plain_convolutions(self):
+        return [conv(self.features) for conv in (*self.fusion, self.prediction.conv0)]
+
+    def __call__(self, latent, timestep, condition, merged=None):
+        """latent [B, h, w, d], timestep [B], condition [B, h, w, features] -> float32 as latent.
+
+        merged: of `prepare`; without it the same is computed in more multiply-adds.
+        """
         time = self.time_embedding(timestep).astype(jnp.float32)[:, None, None]
         x = condition + time + self.noise_embedding(latent.astype(self.dtype))
-        x = x.astype(self.dtype)
-        if self.fuse:
-            for conv in self.fusion:
-                x = conv(x)
-        return self.prediction(x).astype(jnp.float32)
+        x, layers = x.astype(self.dtype), _as(self.dtype, self._plain_convolutions())
+        if merged is None:
+            x = convolve_in_turn(x, layers)
+        else:
+            x = convolve_merged(x, layers, _as(self.dtype, merged))
+        return self.prediction.after_first(x).astype(jnp.float32)
