@@ -60,8 +60,7 @@ def refine(
     if num_noises != num_images:
         condition = jnp.repeat(condition, num_noises // num_images, axis=0)
 
-    # In training each step's gradient would be slower for it.
-    prepared = () if train else model.apply(variables, method="prepare_denoiser")
+    prepared = model.apply(variables, method="prepare_denoiser")
 
     def denoise(latent, timestep):
         return model.apply(variables, latent, timestep, condition, *prepared, method="denoise")

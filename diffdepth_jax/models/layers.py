@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 _NHWC = ("NHWC", "HWIO", "NHWC")
+_SMALL, _BAND = 4096, 640  # pixels: of maps summed at once for a kernel's gradient, of a band
 
 
 def _padding(kernel, padding):
@@ -22,12 +23,46 @@ def _convolve(x, kernel, padding):
 
 
 def _correlate(x, y, padding):
-    """[k, k, I, O] sums of x [B, H, W, I] times y [B, h, w, O] shifted against each other."""
+    """[k, k, I, O] sums of x [B, H, W, I] times y [B, h, w, O] shifted against each other.
+
+    Of large maps a band of rows of one image at a time: XLA's CPU backend takes up to twice as long
+    for a whole map, whose sums leave the cache, and three times for several.
+    """
+    (top, bottom), sides = padding
+    batch, height, width, _ = y.shape
+    if batch * height * width <= _SMALL:
+        return _correlate_band(_pad(x, (top, bottom)), y, sides)
+    bands = -(-height // max(round(_BAND / width), 1))
+    rows = -(-height // bands)
+    bands = -(-height // rows)
+    missing = bands * rows - height
+    x, y = _pad(x, (top, bottom + missing)), _pad(y, (0, missing))
+    seen = x.shape[1] - (bands - 1) * rows  # rows of x that a band of y meets
+
+    def sums_of(index):
+        corner = index // bands, index % bands * rows, 0, 0
+        x_band = jax.lax.dynamic_slice(x, corner, (1, seen, *x.shape[2:]))
+        y_band = jax.lax.dynamic_slice(y, corner, (1, rows, *y.shape[2:]))
+        return _correlate_band(x_band, y_band, sides)
+
+    zeros = jnp.zeros_like(jax.eval_shape(sums_of, 0))
+    add = lambda sums, index: (sums + sums_of(index), None)  # noqa: E731
+    return jax.lax.scan(add, zeros, jnp.arange(batch * bands))[0]
+
+
+def _pad(x, rows, columns=(0, 0)):
+    return jnp.pad(x, ((0, 0), rows, columns, (0, 0)))
+
+
+def _correlate_band(x, y, sides):
+    """`_correlate` as one convolution of x whose rows are padded."""
+    if x.shape[2] < y.shape[2]:  # XLA's own padding is slow where the kernel exceeds the map
+        x, sides = _pad(x, (0, 0), sides), (0, 0)
     sums = jax.lax.conv_general_dilated(
         x.transpose(3, 1, 2, 0),  # [I, H, W, B]
         y.transpose(1, 2, 0, 3),  # [h, w, B, O]
         (1, 1),
-        padding,
+        [(0, 0), sides],
         dimension_numbers=_NHWC,
     )
     return sums.transpose(1, 2, 0, 3)
@@ -81,7 +116,7 @@ def _loop_safe_backward(padding, residuals, cotangent):
 loop_safe_convolve.defvjp(_loop_safe_forward, _loop_safe_backward)
 
 
-def _flat_dot_general(x, kernel, dimension_numbers, **kwargs):
+def _flat_dot_general(x, kernel, dimension_numbers=None, **kwargs):
     """Contracts the last axis of x [..., I] with kernel [I, O], leading axes made one.
 
     Autodiff's kernel gradient then contracts one axis: XLA's CPU backend takes twice as long for
@@ -214,8 +249,8 @@ def _subpixel_taps(size: int) -> np.ndarray:
 def conv_transpose_2x(x, kernel):
     """Transposed convolution of stride 2 to exactly twice the size.
 
-    Written as an ordinary convolution that computes the four output phases as channels, then
-    depth-to-space: XLA's own lowering is 40 times slower on CPU.
+    Written as an ordinary convolution, for k = 2 a matrix product, that computes the four output
+    phases as channels, then depth-to-space: XLA's own lowering is 40 times slower on CPU.
 
     Args:
       x: [B, H, W, I].
@@ -229,8 +264,11 @@ def conv_transpose_2x(x, kernel):
     taps = jnp.asarray(_subpixel_taps(kernel.shape[0]), kernel.dtype)
     subpixel = jnp.einsum("tpk,uql,klio->tuipqo", taps, taps, kernel)
     subpixel = subpixel.reshape(*subpixel.shape[:3], -1)
-    padding = {2: (0, 0), 3: (0, 1), 4: (1, 1)}[kernel.shape[0]]
-    y = loop_safe_convolve(x, subpixel, (padding, padding))
+    if len(taps) == 1:
+        y = _flat_dot_general(x, subpixel[0, 0])
+    else:
+        padding = {3: (0, 1), 4: (1, 1)}[kernel.shape[0]]
+        y = loop_safe_convolve(x, subpixel, (padding, padding))
     y = y.reshape(batch, height, width, 2, 2, -1).transpose(0, 1, 3, 2, 4, 5)
     return y.reshape(batch, 2 * height, 2 * width, -1)
 
