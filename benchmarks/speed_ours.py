@@ -61,7 +61,7 @@ def create_program(config, task, num_devices=1):
     step = train.create_step(config, model, schedule, optimizer, layout, abstract)
 
     def place(variables, inputs):
-        zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), abstract)
+        zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), abstract)
         batch = {name: inputs[name] for name in ("image", "depth", "mask")}
         key = jax.device_put(jax.random.key(0), sharding.replicated(layout.mesh))
         return layout.place(zeros.started_from(variables)), layout.shard_batch(batch), key

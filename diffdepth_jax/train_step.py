@@ -1,6 +1,5 @@
 """One update of the model: a pure function, the same under `jit`, `jax.pmap` and sharded state."""
 
-import functools
 
 import jax
 import jax.numpy as jnp
@@ -126,15 +125,20 @@ def _gradient_norms(gradients):
 def _updated(state, gradients, variables, terms, *, optimizer, ema_decay):
     """The next state and what to report, or the counters alone if something is not finite."""
     finite = jnp.isfinite(terms["loss"][0]) & jnp.isfinite(terms["gradient_norm"][0])
-    params = state.variables["params"]
-    updates, opt_state = optimizer.update(gradients, state.opt_state, params)
-    params = optax.apply_updates(params, updates)
     skipped = state.skipped + ~finite
     step = state.step + 1
-    average = update_average(state.average, params, ema_decay, step - skipped)
-    new = {**variables, "params": params}, opt_state, average
-    old = state.variables, state.opt_state, state.average
-    kept = jax.tree.map(functools.partial(jnp.where, finite), new, old)
-    return state.replace(
-        step=step, variables=kept[0], opt_state=kept[1], average=kept[2], skipped=skipped
-    ), terms | {"skipped": (~finite, 1), "skipped_so_far": (skipped, 1)}
+
+    def update(state):
+        params = state.variables["params"]
+        updates, opt_state = optimizer.update(gradients, state.opt_state, params)
+        params = optax.apply_updates(params, updates)
+        average = update_average(state.average, params, ema_decay, step - skipped)
+        return state.replace(
+            variables={**variables, "params": params}, opt_state=opt_state, average=average
+        )
+
+    # Chosen leaf by leaf, XLA's CPU backend would hold two optimizer states at once.
+    state = jax.lax.cond(finite, update, lambda state: state, state)
+    return state.replace(step=step, skipped=skipped), terms | {
+        "skipped": (~finite, 1), "skipped_so_far": (skipped, 1)
+    }  # fmt: skip
