@@ -58,7 +58,7 @@ def _count_equation(equation):
 
 def _branches(parameters):
     """Of those one runs; of one for each platform the default, so that the count is of none."""
-    branches, platforms = parameters["branches"], parameters["branches_platforms"]
+    branches, platforms = parameters["branches"], parameters.get("branches_platforms")
     return branches if platforms is None else [branches[platforms.index(None)]]
 
 

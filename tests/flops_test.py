@@ -84,3 +84,10 @@ def test_a_platforms_own_way_is_not_counted():
 
     x = jax.ShapeDtypeStruct((4, 4), "float32")
     assert count_multiply_adds(product_on_cpu, x) == 0
+
+
+def test_of_branches_the_dearest_is_counted():
+    def choose(x):
+        return jax.lax.cond(x[0, 0] > 0, lambda x: x @ x @ x, lambda x: x @ x, x)
+
+    assert count_multiply_adds(choose, jax.ShapeDtypeStruct((4, 4), "float32")) == 2 * 4**3
