@@ -114,6 +114,8 @@ def measure(points, cores):
         for turn in range(ROUNDS):
             for name in list(processes)[:: -1 if turn % 2 else 1]:
                 speed.take_turn(processes[name], results[name])
+        for name, process in processes.items():
+            results[name] |= process.ask(do="finish")
     finally:
         for process in processes.values():
             process.close()

@@ -117,7 +117,7 @@ def measure(row, peer, cores, rounds):
             products.append(product)
         if not forms:
             products.append(take_turns({"ours": process}, {"ours": ours}, rounds))
-        ours |= process.ask(do="memory")
+        ours |= process.ask(do="finish")
     return {"sides": {name: summarise(facts) for name, facts in sides.items()},
             "product": max(products)}  # fmt: skip
 
@@ -129,7 +129,7 @@ def measure_form(row, form, our_process, ours, cores, rounds):
         before = len(ours.get("seconds", []))
         both = {"ours": our_process, form: process}
         product = take_turns(both, {"ours": ours, form: facts}, rounds)
-        facts |= process.ask(do="memory")
+        facts |= process.ask(do="finish")
         facts["ours_seconds"] = ours.get("seconds", [])[before:]
     return facts, product
 

@@ -123,7 +123,6 @@ class Side:
         facts = {
             "dtype": self._dtype,
             "environment": describe_environment(),
-            "multiply_adds": self._multiply_adds(),
             "xla_bytes": {
                 "temporary": memory.temp_size_in_bytes,
                 "arguments": memory.argument_size_in_bytes,
@@ -134,12 +133,12 @@ class Side:
             facts["probe"] = speed_rows.probe(np.asarray(self._result)[..., 0])
         return facts
 
-    def _multiply_adds(self):
-        """Without those of what is computed once more to save memory."""
+    def late_facts(self):
+        """Multiply-adds without those of what is computed once more to save memory."""
         config = self._config.copy_and_resolve_references()
         config.sampler.remat = config.train.remat_backbone = False
         _, program, _ = create_program(config, self._row.task, self._num_devices)
         arguments = jax.tree.map(
             lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), (self._first, *self._rest)
         )
-        return count_multiply_adds(program, *arguments)
+        return {"multiply_adds": count_multiply_adds(program, *arguments)}

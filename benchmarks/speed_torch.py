@@ -85,3 +85,6 @@ class Side:
         if self._task == "predict":
             facts["probe"] = speed_rows.probe(self._depth[:, 0].cpu().numpy())
         return facts
+
+    def late_facts(self):
+        return {}

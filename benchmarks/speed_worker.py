@@ -4,7 +4,8 @@ Commands arrive on standard input, answers leave on standard output, a line of J
   {"do": "prepare", "request": ...}  builds, compiles and warms up; facts about it
   {"do": "time", "calls": n}         {"seconds": [n]}
   {"do": "product"}                  {"flops": per second, of a large matrix product}
-  {"do": "memory"}                   {"peak_bytes": since it was warm, "resident_bytes": at import}
+  {"do": "finish"}                   {"peak_bytes": since it was warm, "resident_bytes": at import},
+                                     and what takes memory to find out
 What fails answers {"error": text}. Memory is the device's, or on CPU the process's: Linux only.
 """
 
@@ -83,13 +84,14 @@ class Worker:
     def product(self):
         return {"flops": self._module.product()}
 
-    def memory(self):
+    def finish(self):
         peak = self._side.device_memory()
         on_host = peak is None
-        return {
+        memory = {
             "peak_bytes": resident("VmHWM") if on_host else peak,
             "resident_bytes": self._resident if on_host else 0,
         }
+        return memory | self._side.late_facts()
 
 
 def serve(worker, commands, answers):

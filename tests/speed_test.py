@@ -123,7 +123,7 @@ class FakeProcess:
         facts = {"first_seconds": 3 + seconds, "second_seconds": seconds, "probe": [1.0, 2.0]}
         if self.side == "ours":
             facts["environment"] = {"backend": "cpu", "devices": self.devices}
-            facts |= {"multiply_adds": 10**9, "xla_bytes": {"temporary": speed.GIB}}
+            facts["xla_bytes"] = {"temporary": speed.GIB}
         return facts
 
     def time(self, calls):
@@ -132,8 +132,10 @@ class FakeProcess:
     def product(self):
         return {"flops": 1e11}
 
-    def memory(self):
-        return {"peak_bytes": speed.GIB * (1 if self.side == "ours" else 4), "resident_bytes": 0}
+    def finish(self):
+        if self.side == "ours":
+            return {"peak_bytes": speed.GIB, "resident_bytes": 0, "multiply_adds": 10**9}
+        return {"peak_bytes": 4 * speed.GIB, "resident_bytes": 0}
 
     def close(self):
         self.calls.append((self.form, "close"))
@@ -222,18 +224,19 @@ def test_a_worker_answers_each_command_and_failures_too():
 
     side = types.SimpleNamespace(
         call=lambda: None, facts=lambda: {"dtype": "float32"}, reset_memory=lambda: None,
-        device_memory=lambda: None,
+        device_memory=lambda: None, late_facts=lambda: {"multiply_adds": 7},
     )  # fmt: skip
     module = types.SimpleNamespace(Side=lambda: side, product=fail)
     commands = [{"do": "prepare", "request": {}}, {"do": "time", "calls": 3}, {"do": "product"},
-                {"do": "memory"}]  # fmt: skip
+                {"do": "finish"}]  # fmt: skip
     answers = io.StringIO()
     speed_worker.serve(speed_worker.Worker(module), map(json.dumps, commands), answers)
-    prepared, timed, product, memory = map(json.loads, answers.getvalue().splitlines())
+    prepared, timed, product, last = map(json.loads, answers.getvalue().splitlines())
     assert prepared["dtype"] == "float32" and prepared["first_seconds"] >= 0
     assert len(timed["seconds"]) == 3
     assert product == {"error": "MemoryError: too large"}
-    assert memory["peak_bytes"] > 2**20 and memory["resident_bytes"] > 2**20
+    assert last["peak_bytes"] > 2**20 and last["resident_bytes"] > 2**20
+    assert last["multiply_adds"] == 7
 
 
 def test_the_high_water_mark_of_memory_falls_and_rises():
@@ -249,12 +252,12 @@ def test_our_side_in_a_process_of_its_own():
     process = speed.Process("ours", sorted(speed.os.sched_getaffinity(0))[:1])
     facts = process.ask(do="prepare", request={"row": ROW.__dict__})
     assert facts.get("error") is None
-    assert len(facts["probe"]) == 64 and facts["multiply_adds"] > 0
+    assert len(facts["probe"]) == 64
     assert facts["environment"]["backend"] == jax.default_backend()
     assert len(process.ask(do="time", calls=2)["seconds"]) == 2
     assert process.ask(do="product")["flops"] > 0
-    memory = process.ask(do="memory")
-    assert memory["peak_bytes"] > memory["resident_bytes"] > 0
+    last = process.ask(do="finish")
+    assert last["peak_bytes"] > last["resident_bytes"] > 0 and last["multiply_adds"] > 0
     assert "error" in process.ask(do="time", calls="two")
     assert "error" in process.ask(do="product")  # what failed stays so
     process.close()
