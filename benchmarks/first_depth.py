@@ -32,7 +32,8 @@ def measure(model, photo, cache):
             env=environment | {"XDG_CACHE_HOME": str(cache)}, capture_output=True, text=True,
         )  # fmt: skip
         if done.returncode:
-            raise UserError(done.stderr.strip().splitlines()[-1].removeprefix("error: "))
+            lines = done.stderr.strip().splitlines() or [f"ended: status {done.returncode}"]
+            raise UserError(lines[-1].removeprefix("error: "))
         return json.loads(marks.read_text())
 
 

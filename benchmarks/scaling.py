@@ -28,6 +28,7 @@ import sys
 from benchmarks import speed, speed_rows
 from configs import default
 from diffdepth_jax.entry import one_line_errors
+from diffdepth_jax.errors import UserError
 
 SIZES = ((64, 96), (96, 144), (128, 192), (192, 288), (256, 384))
 STEPS = (1, 2, 5, 10, 20)
@@ -177,6 +178,8 @@ def main(arguments=None):
     measure_missing(report, flags.architecture, cores, save)
     print(format_table(report, flags.architecture))
     if flags.plot:
+        if "environment" not in report:
+            raise UserError("no point could be measured: there is nothing to draw")
         from benchmarks import scaling_plot  # the only part that needs matplotlib
 
         base = _row(flags.architecture, "train")

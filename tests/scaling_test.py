@@ -130,6 +130,13 @@ def test_a_point_that_fails_is_told_and_measured_again(fake, tmp_path, monkeypat
     assert "error" not in json.loads(output.read_text())["rows"][POINTS[9].name]
 
 
+def test_nothing_measured_is_nothing_to_draw(tmp_path, monkeypatch):
+    failed = lambda points, cores: {point.name: {"error": "no"} for point in points}  # noqa: E731
+    monkeypatch.setattr(scaling, "measure", failed)
+    with pytest.raises(UserError, match="nothing to draw"):
+        scaling.main([f"--output={tmp_path / 'scaling.json'}", f"--plot={tmp_path / 'plot.png'}"])
+
+
 def test_points_of_other_devices_are_refused(fake, tmp_path, monkeypatch):
     output = f"--output={tmp_path / 'scaling.json'}"
     scaling.main([output])
