@@ -4,7 +4,7 @@ Commands arrive on standard input, answers leave on standard output, a line of J
   {"do": "prepare", "request": ...}  builds, compiles and warms up; facts about it
   {"do": "time", "calls": n}         {"seconds": [n]}
   {"do": "product"}                  {"flops": per second, of a large matrix product}
-  {"do": "finish"}                   {"peak_bytes": since it was warm, "resident_bytes": at import},
+  {"do": "finish"}                   {"peak_bytes": of timed calls, "resident_bytes": at import},
                                      and what takes memory to find out
 What fails answers {"error": text}. Memory is the device's, or on CPU the process's: Linux only.
 """
@@ -55,7 +55,7 @@ class Worker:
 
     def __init__(self, module):
         self._module, self._side = module, None
-        self._resident = resident("VmRSS")
+        self._resident, self._peak = resident("VmRSS"), 0
 
     def answer(self, command):
         command = dict(command)
@@ -71,7 +71,9 @@ class Worker:
         return facts | self._side.facts()
 
     def time(self, calls):
-        return {"seconds": self._times(calls)}
+        seconds = self._times(calls)
+        self._peak = max(self._peak, resident("VmHWM"))
+        return {"seconds": seconds}
 
     def _times(self, calls):
         seconds = []
@@ -82,13 +84,15 @@ class Worker:
         return seconds
 
     def product(self):
-        return {"flops": self._module.product()}
+        flops = self._module.product()
+        reset_high_water()
+        return {"flops": flops}
 
     def finish(self):
         peak = self._side.device_memory()
         on_host = peak is None
         memory = {
-            "peak_bytes": resident("VmHWM") if on_host else peak,
+            "peak_bytes": self._peak if on_host else peak,
             "resident_bytes": self._resident if on_host else 0,
         }
         return memory | self._side.late_facts()
@@ -107,6 +111,8 @@ def main(side, cores):
     os.sched_setaffinity(0, map(int, cores.split(",")))  # before a library counts them
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what libraries print is no answer
+    if side == "ours":
+        sys.modules["torch"] = None  # tensorboardX would load it, which takes memory
     module = importlib.import_module(SIDES[side])
     if not module.on_accelerator():
         limit_memory()
