@@ -55,7 +55,7 @@ def _pad(x, rows, columns=(0, 0)):
 
 
 def _correlate_band(x, y, sides):
-    """`_correlate` as one convolution of x whose rows are padded."""
+    """`_correlate` as one convolution of x whose rows are padded, in float32 at least."""
     if x.shape[2] < y.shape[2]:  # XLA's own padding is slow where the kernel exceeds the map
         x, sides = _pad(x, (0, 0), sides), (0, 0)
     sums = jax.lax.conv_general_dilated(
@@ -64,6 +64,7 @@ def _correlate_band(x, y, sides):
         (1, 1),
         [(0, 0), sides],
         dimension_numbers=_NHWC,
+        preferred_element_type=jnp.promote_types(x.dtype, jnp.float32),
     )
     return sums.transpose(1, 2, 0, 3)
 
@@ -78,7 +79,7 @@ def _canonical_gradients(x, kernel, cotangent, padding):
     else:  # the same sums seen from the other map: many output channels are faster
         seen = _correlate(cotangent, x, opposite)
         kernel_gradient = jnp.flip(seen, (0, 1)).transpose(0, 1, 3, 2)
-    return _convolve(cotangent, flipped, opposite), kernel_gradient
+    return _convolve(cotangent, flipped, opposite), kernel_gradient.astype(kernel.dtype)
 
 
 def _gradients_by_autodiff(x, kernel, cotangent, padding):
