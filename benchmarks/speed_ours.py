@@ -120,9 +120,11 @@ class Side:
 
     def facts(self):
         memory = self._compiled.memory_analysis()
+        environment = describe_environment()
+        del environment["command"]  # the worker's
         facts = {
             "dtype": self._dtype,
-            "environment": describe_environment(),
+            "environment": environment,
             "xla_bytes": {
                 "temporary": memory.temp_size_in_bytes,
                 "arguments": memory.argument_size_in_bytes,
