@@ -3,6 +3,7 @@
 import io
 import itertools
 import json
+import pathlib
 import types
 
 import jax
@@ -189,6 +190,12 @@ def test_rows_of_the_file_are_measured_again_only_for_a_peer(fake, tmp_path, cap
     report = json.loads((tmp_path / "speed.json").read_text())
     assert report["environment"]["devices"] == {"cpu": 1}
     assert len(report["rows"][ROW.name]["sides"]["ours"]["seconds"]) == 3 * 2 * 5
+
+
+def test_the_page_shows_the_table_of_its_file():
+    docs = pathlib.Path(__file__).parents[1] / "docs"
+    rows = json.loads((docs / "speed.json").read_text())["rows"]
+    assert rows and speed.format_table(rows) in (docs / "speed.md").read_text()
 
 
 def test_what_fails_is_in_the_table(fake, monkeypatch, capsys):
