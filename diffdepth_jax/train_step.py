@@ -1,6 +1,5 @@
 """One update of the model: a pure function, the same under `jit`, `jax.pmap` and sharded state."""
 
-
 import jax
 import jax.numpy as jnp
 import optax

@@ -33,7 +33,7 @@ def _correlate(x, y, padding):
     if batch * height * width <= _SMALL:
         return _correlate_band(_pad(x, (top, bottom)), y, sides)
     bands = -(-height // max(round(_BAND / width), 1))
-    rows = -(-height // bands)
+    rows = -(-height // bands)  # nearly the same in all of them, the last is filled with zeros
     bands = -(-height // rows)
     missing = bands * rows - height
     x, y = _pad(x, (top, bottom + missing)), _pad(y, (0, missing))
