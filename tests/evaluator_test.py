@@ -30,7 +30,9 @@ class Constant:
     def latent_shape(self, height, width):
         return height, width, 1
 
-    def apply(self, variables, x, *args, method, **kwargs):
+    def apply(self, variables, x=None, *args, method, **kwargs):
+        if method == "prepare_denoiser":
+            return ()
         if method == "encode_image":
             self.batch_sizes.append(len(x))
         if method == "decode_log_depth":
