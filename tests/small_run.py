@@ -20,6 +20,8 @@ OVERRIDES = {
     "model.denoiser_features": 8,
     "model.denoiser_blocks": 1,
     "model.denoiser_heads": 2,
+    "loss.every_step": True,  # of configs/default.py, as most runs have it
+    "loss.random_timesteps": True,
     "data.num_train": 8,
     "data.num_eval": 3,
     "data.height": SIZE[0],

@@ -12,8 +12,8 @@ INTRODUCTION = """# Method study
 Which part of the method earns its place, measured on rendered rooms and streets. Written from the
 JSON files in [{folder}]({folder}) by `python -m benchmarks.method_study --report`; each file holds
 one training: what it changes of the default (`overrides`; the default is `configs/synthetic.py`
-with this study's budget and the weight of `configs/default.py` for the denoising loss), the whole
-of its configuration (`config`), seed, scores at every number of sampler steps, wall time, and the
+with this study's budget, its sampler trained as `configs/default.py` says), the whole of its
+configuration (`config`), seed, scores at every number of sampler steps, wall time, and the
 revision and the command that made it (a variant may have had another name then). Numbers are means
 over {images} held-out scenes of each kind, then mean ± standard deviation over seeds. Budget:
 {height}x{width} pixels, {seen} images seen, the same for every variant, of {train} scenes (scene

@@ -182,7 +182,7 @@ UNCERTAINTY = ("default", "sample_steps_5", "plain", "plain_steps_5")  # row 7: 
 
 def budget(size: Size):
     """The overrides of configs/synthetic.py that all trainings of a size have in common."""
-    shape = size.height, size.width
+    shape, loss = (size.height, size.width), default.get_config().loss
     return {
         "data.height": size.height,
         "data.width": size.width,
@@ -201,7 +201,9 @@ def budget(size: Size):
         "optimizer.warmup_steps": size.num_steps // 15,
         "evaluation.baselines": False,
         # Of recipes that start from a trained backbone, as the study does.
-        "loss.weights.ddim": default.get_config().loss.weights.ddim,
+        "loss.every_step": loss.every_step,
+        "loss.random_timesteps": loss.random_timesteps,
+        "loss.weights.ddim": loss.weights.ddim,
         **size.overrides,
     }
 
