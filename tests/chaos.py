@@ -24,7 +24,7 @@ import jax
 import numpy as np
 
 from diffdepth_jax.checkpoint import load_variables
-from tests import small_run
+from tests import compile_flags, small_run
 
 ROOT = pathlib.Path(__file__).parents[1]
 STATUSES = {signal.SIGKILL: {-9}, signal.SIGTERM: {75}}
@@ -49,7 +49,7 @@ class Run:
         )  # fmt: skip
         environment = os.environ | {
             "PYTHONPATH": str(ROOT),
-            "XLA_FLAGS": "--xla_backend_optimization_level=0",
+            "XLA_FLAGS": compile_flags.QUICK,
             "JAX_COMPILATION_CACHE_DIR": str(self.cache),
             "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         }

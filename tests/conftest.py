@@ -4,14 +4,15 @@ import os
 
 import pytest
 
-# Tests compile for longer than they run: XLA's own passes all run, LLVM's do not. Before jax.
-_UNOPTIMIZED = "--xla_backend_optimization_level=0"
-os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_UNOPTIMIZED}".strip()
+from tests import compile_flags
 
-import jax  # noqa: E402
+# Before jax.
+os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {compile_flags.QUICK}".strip()
 
-from diffdepth_jax.train import train  # noqa: E402
-from tests import small_run  # noqa: E402
+import jax
+
+from diffdepth_jax.train import train
+from tests import small_run
 
 
 @pytest.fixture(scope="session", autouse=True)

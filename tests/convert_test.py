@@ -24,7 +24,7 @@ from diffdepth_jax.models import resnet, swin
 from diffdepth_jax.models.diffusion_depth import create_model
 from diffdepth_jax.torch_weights import KINDS
 from diffdepth_jax.train_state import abstract_variables
-from tests import parity, small_run, tiny
+from tests import parity, small_run
 
 ROOT = pathlib.Path(__file__).parents[1]
 KIND = {kind.name.split()[-1]: kind for kind in KINDS if not kind.backbone_only}
@@ -105,7 +105,7 @@ def test_a_converted_directory_predicts_what_the_checkpoint_does(swin_checkpoint
     schedule = diffusion.create_schedule(**config.diffusion)
     predict = functools.partial(inference.predict_depth, model, schedule=schedule, **sampler)
     normalized = transforms.normalize_image(image)[None]
-    expected = tiny.jit(predict)(swin_checkpoint.variables, normalized, noise[None])
+    expected = jax.jit(predict)(swin_checkpoint.variables, normalized, noise[None])
     assert depth.shape == small_run.SIZE and np.ptp(depth) > 0
     np.testing.assert_allclose(depth, expected[0, ..., 0], rtol=1e-4)
 

@@ -47,12 +47,12 @@ def functions(**attributes):
 
 @functools.cache
 def compiled_denoise(**attributes):
-    return tiny.jit(functions(**attributes)[0])
+    return jax.jit(functions(**attributes)[0])
 
 
 def gradient_of(function, argnums=0):
     """Of a scalar that depends on every entry of what the function returns."""
-    return tiny.jit(jax.grad(lambda *args: jnp.sum(jnp.sin(function(*args))), argnums))
+    return jax.jit(jax.grad(lambda *args: jnp.sum(jnp.sin(function(*args))), argnums))
 
 
 TIMESTEP = np.array([10, 700])
@@ -83,13 +83,13 @@ def test_the_head_is_signed(inputs):
     denoise = functions()[0]
     apply, parameters = denoise.func, denoise.args[0]["params"]
     negated = {**parameters, "out": jax.tree.map(jnp.negative, parameters["out"])}
-    prediction = tiny.jit(apply)({"params": negated}, *inputs)
+    prediction = jax.jit(apply)({"params": negated}, *inputs)
     np.testing.assert_allclose(prediction, -compiled_denoise()(*inputs), atol=1e-6)
 
 
 def test_predictions_start_near_zero(inputs):
     module = tiny.denoiser()
-    prediction, _ = tiny.jit(module.init_with_output)(jax.random.key(0), *inputs)
+    prediction, _ = jax.jit(module.init_with_output)(jax.random.key(0), *inputs)
     assert 0 < float(jnp.abs(prediction).max()) < 0.05
 
 
@@ -147,14 +147,14 @@ def test_the_timestep_enters_by_addition_too(inputs):
     parameters = dict(denoise.args[0]["params"])
     silent = jax.tree.map(jnp.zeros_like, parameters["blocks_0"]["time"])
     parameters["blocks_0"] = {**parameters["blocks_0"], "time": silent}
-    apply = tiny.jit(functools.partial(denoise.func, {"params": parameters}))
+    apply = jax.jit(functools.partial(denoise.func, {"params": parameters}))
     first, second = (apply(latent, np.array([t, t]), condition) for t in (10, 700))
     assert np.abs(first - second).max() > 1e-3
 
 
 def test_the_timestep_modulates_the_blocks():
     block, x, time = ResidualBlock(8), normal(0, 1, 3, 4, 8), normal(1, 1, 8)
-    apply = tiny.jit(functools.partial(block.apply, tiny.init(block, x, time)))
+    apply = jax.jit(functools.partial(block.apply, tiny.init(block, x, time)))
     assert np.abs(apply(x, time) - apply(x, -time)).max() > 1e-2
 
 

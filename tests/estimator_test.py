@@ -14,7 +14,7 @@ from diffdepth_jax.errors import UserError
 from diffdepth_jax.estimator import DepthEstimator
 from diffdepth_jax.models.diffusion_depth import create_model
 from diffdepth_jax.train_state import abstract_variables
-from tests import small_model, small_run, tiny
+from tests import small_model, small_run
 
 
 def _image(height, width, seed=0):
@@ -79,7 +79,7 @@ def test_native_size_is_predict_depth(estimate, directory):
         inference.predict_depth, model,
         schedule=diffusion.create_schedule(**config.diffusion), **config.sampler,
     )  # fmt: skip
-    expected = tiny.jit(predict)(variables, *image_and_noise)
+    expected = jax.jit(predict)(variables, *image_and_noise)
     found = estimate(image, native_size=True).depth
     np.testing.assert_allclose(found, expected[0, ..., 0], rtol=1e-4)
 

@@ -10,10 +10,12 @@ import jax
 import numpy as np
 import pytest
 
+from tests import compile_flags
+
 ROOT = pathlib.Path(__file__).parents[1]
 SCENES = 5  # which 2, 4 and 8 do not divide
 RUNS = ((1, 2), (2, 3), (8, 3))  # devices, evaluation.batch_size
-FLAGS = "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
+FLAGS = f"--xla_force_host_platform_device_count=8 {compile_flags.QUICK}"
 
 
 def _evaluate(devices, batch_size):

@@ -46,14 +46,14 @@ def test_the_pyramid_has_the_sizes_of_the_features(sizes, dtype):
 def test_a_level_sees_itself_and_the_coarser_ones(fpn, output):
     apply, features = fpn
     gradient = jax.grad(lambda maps: jnp.sum(jnp.sin(apply(maps)[output])))
-    gradients = tiny.jit(gradient)(features)
+    gradients = jax.jit(gradient)(features)
     seen = [bool(jnp.any(gradient != 0)) for gradient in gradients]
     assert seen == [level >= output for level in range(4)]
 
 
 def test_images_of_a_batch_do_not_see_each_other(fpn):
     apply, features = fpn
-    apply = tiny.jit(apply)
+    apply = jax.jit(apply)
     reverse = apply(tuple(feature[::-1] for feature in features))
     for ours, expected in zip(reverse, apply(features), strict=True):
         np.testing.assert_allclose(ours[::-1], expected, atol=1e-5)

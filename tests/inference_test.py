@@ -32,7 +32,7 @@ def predict(variables, image, noise, **overrides):
     return inference.predict_depth(MODEL, variables, image, noise, **{**SAMPLER, **overrides})
 
 
-jitted_predict = tiny.jit(predict)
+jitted_predict = jax.jit(predict)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (33, 47), (32, 64), (7, 130)])
@@ -58,7 +58,7 @@ def test_prediction_is_the_composition_of_the_models_methods(variables):
     """Encode, the three steps of a Python loop, decode, exponentiate, crop."""
     image, noise = inputs_of(2, 13, 18)
 
-    @tiny.jit
+    @jax.jit
     def compose(variables):
         condition = MODEL.apply(variables, image, method="encode_image")
         levels, latent = [*SAMPLER["schedule"].alpha_bar[[999, 666, 332]], 1.0], noise
@@ -76,12 +76,12 @@ def test_prediction_is_the_composition_of_the_models_methods(variables):
 
 def test_a_refinement_starts_at_the_noise_and_ends_in_the_last_x0(variables):
     image, noise = inputs_of(2, 13, 18)
-    refine = tiny.jit(lambda v: inference.refine(MODEL, v, image, noise, **SAMPLER))
+    refine = jax.jit(lambda v: inference.refine(MODEL, v, image, noise, **SAMPLER))
     refinement = refine(variables)
     assert refinement.latents.shape == (4, 2, 7, 9, 4) and refinement.x0s.shape == (3, 2, 7, 9, 4)
     np.testing.assert_array_equal(refinement.latents[0], noise)
     np.testing.assert_allclose(refinement.latent, refinement.x0s[-1], atol=1e-6)
-    encode = tiny.jit(lambda v: MODEL.apply(v, image, method="encode_image"))
+    encode = jax.jit(lambda v: MODEL.apply(v, image, method="encode_image"))
     np.testing.assert_allclose(refinement.condition, encode(variables), atol=1e-4)
 
 
@@ -125,7 +125,7 @@ def test_remat_changes_no_gradient():
         )
         return jnp.mean(jnp.log(depth) ** 2)
 
-    gradient = tiny.jit(jax.grad(loss), static_argnums=1)
+    gradient = jax.jit(jax.grad(loss), static_argnums=1)
     variables = tiny.init_model(model)
     with_remat, without = gradient(variables, True), gradient(variables, False)
     tiny.assert_trees_close(with_remat, without, 1e-3)
@@ -156,7 +156,7 @@ def test_noises_of_one_image_share_its_encoding(variables):
 def test_steps_are_decoded_as_the_latent_is(variables):
     image, noise = inputs_of(2, 13, 18)
 
-    @tiny.jit
+    @jax.jit
     def decode(variables):
         latents = inference.refine(MODEL, variables, image, noise, **SAMPLER).latents
         return inference.decode_steps(MODEL, variables, latents, 13, 18)

@@ -60,7 +60,7 @@ def test_the_first_stage_equals_the_public_code():
     variables = tiny.init(component.module, *component.inputs)
     for collection, leaves in component.leaves("w").items():
         variables[collection] |= leaves
-    outputs = tiny.jit(component.module.apply)(variables, *component.inputs)
+    outputs = jax.jit(component.module.apply)(variables, *component.inputs)
     parity.assert_maps_close(outputs[:1], component.maps("out"), 3e-6)
 
 
@@ -145,7 +145,7 @@ def test_bfloat16_is_close_to_float32():
 def test_each_path_embeds_the_previous_paths_patches():
     """So that the third is blank when the second is silenced."""
     stage, x = mpvit.Stage(features=8, num_paths=3, drop_path_rates=()), normal(1, 6, 6, 8)
-    variables = tiny.jit(stage.init)(jax.random.key(0), x)
+    variables = jax.jit(stage.init)(jax.random.key(0), x)
     variables["params"]["patch_embed1"]["bn"]["scale"] *= 0
     _, state = stage.apply(variables, x, capture_intermediates=True)
     embedded = (state["intermediates"][f"patch_embed{path}"]["__call__"][0] for path in range(3))

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from diffdepth_jax.preemption import EXIT_STATUS
-from tests import small_run
+from tests import compile_flags, small_run
 
 pytestmark = pytest.mark.slow
 
@@ -40,7 +40,7 @@ class Group:
         environment = os.environ | {
             "PYTHONPATH": str(ROOT),
             "JAX_COMPILATION_CACHE_DIR": str(cache),
-            "XLA_FLAGS": "--xla_backend_optimization_level=0",
+            "XLA_FLAGS": compile_flags.QUICK,
         }
         self._workdir = workdir
         address = f"localhost:{_free_port()}"

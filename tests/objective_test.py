@@ -39,7 +39,7 @@ def weighted_loss(variables, weights, *args, **kwargs):
     return objective.total_loss(terms, weights), terms
 
 
-@functools.partial(tiny.jit, static_argnames="target")
+@functools.partial(jax.jit, static_argnames="target")
 def compiled_gradient(variables, weights, batch, keys, target):
     return jax.grad(weighted_loss, has_aux=True)(variables, weights, batch, keys, target=target)
 
@@ -48,12 +48,12 @@ def gradient_and_terms(variables, weights, batch, keys, target="self"):
     return compiled_gradient(variables, weights, batch, keys, target=target)
 
 
-jitted_terms = tiny.jit(
+jitted_terms = jax.jit(
     loss_terms, static_argnames=("target", "every_step", "clamp_depth", "gradient_steps")
 )
 
 
-@tiny.jit
+@jax.jit
 def refine(variables, image, start):
     return inference.refine(MODEL, variables, image, start, **SAMPLER)
 
@@ -118,7 +118,7 @@ def test_the_refined_latent_as_target_is_a_constant(variables):
     noise, timestep = draws.noise, draws.timestep
     x0 = refine(variables, batch["image"], draws.start).latent
 
-    @tiny.jit
+    @jax.jit
     @jax.value_and_grad
     def loss_and_gradient(variables):
         condition = MODEL.apply(variables, batch["image"], method="encode_image")
@@ -196,7 +196,7 @@ def test_ground_truth_is_diffused_in_the_images_that_have_some(variables):
 
 
 def test_with_one_step_every_step_is_the_last(variables):
-    @tiny.jit
+    @jax.jit
     def both(variables):
         args = variables, tiny.batch(), keys_of(2)
         return [loss_terms(*args, every_step=every, num_steps=1) for every in (True, False)]
@@ -251,7 +251,7 @@ def test_stochastic_depth_follows_its_key_and_is_on_in_training():
     model = tiny.model(drop_path_rate=0.5)
     variables, batch = tiny.init_model(model), tiny.batch()
 
-    @tiny.jit
+    @jax.jit
     def silog(key):
         return objective.loss_terms(
             model, variables, batch, draw(keys_of(2)), key, target="self", every_step=False,

@@ -17,10 +17,10 @@ from diffdepth_jax.models.fpn import FPN
 from diffdepth_jax.models.released import ReleasedCodec, ReleasedDenoiser
 from diffdepth_jax.models.resnet import ResNet
 from diffdepth_jax.train_state import TrainState
-from tests import small_run, tiny
+from tests import compile_flags, small_run, tiny
 
 ROOT = pathlib.Path(__file__).parents[1]
-FLAGS = "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
+FLAGS = f"--xla_force_host_platform_device_count=8 {compile_flags.QUICK}"
 STEPS = 5
 # name: (model, devices, train.parallel, train.accumulate), compared with that model's reference.
 REFERENCES = {

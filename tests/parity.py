@@ -203,7 +203,7 @@ def assert_maps_close(ours, theirs, tolerance):
 
 
 def assert_forward_parity(component, train=False, tolerance=3e-5):
-    program = tiny.jit(functools.partial(component.apply, train=train))
+    program = jax.jit(functools.partial(component.apply, train=train))
     outputs, state = program(component.leaves("w"), component.inputs)
     theirs = component.maps("out_train" if train else "out")
     assert_maps_close(outputs, theirs[: len(outputs)], tolerance)
@@ -220,7 +220,7 @@ def backward(component, train):
         outputs, _ = component.apply({**variables, "params": parameters}, inputs, train)
         return sum((a.reshape(b.shape) * b).sum() for a, b in zip(outputs, cotangents, strict=True))
 
-    gradients = tiny.jit(jax.grad(loss, (0, 1), allow_int=True))(variables["params"], inputs)
+    gradients = jax.jit(jax.grad(loss, (0, 1), allow_int=True))(variables["params"], inputs)
     floats = [jnp.issubdtype(x.dtype, jnp.floating) for x in inputs]
     return gradients[0], [g for g, real in zip(gradients[1], floats, strict=True) if real]
 

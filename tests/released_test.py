@@ -132,7 +132,7 @@ def test_sampler_steps_equal_the_public_code(steps, eta, clip, prediction_type):
     vectors = shared_vectors("ddim_scheduler")
     case = f"step/1000_{steps}_eta{eta}_{prediction_type}_clip{clip}_useclipped1_one1"
     alpha_bar = SCHEDULE.alpha_bar[diffusion.sampling_timesteps(1000, steps, "leading")]
-    step = tiny.jit(
+    step = jax.jit(
         functools.partial(
             diffusion.ddim_step, prediction_type=prediction_type, eta=eta, clip=float(clip)
         )
@@ -231,7 +231,7 @@ def everything(model, variables, vectors):
 
 def assert_end_to_end_parity(name, path, vectors, tolerance):
     model, variables, _ = load(name, path)
-    ours = tiny.jit(lambda variables: everything(model, variables, vectors))(variables)
+    ours = jax.jit(lambda variables: everything(model, variables, vectors))(variables)
     assert {"fpn/cond", "refined_latent", "out/pred"} <= ours.keys() & set(vectors)
     for key in ours.keys() & set(vectors):
         array, theirs = np.asarray(ours[key]), vectors[key]
@@ -293,7 +293,7 @@ def training_step(model, variables, vectors):
         )  # fmt: skip
         return objective.total_loss(terms, weights), updated
 
-    return tiny.jit(jax.value_and_grad(loss, has_aux=True))(variables["params"])
+    return jax.jit(jax.value_and_grad(loss, has_aux=True))(variables["params"])
 
 
 @pytest.fixture(scope="module")

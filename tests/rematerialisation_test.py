@@ -41,7 +41,7 @@ def backbone(request):
 
 def test_neither_parameters_nor_their_start_depend_on_it(backbone):
     plain, remat = (
-        tiny.jit(module.init)(jax.random.key(0), IMAGE)
+        jax.jit(module.init)(jax.random.key(0), IMAGE)
         for module in (backbone[0], backbone[0].clone(remat=True))
     )
     jax.tree.map(np.testing.assert_array_equal, plain, remat)
@@ -50,7 +50,7 @@ def test_neither_parameters_nor_their_start_depend_on_it(backbone):
 def test_outputs_gradients_and_statistics_do_not_depend_on_it(backbone):
     module, variables = backbone
     plain, remat = (
-        tiny.jit(gradients(each, variables))(variables["params"], IMAGE)
+        jax.jit(gradients(each, variables))(variables["params"], IMAGE)
         for each in (module, module.clone(remat=True))
     )
     tiny.assert_trees_close(remat, plain, 1e-5)

@@ -7,7 +7,7 @@ import pytest
 
 from diffdepth_jax.models import resnet
 from diffdepth_jax.torch_rules_backbones import RESNET_RULES
-from tests import parity, tiny
+from tests import parity
 
 # Parity
 
@@ -61,8 +61,8 @@ def normal(*shape):
 def assert_bfloat16_is_close(full, half, bound):
     """Root mean square difference as a fraction of the map's own."""
     image = normal(2, 33, 47, 3)
-    variables = tiny.jit(full.init)(jax.random.key(0), image)
-    for a, b in zip(*(tiny.jit(m.apply)(variables, image) for m in (full, half)), strict=True):
+    variables = jax.jit(full.init)(jax.random.key(0), image)
+    for a, b in zip(*(jax.jit(m.apply)(variables, image) for m in (full, half)), strict=True):
         difference = np.asarray(a) - np.asarray(b, np.float32)
         assert 0 < np.sqrt(np.mean(difference**2) / np.mean(np.asarray(a) ** 2)) < bound
 

@@ -173,7 +173,7 @@ def test_a_pixel_sees_its_window_and_nothing_else(shift):
     x = normal(0, 1, 6, 5, 4)
     variables = tiny.init(module, x)
 
-    @tiny.jit
+    @jax.jit
     def influence(x):
         output = lambda x: module.apply(variables, x)[0].sum(-1)  # noqa: E731
         return jnp.abs(jax.jacobian(output)(x)[:, :, 0]).sum(-1)  # [6, 5, 6, 5]
@@ -211,9 +211,9 @@ def test_maps_have_strides_4_to_32_of_any_size(size, window_size):
 def features_at_init():
     """Of the module's own initializers, for an odd size, in float32 and in bfloat16."""
     image, module = normal(0, 2, 33, 47, 3), tiny.backbone(depths=(2, 1))
-    variables = tiny.jit(module.init)(jax.random.key(0), image)
+    variables = jax.jit(module.init)(jax.random.key(0), image)
     half = tiny.backbone(depths=(2, 1), dtype=jnp.bfloat16)
-    return tiny.jit(module.apply)(variables, image), tiny.jit(half.apply)(variables, image)
+    return jax.jit(module.apply)(variables, image), jax.jit(half.apply)(variables, image)
 
 
 def test_features_are_normalised_at_init(features_at_init):
@@ -271,7 +271,7 @@ def test_only_the_position_embedding_tells_places_of_an_even_image_apart():
         module = swin.SwinTransformer(
             8, (2,), (2,), window_size=3, position_embedding=position_embedding
         )
-        feature = tiny.jit(module.apply)(tiny.init(module, image), image)[0]
+        feature = jax.jit(module.apply)(tiny.init(module, image), image)[0]
         spreads.append(float(feature.std((1, 2)).max()))
     assert spreads[0] < 1e-5 and spreads[1] > 0.1
 
@@ -308,7 +308,7 @@ def test_stochastic_depth_is_off_unless_training():
     module, image = tiny.backbone(drop_path_rate=0.9, depths=(1, 1)), normal(0, 2, 9, 9, 3)
     variables = tiny.init(module, image)
     without = tiny.backbone(drop_path_rate=0.0, depths=(1, 1))
-    ours, theirs = (tiny.jit(m.apply)(variables, image) for m in (module, without))
+    ours, theirs = (jax.jit(m.apply)(variables, image) for m in (module, without))
     jax.tree.map(np.testing.assert_array_equal, ours, theirs)
 
 

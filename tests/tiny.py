@@ -1,7 +1,5 @@
 """Models small enough that a test compiles them in seconds, and batches to feed them."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,10 +10,6 @@ from diffdepth_jax.models.depth_codec import DepthCodec
 from diffdepth_jax.models.diffusion_depth import DiffusionDepth
 from diffdepth_jax.models.fpn import FPN
 from diffdepth_jax.models.swin import SwinTransformer
-
-# A test's program runs for milliseconds and compiles for seconds, most of them in LLVM: XLA's own
-# passes all run, LLVM's do not.
-jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 
 
 def backbone(drop_path_rate=0.0, depths=(1, 1, 1, 1), window_size=3, dtype=jnp.float32):

@@ -97,7 +97,7 @@ def our_depth(name):
     predict = functools.partial(
         inference.predict_depth, pair.model, schedule=pair.schedule, **pair.config.sampler
     )
-    return np.asarray(tiny.jit(predict)(pair.variables, pair.batch["image"], pair.noise[0]))
+    return np.asarray(jax.jit(predict)(pair.variables, pair.batch["image"], pair.noise[0]))
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def our_step(pair):
         )  # fmt: skip
         return objective.total_loss(terms, weights), updated.get("batch_stats", {})
 
-    (value, statistics), gradients = tiny.jit(jax.value_and_grad(total, has_aux=True))(
+    (value, statistics), gradients = jax.jit(jax.value_and_grad(total, has_aux=True))(
         pair.variables["params"]
     )
     return float(value), gradients, statistics
@@ -190,7 +190,7 @@ def test_an_update_equals_ours(kind, form):
     gradients = jax.tree.map(lambda x: np.float32(np.cos(7 * x)), params)
     copy = torch_peer.Peer(pair.peer.fields, form)
     torch_peer.load(copy, traverse_util.flatten_dict({"params": gradients}, sep="/"))
-    update = tiny.jit(ours.update)
+    update = jax.jit(ours.update)
     for _ in range(2):
         updates, state = update(gradients, state, params)
         params = jax.tree.map(np.add, params, updates)

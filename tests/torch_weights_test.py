@@ -268,7 +268,7 @@ def test_hugging_face_weights_give_the_features_of_transformers(write, table):
     assert not messages
     variables = {"params": variables["params"]["backbone"]}
     image = component.maps("in")[0].astype(np.float32)
-    features = tiny.jit(component.module.apply)(variables, image)
+    features = jax.jit(component.module.apply)(variables, image)
     parity.assert_maps_close(features, component.maps("out"), 5e-6)
 
 
@@ -297,7 +297,7 @@ def test_official_weights_give_the_features_of_the_public_code(write):
     jax.tree.map(np.testing.assert_array_equal, *converted)
     variables = {"params": converted[0]["params"]["backbone"]}
     with jax.enable_x64(True):
-        apply = tiny.jit(module.clone(dtype=jnp.float64).apply)
+        apply = jax.jit(module.clone(dtype=jnp.float64).apply)
         features = apply(variables, parity.channels_last(vectors["in/x"]))
     theirs = [parity.channels_last(vectors[f"out/{level}"]) for level in range(4)]
     parity.assert_maps_close(features, theirs, 3e-5)
