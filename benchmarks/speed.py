@@ -10,12 +10,13 @@ bfloat16; --peer, which needs PyTorch, times the same network there (torch_peer.
 Each side is a process of its own, pinned to the same cores. Ours takes turns with one form after
 the other, and a ratio is that of the two medians of such a series; of the two sides that then hold
 memory one computes at a time. Memory is the most that a process held while it ran what was compiled
-before; libraries included, on CPU; on a GPU the most that its allocator gave out. Share of peak:
-multiply-adds of the plain program (what rematerialisation computes again is not counted) beside the
-best matrix product seen in the row, of either side. Compile time is the first call's beyond the
-median.
+before; libraries included, on CPU; on a GPU what the compiled program needs, and the most that
+PyTorch's allocator gave out. Share of peak: multiply-adds of the program as it is on this backend
+(what rematerialisation computes again is not counted) beside the best matrix product seen in the
+row, of either side. Compile time is the first call's beyond the median.
 
-The file, if one is named, is added to: rows that it holds are not measured again.
+The file, if one is named, is added to: rows that it holds are not measured again, unless a side
+failed.
 """
 
 import argparse
@@ -126,12 +127,22 @@ def measure_form(row, form, our_process, ours, cores, rounds):
     """(facts of PyTorch's side, best matrix product); "ours_seconds" alternated with its own."""
     with contextlib.closing(Process("torch", cores)) as process:
         facts = process.ask(do="prepare", request=peer_request(row, form))
+        check_same_kind(ours, facts)
         before = len(ours.get("seconds", []))
         both = {"ours": our_process, form: process}
         product = take_turns(both, {"ours": ours, form: facts}, rounds)
         facts |= process.ask(do="finish")
         facts["ours_seconds"] = ours.get("seconds", [])[before:]
     return facts, product
+
+
+def check_same_kind(ours, theirs):
+    """Raises UserError if one side computes on an accelerator and the other does not."""
+    kinds = [facts.get("on_accelerator") for facts in (ours, theirs)]
+    if None not in kinds and kinds[0] != kinds[1]:
+        names = [{True: "an accelerator", False: "the CPU"}[kind] for kind in kinds]
+        raise UserError(f"JAX computes on {names[0]}, PyTorch on {names[1]}: install both for the "
+                        "same device, or hide it from both")  # fmt: skip
 
 
 def take_turns(processes, results, rounds):
@@ -214,7 +225,9 @@ def format_table(rows):
     worst = [d for r in rows.values() for f in forms if f in r["sides"]
              if (d := difference(r["sides"], f)) is not None]  # fmt: skip
     if forms:
-        lines.append("Of PyTorch's forms: ours / theirs, time and memory; below 1 is better.")
+        dtypes = sorted({row["sides"]["ours"].get("dtype", "no") for row in rows.values()})
+        lines.append(f"Of PyTorch's forms: ours ({' or '.join(dtypes)}) / theirs, time and memory; "
+                     "below 1 is better.")  # fmt: skip
     if worst:
         lines.append(f"Log depth of both sides differs by {max(worst):.1e} of its range at most.")
     return "\n".join(lines)
@@ -240,17 +253,19 @@ def check_devices(report, environment):
         )
 
 
-def add_row(report, row, result):
+def add_row(report, row, result, cores, rounds):
     environment = result["sides"]["ours"].pop("environment", None)
     if environment:
         check_devices(report, environment)
-    report["rows"][row.name] = result
+        result["commit"] = environment.get("commit")
+    report["rows"][row.name] = {"cores": len(cores), "rounds": rounds, **result}
 
 
 def lacks(report, row, peer):
-    """Whether the row is not measured yet; with a peer, beside it."""
+    """Whether the row is not measured yet, with a peer beside it, or a side of it failed."""
     sides = report["rows"].get(row.name, {"sides": {}})["sides"]
-    return not sides or (peer and len(sides) == 1)
+    failed = any("error" in facts for facts in sides.values())
+    return not sides or failed or (peer and len(sides) == 1)
 
 
 def parse_size(text):
@@ -258,6 +273,16 @@ def parse_size(text):
     if not (height.isdecimal() and width.isdecimal()):
         raise UserError(f"--size {text!r}: must be HEIGHTxWIDTH in pixels, such as 228x304")
     return int(height), int(width)
+
+
+def parse_cores(text):
+    """Of --cores; without it the first two that there are."""
+    free = sorted(os.sched_getaffinity(0))
+    if not text:
+        return free[:2]
+    if not all(core.isdecimal() and int(core) in free for core in text.split(",")):
+        raise UserError(f"--cores={text}: must be numbers with commas, of {free}")
+    return [int(core) for core in text.split(",")]
 
 
 def parse(arguments):
@@ -268,7 +293,10 @@ def parse(arguments):
     parser.add_argument("--output", type=pathlib.Path, help="JSON, added to")
     parser.add_argument("--cores", help="with commas; default: the first two")
     parser.add_argument("--rounds", type=int, default=7, help="turns of each side")
-    return parser.parse_args(arguments)
+    flags = parser.parse_args(arguments)
+    if flags.rounds < 1:
+        raise UserError(f"--rounds={flags.rounds}: must be 1 or more")
+    return flags
 
 
 def main(arguments=None):
@@ -279,13 +307,13 @@ def main(arguments=None):
     if not rows:
         raise UserError(f"--only={flags.only}: no row has all of these words; one is named "
                         f"{speed_rows.all_rows(sizes)[0].name!r}")  # fmt: skip
-    free = sorted(os.sched_getaffinity(0))
-    cores = [int(core) for core in flags.cores.split(",")] if flags.cores else free[:2]
+    cores = parse_cores(flags.cores)
     report = read_report(flags.output)
     for row in rows:
         if lacks(report, row, flags.peer):
             print(row.name, file=sys.stderr, flush=True)
-            add_row(report, row, measure(row, flags.peer, cores, flags.rounds))
+            result = measure(row, flags.peer, cores, flags.rounds)
+            add_row(report, row, result, cores, flags.rounds)
             if flags.output:
                 write_report(flags.output, report)
     wanted = {row.name for row in rows}

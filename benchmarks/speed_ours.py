@@ -29,8 +29,10 @@ def product():
     multiply = jax.jit(jnp.matmul)
     multiply(x, x).block_until_ready()
     start = time.perf_counter()
-    results = [multiply(x, x) for _ in range(repeats)]
-    jax.block_until_ready(results)
+    result = x
+    for _ in range(repeats):
+        result = multiply(result, x)
+    result.block_until_ready()
     return 2 * size**3 * repeats / (time.perf_counter() - start)
 
 
@@ -111,12 +113,15 @@ class Side:
         jax.block_until_ready(self._result)
 
     def reset_memory(self):
-        """A device's allocator keeps its peak, compilation's trials included."""
+        """Nothing is kept of a device, see `device_memory`."""
 
     def device_memory(self):
+        """What the program needs there: an allocator's peak would hold compilation's trials too."""
         if not on_accelerator():
             return None
-        return jax.local_devices()[0].memory_stats()["peak_bytes_in_use"]
+        memory = self._compiled.memory_analysis()
+        both = memory.argument_size_in_bytes + memory.output_size_in_bytes
+        return both - memory.alias_size_in_bytes + memory.temp_size_in_bytes
 
     def facts(self):
         memory = self._compiled.memory_analysis()
@@ -124,6 +129,7 @@ class Side:
         del environment["command"]  # the worker's
         facts = {
             "dtype": self._dtype,
+            "on_accelerator": on_accelerator(),
             "environment": environment,
             "xla_bytes": {
                 "temporary": memory.temp_size_in_bytes,
@@ -136,11 +142,12 @@ class Side:
         return facts
 
     def late_facts(self):
-        """Multiply-adds without those of what is computed once more to save memory."""
+        """Multiply-adds as here, without those of what is computed once more to save memory."""
         config = self._config.copy_and_resolve_references()
         config.sampler.remat = config.train.remat_backbone = False
         _, program, _ = create_program(config, self._row.task, self._num_devices)
         arguments = jax.tree.map(
             lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), (self._first, *self._rest)
         )
-        return {"multiply_adds": count_multiply_adds(program, *arguments)}
+        count = count_multiply_adds(program, *arguments, platform=jax.devices()[0].platform)
+        return {"multiply_adds": count}

@@ -9,18 +9,21 @@ import jax
 from jax.extend import core
 
 
-def count_multiply_adds(function, *args) -> int:
+def count_multiply_adds(function, *args, platform=None) -> int:
     """Multiply-adds of the matrix products and convolutions that function(*args) performs.
 
     The arguments may be `jax.ShapeDtypeStruct`s: nothing is computed. What a backward pass
     recomputes is counted each time; products with the zeros that a convolution of some stride
     puts between the elements of its gradient are not counted.
+
+    platform: where the function has one way for each, count this one's, such as "cpu". By default
+      that of no platform, so that the count is the method's.
     """
-    return _count(jax.make_jaxpr(function)(*args).jaxpr)
+    return _count(jax.make_jaxpr(function)(*args).jaxpr, platform)
 
 
-def _count(jaxpr):
-    return sum(_count_equation(equation) for equation in _live_equations(jaxpr))
+def _count(jaxpr, platform):
+    return sum(_count_equation(equation, platform) for equation in _live_equations(jaxpr))
 
 
 def _live_equations(jaxpr):
@@ -36,7 +39,7 @@ def _variables(atoms):
     return {atom for atom in atoms if not isinstance(atom, core.Literal)}
 
 
-def _count_equation(equation):
+def _count_equation(equation, platform):
     name, parameters = equation.primitive.name, equation.params
     if name == "dot_general":
         (contracting, _), _ = parameters["dimension_numbers"]
@@ -49,17 +52,20 @@ def _count_equation(equation):
         taps /= math.prod(parameters["lhs_dilation"])
         return round(math.prod(equation.outvars[0].aval.shape) * taps)
     if name == "cond":
-        return max(_count(branch.jaxpr) for branch in _branches(parameters))
+        return max(_count(branch.jaxpr, platform) for branch in _branches(parameters, platform))
     if name == "while":
         raise ValueError("a while loop's length is not known: cannot count its multiply-adds")
     repeats = parameters["length"] if name == "scan" else 1
-    return repeats * sum(_count(jaxpr) for jaxpr in _inner_jaxprs(parameters))
+    return repeats * sum(_count(jaxpr, platform) for jaxpr in _inner_jaxprs(parameters))
 
 
-def _branches(parameters):
-    """Of those one runs; of one for each platform the default, so that the count is of none."""
+def _branches(parameters, platform):
+    """Of those one runs; of one for each platform the platform's."""
     branches, platforms = parameters["branches"], parameters.get("branches_platforms")
-    return branches if platforms is None else [branches[platforms.index(None)]]
+    if platforms is None:
+        return branches
+    own = [i for i, names in enumerate(platforms) if names is not None and platform in names]
+    return [branches[own[0] if own else platforms.index(None)]]
 
 
 def _inner_jaxprs(parameters):

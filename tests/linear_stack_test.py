@@ -33,7 +33,7 @@ def convolve_by_hand(x, layers):
 @pytest.mark.parametrize("size", [(1, 1), (2, 9), (6, 9), (7, 7), (12, 9)])
 def test_both_forms_equal_the_convolutions_in_turn(channels, size):
     layers, x = create_layers(*channels), normal(20, 2, *size, channels[0])
-    merged, expected = linear_stack.merge(layers), convolve_by_hand(x, layers)
+    merged, expected = linear_stack._merge(layers), convolve_by_hand(x, layers)
     side = 2 * len(layers) + 1
     assert merged[0].shape == (side, side, channels[0], channels[-1])
     assert_close(linear_stack.convolve_in_turn(x, layers), expected)
@@ -46,7 +46,7 @@ def test_gradients_of_both_forms_agree():
     layers, x = create_layers(2, 4, 3), normal(20, 2, 9, 8, 2)
 
     def merged(x, layers):
-        return linear_stack._convolve_within_frame(x, layers, linear_stack.merge(layers))
+        return linear_stack._convolve_within_frame(x, layers, linear_stack._merge(layers))
 
     ours, vjp = jax.vjp(merged, x, layers)
     cotangent = normal(30, *ours.shape)

@@ -16,7 +16,15 @@ _PADDED = ((1, 1), (1, 1))
 
 
 def merge(layers):
-    """One (kernel [2 n + 1, 2 n + 1, I, O], bias [O]) of n pairs ([3, 3, I, M], [M])."""
+    """One (kernel [2 n + 1, 2 n + 1, I, O], bias [O]) of n pairs ([3, 3, I, M], [M]).
+
+    Zeros where `convolve_merged` has no use for it.
+    """
+    zeros = jax.tree.map(jnp.zeros_like, jax.eval_shape(_merge, layers))
+    return jax.lax.platform_dependent(layers, cpu=_merge, default=lambda _: zeros)
+
+
+def _merge(layers):
     return functools.reduce(_merge_before, reversed(layers))
 
 
@@ -46,8 +54,8 @@ def convolve_in_turn(x, layers, padding=_PADDED):
 def convolve_merged(x, layers, merged):
     """What `convolve_in_turn` gives; `merged` is `merge(layers)`.
 
-    On CPU, where multiply-adds count: elsewhere the frame's many small convolutions would cost more
-    than they save.
+    On CPU as one, where multiply-adds count; elsewhere in turn, because the frame is many small
+    convolutions.
     """
     reach = 2 * len(layers)
     if not (x.shape[1] > reach and x.shape[2] > reach):  # it is all frame
