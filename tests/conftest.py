@@ -7,7 +7,7 @@ import pytest
 from tests import compile_flags
 
 # Before jax.
-os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {compile_flags.QUICK}".strip()
+os.environ["XLA_FLAGS"] = f"{compile_flags.QUICK} {os.environ.get('XLA_FLAGS', '')}".strip()
 
 import jax
 

@@ -23,7 +23,10 @@ from tests.video_test import write_lossless
 
 ROOT = pathlib.Path(__file__).parents[1]
 ENGLISH, CHINESE = ROOT / "README.md", ROOT / "docs/README.zh.md"
-PAGES = [ENGLISH, ROOT / "data/README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [
+    ENGLISH, ROOT / "data/README.md", ROOT / "benchmarks/README.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+]  # fmt: skip
 _FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
 _DEFINERS = [

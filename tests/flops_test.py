@@ -78,12 +78,14 @@ def test_unknown_loop_length_is_refused():
         count_multiply_adds(lambda x: jax.lax.while_loop(lambda y: y < 3, lambda y: y + 1, x), 0)
 
 
-def test_a_platforms_own_way_is_not_counted():
+def test_a_platforms_own_way_is_counted_for_it_alone():
     def product_on_cpu(x):
         return jax.lax.platform_dependent(x, cpu=lambda x: x @ x, default=lambda x: x * x)
 
     x = jax.ShapeDtypeStruct((4, 4), "float32")
     assert count_multiply_adds(product_on_cpu, x) == 0
+    assert count_multiply_adds(product_on_cpu, x, platform="gpu") == 0
+    assert count_multiply_adds(jax.jit(product_on_cpu), x, platform="cpu") == 4**3
 
 
 def test_of_branches_the_dearest_is_counted():

@@ -57,17 +57,21 @@ def test_both_ways_to_the_gradient_agree(inputs, features, padding):
 
 
 @pytest.mark.parametrize("size", [(2, 97, 40), (5, 30, 31), (1, 3, 1500)])
+@pytest.mark.parametrize(("kernel_size", "padding"), [(3, None), (7, None), (3, ((1, 0), (0, 1)))])
 @pytest.mark.parametrize(("inputs", "features"), [(2, 3), (3, 2)])
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
-def test_kernel_gradients_of_large_maps_agree(size, inputs, features, dtype):
+def test_kernel_gradients_of_large_maps_agree(
+    size, kernel_size, padding, inputs, features, dtype
+):
     """They are summed by bands of rows of an image; the sums keep their precision."""
     assert np.prod(size) > layers._SMALL
-    x, kernel = (jnp.asarray(a, dtype) for a in (normal(0, *size, inputs),
-                                                 normal(1, 3, 3, inputs, features)))  # fmt: skip
-    cotangent = jnp.asarray(normal(2, *size, features) + 1, dtype)
-    ours = layers._canonical_gradients(x, kernel, cotangent, None)
+    shape = kernel_size, kernel_size, inputs, features
+    x, kernel = (jnp.asarray(a, dtype) for a in (normal(0, *size, inputs), normal(1, *shape)))
+    y = layers.loop_safe_convolve(x, kernel, padding)
+    cotangent = jnp.asarray(normal(2, *y.shape) + 1, dtype)
+    ours = layers._canonical_gradients(x, kernel, cotangent, padding)
     exact = (a.astype(jnp.float32) for a in (x, kernel, cotangent))
-    theirs = layers._gradients_by_autodiff(*exact, None)
+    theirs = layers._gradients_by_autodiff(*exact, padding)
     assert {gradient.dtype for gradient in ours} == {jnp.dtype(dtype)}
     for gradient, expected in zip(ours, theirs, strict=True):
         assert_close(gradient, expected, 1e-5 if dtype == jnp.float32 else 5e-3)

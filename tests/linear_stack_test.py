@@ -42,18 +42,34 @@ def test_both_forms_equal_the_convolutions_in_turn(channels, size):
         assert_close(linear_stack._convolve_within_frame(x, layers, merged), expected)
 
 
-def test_gradients_of_both_forms_agree():
-    layers, x = create_layers(2, 4, 3), normal(20, 2, 9, 8, 2)
+def _within_frame(x, layers):
+    return linear_stack._convolve_within_frame(x, layers, linear_stack._merge(layers))
 
-    def merged(x, layers):
-        return linear_stack._convolve_within_frame(x, layers, linear_stack._merge(layers))
 
-    ours, vjp = jax.vjp(merged, x, layers)
-    cotangent = normal(30, *ours.shape)
-    _, plain_vjp = jax.vjp(linear_stack.convolve_in_turn, x, layers)
-    gradients = zip(*map(jax.tree.leaves, (vjp(cotangent), plain_vjp(cotangent))), strict=True)
-    for ours, plain in gradients:
-        assert_close(ours, plain)
+def _as_here(x, layers):
+    return linear_stack.convolve_merged(x, layers, linear_stack.merge(layers))
+
+
+@pytest.mark.parametrize("merged", [_within_frame, _as_here])
+@pytest.mark.parametrize(
+    ("size", "dtype", "tolerance"),
+    [((9, 8), jnp.float32, 1e-5), ((70, 64), jnp.float32, 1e-5), ((9, 8), jnp.bfloat16, 0.03)],
+)
+def test_gradients_of_both_forms_agree(merged, size, dtype, tolerance):
+    exact = normal(20, 2, *size, 2), create_layers(2, 4, 3)
+    ours, vjp = jax.vjp(merged, *jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), exact))
+    cotangent = jnp.asarray(normal(30, *ours.shape), dtype)
+    _, plain_vjp = jax.vjp(linear_stack.convolve_in_turn, *exact)
+    plain = plain_vjp(cotangent.astype(jnp.float32))
+    for gradient, expected in zip(*map(jax.tree.leaves, (vjp(cotangent), plain)), strict=True):
+        assert gradient.dtype == dtype
+        assert_close(gradient, expected, tolerance)
+
+
+def test_where_one_convolution_is_not_used_its_kernel_is_not_computed():
+    merge = jax.jit(linear_stack.merge).trace(create_layers(2, 4, 3))
+    cuda, cpu = (merge.lower(lowering_platforms=(name,)).as_text() for name in ("cuda", "cpu"))
+    assert "dot_general" in cpu and "dot_general" not in cuda
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])

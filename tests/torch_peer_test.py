@@ -112,6 +112,15 @@ def test_depth_equals_ours(name, form):
     assert difference < 3e-5
 
 
+@pytest.mark.parametrize("name", ["default", "released"])
+def test_autocast_is_close(name):
+    pair = Pair(CONFIGS[name](), torch_peer.Form(bfloat16=True))
+    pair.peer.eval()
+    depth = pair.peer.predict(to_torch(pair.batch["image"]), to_torch(pair.noise[0]))
+    assert depth.dtype == torch.float32
+    assert 1e-6 < parity.relative_difference(our_depth(name)[..., 0], depth[:, 0].numpy()) < 0.1
+
+
 def our_step(pair):
     """(loss, gradients, statistics) of ours."""
     loss, sampler = pair.config.loss, pair.config.sampler
