@@ -2,7 +2,7 @@
 
 Commands arrive on standard input, answers leave on standard output, a line of JSON each:
   {"do": "prepare", "request": ...}  builds, compiles and warms up; facts about it
-  {"do": "time", "calls": n}         {"seconds": [n]}
+  {"do": "time", "calls": n}         {"seconds": [n]}, after one more call
   {"do": "product"}                  {"flops": per second, of a large matrix product}
   {"do": "finish"}                   {"peak_bytes": of timed calls, "resident_bytes": at import},
                                      and what takes memory to find out
@@ -77,6 +77,8 @@ class Worker:
         return facts | self._side.facts()
 
     def time(self, calls):
+        """After an untimed call: the first after another process's turn finds memory taken away."""
+        self._side.call()
         seconds = self._times(calls)
         self._peak = max(self._peak, resident("VmHWM"))
         return {"seconds": seconds}
