@@ -64,8 +64,8 @@ def _branches(parameters, platform):
     branches, platforms = parameters["branches"], parameters.get("branches_platforms")
     if platforms is None:
         return branches
-    own = [i for i, names in enumerate(platforms) if names is not None and platform in names]
-    return [branches[own[0] if own else platforms.index(None)]]
+    own = (index for index, names in enumerate(platforms) if platform in (names or ()))
+    return [branches[next(own, platforms.index(None))]]
 
 
 def _inner_jaxprs(parameters):
