@@ -14,8 +14,9 @@ import sys
 import numpy as np
 from PIL import Image, ImageDraw
 
-from diffdepth_jax import transforms, visualize
-from diffdepth_jax.synthetic import SyntheticScenes
+from diffdepth_jax.datasets import transforms
+from diffdepth_jax.datasets.synthetic import SyntheticScenes
+from diffdepth_jax.media import drawing
 
 SCENES = {"rooms": (11, (240, 320), (208, 272)), "streets": (3, (192, 640), (176, 352))}
 SEED = 3  # -4.1 of 5 degrees
@@ -54,7 +55,7 @@ def overlay(sample, limits):
     """uint8 [H, W, 3]: the image with what is known of depth drawn onto it."""
     image, depth, mask = sample["image"], sample["depth"][..., 0], sample["mask"][..., 0]
     if mask.mean() < SPARSE:
-        points = visualize.colorize_depth(depth, *limits, mask=mask, dilate=1)
+        points = drawing.colorize_depth(depth, *limits, mask=mask, dilate=1)
         return np.where(points.any(axis=-1, keepdims=True), points, image)
     drawn = np.where(mask[..., None], image, DARKENED * image).astype(np.uint8)
     log_depth = np.log(np.where(mask, depth, np.nan))
@@ -68,7 +69,7 @@ def overlay(sample, limits):
 def row(title, sample, limits):
     """Image, depth and overlay beside each other under a title."""
     dilate = 1 if sample["mask"].mean() < SPARSE else 0
-    depth = visualize.colorize_depth(sample["depth"], *limits, sample["mask"], dilate)
+    depth = drawing.colorize_depth(sample["depth"], *limits, sample["mask"], dilate)
     pictures = np.concatenate([sample["image"], depth, overlay(sample, limits)], axis=1)
     height, width = sample["mask"].shape[:2]
     caption = Image.new("RGB", (pictures.shape[1], CAPTION), "white")
@@ -131,7 +132,7 @@ def geometric():
 
 def main(path):
     sheet = [picture for kind in SCENES for picture in rows(kind)]
-    visualize.write_png(path, visualize.stack_panels(sheet))
+    drawing.write_png(path, drawing.stack_panels(sheet))
     print(f"{'pixels':<16}{'mean x':>10}{'mean y':>10}{'largest':>10}")
     for title, augment in geometric().items():
         values = disagreement(augment)

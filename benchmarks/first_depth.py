@@ -17,8 +17,8 @@ import sys
 import tempfile
 import time
 
-from diffdepth_jax.entry import one_line_errors
 from diffdepth_jax.errors import UserError
+from diffdepth_jax.program.entry import one_line_errors
 
 
 def measure(model, photo, cache):

@@ -57,8 +57,8 @@ def main(start, marks, model, photo, output):
     import jax
 
     from diffdepth_jax import predict
-    from diffdepth_jax.estimator import DepthEstimator
-    from diffdepth_jax.outputs import OutputWriter
+    from diffdepth_jax.prediction.estimator import DepthEstimator
+    from diffdepth_jax.prediction.outputs import OutputWriter
 
     clock.mark("Python and imports")
     jax.devices()

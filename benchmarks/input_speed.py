@@ -23,9 +23,9 @@ import numpy as np
 from PIL import Image
 
 from configs import kitti, nyu
-from diffdepth_jax import input_pipeline, transforms
-from diffdepth_jax.records import Records, decode_depth, decode_image
-from tests import raw_datasets
+from diffdepth_jax.datasets import pipeline, transforms
+from diffdepth_jax.datasets.records import Records, decode_depth, decode_image
+from tests.support import raw_datasets
 
 NYU_SIZE, KITTI_SIZE = (480, 640), (375, 1242)
 # name: (recipe, how raw frames are written, its arguments)
@@ -148,7 +148,7 @@ def time_pipelines(records, config):
     decoded = Repeated(functools.partial(decode, records), len(records))
     stream = grain.MapDataset.source(decoded).seed(0).shuffle().repeat()
     decoding = iter(stream.to_iter_dataset(options).batch(size))
-    training = input_pipeline.train_iterator(
+    training = pipeline.train_iterator(
         Repeated(records.__getitem__, len(records)), seed=0, batch_size=size, num_threads=1,
         size=config.inference.size, input_crop=config.inference.input_crop,
         min_depth=config.inference.min_depth, max_depth=config.inference.max_depth,
@@ -177,7 +177,7 @@ def measure(form):
         records = write_frames(form, pathlib.Path(root))
         applied, samples = time_source(records)
         times = dict(applied)
-        cut = {"cut": (1, lambda s: input_pipeline.cut(s, config.inference.input_crop))}
+        cut = {"cut": (1, lambda s: pipeline.cut(s, config.inference.input_crop))}
         for name, (share, function) in (cut | transformations(recipe, config)).items():
             applied[name], outputs = cpu_time(function, samples)
             times[name] = share * applied[name]

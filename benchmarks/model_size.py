@@ -10,10 +10,10 @@ import sys
 
 import jax
 
-from diffdepth_jax import diffusion, inference
-from diffdepth_jax.flops import count_multiply_adds
-from diffdepth_jax.models.diffusion_depth import create_model
-from diffdepth_jax.train_state import abstract_variables
+from benchmarks.flops import count_multiply_adds
+from diffdepth_jax.method import diffusion, refinement
+from diffdepth_jax.models.assembly import create_model
+from diffdepth_jax.training.state import abstract_variables
 
 
 def load_config(path):
@@ -28,7 +28,7 @@ def measure(config):
     model = create_model(**config.model)
     variables = abstract_variables(model)
     predict = functools.partial(
-        inference.predict_depth,
+        refinement.predict_depth,
         model,
         schedule=diffusion.create_schedule(**config.diffusion),
         **config.sampler,

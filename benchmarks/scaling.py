@@ -27,8 +27,8 @@ import sys
 
 from benchmarks import speed, speed_rows
 from configs import default
-from diffdepth_jax.entry import one_line_errors
 from diffdepth_jax.errors import UserError
+from diffdepth_jax.program.entry import one_line_errors
 
 SIZES = ((64, 96), (96, 144), (128, 192), (192, 288), (256, 384))
 STEPS = (1, 2, 5, 10, 20)

@@ -30,11 +30,11 @@ import subprocess
 import sys
 
 from benchmarks import speed_rows
-from diffdepth_jax import diffusion
-from diffdepth_jax.entry import one_line_errors
 from diffdepth_jax.errors import UserError
-from diffdepth_jax.models import swin
-from diffdepth_jax.models.diffusion_depth import create_model
+from diffdepth_jax.method import diffusion
+from diffdepth_jax.models.assembly import create_model
+from diffdepth_jax.models.backbones import swin
+from diffdepth_jax.program.entry import one_line_errors
 
 TURN_SECONDS = 0.5  # a turn has as many calls as fit, one at least
 MAX_CALLS = 50

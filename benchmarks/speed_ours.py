@@ -8,12 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks import speed_rows
-from diffdepth_jax import diffusion, inference, sharding, train
-from diffdepth_jax.environment import describe_environment
+from benchmarks.flops import count_multiply_adds
+from diffdepth_jax.distributed import sharding
 from diffdepth_jax.errors import UserError
-from diffdepth_jax.flops import count_multiply_adds
-from diffdepth_jax.models.diffusion_depth import create_model
-from diffdepth_jax.train_state import abstract_variables, create_train_state
+from diffdepth_jax.method import diffusion, refinement
+from diffdepth_jax.models.assembly import create_model
+from diffdepth_jax.training import loop
+from diffdepth_jax.training.environment import describe_environment
+from diffdepth_jax.training.state import abstract_variables, create_train_state
 
 PRODUCT = {False: (2048, jnp.float32, 3), True: (8192, jnp.bfloat16, 50)}  # size, dtype, repeats
 
@@ -51,16 +53,16 @@ def create_program(config, task, num_devices=1):
     model, schedule = create_model(**config.model), diffusion.create_schedule(**config.diffusion)
     if task == "predict":
         predict = functools.partial(
-            inference.predict_depth, model, schedule=schedule, **config.sampler
+            refinement.predict_depth, model, schedule=schedule, **config.sampler
         )
         return model, jax.jit(predict), _prediction_arguments
-    _, optimizer = train._create_optimizer(config)
+    _, optimizer = loop._create_optimizer(config)
     create = functools.partial(
         create_train_state, model, optimizer, ema_decay=config.train.ema_decay
     )
     abstract = jax.eval_shape(create, jax.random.key(0))
     layout = sharding.Layout(config.train.parallel, sharding.create_mesh(_first(num_devices)))
-    step = train.create_step(config, model, schedule, optimizer, layout, abstract)
+    step = loop.create_step(config, model, schedule, optimizer, layout, abstract)
 
     def place(variables, inputs):
         zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), abstract)

@@ -24,11 +24,13 @@ import time
 import jax
 import jax.numpy as jnp
 
+from benchmarks.flops import count_multiply_adds
 from configs import default
-from diffdepth_jax import diffusion, sharding, train
-from diffdepth_jax.flops import count_multiply_adds
-from diffdepth_jax.models.diffusion_depth import create_model
-from diffdepth_jax.train_state import create_train_state
+from diffdepth_jax.distributed import sharding
+from diffdepth_jax.method import diffusion
+from diffdepth_jax.models.assembly import create_model
+from diffdepth_jax.training import loop
+from diffdepth_jax.training.state import create_train_state
 
 SIZES = {"swin_tiny": (228, 304), "swin_large": (352, 906)}
 NUM_STEPS = (5, 20)
@@ -61,11 +63,11 @@ def abstract_step(config, batch_size=1):
     """(the jitted training step, its arguments as shapes and types)."""
     model = create_model(**config.model)
     schedule = diffusion.create_schedule(**config.diffusion)
-    _, optimizer = train._create_optimizer(config)
+    _, optimizer = loop._create_optimizer(config)
     key = jax.eval_shape(lambda: jax.random.key(0))
     state = jax.eval_shape(lambda key: create_train_state(model, optimizer, key, 0.0), key)
     layout = sharding.Layout("jit", sharding.create_mesh(jax.devices()[:1]))
-    step = train.create_step(config, model, schedule, optimizer, layout, state)
+    step = loop.create_step(config, model, schedule, optimizer, layout, state)
     height, width = config.inference.size
     batch = {
         name: jax.ShapeDtypeStruct((batch_size, height, width, channels), dtype)

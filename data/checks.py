@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from data.frames import Found, Frame, Options, Source, depth_bytes, depth_format
 from data.parallel import ordered_map
-from diffdepth_jax.records import decode_depth, decode_image
+from diffdepth_jax.datasets.records import decode_depth, decode_image
 
 
 @dataclasses.dataclass(frozen=True)

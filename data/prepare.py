@@ -12,7 +12,7 @@ from absl import flags
 
 from data.frames import Options
 from data.preparation import prepare
-from diffdepth_jax.entry import start
+from diffdepth_jax.program.entry import start
 
 _DATASET = flags.DEFINE_string("dataset", None, "DATASET/SOURCE, such as nyu_depth/sync.")
 _SOURCE = flags.DEFINE_string("source", None, "Folder or file of the raw download.")

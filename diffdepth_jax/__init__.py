@@ -6,7 +6,7 @@ __all__ = ["DepthEstimator"]
 def __getattr__(name):
     # Imported on demand: data preparation imports the numpy parts of this package without jax.
     if name == "DepthEstimator":
-        from diffdepth_jax.estimator import DepthEstimator
+        from diffdepth_jax.prediction.estimator import DepthEstimator
 
         return DepthEstimator
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

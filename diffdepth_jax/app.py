@@ -12,10 +12,10 @@ import tempfile
 
 from absl import flags
 
-from diffdepth_jax import compilation_cache
-from diffdepth_jax.entry import start
 from diffdepth_jax.errors import UserError
-from diffdepth_jax.estimator import DepthEstimator
+from diffdepth_jax.prediction.estimator import DepthEstimator
+from diffdepth_jax.program import compilation_cache
+from diffdepth_jax.program.entry import start
 
 _CHECKPOINT = flags.DEFINE_string(
     "checkpoint", None, "Model directory, such as runs/synthetic.", allow_override=True
@@ -35,7 +35,8 @@ def _page():
         raise UserError(
             "the page needs Gradio: pip install gradio, or pip install '.[app]' in this folder"
         ) from error
-    from diffdepth_jax import page
+
+    from diffdepth_jax.web import page
 
     return page
 

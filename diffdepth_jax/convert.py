@@ -8,11 +8,11 @@ import numpy as np
 from absl import flags
 from ml_collections import config_flags
 
-from diffdepth_jax.checkpoint import save_model
-from diffdepth_jax.entry import start
-from diffdepth_jax.models.diffusion_depth import create_model
-from diffdepth_jax.torch_weights import convert, only_backbone, read_state_dict
-from diffdepth_jax.train_state import abstract_variables
+from diffdepth_jax.checkpoints.model_directory import save_model
+from diffdepth_jax.models.assembly import create_model
+from diffdepth_jax.program.entry import start
+from diffdepth_jax.torch_import.conversion import convert, only_backbone, read_state_dict
+from diffdepth_jax.training.state import abstract_variables
 
 # Other programs have flags of these names, and one process may import several.
 _CHECKPOINT = flags.DEFINE_string(

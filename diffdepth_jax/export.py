@@ -17,10 +17,11 @@ import jax.numpy as jnp
 import numpy as np
 from absl import flags
 
-from diffdepth_jax import diffusion, inference, transforms
-from diffdepth_jax.entry import start
+from diffdepth_jax.datasets import transforms
 from diffdepth_jax.errors import UserError
-from diffdepth_jax.estimator import load_model
+from diffdepth_jax.method import diffusion, refinement
+from diffdepth_jax.prediction.estimator import load_model
+from diffdepth_jax.program.entry import start
 
 _CHECKPOINT = flags.DEFINE_string(
     "checkpoint", None, "Model directory, such as runs/synthetic.", allow_override=True
@@ -135,7 +136,7 @@ def depth_function(model, schedule, sampler, target):
         x = (x / 255 - transforms.IMAGENET_MEAN) / transforms.IMAGENET_STD
         keys = jnp.broadcast_to(jax.random.key(seed), (batch,))
         noise = diffusion.normal_per_image(keys, model.latent_shape(*x.shape[1:3]))
-        depth = inference.predict_depth(
+        depth = refinement.predict_depth(
             model, variables, x, noise, schedule=schedule, keys=keys, **sampler
         )[..., 0]
         return depth if target is None else restore_size(depth, content, height, width)

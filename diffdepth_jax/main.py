@@ -9,14 +9,15 @@ import pathlib
 from absl import flags
 from ml_collections import config_flags
 
-from diffdepth_jax import compilation_cache, processes
-from diffdepth_jax.entry import one_line_errors, start
+from diffdepth_jax.distributed import processes
 from diffdepth_jax.errors import UserError
-from diffdepth_jax.evaluator import evaluate_checkpoint, format_report
-from diffdepth_jax.messages import show_messages
-from diffdepth_jax.scored_folder import score_folder
-from diffdepth_jax.submission import submit
-from diffdepth_jax.train import train
+from diffdepth_jax.evaluation.depth_files import score_folder
+from diffdepth_jax.evaluation.evaluator import evaluate_checkpoint, format_report
+from diffdepth_jax.evaluation.submission import submit
+from diffdepth_jax.program import compilation_cache
+from diffdepth_jax.program.entry import one_line_errors, start
+from diffdepth_jax.program.messages import show_messages
+from diffdepth_jax.training.loop import train
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "The configuration: configs/NAME.py.")
 _WORKDIR = flags.DEFINE_string(

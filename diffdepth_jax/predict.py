@@ -9,13 +9,15 @@ import sys
 
 from absl import flags
 
-from diffdepth_jax import camera, compilation_cache, outputs, placement
-from diffdepth_jax.entry import start
 from diffdepth_jax.errors import UserError
-from diffdepth_jax.estimator import DepthEstimator
-from diffdepth_jax.file_prediction import CameraChoice, FilePredictor, Report, frame_name
-from diffdepth_jax.input_files import check_names, find_inputs, image_sizes
-from diffdepth_jax.outputs import OutputWriter, check_kinds
+from diffdepth_jax.media import camera
+from diffdepth_jax.prediction import outputs, placement
+from diffdepth_jax.prediction.estimator import DepthEstimator
+from diffdepth_jax.prediction.file_prediction import CameraChoice, FilePredictor, Report, frame_name
+from diffdepth_jax.prediction.input_files import check_names, find_inputs, image_sizes
+from diffdepth_jax.prediction.outputs import OutputWriter, check_kinds
+from diffdepth_jax.program import compilation_cache
+from diffdepth_jax.program.entry import start
 
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "Model directory, such as runs/synthetic.")
 _INPUT = flags.DEFINE_string(

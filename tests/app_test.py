@@ -17,10 +17,11 @@ from absl import flags
 from absl.testing import flagsaver
 from PIL import Image
 
-from diffdepth_jax import app, page_results
+from diffdepth_jax import app
 from diffdepth_jax.errors import UserError
-from diffdepth_jax.estimator import DepthPrediction
-from tests import uploads
+from diffdepth_jax.prediction.estimator import DepthPrediction
+from diffdepth_jax.web import results
+from tests.support import uploads
 
 SENTENCES = {
     "text": "text.png cannot be read",
@@ -48,22 +49,22 @@ class _Estimator:
 
 def _create(tmp_path, estimator=None, photo=None, **options):
     options = {"num_steps": 2, "ensemble": 2, "use_exif": True, **options}
-    photo = page_results.read_upload(photo or uploads.photo_file(tmp_path))
+    photo = results.read_upload(photo or uploads.photo_file(tmp_path))
     directory = pathlib.Path(tempfile.mkdtemp(dir=tmp_path))
-    return page_results.create(estimator or _Estimator(), photo, directory, "photo", **options)
+    return results.create(estimator or _Estimator(), photo, directory, "photo", **options)
 
 
 @pytest.mark.parametrize(("kind", "sentence"), SENTENCES.items())
 def test_hostile_uploads_get_a_sentence_without_folders(tmp_path, kind, sentence):
     with pytest.raises(UserError, match=sentence) as caught:
-        page_results.read_upload(uploads.hostile(tmp_path, kind))
+        results.read_upload(uploads.hostile(tmp_path, kind))
     assert str(tmp_path) not in str(caught.value)
 
 
 def test_large_uploads_are_brought_to_a_size_that_bounds_the_work(tmp_path):
-    photo = page_results.read_upload(uploads.photo_file(tmp_path, size=(4096, 30)))
-    assert photo.image.shape == (15, page_results.WORK_SIDE, 3)
-    assert page_results.read_upload(uploads.photo_file(tmp_path)).image.shape == (64, 96, 3)
+    photo = results.read_upload(uploads.photo_file(tmp_path, size=(4096, 30)))
+    assert photo.image.shape == (15, results.WORK_SIDE, 3)
+    assert results.read_upload(uploads.photo_file(tmp_path)).image.shape == (64, 96, 3)
 
 
 def test_a_result_has_every_file_and_only_its_photos(tmp_path):
@@ -143,7 +144,7 @@ def test_says_how_to_install_what_it_needs(command_line, monkeypatch):
 def page():
     """The module that needs Gradio."""
     pytest.importorskip("gradio")
-    from diffdepth_jax import page
+    from diffdepth_jax.web import page
 
     return page
 

@@ -4,15 +4,14 @@ import os
 
 import pytest
 
-from tests import compile_flags
+from tests.support import compile_flags, small_run
 
 # Before jax.
 os.environ["XLA_FLAGS"] = f"{compile_flags.QUICK} {os.environ.get('XLA_FLAGS', '')}".strip()
 
 import jax
 
-from diffdepth_jax.train import train
-from tests import small_run
+from diffdepth_jax.training.loop import train
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -5,7 +5,6 @@ import functools
 import importlib
 import math
 import os
-import pathlib
 import subprocess
 import sys
 
@@ -15,18 +14,22 @@ import pytest
 import safetensors.numpy
 from PIL import Image
 
-from diffdepth_jax import diffusion, evaluator, inference, torch_weights, train, transforms
-from diffdepth_jax.checkpoint import load_variables, read_config
+from diffdepth_jax.checkpoints.model_directory import load_variables, read_config
 from diffdepth_jax.convert import convert_file
+from diffdepth_jax.datasets import transforms
 from diffdepth_jax.errors import UserError
-from diffdepth_jax.estimator import DepthEstimator
-from diffdepth_jax.models import resnet, swin
-from diffdepth_jax.models.diffusion_depth import create_model
-from diffdepth_jax.torch_weights import KINDS
-from diffdepth_jax.train_state import abstract_variables
-from tests import parity, small_run
+from diffdepth_jax.evaluation import evaluator
+from diffdepth_jax.method import diffusion, refinement
+from diffdepth_jax.models.assembly import create_model
+from diffdepth_jax.models.backbones import resnet, swin
+from diffdepth_jax.prediction.estimator import DepthEstimator
+from diffdepth_jax.torch_import import conversion
+from diffdepth_jax.torch_import.conversion import KINDS
+from diffdepth_jax.training import loop
+from diffdepth_jax.training.state import abstract_variables
+from tests.support import parity, small_run
+from tests.support.paths import ROOT
 
-ROOT = pathlib.Path(__file__).parents[1]
 KIND = {kind.name.split()[-1]: kind for kind in KINDS if not kind.backbone_only}
 TINY = {
     "swin_large": (swin, {"embed_dim": 8, "depths": (1, 2, 1, 1), "num_heads": (1, 2, 2, 4)}),
@@ -103,7 +106,7 @@ def test_a_converted_directory_predicts_what_the_checkpoint_does(swin_checkpoint
     noise = jax.random.normal(jax.random.key(3), model.latent_shape(*small_run.SIZE))
     sampler = {name: value for name, value in config.sampler.items() if name != "remat"}
     schedule = diffusion.create_schedule(**config.diffusion)
-    predict = functools.partial(inference.predict_depth, model, schedule=schedule, **sampler)
+    predict = functools.partial(refinement.predict_depth, model, schedule=schedule, **sampler)
     normalized = transforms.normalize_image(image)[None]
     expected = jax.jit(predict)(swin_checkpoint.variables, normalized, noise[None])
     assert depth.shape == small_run.SIZE and np.ptp(depth) > 0
@@ -138,7 +141,7 @@ def test_a_converted_directory_is_fine_tuned(resnet_checkpoint, converted, tmp_p
         config.train.update(num_steps=1, log_every=1, evaluate_every=1, checkpoint_every=1)
         config.optimizer.warmup_steps = 0
         config.optimizer.learning_rate = 1e-5
-    train.train(config.lock(), tmp_path / "run")
+    loop.train(config.lock(), tmp_path / "run")
     (line,) = [line for line in small_run.read_metrics(tmp_path / "run") if "train/loss" in line]
     assert np.isfinite(line["train/loss"])
     after = small_run.read_state(tmp_path / "run", 1)["variables"]
@@ -164,7 +167,7 @@ def test_a_backbone_is_converted_alone_and_refused_for_prediction(swin_checkpoin
     messages = convert_file(path, swin_checkpoint.config, tmp_path / "converted")
     assert len(messages) == 1 and "Swin, mmseg naming" in messages[0]
     variables = load_variables(tmp_path / "converted", None)
-    expected = torch_weights.only_backbone(swin_checkpoint.variables)
+    expected = conversion.only_backbone(swin_checkpoint.variables)
     jax.tree.map(np.testing.assert_array_equal, variables, expected)
     with pytest.raises(UserError, match="converted/parameters/0 does not fit the model"):
         DepthEstimator.from_checkpoint(tmp_path / "converted")

@@ -21,15 +21,15 @@ import pytest
 from ml_collections import ConfigDict
 from PIL import Image
 
-from diffdepth_jax import metrics
 from diffdepth_jax.errors import UserError
-from diffdepth_jax.evaluator import evaluate_checkpoint, format_report
-from diffdepth_jax.scored_folder import score_folder
-from diffdepth_jax.submission import check_submission, submit
-from diffdepth_jax.train import train
-from tests import raw_datasets, small_run, tfds_nyu
+from diffdepth_jax.evaluation import metrics
+from diffdepth_jax.evaluation.depth_files import score_folder
+from diffdepth_jax.evaluation.evaluator import evaluate_checkpoint, format_report
+from diffdepth_jax.evaluation.submission import check_submission, submit
+from diffdepth_jax.training.loop import train
+from tests.support import raw_datasets, small_run, tfds_nyu
+from tests.support.paths import ROOT
 
-ROOT = pathlib.Path(__file__).parents[1]
 REAL_FRAMES = ROOT.parent / "shared/real_frames/kitti"
 KITTI_SIZE, SELECTED_SIZE = (375, 1242), (352, 1216)  # the recipes of KITTI cut 352x1216 out
 TINY = {name: value for name, value in small_run.OVERRIDES.items() if "data." not in name} | {
@@ -165,7 +165,7 @@ def trained(prepared, tmp_path_factory):
 
 def _train(config, workdir):
     said = []
-    with mock.patch("diffdepth_jax.train.inform", said.append):
+    with mock.patch("diffdepth_jax.training.loop.inform", said.append):
         rows = train(config, workdir)
     return Run(config, workdir, rows, said)
 

@@ -18,10 +18,10 @@ from ml_collections import config_flags
 from PIL import Image
 
 from configs import default
-from tests import small_model, small_run
-from tests.video_test import write_lossless
+from tests.media.video_test import write_lossless
+from tests.support import small_model, small_run
+from tests.support.paths import ROOT
 
-ROOT = pathlib.Path(__file__).parents[1]
 ENGLISH, CHINESE = ROOT / "README.md", ROOT / "docs/README.zh.md"
 PAGES = [
     ENGLISH, ROOT / "data/README.md", ROOT / "benchmarks/README.md",

@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from diffdepth_jax import evaluate, evaluator, input_pipeline, metrics, train
-from diffdepth_jax.checkpoint import load_variables
+from diffdepth_jax.checkpoints.model_directory import load_variables
+from diffdepth_jax.datasets import pipeline
 from diffdepth_jax.errors import UserError
-from diffdepth_jax.models.diffusion_depth import create_model
-from diffdepth_jax.train_state import abstract_variables
-from tests import small_run
+from diffdepth_jax.evaluation import evaluator, metrics, scoring
+from diffdepth_jax.models.assembly import create_model
+from diffdepth_jax.training import loop
+from diffdepth_jax.training.state import abstract_variables
+from tests.support import small_run
 
 
 def test_a_run_leaves_everything_it_promises(finished_run):
@@ -49,7 +51,7 @@ def test_the_table_has_the_model_beside_its_baselines(finished_run):
     for values in rows.values():
         assert values["images"] == 3
         assert all(np.isfinite(values[name]) for name in metrics.NAMES)
-    lines = evaluate.format_table(rows).splitlines()
+    lines = scoring.format_table(rows).splitlines()
     assert len(lines) == 1 + len(rows)
     assert f"{rows['rooms: mean map']['abs_rel']:.4f}" in lines[3]
 
@@ -58,7 +60,7 @@ def test_a_finished_run_is_only_evaluated_again(finished_run, tmp_path):
     workdir, rows = finished_run
     shutil.copytree(workdir, tmp_path / "run")
     before = small_run.read_state(workdir, 6)
-    assert train.train(small_run.config(), tmp_path / "run") == rows
+    assert loop.train(small_run.config(), tmp_path / "run") == rows
     jax.tree.map(np.testing.assert_array_equal, small_run.read_state(tmp_path / "run", 6), before)
 
 
@@ -77,9 +79,9 @@ def test_evaluation_repeats_the_best_evaluation_of_training(finished_run):
 def test_a_resumed_run_equals_an_uninterrupted_one(finished_run, tmp_path, monkeypatch):
     workdir, rows = finished_run
     with small_run.power_cut_after(4, monkeypatch):
-        train.train(small_run.config(), tmp_path)
+        loop.train(small_run.config(), tmp_path)
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["3"]
-    resumed = train.train(small_run.config(), tmp_path)
+    resumed = loop.train(small_run.config(), tmp_path)
     jax.tree.map(
         np.testing.assert_array_equal,
         small_run.read_state(tmp_path, 6),
@@ -104,10 +106,10 @@ def test_encoded_latents_do_not_collapse(tmp_path):
     config = small_run.config(num_steps=60, evaluate_every=60, checkpoint_every=60, log_every=60)
     with config.unlocked():
         config.evaluation.baselines = False
-    train.train(config, tmp_path)
+    loop.train(config, tmp_path)
     model = create_model(**config.model)
     variables = load_variables(tmp_path, abstract_variables(model))
-    source, _ = input_pipeline.create_sources(seed=config.seed, **config.data)
+    source, _ = pipeline.create_sources(seed=config.seed, **config.data)
     samples = [source[index] for index in range(len(source))]
     depth, mask = (np.stack([sample[k] for sample in samples]) for k in ("depth", "mask"))
     latent, cells = model.apply(variables, depth, mask, method="encode_depth")

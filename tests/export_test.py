@@ -1,6 +1,5 @@
 """A model as one file: what it returns, at which sizes, on what, and what is refused."""
 
-import pathlib
 import subprocess
 import sys
 
@@ -12,12 +11,15 @@ import pytest
 from absl import flags
 from absl.testing import flagsaver
 
-from diffdepth_jax import export, placement, transforms
+from diffdepth_jax import export
+from diffdepth_jax.datasets import transforms
 from diffdepth_jax.errors import UserError
-from diffdepth_jax.estimator import DepthEstimator, load_model
-from tests import small_model, small_run, tiny
+from diffdepth_jax.prediction import placement
+from diffdepth_jax.prediction.estimator import DepthEstimator, load_model
+from tests.support import small_model, small_run, tiny
+from tests.support.paths import ROOT
 
-SCRIPT = pathlib.Path(__file__).parents[1] / "docs/load_exported.py"
+SCRIPT = ROOT / "docs/load_exported.py"
 TARGET = (64, 96)
 SIZES = [(64, 96), (128, 192), (32, 48), (480, 720), (30, 45), (200, 50), (50, 301), (1, 1)]
 

@@ -2,7 +2,6 @@
 
 import json
 import os
-import pathlib
 import subprocess
 import sys
 
@@ -10,12 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from diffdepth_jax.submission import check_submission
-from tests import small_model, small_run
+from diffdepth_jax.evaluation.submission import check_submission
+from tests.support import small_model, small_run
+from tests.support.paths import ROOT
 
 pytestmark = pytest.mark.slow
 
-ROOT = pathlib.Path(__file__).parents[1]
 
 
 def _run(*arguments):

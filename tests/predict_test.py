@@ -9,11 +9,12 @@ from absl import flags
 from absl.testing import flagsaver
 from PIL import ExifTags, Image
 
-from diffdepth_jax import placement, predict
+from diffdepth_jax import predict
 from diffdepth_jax.errors import UserError
-from diffdepth_jax.estimator import DepthEstimator
-from tests import small_model
-from tests.video_test import write_lossless
+from diffdepth_jax.prediction import placement
+from diffdepth_jax.prediction.estimator import DepthEstimator
+from tests.media.video_test import write_lossless
+from tests.support import small_model
 
 DEFAULT_ENDS = (".npy", ".png", "_color.png")
 

@@ -1,7 +1,6 @@
 """The real command line in a process of its own: killed, on a full disk, and fed bad input."""
 
 import os
-import pathlib
 import resource
 import shutil
 import subprocess
@@ -13,12 +12,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from diffdepth_jax.checkpoint import claim_directory
-from tests import small_run
+from diffdepth_jax.checkpoints.model_directory import claim_directory
+from tests.support import small_run
+from tests.support.paths import ROOT
 
 pytestmark = pytest.mark.slow
 
-ROOT = pathlib.Path(__file__).parents[1]
 LAST = 24
 TRAINING = small_run.command_line_flags(
     **{"train.num_steps": LAST, "train.checkpoint_every": 4,

@@ -8,10 +8,11 @@ import numpy as np
 
 from benchmarks.method_study import results, scores
 from benchmarks.method_study.variants import budget, create_config
-from diffdepth_jax import evaluate, transforms
+from diffdepth_jax.datasets import transforms
+from diffdepth_jax.evaluation import scoring
 
 FILE = "baselines.json"
-FITS = {"constant": evaluate.constant_predictor, "mean map": evaluate.mean_map_predictor}
+FITS = {"constant": scoring.constant_predictor, "mean map": scoring.mean_map_predictor}
 
 
 def _fit_and_score(fit, train, held_out, config):

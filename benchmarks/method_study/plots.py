@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from benchmarks.method_study import results as result_files
 from benchmarks.method_study import scenes, tables
 from benchmarks.method_study.variants import SAMPLER_STEPS, Size
-from diffdepth_jax import visualize
+from diffdepth_jax.media import drawing
 
 STEPS_OF = ("default", "random", "every_step", "plain", "sample_steps_5", "sample_steps_20",
             "released", "paper")  # fmt: skip
@@ -106,7 +106,7 @@ def panel_figure(rows):
     grid = figure.subplots(len(rows), len(names) + 2, squeeze=False)
     for index, (axes, (image, depth, predictions)) in enumerate(zip(grid, rows, strict=True)):
         low, high = np.percentile(depth[depth > 0], (2, 98))
-        color = functools.partial(visualize.colorize_depth, min_depth=low, max_depth=high)
+        color = functools.partial(drawing.colorize_depth, min_depth=low, max_depth=high)
         pictures = {"image": image, "truth": color(depth)}
         pictures |= {name: color(prediction) for name, prediction in predictions.items()}
         for one, (title, picture) in zip(axes, pictures.items(), strict=True):

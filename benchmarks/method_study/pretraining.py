@@ -12,7 +12,7 @@ import sys
 
 from benchmarks.method_study import compilation, scenes
 from benchmarks.method_study.variants import DIRECT, SCENE_SEED, SIZES, complete, create_config
-from diffdepth_jax.train import train
+from diffdepth_jax.training.loop import train
 
 _SEED = SCENE_SEED + 1
 

@@ -6,7 +6,7 @@ import pathlib
 import numpy as np
 
 from benchmarks.method_study.variants import SCENE_SEED
-from diffdepth_jax.synthetic import KINDS, SyntheticScenes
+from diffdepth_jax.datasets.synthetic import KINDS, SyntheticScenes
 
 
 class Scenes:

@@ -7,8 +7,10 @@ import numpy as np
 
 from benchmarks.method_study import edges, uncertainty
 from benchmarks.method_study.variants import MEMBERS, SAMPLER_STEPS
-from diffdepth_jax import diffusion, inference, metrics, transforms
-from diffdepth_jax.protocols import create_protocol
+from diffdepth_jax.datasets import transforms
+from diffdepth_jax.evaluation import metrics
+from diffdepth_jax.evaluation.protocols import create_protocol
+from diffdepth_jax.method import diffusion, refinement
 
 BATCH = 20
 
@@ -31,7 +33,7 @@ def create_predict(model, schedule, sampler, steps):
     def predict(variables, image, keys):
         noise = diffusion.normal_per_image(keys, model.latent_shape(*image.shape[1:3]))
         return {
-            count: inference.predict_depth(
+            count: refinement.predict_depth(
                 model, variables, image, noise, schedule=schedule, keys=keys, num_steps=count,
                 **fields,
             )

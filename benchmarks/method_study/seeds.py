@@ -15,9 +15,9 @@ import numpy as np
 
 from benchmarks.method_study import compilation, pretraining, scenes, training
 from benchmarks.method_study.variants import SIZES, VARIANTS, create_config
-from diffdepth_jax import train
-from diffdepth_jax.pretrained import start_from
-from diffdepth_jax.train_state import create_train_state
+from diffdepth_jax.training import loop
+from diffdepth_jax.training.pretrained import start_from
+from diffdepth_jax.training.state import create_train_state
 
 
 class SeedsLayout:
@@ -46,11 +46,11 @@ def _stack(trees):
 def train_all(configs, source):
     """Variables of each configuration, which differ in their seeds alone."""
     model, schedule = training.create_parts(configs[0])
-    _, optimizer = train._create_optimizer(configs[0])
+    _, optimizer = loop._create_optimizer(configs[0])
     state = _stack([_state(config, model, optimizer) for config in configs])
     keys = jax.vmap(jax.random.key)(np.array([config.seed for config in configs]))
-    step = train.create_step(configs[0], model, schedule, optimizer, SeedsLayout(), state)
-    streams = [train._training_batches(config, source, 0) for config in configs]
+    step = loop.create_step(configs[0], model, schedule, optimizer, SeedsLayout(), state)
+    streams = [loop._training_batches(config, source, 0) for config in configs]
     for _ in range(configs[0].train.num_steps):
         state, _ = step(state, _stack([next(stream) for stream in streams]), keys)
     variables = jax.device_get(state.evaluated)

@@ -20,11 +20,11 @@ from benchmarks.method_study.variants import (
     complete,
     create_config,
 )
-from diffdepth_jax import diffusion
-from diffdepth_jax.checkpoint import load_variables
-from diffdepth_jax.models.diffusion_depth import create_model
-from diffdepth_jax.train import train
-from diffdepth_jax.train_state import abstract_variables
+from diffdepth_jax.checkpoints.model_directory import load_variables
+from diffdepth_jax.method import diffusion
+from diffdepth_jax.models.assembly import create_model
+from diffdepth_jax.training.loop import train
+from diffdepth_jax.training.state import abstract_variables
 
 
 def fields(name, size):

@@ -9,8 +9,8 @@ import pathlib
 import numpy as np
 
 from data.frames import Found, Frame, Options
+from diffdepth_jax.datasets.records import NYU_INTRINSICS
 from diffdepth_jax.errors import UserError
-from diffdepth_jax.records import NYU_INTRINSICS
 
 FILE, SPLITS_FILE = "nyu_depth_v2_labeled.mat", "splits.mat"
 _INDICES = {"train": "trainNdxs", "test": "testNdxs"}

@@ -4,7 +4,7 @@ import pathlib
 
 from data.frames import Found, Options, file_frame
 from data.lists import find_list, missing_list, read_list, resolve
-from diffdepth_jax.records import NYU_INTRINSICS
+from diffdepth_jax.datasets.records import NYU_INTRINSICS
 
 
 def find(options: Options) -> Found:

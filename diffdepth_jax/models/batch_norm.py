@@ -4,7 +4,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from diffdepth_jax import collectives
+from diffdepth_jax.distributed import collectives
 
 
 class BatchNorm(nn.Module):

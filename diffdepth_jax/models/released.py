@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from diffdepth_jax.models.batch_norm import BatchNorm
-from diffdepth_jax.models.depth_codec import log_depth_of, pool_valid
+from diffdepth_jax.models.codec import log_depth_of, pool_valid
 from diffdepth_jax.models.layers import ConvTranspose2x, LoopSafeConv, resize_align_corners
 from diffdepth_jax.models.linear_stack import convolve_in_turn, convolve_merged, merge
 

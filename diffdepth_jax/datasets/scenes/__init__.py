@@ -1,0 +1,1 @@
+"""The rendered rooms and streets of the embedded dataset, in numpy alone."""

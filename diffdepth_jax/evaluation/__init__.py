@@ -1,0 +1,1 @@
+"""Evaluation: protocols, metrics, predictors to score, reports and submissions."""

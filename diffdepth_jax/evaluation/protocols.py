@@ -1,0 +1,118 @@
+"""The field's evaluation protocols: which pixels are scored, between which limits, which tables.
+
+All follow one order: views averaged, resized to the ground truth's size, clamped, masked, scored
+per image, averaged over images.
+"""
+
+import dataclasses
+
+import numpy as np
+
+from diffdepth_jax.datasets import transforms
+from diffdepth_jax.errors import UserError
+from diffdepth_jax.evaluation import metrics
+
+# What a 16-bit PNG of metres x 256 can hold, other than 0, which says "nothing".
+PNG_LIMITS = (1 / 256, 65535 / 256)
+
+
+@dataclasses.dataclass(frozen=True)
+class Crop:
+    """A rectangle by fractions of a frame's height and width; ends exclusive after int().
+
+    The frame is the whole image or KITTI's benchmark crop in it (`transforms.kb_offset`).
+    """
+
+    title: str
+    fractions: tuple[float, float, float, float] = (0.0, 1.0, 0.0, 1.0)  # top bottom left right
+    of_kb_crop: bool = False
+
+    def box(self, height: int, width: int) -> tuple[int, int, int, int]:
+        """(top, bottom, left, right) in pixels of an image of this size."""
+        row, column, rows, columns = 0, 0, height, width
+        if self.of_kb_crop:
+            rows, columns = transforms.KB_SIZE
+            if height < rows or width < columns:
+                raise UserError(
+                    f"image {height} x {width} is smaller than the {rows} x {columns} crop in "
+                    f"which {self.title} lies: set evaluation.protocol to another"
+                )
+            row, column = transforms.kb_offset(height, width)
+        top, bottom, left, right = self.fractions
+        return (
+            row + int(top * rows),
+            row + int(bottom * rows),
+            column + int(left * columns),
+            column + int(right * columns),
+        )
+
+    def mask(self, height: int, width: int) -> np.ndarray:
+        """bool [H, W, 1], True inside."""
+        top, bottom, left, right = self.box(height, width)
+        inside = np.zeros((height, width, 1), bool)
+        inside[top:bottom, left:right] = True
+        return inside
+
+
+_WHOLE = Crop("whole image")
+_GARG = (0.40810811, 0.99189189, 0.03594771, 0.96405229)
+_CROPS = {
+    "full": _WHOLE,
+    "nyu_eigen": Crop("Eigen crop", (45 / 480, 471 / 480, 41 / 640, 601 / 640)),
+    "kitti_garg_kb": Crop("Garg crop of the 352x1216 crop", _GARG, of_kb_crop=True),
+    "kitti_garg_full": Crop("Garg crop of the whole image", _GARG),
+    "kitti_eigen": Crop(
+        "Eigen crop of the whole image", (0.3324324, 0.91351351, 0.0359477, 0.96405229)
+    ),
+    "kitti_official": _WHOLE,
+}
+NAMES = tuple(_CROPS)
+
+
+@dataclasses.dataclass(frozen=True)
+class Protocol:
+    """A named protocol, bound to its limits in metres.
+
+    Attributes:
+      name: of `create_protocol`.
+      crop: where pixels are scored.
+      truth: ground truth counts strictly between these two.
+      clamp: predictions are clamped to these two.
+      tables: names of the metrics that are printed, a tuple for each table.
+    """
+
+    name: str
+    crop: Crop
+    truth: tuple[float, float]
+    clamp: tuple[float, float]
+    tables: tuple[tuple[str, ...], ...] = (metrics.NAMES,)
+
+    def describe(self) -> str:
+        """One line for under a table."""
+        low, high = self.truth
+        capped = high < np.inf
+        truth = f"strictly within {low:g} to {high:g} m" if capped else "of any depth"
+        clamp = "{:.4g} to {:.4g} m".format(*self.clamp)
+        return (
+            f"protocol {self.name}: {self.crop.title}, ground truth {truth}, "
+            f"predictions clamped to {clamp}, mean over images"
+        )
+
+
+def create_protocol(name: str, min_depth: float, max_depth: float) -> Protocol:
+    """The protocol of this name under a cap; the benchmark's own has none.
+
+    There every ground truth counts, and predictions are clamped to what a submission can hold.
+    """
+    if name not in _CROPS:
+        raise UserError(f"evaluation.protocol {name!r}: must be one of {', '.join(NAMES)}")
+    if name == "kitti_official":
+        tables = (metrics.NAMES, metrics.KITTI_NAMES)
+        return Protocol(name, _CROPS[name], (0.0, np.inf), PNG_LIMITS, tables)
+    if not 0 < min_depth < max_depth:
+        raise UserError(
+            f"inference.min_depth {min_depth} and max_depth {max_depth}: must be positive metres, "
+            "the first below the second"
+        )
+    limits = (min_depth, max_depth)
+    return Protocol(name, _CROPS[name], limits, limits)

@@ -1,0 +1,1 @@
+"""Pictures, video, cameras and point clouds: read, drawn, prepared."""

@@ -1,0 +1,1 @@
+"""The paper as pure functions: diffusion, refinement of a latent, losses and the objective."""

@@ -1,0 +1,1 @@
+"""Image encoders: each turns an image into feature maps, finest first."""

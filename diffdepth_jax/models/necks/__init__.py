@@ -1,0 +1,1 @@
+"""Necks: each joins a backbone's feature maps into a pyramid, finest first."""

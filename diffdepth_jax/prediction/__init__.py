@@ -1,0 +1,1 @@
+"""Prediction: the estimator, and photos and videos through it into files."""

@@ -1,0 +1,1 @@
+"""How the programs start, speak, end, and keep what they compiled."""

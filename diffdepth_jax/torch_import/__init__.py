@@ -1,0 +1,1 @@
+"""PyTorch and safetensors files read and converted, without PyTorch."""

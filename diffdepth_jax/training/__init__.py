@@ -1,0 +1,1 @@
+"""Training: the loop, the step, what a run starts from and what it leaves."""

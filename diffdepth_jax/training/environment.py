@@ -1,0 +1,69 @@
+"""What a run runs on: versions, source and devices."""
+
+import collections
+import importlib.metadata
+import pathlib
+import platform
+import subprocess
+import sys
+import time
+
+import jax
+
+_SOURCE = pathlib.Path(__file__).parents[2]
+# requirements.txt, and the part of jax that compiles.
+PACKAGES = (
+    "absl-py", "array-record", "clu", "cmap", "flatbuffers", "flax", "grain", "h5py",
+    "importlib_resources",
+    "jax", "jaxlib", "ml-collections", "ml_dtypes", "numpy", "optax", "orbax-checkpoint", "pillow",
+    "safetensors", "scipy", "tensorboardX", "tensorflow-datasets", "tqdm",
+)  # fmt: skip
+
+
+def _version(package):
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _git(source, *arguments):
+    """What git prints about the folder `source`; None without git or outside a checkout."""
+    command = ["git", "--no-optional-locks", "-C", str(source), *arguments]
+    try:
+        result = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return result.stdout.strip()
+
+
+def describe_source(source=_SOURCE):
+    """{"commit", "modified"} of the checkout at `source`, each None where that is not known.
+
+    A checkout around it, such as the one whose virtual environment this is installed in, is
+    another program's.
+    """
+    top = _git(source, "rev-parse", "--show-toplevel")
+    if not top or pathlib.Path(top).resolve() != pathlib.Path(source).resolve():
+        return {"commit": None, "modified": None}
+    changes = _git(source, "status", "--porcelain", "--untracked-files=no")
+    return {
+        "commit": _git(source, "rev-parse", "--verify", "HEAD"),
+        "modified": None if changes is None else bool(changes),
+    }
+
+
+def describe_environment():
+    """Plain values for JSON: when and how the program was started, with what, on what."""
+    return {
+        "time": time.time(),
+        "command": sys.orig_argv,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {package: _version(package) for package in PACKAGES},
+        **describe_source(),
+        "backend": jax.default_backend(),
+        "devices": dict(collections.Counter(device.device_kind for device in jax.devices())),
+        "process_index": jax.process_index(),
+        "process_count": jax.process_count(),
+    }

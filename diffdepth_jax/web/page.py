@@ -1,0 +1,202 @@
+"""The web page itself, in Gradio; nothing of it is loaded from elsewhere."""
+
+import pathlib
+import tempfile
+import threading
+import time
+
+import gradio as gr
+
+from diffdepth_jax.errors import UserError
+from diffdepth_jax.web import results
+
+_KEPT = 3600  # seconds that uploads and results stay on disk
+_SWEEP = 300  # seconds between looks at what is older
+_WAITING = 32  # users in the queue; to the next one it says that it is full
+_SESSIONS = 200  # whose last result is remembered for clicks
+_FIRST_TAB = "depth"
+_FROM_THE_CAMERA = (90, 80, None)  # degrees and distance of the 3D view
+_CLICK = "Click on the picture for metres."
+_INTRODUCTION = """# Metric depth from one photo
+Upload a photo or take one, and see how far everything in it is, in metres. Photos stay on the
+machine that runs this page and are deleted after an hour."""
+_EXPLANATIONS = {
+    "uncertainty": "How much the members of the ensemble differ, in percent of the depth: bright "
+    "is uncertain. It needs an ensemble of two or more.",
+    "denoising": "Depth is refined from pure noise; each frame is one step of the sampler.",
+    "3D": "### In three dimensions\nDrag to turn, scroll to zoom. Nothing is drawn across the "
+    "edges of objects.",
+    "downloads": "`.npy`: float32 metres; `.png`: 16 bit, metres x 1000; `_color.png`: a picture; "
+    "`.ply` and `.glb`: a surface in metres; `_trajectory.gif`: the denoising; `_spread.npy`: "
+    "the spread of the ensemble in metres.",
+}
+_CSS = """
+.gradio-container {max-width: 1280px !important; margin: 0 auto !important}
+#metres p {font-size: 1.2em}
+#denoising img {width: 100%; height: 100%; object-fit: contain}
+"""
+
+
+def _photo():
+    """An input for a photo that hands over the file: what is in it is read with our errors.
+
+    Gradio would open it first. A subclass would have it write a .pyi file beside this one.
+    """
+    photo = gr.Image(
+        type="filepath", sources=["upload", "webcam", "clipboard"], label="Photo", height=300,
+        elem_id="photo",
+    )  # fmt: skip
+    photo.preprocess = lambda payload: None if payload is None else payload.path
+    return photo
+
+
+class _Requests:
+    """What the page's events call; the results lie in folders below `directory`."""
+
+    def __init__(self, estimator, directory):
+        self._estimator, self._directory = estimator, directory
+
+    def estimate(self, path, num_steps, ensemble, use_exif):
+        """Returns a value for each output of the page."""
+        try:
+            if path is None:
+                raise UserError("no photo yet: upload one or take one with the camera")
+            photo = results.read_upload(path)
+            folder = tempfile.mkdtemp(prefix="result_", dir=self._directory)
+            result = results.create(
+                self._estimator, photo, pathlib.Path(folder), pathlib.Path(path).stem,
+                num_steps=int(num_steps), ensemble=int(ensemble), use_exif=use_exif,
+            )  # fmt: skip
+        except UserError as error:
+            raise gr.Error(str(error), duration=None, print_exception=False) from error
+        spread = result.output("_spread.png")
+        return (
+            result, result.summary, gr.Tabs(selected=_FIRST_TAB), _CLICK, result.depth,
+            (result.photo, result.depth), gr.update(value=spread, visible=spread is not None),
+            result.output("_trajectory.gif"), [str(path) for path in result.downloads],
+            result.output(".glb"),
+        )  # fmt: skip
+
+    def metres(self, result, event: gr.SelectData):
+        """A sentence about the pixel that was clicked."""
+        x, y = (int(position) for position in event.index)
+        try:
+            metres = result.metres_at(x, y)
+        except OSError:
+            return "This result was deleted meanwhile: estimate it again."
+        return _CLICK if metres is None else f"**{metres:.2f} m** at column {x}, row {y}"
+
+
+def _inputs(num_steps):
+    """The left column: (components whose values are sent, button)."""
+    photo = _photo()
+    button = gr.Button("Estimate depth", variant="primary", elem_id="estimate")
+    with gr.Accordion("Options", open=True):
+        steps = gr.Slider(
+            1, max(20, num_steps), num_steps, step=1, label="Steps",
+            info="of the sampler, from noise to depth", elem_id="steps",
+        )  # fmt: skip
+        ensemble = gr.Slider(
+            1, results.MAX_ENSEMBLE, 4, step=1, label="Ensemble",
+            info="samples: their median is shown, and how much they differ", elem_id="ensemble",
+        )  # fmt: skip
+        exif = gr.Checkbox(True, label="Use the focal length that the photo states (EXIF)")
+    return (photo, steps, ensemble, exif), button
+
+
+def _picture(name, **options):
+    return gr.Image(
+        label=name, show_label=False, interactive=False, buttons=[], height=460, elem_id=name,
+        **options,
+    )  # fmt: skip
+
+
+def _outputs():
+    """The right column: the components that a result fills."""
+    with gr.Tabs() as tabs:
+        with gr.Tab("Depth", id=_FIRST_TAB):
+            depth = _picture("depth")
+            metres = gr.Markdown(elem_id="metres")
+        with gr.Tab("Compare"):
+            slider = gr.ImageSlider(
+                show_label=False, interactive=False, buttons=[], max_height=460, elem_id="compare"
+            )
+        with gr.Tab("Uncertainty"):
+            gr.Markdown(_EXPLANATIONS["uncertainty"])
+            spread = _picture("spread", visible=False)
+        with gr.Tab("Denoising"):
+            gr.Markdown(_EXPLANATIONS["denoising"])
+            denoising = _picture("denoising")
+        with gr.Tab("Downloads"):
+            gr.Markdown(_EXPLANATIONS["downloads"])
+            files = gr.Files(show_label=False, interactive=False, elem_id="downloads")
+    return gr.Markdown(elem_id="summary"), tabs, metres, depth, slider, spread, denoising, files
+
+
+def _surface():
+    """The 3D view. It is in no tab: it misses what changes while it is hidden."""
+    gr.Markdown(_EXPLANATIONS["3D"])
+    return gr.Model3D(
+        show_label=False, height=420, camera_position=_FROM_THE_CAMERA, elem_id="surface"
+    )
+
+
+def create(estimator, directory) -> gr.Blocks:
+    """The page for an estimator; results and uploads lie below `directory`."""
+    requests = _Requests(estimator, directory)
+    with gr.Blocks(title="Metric depth from one photo", analytics_enabled=False) as page:
+        gr.Markdown(_INTRODUCTION)
+        result = gr.State(time_to_live=_KEPT)
+        with gr.Row():
+            with gr.Column(scale=2, min_width=320):
+                inputs, button = _inputs(estimator.num_steps)
+            with gr.Column(scale=4, min_width=480):
+                outputs = _outputs()
+        surface = _surface()
+        _, _, metres, depth, *_ = outputs
+        button.click(
+            requests.estimate, inputs, [result, *outputs, surface],
+            concurrency_limit=1, show_progress_on=[depth], api_visibility="private",
+        )  # fmt: skip
+        depth.select(
+            requests.metres, result, metres,
+            queue=False, show_progress="hidden", api_visibility="private",
+        )  # fmt: skip
+    return page.queue(max_size=_WAITING)
+
+
+def serve(page, *, host, port, max_upload_mb, block=True):
+    """Starts the server; returns its address, or with `block` when it is stopped."""
+    try:
+        _, address, _ = page.launch(
+            server_name=host, server_port=port, max_file_size=int(max_upload_mb * 2**20),
+            state_session_capacity=_SESSIONS, share=False, ssr_mode=False, mcp_server=False,
+            enable_monitoring=False, run_history=False, pwa=False, footer_links=[], quiet=True,
+            show_error=False, prevent_thread_lock=True, theme=gr.themes.Soft(), css=_CSS,
+        )  # fmt: skip
+    except OSError as error:
+        raise UserError(
+            f"port {port} of {host} cannot be had: give another --port or --host"
+        ) from error
+    if block:
+        print(f"the page is at {address} (Ctrl-C ends it)", flush=True)
+        page.block_thread()
+    return address
+
+
+def sweep(directory, age):
+    """Deletes the files below a folder that are older than `age` seconds."""
+    for path in pathlib.Path(directory).rglob("*"):
+        if path.is_file() and time.time() - path.stat().st_mtime > age:
+            path.unlink(missing_ok=True)
+
+
+def sweep_forever(directory):
+    """Starts a thread that deletes what is too old, as long as the program lives."""
+
+    def work():
+        while True:
+            time.sleep(_SWEEP)
+            sweep(directory, _KEPT)
+
+    threading.Thread(target=work, daemon=True).start()

@@ -1,0 +1,168 @@
+"""Each form of NYU Depth V2, prepared and read back without loss; and what is wrong with each."""
+
+import tarfile
+
+import h5py
+import numpy as np
+import pytest
+import scipy.io
+from PIL import Image
+
+from diffdepth_jax.datasets.records import NYU_INTRINSICS, Records
+from diffdepth_jax.errors import UserError
+from tests.support import raw_datasets
+from tests.support.raw_datasets import assert_lossless, images, prepare_small, problems
+
+
+def test_sync(tmp_path):
+    expected = raw_datasets.nyu_sync(tmp_path / "raw")
+    prepare_small("nyu_depth/sync", tmp_path / "raw", tmp_path / "data")
+    assert_lossless("nyu_depth/sync", tmp_path / "data", expected)
+    records = Records("nyu_depth/sync", "train", tmp_path / "data")
+    names = [records[index]["name"] for index in range(4)]
+    assert names == list(expected["train"])  # the list's order
+    assert records[0]["intrinsics"] == pytest.approx(np.array(NYU_INTRINSICS))
+    for name, image in images("nyu_depth/sync", "train", tmp_path / "data").items():
+        np.testing.assert_array_equal(image, np.array(Image.open(tmp_path / f"raw/{name}.jpg")))
+
+
+def test_sync_in_the_folders_of_the_usual_download(tmp_path):
+    raw = tmp_path / "raw"
+    expected = raw_datasets.nyu_sync(raw)
+    for split, folder in (("train", "sync"), ("test", "official_splits/test")):
+        (raw / folder).mkdir(parents=True)
+        for scene in {name.split("/")[0] for name in expected[split]}:
+            (raw / scene).rename(raw / folder / scene)
+        (raw / f"nyudepthv2_{split}_files_with_gt.txt").rename(tmp_path / f"my_{split}.txt")
+    lists = {split: str(tmp_path / f"my_{split}.txt") for split in ("train", "test")}
+    prepare_small("nyu_depth/sync", raw, tmp_path / "data", lists=lists)
+    assert_lossless("nyu_depth/sync", tmp_path / "data", expected)
+
+
+def test_sync_without_lists(tmp_path, capsys):
+    raw_datasets.nyu_sync(tmp_path / "raw")
+    (tmp_path / "raw/nyudepthv2_train_files_with_gt.txt").unlink()
+    with pytest.raises(UserError, match="1 problem"):
+        prepare_small("nyu_depth/sync", tmp_path / "raw", tmp_path / "data")
+    problems(capsys, "train.txt or nyudepthv2_train_files_with_gt.txt", "--train_list=FILE")
+
+
+def test_hdf5_folder(tmp_path):
+    expected = raw_datasets.nyu_hdf5(tmp_path / "raw")
+    prepare_small("nyu_depth/hdf5", tmp_path / "raw", tmp_path / "data", num_workers=2)
+    assert_lossless("nyu_depth/hdf5", tmp_path / "data", expected)
+    for name, image in images("nyu_depth/hdf5", "train", tmp_path / "data").items():
+        with h5py.File(tmp_path / f"raw/nyudepthv2/train/{name}.h5") as file:
+            np.testing.assert_array_equal(image, file["rgb"][()].transpose(1, 2, 0))
+
+
+def test_hdf5_depth_that_is_not_finite_or_negative_is_masked(tmp_path):
+    raw_datasets.nyu_hdf5(tmp_path / "raw")
+    with h5py.File(tmp_path / "raw/nyudepthv2/val/official/00001.h5", "r+") as file:
+        file["depth"][0, :4] = np.nan, np.inf, -1, 0
+        known = file["depth"][()]
+    prepare_small("nyu_depth/hdf5", tmp_path / "raw", tmp_path / "data")
+    sample = Records("nyu_depth/hdf5", "test", tmp_path / "data")[0]
+    assert not sample["mask"][0, :4].any() and not sample["depth"][0, :4].any()
+    np.testing.assert_array_equal(sample["depth"][1:, :, 0], known[1:])
+
+
+@pytest.mark.parametrize("name", ["nyudepthv2.tar.gz", "nyudepthv2.tar"])
+def test_hdf5_archive_is_extracted_once(tmp_path, capsys, name):
+    archive, expected = raw_datasets.nyu_hdf5_archive(tmp_path, name)
+    prepare_small("nyu_depth/hdf5", archive, tmp_path / "data")
+    assert_lossless("nyu_depth/hdf5", tmp_path / "data", expected)
+    (extracted,) = (tmp_path / "data/extracted").iterdir()
+    stamp = extracted.stat().st_mtime_ns
+    prepare_small("nyu_depth/hdf5", archive, tmp_path / "data", overwrite=True)
+    assert "extracted before" in capsys.readouterr().out
+    assert extracted.stat().st_mtime_ns == stamp
+
+
+def test_hdf5_folder_of_archives(tmp_path):
+    expected = raw_datasets.nyu_hdf5(tmp_path / "unpacked")
+    (tmp_path / "raw").mkdir()
+    for part in ("train", "val"):
+        with tarfile.open(tmp_path / f"raw/{part}-000000.tar", "w") as archive:
+            archive.add(tmp_path / "unpacked/nyudepthv2" / part, part)
+    prepare_small("nyu_depth/hdf5", tmp_path / "raw", tmp_path / "data")
+    assert_lossless("nyu_depth/hdf5", tmp_path / "data", expected)
+    (tmp_path / "archive.zip").touch()
+    with pytest.raises(UserError, match=r"archive.zip is no folder and no .tar"):
+        prepare_small("nyu_depth/hdf5", tmp_path / "archive.zip", tmp_path / "other")
+
+
+def test_truncated_archive_leaves_no_extraction(tmp_path):
+    archive, _ = raw_datasets.nyu_hdf5_archive(tmp_path)
+    raw_datasets.truncate(archive)
+    with pytest.raises(UserError, match=r"nyudepthv2.tar.gz cannot be extracted"):
+        prepare_small("nyu_depth/hdf5", archive, tmp_path / "data")
+    assert not list((tmp_path / "data/extracted").iterdir())
+
+
+def test_truncated_and_mistyped_hdf5_files_are_named(tmp_path, capsys):
+    raw_datasets.nyu_hdf5(tmp_path / "raw", num_train=4)
+    train = tmp_path / "raw/nyudepthv2/train/study_0001"
+    raw_datasets.truncate(train / "00001.h5")
+    with h5py.File(train / "00002.h5", "r+") as file:
+        del file["depth"]
+    with h5py.File(train / "00003.h5", "r+") as file:
+        metres = file["depth"][()]
+        del file["depth"]
+        file["depth"] = metres * 1000
+    with pytest.raises(UserError, match="3 problems"):
+        prepare_small("nyu_depth/hdf5", tmp_path / "raw", tmp_path / "data")
+    printed = problems(capsys, "study_0001/00001.h5: cannot be read", "study_0001/00002.h5")
+    assert "00003.h5: median depth" in printed and "millimetres taken for metres" in printed
+    assert "00004.h5" not in printed
+
+
+@pytest.mark.parametrize("filled", [False, True])
+def test_labeled(tmp_path, filled):
+    expected = raw_datasets.nyu_labeled(tmp_path / "raw")[filled]
+    dataset = "nyu_depth/labeled_filled" if filled else "nyu_depth/labeled"
+    prepare_small(dataset, tmp_path / "raw", tmp_path / "data")
+    assert_lossless(dataset, tmp_path / "data", expected)
+    with h5py.File(tmp_path / "raw/nyu_depth_v2_labeled.mat") as file:
+        stored = file["images"][()]
+    for split in ("train", "test"):
+        for name, image in images(dataset, split, tmp_path / "data").items():
+            np.testing.assert_array_equal(image, stored[int(name[-5:])].transpose(2, 1, 0))
+
+
+def test_labeled_file_that_is_truncated_or_without_splits(tmp_path):
+    raw_datasets.nyu_labeled(tmp_path)
+    splits = (tmp_path / "splits.mat").read_bytes()
+    (tmp_path / "splits.mat").unlink()
+    with pytest.raises(UserError, match=r"splits.mat missing"):
+        prepare_small("nyu_depth/labeled", tmp_path, tmp_path / "data")
+    (tmp_path / "splits.mat").write_bytes(splits[:150])
+    with pytest.raises(UserError, match=r"splits.mat cannot be read"):
+        prepare_small("nyu_depth/labeled", tmp_path, tmp_path / "data")
+    (tmp_path / "splits.mat").write_bytes(splits)
+    raw_datasets.truncate(tmp_path / "nyu_depth_v2_labeled.mat")
+    with pytest.raises(UserError, match=r"nyu_depth_v2_labeled.mat cannot be read"):
+        prepare_small("nyu_depth/labeled", tmp_path, tmp_path / "data")
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "message"),
+    [([1, 2, 3], [3, 4], "1 frames are in both"), ([1, 2, 3], [5, 6], "1 not among the 5")],
+)
+def test_splits_that_do_not_fit(tmp_path, train, test, message):
+    raw_datasets.nyu_labeled(tmp_path)
+    scipy.io.savemat(tmp_path / "splits.mat", {"trainNdxs": train, "testNdxs": test})
+    with pytest.raises(UserError, match=message):
+        prepare_small("nyu_depth/labeled", tmp_path, tmp_path / "data")
+
+
+def test_labeled_scenes_shared_by_train_and_test_are_named(tmp_path, capsys):
+    raw_datasets.nyu_labeled(tmp_path)
+    with h5py.File(tmp_path / "nyu_depth_v2_labeled.mat", "r+") as file:
+        cells = file["scenes"][()]
+        cells[0, 1] = cells[0, 0]
+        file["scenes"][...] = cells
+    with pytest.raises(UserError):
+        prepare_small("nyu_depth/labeled", tmp_path, tmp_path / "data")
+    problems(capsys, "train and test share office_0000", "--allow_shared_scenes")
+    prepare_small("nyu_depth/labeled", tmp_path, tmp_path / "data", allow_shared_scenes=True)

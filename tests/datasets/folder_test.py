@@ -1,0 +1,336 @@
+"""Small folders are written and read back; every way to get one wrong has its own message."""
+
+import os
+import pickle
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from diffdepth_jax.datasets.folder import RGBDFolder, read_image
+from diffdepth_jax.errors import UserError
+from tests.support.paths import SHARED
+
+REAL_FRAMES = SHARED / "real_frames"
+DEPTH = np.array([[1500, 0, 2000], [1000, 65535, 1]], np.uint16)
+
+
+def save(path, array):
+    """Writes an array as the format that the name says, and makes the folders on the way."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".npy":
+        np.save(path, array)
+    else:
+        Image.fromarray(array).save(path)
+
+
+def colored_image(value=7, height=2, width=3):
+    return np.full((height, width, 3), value, np.uint8)
+
+
+@pytest.fixture
+def pairs(tmp_path):
+    """Three pairs image/k.png and depth/k.png whose pixels hold k."""
+    for k in (2, 1, 3):
+        save(tmp_path / f"image/{k}.png", colored_image(k))
+        save(tmp_path / f"depth/{k}.png", np.full((2, 3), 1000 * k, np.uint16))
+    return tmp_path
+
+
+def open_pairs(root, **arguments):
+    return RGBDFolder(str(root), "image/*.png", "depth/*.png", **arguments)
+
+
+def read_depth(tmp_path, array, suffix, **arguments):
+    """Reads one pair with this depth, the image as large as the depth."""
+    save(tmp_path / "image/a.png", colored_image(7, *array.shape[:2]))
+    save(tmp_path / f"depth/a{suffix}", array)
+    return RGBDFolder(str(tmp_path), "image/*.png", f"depth/*{suffix}", **arguments)[0]
+
+
+def assert_one_line(caught, *parts):
+    message = str(caught.value)
+    assert "\n" not in message
+    for part in parts:
+        assert part in message
+
+
+def test_pairs_come_sorted_with_the_layout_of_a_sample(pairs):
+    source = open_pairs(pairs)
+    assert len(source) == 3
+    assert source.names == ["image/1.png", "image/2.png", "image/3.png"]
+    for k, sample in enumerate((source[0], source[1], source[2]), start=1):
+        assert sample["name"] == f"image/{k}.png"
+        assert sample["image"].dtype == np.uint8 and sample["image"].shape == (2, 3, 3)
+        assert sample["depth"].dtype == np.float32 and sample["depth"].shape == (2, 3, 1)
+        assert sample["mask"].dtype == bool and sample["mask"].shape == (2, 3, 1)
+        assert (sample["image"] == k).all() and (sample["depth"] == k).all()
+        assert sample["mask"].all()
+
+
+def test_select_is_a_subset_in_the_order_asked(pairs):
+    source = open_pairs(pairs)
+    subset = source.select(np.array([2, 0])).select([1, 0])
+    assert isinstance(subset, RGBDFolder)
+    assert subset.names == ["image/1.png", "image/3.png"]
+    assert subset[1]["depth"][0, 0, 0] == 3
+    assert len(source) == 3 and len(source.select([])) == 0
+
+
+def test_a_source_travels_to_worker_processes_and_prints_the_same_each_time(pairs):
+    source = open_pairs(pairs, depth_scale=500.0)
+    copied = pickle.loads(pickle.dumps(source))
+    assert copied.names == source.names and copied[0]["depth"][0, 0, 0] == 2
+    assert repr(copied) == repr(open_pairs(pairs, depth_scale=500.0))
+
+
+def test_root_may_start_with_the_home_folder(pairs, monkeypatch):
+    monkeypatch.setenv("HOME", str(pairs.parent))
+    assert len(open_pairs(f"~/{pairs.name}")) == 3
+
+
+@pytest.mark.parametrize(
+    ("image_pattern", "depth_pattern", "image", "depth"),
+    [
+        ("**/rgb_*.jpg", "**/sync_depth_*.png", "a/b/rgb_00.jpg", "a/b/sync_depth_00.png"),
+        ("**/rgb_*.jpg", "**/sync_depth_*.png", "rgb_00.jpg", "sync_depth_00.png"),
+        ("**/rgb_*.jpg", "gt/**/d_*.npy", "a/b/rgb_7.jpg", "gt/a/b/d_7.npy"),
+        ("*/rgb/*.png", "*/depth/*.png", "scene 1/rgb/x.png", "scene 1/depth/x.png"),
+        ("*/**/*.png", "depth_*/**/*.npy", "a/b/c/d.png", "depth_a/b/c/d.npy"),
+        ("*_*.png", "d/*_*.npy", "a_b_c.png", "d/a_b_c.npy"),
+        ("[raw]/*(1).png", "[raw]/*.npy", "[raw]/x(1).png", "[raw]/x.npy"),
+        ("rgb.png", "depth.png", "rgb.png", "depth.png"),
+    ],
+)
+def test_wildcards_pair_files(tmp_path, image_pattern, depth_pattern, image, depth):
+    save(tmp_path / image, colored_image())
+    save(tmp_path / depth, DEPTH)
+    source = RGBDFolder(str(tmp_path), image_pattern, depth_pattern)
+    assert source.names == [image]
+    assert source[0]["depth"][0, 0, 0] == 1.5
+
+
+def test_the_same_names_in_two_scenes_are_not_confused(tmp_path):
+    for scene, value in (("a", 1000), ("a/b", 2000), ("c", 3000)):
+        save(tmp_path / scene / "rgb_0.png", colored_image(value // 1000))
+        save(tmp_path / scene / "sync_depth_0.png", np.full((2, 3), value, np.uint16))
+    source = RGBDFolder(str(tmp_path), "**/rgb_*.png", "**/sync_depth_*.png")
+    assert source.names == ["a/b/rgb_0.png", "a/rgb_0.png", "c/rgb_0.png"]
+    for index in range(3):
+        assert source[index]["depth"][0, 0, 0] == source[index]["image"][0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("image_pattern", "depth_pattern"),
+    [("image/*.png", "depth/x.png"), ("*/*.png", "depth/*.png"), ("**/*.png", "*/*.png")],
+)
+def test_patterns_with_different_wildcards_are_refused(pairs, image_pattern, depth_pattern):
+    with pytest.raises(UserError, match="same wildcards") as caught:
+        RGBDFolder(str(pairs), image_pattern, depth_pattern)
+    assert_one_line(caught, image_pattern, depth_pattern)
+
+
+@pytest.mark.parametrize("pattern", ["image/**", "a**/*.png", "**.png"])
+def test_a_double_star_inside_a_name_is_refused(pairs, pattern):
+    with pytest.raises(UserError, match="must stand alone"):
+        RGBDFolder(str(pairs), pattern, pattern)
+
+
+def test_list_file_names_the_pairs_in_its_own_order(pairs):
+    lines = "\ufeff# header\n/image/3.png /depth/3.png 518.8\n\nimage/1.png depth/2.png # odd\n"
+    (pairs / "train.txt").write_text(lines + "image/2.png None 721.5\n", encoding="utf-8")
+    for list_file in ("train.txt", str(pairs / "train.txt")):
+        source = open_pairs(pairs, list_file=list_file)
+        assert source.names == ["image/3.png", "image/1.png"]
+        assert source[1]["depth"][0, 0, 0] == 2
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("image/1.png\n", "line 1"),
+        ("# only a comment\n", "names no pair"),
+        (b"\xff\xfe\x00", "cannot be read"),
+        (None, "cannot be read"),
+    ],
+)
+def test_broken_list_file(pairs, content, message):
+    path = pairs / "list.txt"
+    if content is not None:
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(UserError, match=message) as caught:
+        open_pairs(pairs, list_file="list.txt")
+    assert_one_line(caught, str(path))
+
+
+def test_list_file_with_missing_files_counts_them(pairs):
+    lines = [f"image/{k}.png depth/{k}.png" for k in range(1, 7)]
+    (pairs / "list.txt").write_text("\n".join(lines))
+    with pytest.raises(UserError, match="6 of 12 files") as caught:
+        open_pairs(pairs, list_file="list.txt")
+    assert_one_line(caught, "list.txt", "image/4.png, depth/4.png, image/5.png, ...")
+
+
+def test_integer_png_is_divided_by_the_scale_and_zero_is_no_ground_truth(tmp_path):
+    sample = read_depth(tmp_path, DEPTH, ".png")
+    np.testing.assert_allclose(sample["depth"][..., 0], DEPTH / 1000, rtol=1e-6)
+    np.testing.assert_array_equal(sample["mask"][..., 0], DEPTH > 0)
+    kitti = read_depth(tmp_path, DEPTH, ".png", depth_scale=256)
+    np.testing.assert_allclose(kitti["depth"][..., 0], DEPTH / 256, rtol=1e-6)
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".npy"])
+@pytest.mark.parametrize("dtype", [np.uint16, np.int32])
+def test_other_integer_depth_is_divided_too(tmp_path, suffix, dtype):
+    sample = read_depth(tmp_path, DEPTH.astype(dtype), suffix)
+    np.testing.assert_allclose(sample["depth"][..., 0], DEPTH / 1000, rtol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(2, 3), (2, 3, 1)])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, ">f4"])
+def test_float_npy_holds_metres(tmp_path, shape, dtype):
+    depth = np.array([[1.5, np.nan, np.inf], [-1, 0, 2.25]], dtype).reshape(shape)
+    sample = read_depth(tmp_path, depth, ".npy")
+    assert sample["depth"].dtype == np.float32
+    assert sample["depth"][..., 0].tolist() == [[1.5, 0, 0], [0, 0, 2.25]]
+    assert sample["mask"][..., 0].tolist() == [[True, False, False], [False, False, True]]
+
+
+@pytest.mark.parametrize(
+    ("array", "suffix", "message"),
+    [
+        (colored_image(), ".png", "mode RGB; expected single-channel 16-bit PNG or .npy in metres"),
+        (DEPTH > 5, ".png", "mode 1"),
+        (DEPTH.astype(np.float32), ".tif", "mode F"),
+        (DEPTH.astype(np.uint8), ".png", "8 bits"),
+        (DEPTH.astype(np.uint8), ".npy", "dtype uint8"),
+        (DEPTH > 5, ".npy", "dtype bool"),
+        (DEPTH + 1j, ".npy", "dtype complex"),
+        (np.ones((2, 3, 3)), ".npy", r"shape \(2, 3, 3\)"),
+        (np.ones((2, 3, 1, 1)), ".npy", "shape"),
+        (np.full((2, 3), None), ".npy", "Object arrays"),
+        (np.zeros((2, 3), np.uint16), ".png", "no valid pixel.*depth_scale"),
+        (np.full((2, 3), np.nan), ".npy", "no valid pixel"),
+    ],
+)
+def test_depth_of_the_wrong_kind_is_refused(tmp_path, array, suffix, message):
+    with pytest.raises(UserError, match=message) as caught:
+        read_depth(tmp_path, array, suffix)
+    assert_one_line(caught, str(tmp_path / f"depth/a{suffix}"))
+
+
+def test_palette_and_renamed_archive_are_refused_as_depth(pairs):
+    Image.new("P", (3, 2)).save(pairs / "depth/1.png")
+    with pytest.raises(UserError, match="mode P"):
+        open_pairs(pairs)[0]
+    with open(pairs / "depth/1.npy", "wb") as file:
+        np.savez(file, depth=DEPTH)
+    source = RGBDFolder(str(pairs), "image/1.png", "depth/1.npy")
+    with pytest.raises(UserError, match="archive"):
+        source[0]
+
+
+def test_image_and_depth_of_different_sizes_name_both(pairs):
+    save(pairs / "image/1.png", colored_image(1, 4, 6))
+    with pytest.raises(UserError, match=r"image/1.png is 4 x 6 but .*depth/1.png is 2 x 3"):
+        open_pairs(pairs)[0]
+
+
+def test_a_damaged_npy_header_is_named(pairs):
+    save(pairs / "depth/1.npy", DEPTH)
+    content = (pairs / "depth/1.npy").read_bytes()
+    (pairs / "depth/1.npy").write_bytes(content.replace(b"}", b"("))
+    with pytest.raises(UserError, match=r"depth/1.npy cannot be read"):
+        RGBDFolder(str(pairs), "image/1.png", "depth/1.npy")[0]
+
+
+@pytest.mark.parametrize("name", ["image/1.png", "depth/1.png", "depth/1.npy"])
+@pytest.mark.parametrize("kept", [0, 1, 40])
+def test_truncated_files_are_named(pairs, name, kept):
+    save(pairs / "depth/1.npy", DEPTH)
+    content = (pairs / name).read_bytes()
+    (pairs / name).write_bytes(content[:kept])
+    depth = name if name.startswith("depth") else "depth/1.png"
+    source = RGBDFolder(str(pairs), "image/1.png", depth)
+    with pytest.raises(UserError, match="cannot be read") as caught:
+        source[0]
+    assert_one_line(caught, str(pairs / name))
+
+
+def test_a_file_that_disappears_is_named(pairs):
+    source = open_pairs(pairs)
+    os.remove(pairs / "image/1.png")
+    with pytest.raises(UserError, match=r"image/1.png cannot be read"):
+        source[0]
+
+
+def test_images_without_depth_are_counted(pairs):
+    for k in range(4, 9):
+        save(pairs / f"image/{k}.png", colored_image())
+    with pytest.raises(UserError, match="5 of 8 depth partners") as caught:
+        open_pairs(pairs)
+    assert_one_line(caught, "depth/4.png, depth/5.png, depth/6.png, ...", "depth/*.png")
+
+
+def test_roots_that_cannot_hold_pairs(pairs):
+    with pytest.raises(UserError, match="does not exist"):
+        open_pairs(pairs / "nowhere")
+    with pytest.raises(UserError, match="is not a folder"):
+        open_pairs(pairs / "image/1.png")
+    (pairs / "empty").mkdir()
+    with pytest.raises(UserError, match="is empty"):
+        open_pairs(pairs / "empty")
+    with pytest.raises(UserError, match=r"no image matches 'img/\*\.jpg'") as caught:
+        RGBDFolder(str(pairs), "img/*.jpg", "depth/*.png")
+    assert_one_line(caught, str(pairs))
+
+
+@pytest.mark.parametrize("depth_scale", [0, -1000.0, float("nan"), float("inf")])
+def test_depth_scale_must_be_positive(pairs, depth_scale):
+    with pytest.raises(UserError, match=r"depth_scale .* must be positive"):
+        open_pairs(pairs, depth_scale=depth_scale)
+
+
+def test_read_image_makes_rgb_of_grey_alpha_and_palette(tmp_path):
+    rgba = np.concatenate([colored_image(9), np.full((2, 3, 1), 50, np.uint8)], axis=-1)
+    save(tmp_path / "rgba.png", rgba)
+    save(tmp_path / "grey.png", np.full((2, 3), 9, np.uint8))
+    Image.fromarray(colored_image(9)).quantize(2).save(tmp_path / "palette.png")
+    for name in ("rgba.png", "grey.png", "palette.png"):
+        image = read_image(str(tmp_path / name), exif_orientation=False)
+        assert image.dtype == np.uint8
+        np.testing.assert_array_equal(image, colored_image(9))
+
+
+@pytest.mark.parametrize("array", [DEPTH, DEPTH.astype(np.float32)])
+def test_read_image_refuses_more_than_8_bits_of_grey(tmp_path, array):
+    save(tmp_path / "deep.tif", array)
+    with pytest.raises(UserError, match=r"deep.tif has mode .*expected 8 bits"):
+        read_image(str(tmp_path / "deep.tif"), exif_orientation=False)
+
+
+def test_exif_orientation_is_applied_only_when_asked(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was held so that the picture must turn clockwise
+    pixels = np.arange(18, dtype=np.uint8).reshape(2, 3, 3)
+    Image.fromarray(pixels).save(tmp_path / "turned.png", exif=exif)
+    path = str(tmp_path / "turned.png")
+    np.testing.assert_array_equal(read_image(path, exif_orientation=False), pixels)
+    turned = np.rot90(pixels, k=-1)
+    np.testing.assert_array_equal(read_image(path, exif_orientation=True), turned)
+    save(tmp_path / "depth.png", DEPTH)
+    pair = RGBDFolder(str(tmp_path), "turned.png", "depth.png")[0]
+    np.testing.assert_array_equal(pair["image"], pixels)
+
+
+@pytest.mark.skipif(not REAL_FRAMES.is_dir(), reason=f"the real frames are not at {REAL_FRAMES}")
+def test_real_nyu_frames():
+    source = RGBDFolder(str(REAL_FRAMES / "nyu"), "**/rgb_*.jpg", "**/sync_depth_*.png")
+    assert source.names == ["rgb_00000.jpg", "rgb_00050.jpg"]
+    for index, valid, nearest, farthest in ((0, 0.73, 1.39, 6.63), (1, 0.75, 0.89, 8.27)):
+        sample = source[index]
+        depth = sample["depth"][sample["mask"]]
+        assert sample["image"].shape == (480, 640, 3)
+        assert sample["mask"].mean() == pytest.approx(valid, abs=0.005)
+        assert depth.min() == pytest.approx(nearest, abs=0.006)
+        assert depth.max() == pytest.approx(farthest, abs=0.006)

@@ -1,0 +1,84 @@
+"""The first signal asks, the second ends; a training run answers by saving."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+
+from diffdepth_jax.distributed.preemption import EXIT_STATUS, Preemption
+from diffdepth_jax.distributed.sharding import Layout
+from diffdepth_jax.training import loop
+from tests.support import small_run
+
+
+@pytest.mark.parametrize("number", Preemption.SIGNALS)
+def test_the_first_signal_is_noted_and_handlers_come_back(number, capsys):
+    before = signal.getsignal(number)
+    with Preemption() as preemption:
+        assert preemption.requested is None
+        os.kill(os.getpid(), number)
+        assert preemption.requested == signal.Signals(number).name
+    assert signal.getsignal(number) is before
+    assert "a second one ends at once" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("number", Preemption.SIGNALS)
+def test_the_second_signal_ends_the_process(number):
+    program = (
+        "import os\nfrom diffdepth_jax.distributed.preemption import Preemption\n"
+        f"with Preemption():\n for _ in range(2): os.kill(os.getpid(), {int(number)})\n"
+        " print('survived')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == -number
+    assert done.stdout == ""
+
+
+def test_a_signal_is_noted_when_nobody_reads_the_message():
+    """Ctrl-C ends the other programs of a pipe too."""
+    program = (
+        "import os, sys\nfrom diffdepth_jax.distributed.preemption import Preemption\n"
+        "with Preemption() as preemption:\n os.kill(os.getpid(), 2)\n"
+        " sys.stdout.write(preemption.requested)\n"
+    )
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=writing, text=True,
+        check=False,
+    )  # fmt: skip
+    os.close(writing)
+    assert done.stdout == "SIGINT"
+
+
+def test_a_run_that_is_asked_to_stop_saves_and_goes_on_to_the_same_end(
+    finished_run, tmp_path, monkeypatch
+):
+    """At step 4 of 6, where no save was due."""
+    workdir, _ = finished_run
+    shard_batch, steps = Layout.shard_batch, []
+
+    def shard_and_signal(*args):
+        steps.append(None)
+        if len(steps) == 4:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return shard_batch(*args)
+
+    monkeypatch.setattr(Layout, "shard_batch", shard_and_signal)
+    with pytest.raises(SystemExit) as stop:
+        loop.train(small_run.config(), tmp_path)
+    assert stop.value.code == EXIT_STATUS
+    assert (tmp_path / "checkpoints/4").is_dir()
+    loop.train(small_run.config(), tmp_path)
+    assert len(steps) == 6
+    jax.tree.map(
+        np.testing.assert_array_equal,
+        small_run.read_state(tmp_path, 6),
+        small_run.read_state(workdir, 6),
+    )

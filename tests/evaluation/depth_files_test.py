@@ -1,0 +1,167 @@
+"""Depth files of any program: found by name, checked, and scored as a model's predictions are."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from diffdepth_jax.errors import UserError
+from diffdepth_jax.evaluation import depth_files
+from diffdepth_jax.evaluation.depth_files import DepthFiles, score_folder
+from tests.support import small_run
+
+SIZE = (4, 6)
+
+
+def _sample(name, metres=2.0, size=SIZE):
+    depth = np.full((*size, 1), metres, np.float32)
+    return {
+        "name": name,
+        "image": np.zeros((*size, 3), np.uint8),
+        "depth": depth,
+        "mask": np.ones(depth.shape, bool),
+    }
+
+
+def _write(path, metres, scale=None, size=SIZE):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if scale is None:
+        np.save(path, np.full(size, metres, np.float32))
+    else:
+        Image.fromarray(np.full(size, round(metres * scale), np.uint16)).save(path)
+
+
+def _read(files, *names):
+    """Metres of each file's first pixel; None where there is none."""
+    depths = files([_sample(name) for name in names], 0)
+    return [None if depth is None else depth[0, 0].item() for depth in depths]
+
+
+def test_files_are_found_by_the_samples_name_without_its_extension(tmp_path):
+    _write(tmp_path / "drive" / "0000000005.npy", 1.5)
+    _write(tmp_path / "rgb_1.5.npy", 2.5)
+    _write(tmp_path / "b.npy", 3.5)
+    files = DepthFiles(tmp_path)
+    found = _read(files, "drive/0000000005", "rgb_1.5", "/b.jpg", "drive/0000000006.png")
+    assert found == [1.5, 2.5, 3.5, None]
+    assert files.missing == ["drive/0000000006.png"]
+
+
+def test_a_sample_without_name_is_found_by_its_index(tmp_path):
+    _write(tmp_path / "0000000007.npy", 1.5)
+    sample = _sample("")
+    del sample["name"]
+    (depth,) = DepthFiles(tmp_path)([sample], 7)
+    assert depth.shape == (*SIZE, 1) and depth[0, 0] == 1.5
+
+
+def test_pictures_hold_metres_times_the_scale_and_arrays_go_first(tmp_path):
+    _write(tmp_path / "a.png", 1.5, scale=256)
+    _write(tmp_path / "b.png", 1.5, scale=256)
+    _write(tmp_path / "b.npy", 2.25)
+    assert _read(DepthFiles(tmp_path, 256.0), "a", "b") == [1.5, 2.25]
+
+
+def test_a_prediction_of_the_benchmark_crop_is_put_back_in_its_place(tmp_path):
+    """In 354 x 1220 the crop's first pixel is (2, 2); beyond it the nearest value stands."""
+    depth = np.ones((352, 1216), np.float32)
+    depth[0, 0] = 7
+    np.save(tmp_path / "a.npy", depth)
+    (found,) = DepthFiles(tmp_path)([_sample("a", size=(354, 1220))], 0)
+    rows, columns = np.nonzero(np.asarray(found)[..., 0] == 7)
+    assert found.shape == (354, 1220, 1)
+    assert set(zip(rows.tolist(), columns.tolist(), strict=True)) == {
+        (row, column) for row in range(3) for column in range(3)
+    }
+
+
+def test_integers_without_a_scale_are_refused(tmp_path):
+    _write(tmp_path / "a.png", 1.5, scale=256)
+    np.save(tmp_path / "b.npy", np.full(SIZE, 1500, np.uint16))
+    for name in ("a.png", "b.npy"):
+        with pytest.raises(UserError, match=f"{name} holds integers: give --predictions_scale"):
+            _read(DepthFiles(tmp_path), name[0])
+    assert _read(DepthFiles(tmp_path, 1000.0), "b") == [1.5]
+
+
+def test_a_damaged_file_is_named(tmp_path):
+    for name in ("a.png", "b.npy"):
+        (tmp_path / name).write_bytes(b"no depth")
+        with pytest.raises(UserError, match=f"depth file .*{name} cannot be read"):
+            _read(DepthFiles(tmp_path), name[0])
+
+
+def test_another_size_is_refused(tmp_path):
+    _write(tmp_path / "a.npy", 1.5, size=(4, 5))
+    with pytest.raises(UserError, match=r"a.npy is 4 x 5, its frame 4 x 6"):
+        _read(DepthFiles(tmp_path), "a")
+
+
+@pytest.mark.parametrize("scale", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_scale_that_is_none_is_refused(tmp_path, scale):
+    with pytest.raises(UserError, match=r"predictions_scale .*: must be positive"):
+        DepthFiles(tmp_path, scale)
+
+
+def test_a_folder_that_is_none_is_refused(tmp_path):
+    with pytest.raises(UserError, match="nowhere is no folder"):
+        DepthFiles(tmp_path / "nowhere")
+
+
+@pytest.fixture
+def dataset(monkeypatch):
+    """Sets `near` of three frames at 2 m and `far` of one at 20 m; returns the configuration."""
+    near = [_sample(f"drive/{index}") for index in range(3)]
+    sets = {"near": (None, near), "far": (None, [_sample("house.png", 20.0)])}
+    monkeypatch.setattr(depth_files.input_pipeline, "create_sources", lambda **_: (None, sets))
+    return small_run.config()
+
+
+def test_a_folder_is_scored_without_a_model(dataset, tmp_path):
+    """abs_rel 1/2, 1/4 and 0 in one set, 1/4 in the other; nan is clamped to 1 mm: 1."""
+    for index, metres in enumerate((3.0, 2.5, 2.0)):
+        _write(tmp_path / f"depth/near/drive/{index}.npy", metres)
+    _write(tmp_path / "depth/far/house.npy", np.nan)
+    report = score_folder(dataset, tmp_path / "depth", tmp_path / "evaluation")
+    table = {line.split()[0]: line.split() for line in report.splitlines()}
+    assert table["near"][1] == "0.2500" and table["near"][-1] == "3"
+    assert float(table["far"][1]) == pytest.approx((20 - 1e-3) / 20, abs=1e-4)
+    assert report.splitlines()[-1].endswith(f"depth files of {tmp_path / 'depth'}")
+    means = json.loads((tmp_path / "evaluation" / "near.json").read_text())["means"]
+    assert means["abs_rel"] == pytest.approx(1 / 4)
+    with open(tmp_path / "evaluation" / "near.csv", newline="") as file:
+        rows = {row["name"]: float(row["abs_rel"]) for row in csv.DictReader(file)}
+    assert rows == {"drive/0": 0.5, "drive/1": 0.25, "drive/2": 0.0}
+
+
+def test_what_a_model_would_see_changes_nothing(monkeypatch, tmp_path):
+    """A file of the whole frame, with a configuration whose models see a crop of it."""
+    frame = _sample("a", size=(354, 1220))
+    frame["depth"] = np.random.default_rng(0).uniform(1, 9, (354, 1220, 1)).astype(np.float32)
+    sets = {"eval": (None, [frame])}
+    monkeypatch.setattr(depth_files.input_pipeline, "create_sources", lambda **_: (None, sets))
+    np.save(tmp_path / "a.npy", frame["depth"][..., 0])
+    config = small_run.config()
+    with config.unlocked():
+        config.inference.input_crop = "kb"
+    score_folder(config, tmp_path, tmp_path / "evaluation")
+    assert json.loads((tmp_path / "evaluation/eval.json").read_text())["means"]["rmse"] == 0
+
+
+def test_missing_files_are_named_and_left_out_only_if_told(dataset, tmp_path):
+    (tmp_path / "near").mkdir()
+    words = r"3 of 3 samples have no file in .*/near: drive/0, drive/1, drive/2; "
+    for skip in (False, True):  # something there must be
+        with pytest.raises(UserError, match=words):
+            score_folder(dataset, tmp_path, tmp_path / "evaluation", skip_missing=skip)
+    _write(tmp_path / "near/drive/1.npy", 3.0)
+    _write(tmp_path / "far/house.npy", 20.0)
+    with pytest.raises(UserError, match=r"2 of 3 samples .*: drive/0, drive/2; .*--skip_missing"):
+        score_folder(dataset, tmp_path, tmp_path / "evaluation")
+    assert not (tmp_path / "evaluation").exists()
+    report = score_folder(dataset, tmp_path, tmp_path / "evaluation", skip_missing=True)
+    near = next(line.split() for line in report.splitlines() if line.startswith("near"))
+    assert (near[1], near[-1]) == ("0.5000", "1")
+    assert report.splitlines()[-1].startswith("left out: 2 of 3 samples have no file")

@@ -1,0 +1,57 @@
+"""Tables do not depend on the number of devices or the batch size: eight virtual devices."""
+
+import json
+import os
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+
+from tests.support import compile_flags, small_model, small_run
+from tests.support.paths import ROOT
+
+SCENES = 5  # which 2, 4 and 8 do not divide
+RUNS = ((1, 2), (2, 3), (8, 3))  # devices, evaluation.batch_size
+FLAGS = f"--xla_force_host_platform_device_count=8 {compile_flags.QUICK}"
+
+
+def _evaluate(devices, batch_size):
+    """The rows of each set, by a model of random parameters and four views of each image."""
+    from diffdepth_jax.datasets import pipeline
+    from diffdepth_jax.evaluation.evaluator import create_evaluator
+
+    config = small_run.config()
+    with config.unlocked():
+        config.data.num_eval = SCENES
+        config.evaluation.update(batch_size=batch_size, flip_average=True, ensemble=2)
+    _, sources = pipeline.create_sources(seed=0, **config.data)
+    mesh = jax.make_mesh(
+        (devices,), ("batch",), (jax.sharding.AxisType.Auto,), devices=jax.devices()[:devices]
+    )
+    evaluator = create_evaluator(config, sources, mesh)
+    predict = evaluator.predictor(small_model.random_variables(evaluator.model))
+    return {name: evaluator.score(name, predict) for name in evaluator.sets}
+
+
+@pytest.mark.slow
+def test_tables_are_equal_on_one_two_and_eight_devices():
+    environment = os.environ | {"XLA_FLAGS": FLAGS, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
+    out = subprocess.run(
+        [sys.executable, "-m", "tests.evaluation.evaluator_devices_test"],
+        cwd=ROOT, env=environment, check=True, capture_output=True, text=True,
+    ).stdout  # fmt: skip
+    tables = json.loads(out)
+    assert len(tables) == len(RUNS)
+    for table in tables:
+        assert list(table) == ["rooms", "streets"]
+        for name, rows in table.items():
+            assert [row["name"] for row in rows] == [f"{index:010d}" for index in range(SCENES)]
+            for row, expected in zip(rows, tables[0][name], strict=True):
+                values = [[other[key] for key in row if key != "name"] for other in (row, expected)]
+                np.testing.assert_allclose(*values, rtol=1e-5)
+
+
+if __name__ == "__main__":
+    print(json.dumps([_evaluate(*run) for run in RUNS]))

@@ -1,0 +1,303 @@
+"""The evaluation of a configuration, with models that always say the same."""
+
+import csv
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from diffdepth_jax.datasets.folder import RGBDFolder
+from diffdepth_jax.datasets.transforms import denormalize_image
+from diffdepth_jax.errors import UserError
+from diffdepth_jax.evaluation import evaluator as evaluation
+from diffdepth_jax.evaluation import metrics, scoring
+from diffdepth_jax.evaluation.evaluator import Evaluator
+from diffdepth_jax.method import diffusion
+from tests.support import small_model, small_run
+from tests.support.paths import SHARED
+
+FRAMES = SHARED / "real_frames"
+METRES = {"near": (2.0, 4.0), "far": (20.0, 25.0)}  # of a set's training and evaluation samples
+
+
+class Constant:
+    """The model's interface without its network: metres everywhere."""
+
+    def __init__(self, metres):
+        self._metres, self.batch_sizes = metres, []
+
+    def latent_shape(self, height, width):
+        return height, width, 1
+
+    def apply(self, variables, x=None, *args, method, **kwargs):
+        if method == "prepare_denoiser":
+            return ()
+        if method == "encode_image":
+            self.batch_sizes.append(len(x))
+        if method == "decode_log_depth":
+            return jnp.full((*x.shape[:3], 1), jnp.log(self._metres))
+        return x
+
+
+class Log:
+    def __init__(self):
+        self.values, self.pictures = {}, {}
+
+    def scalars(self, step, **values):
+        self.values |= {name: (step, value) for name, value in values.items()}
+
+    def panels(self, name, step, panels):
+        self.pictures[name] = (step, panels)
+
+
+def _samples(metres, count):
+    shape = (64, 80, 1)
+    sample = {
+        "image": np.zeros((*shape[:2], 3), np.uint8),
+        "depth": np.full(shape, metres, np.float32),
+        "mask": np.ones(shape, bool),
+    }
+    return [sample] * count
+
+
+@pytest.fixture
+def config():
+    return small_run.config(num_panels=2)
+
+
+def _evaluator(config, metres, sources):
+    schedule = diffusion.create_schedule(**config.diffusion)
+    return Evaluator(config, Constant(metres), schedule, sources)
+
+
+@pytest.fixture
+def evaluator(config):
+    sources = {name: (_samples(fit, 2), _samples(held, 3)) for name, (fit, held) in METRES.items()}
+    return _evaluator(config, 3.0, sources)
+
+
+def test_every_set_is_scored_and_logged_under_its_name(evaluator):
+    log = Log()
+    results = evaluator.evaluate({}, log, step=7)
+    assert results["near"]["abs_rel"] == pytest.approx(1 / 4)
+    assert results["far"]["abs_rel"] == pytest.approx(22 / 25)
+    assert all(values["images"] == 3 for values in results.values())
+    for name, values in results.items():
+        assert log.values[f"{name}/abs_rel"] == (7, values["abs_rel"])
+
+
+def test_pictures_are_of_the_first_images_at_their_own_size(evaluator):
+    log = Log()
+    evaluator.evaluate({}, log)
+    for name in METRES:
+        _, panels = log.pictures[name]
+        assert len(panels) == 2
+        assert all(panel.shape[0] >= 64 and panel.shape[1] >= 4 * 80 for panel in panels)
+
+
+def test_baselines_are_fitted_to_training_samples_of_their_set(evaluator):
+    """Samples are alike: constant and mean map are the training depth."""
+    results = evaluator.evaluate({})
+    rows = evaluator.with_baselines(results)
+    for name, (fitted, held_out) in METRES.items():
+        assert rows[f"{name}: this model"] == results[name]
+        for title in ("best constant", "mean map"):
+            expected = abs(held_out - fitted) / held_out
+            assert rows[f"{name}: {title}"]["abs_rel"] == pytest.approx(expected, rel=1e-5)
+    assert len(rows) == 6
+
+
+def test_without_baselines_the_results_are_the_table(evaluator, config):
+    with config.unlocked():
+        config.evaluation.baselines = False
+    results = {"near": {"abs_rel": 0.1}}
+    assert evaluator.with_baselines(results) is results
+
+
+def _configured(**fields):
+    """The small run's configuration with other fields, by dotted name with __ for the dot."""
+    config = small_run.config()
+    with config.unlocked():
+        config.update_from_flattened_dict({k.replace("__", "."): v for k, v in fields.items()})
+    return config
+
+
+def _real_source(frame):
+    """The frame alone."""
+    if not FRAMES.exists():
+        pytest.skip("needs the real frames in ../shared")
+    if frame == "kitti 5":
+        drive = "2011_09_26_drive_0001_sync"
+        return RGBDFolder(
+            str(FRAMES / "kitti" / "train" / drive), "image_02/data/*.png",
+            "proj_depth/groundtruth/image_02/*.png", depth_scale=256.0,
+        )  # fmt: skip
+    frame = frame.split()[1]
+    return RGBDFolder(str(FRAMES / "nyu"), f"rgb_{frame}.jpg", f"sync_depth_{frame}.png")
+
+
+# From ../shared/real_frames/README.md: protocol, frame, input crop, metres and cap of the
+# prediction, and valid, silog, log10, abs_rel, sq_rel, rmse, rmse_log, d1.
+KNOWN = [
+    ("nyu_eigen", "nyu 00000", "none", 3.0, 10.0,
+     (221809, 28.7163, 0.0960, 0.1945, 0.3101, 1.2521, 0.3164, 0.6917)),
+    ("nyu_eigen", "nyu 00050", "none", 3.0, 10.0,
+     (225022, 40.4323, 0.1450, 0.3262, 0.5240, 1.5430, 0.4099, 0.3920)),
+    *(("kitti_garg_full", "kitti 5", crop, 15.0, 80.0,
+       (87504, 58.1206, 0.2103, 0.5154, 5.4432, 12.2446, 0.5821, 0.2608))
+      for crop in ("none", "kb")),
+    *(("kitti_garg_kb", "kitti 5", crop, 15.0, 80.0,
+       (82930, 55.0338, 0.2013, 0.5124, 4.9294, 10.9349, 0.5558, 0.2702))
+      for crop in ("none", "kb")),
+    ("kitti_eigen", "kitti 5", "none", 15.0, 80.0,
+     (82741, 56.2383, 0.2007, 0.4486, 5.1498, 12.9202, 0.5652, 0.2819)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("protocol", "frame", "input_crop", "metres", "cap", "expected"), KNOWN)
+def test_known_answers_on_real_frames(protocol, frame, input_crop, metres, cap, expected):
+    """To the printed digits, on the path that evaluates a model, beginning with its files.
+
+    Only the network is left out, for its last step is an exponential: 15 m must not be 14.999999
+    where truth of 12 m is on the edge of d1.
+    """
+    config = _configured(
+        evaluation__protocol=protocol, inference__input_crop=input_crop,
+        inference__min_depth=1e-3, inference__max_depth=cap,
+    )  # fmt: skip
+    source = _real_source(frame)
+    evaluator = _evaluator(config, None, {"frame": (source, source)})
+    predict = scoring.model_predictor(
+        lambda variables, image, keys: np.full((*image.shape[:3], 1), metres, np.float32),
+        {}, jax.random.key(0), batch_size=2,
+    )  # fmt: skip
+    (values,) = evaluator.score("frame", predict)
+    names = ("valid", "silog", "log10", "abs_rel", "sq_rel", "rmse", "rmse_log", "d1")
+    for name, value in zip(names, expected, strict=True):
+        assert round(values[name], 4) == value, name
+
+
+def _made_up_frame():
+    """375 x 1242 of 20 m; marked pixels around the two Garg crops are 10, 40 and 5 m."""
+    depth = np.full((375, 1242, 1), 0, np.float32)
+    depth[153, 44] = 10  # the first pixel of Garg on the full frame, above that on the kb crop
+    depth[371, 1184] = 40  # the last of Garg on the kb crop, below that on the full frame
+    depth[200, 600] = 20  # in both
+    depth[152, 43] = 5  # in neither
+    image = np.zeros((375, 1242, 3), np.uint8)
+    return {"image": image, "depth": depth, "mask": depth > 0}
+
+
+@pytest.mark.parametrize(
+    ("protocol", "cap", "abs_rel", "valid"),
+    [
+        # Against 20 m: |10 - 20| / 10 = 1, |40 - 20| / 40 = 1/2, |20 - 20| / 20 = 0 and
+        # |5 - 20| / 5 = 3.
+        ("full", 80.0, (1 + 1 / 2 + 0 + 3) / 4, 4),
+        ("kitti_official", 30.0, (1 + 1 / 2 + 0 + 3) / 4, 4),  # the cap of 30 m is not used
+        ("kitti_garg_full", 80.0, (1 + 0) / 2, 2),
+        ("kitti_garg_kb", 80.0, (1 / 2 + 0) / 2, 2),
+        ("kitti_garg_kb", 40.0, 0, 1),  # 40 m is not strictly below the cap
+    ],
+)
+def test_protocols_on_a_made_up_frame_by_hand(protocol, cap, abs_rel, valid):
+    config = _configured(evaluation__protocol=protocol, inference__max_depth=cap)
+    frames = [_made_up_frame()]
+    evaluator = _evaluator(config, 20.0, {"frame": (frames, frames)})
+    (values,) = evaluator.score("frame", evaluator.predictor({}))
+    assert (values["valid"], values["abs_rel"]) == (valid, pytest.approx(abs_rel, abs=1e-6))
+
+
+def test_what_is_seen_of_the_input_crop_is_scored_in_its_place():
+    """Truth is each pixel's red in metres, plus one; so says the predictor of what it sees."""
+    red = np.random.default_rng(0).integers(0, 60, (354, 1220, 1), np.uint8)
+    depth, inside = red + np.float32(1), np.zeros((354, 1220, 1), bool)
+    inside[2:, 2:1218] = True
+    frames = [{"image": np.repeat(red, 3, axis=2), "depth": depth, "mask": inside}]
+    config = _configured(inference__input_crop="kb", inference__size=(352, 1216))
+    evaluator = _evaluator(config, None, {"frame": (frames, frames)})
+
+    def predict(samples, first):
+        return [denormalize_image(sample["image"])[..., :1] + np.float32(1) for sample in samples]
+
+    (values,) = evaluator.score("frame", predict)
+    assert (values["valid"], values["rmse"]) == (352 * 1216, 0)
+    ((_, _, metres),) = evaluator.frames("frame", predict)
+    np.testing.assert_array_equal(metres[2:, 2:1218], depth[2:, 2:1218])
+
+
+def test_the_report_names_protocol_and_settings(config):
+    rows = {"set": {name: 0.5 for name in metrics.ALL_NAMES} | {"images": 3}}
+    *table, line = evaluation.format_report(config, rows).splitlines()
+    assert [row.split()[0] for row in table] == ["abs_rel", "set"]
+    assert line.startswith("protocol full: whole image, ground truth strictly within 0.001 to 80 m")
+    assert line.endswith("input crop none, flip averaging off, one sample, 2 steps")
+    config = _configured(
+        evaluation__protocol="kitti_official", evaluation__flip_average=True,
+        evaluation__ensemble=5, inference__input_crop="kb", sampler__num_steps=1,
+    )  # fmt: skip
+    *table, line = evaluation.format_report(config, rows).splitlines()
+    assert table[3].split() == [*metrics.KITTI_NAMES, "images"]
+    assert line.endswith("input crop kb, flip averaging on, median of 5 samples, 1 step")
+    assert evaluation.format_report(config, rows, "files").endswith("; files")
+
+
+def test_results_are_left_as_files(config, tmp_path):
+    """An image without ground truth is a line without values, and counts nowhere."""
+    without = {**_samples(2.0, 1)[0], "mask": np.zeros((64, 80, 1), bool)}
+    samples = [*_samples(2.0, 1), without, *_samples(4.0, 1)]
+    evaluator = _evaluator(config, 3.0, {"near": (samples, samples)})
+    results = evaluator.evaluate({}, directory=tmp_path / "evaluation")
+    report = json.loads((tmp_path / "evaluation" / "near.json").read_text())
+    assert report["means"] == results["near"]
+    assert (results["near"]["images"], results["near"]["abs_rel"]) == (2, pytest.approx(3 / 8))
+    assert report["description"] == evaluation.describe(config)
+    with open(tmp_path / "evaluation" / "near.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["name", "valid", *metrics.ALL_NAMES]
+    assert [row["name"] for row in rows] == ["0000000000", "0000000001", "0000000002"]
+    assert [row["valid"] for row in rows] == ["5120", "0", "5120"]
+    assert float(rows[0]["abs_rel"]) == pytest.approx(1 / 2)
+    assert all(rows[1][name] == "" for name in metrics.ALL_NAMES)
+
+
+def test_all_views_of_a_batch_are_one_batch():
+    """Two images (a multiple of the devices), three noises, two sides."""
+    config = _configured(
+        evaluation__batch_size=2, evaluation__ensemble=3, evaluation__flip_average=True
+    )
+    evaluator = _evaluator(config, 3.0, {"near": (None, _samples(2.0, 3))})
+    evaluator.evaluate({})
+    images = -(-2 // jax.device_count()) * jax.device_count()
+    assert set(evaluator.model.batch_sizes) == {images * 3 * 2}
+
+
+@pytest.mark.parametrize("field", ["batch_size", "ensemble"])
+def test_numbers_below_one_are_named(field):
+    with pytest.raises(UserError, match=f"evaluation.{field} 0: must be 1 or more"):
+        _evaluator(_configured(**{f"evaluation__{field}": 0}), 3.0, {})
+
+
+def test_a_model_is_evaluated_on_other_data_than_it_was_made_with(tmp_path):
+    """Only model and diffusion have to be the directory's own."""
+    small_model.save(tmp_path)
+    other = _configured(
+        seed=1, data__num_eval=1, train__batch_size=2, evaluation__flip_average=True,
+        evaluation__ensemble=2, evaluation__baselines=False, inference__max_depth=60.0,
+    )  # fmt: skip
+    results = evaluation.evaluate_checkpoint(other, tmp_path)
+    assert [values["images"] for values in results.values()] == [1, 1]
+    names = sorted(path.name for path in (tmp_path / "evaluation").iterdir())
+    assert names == ["rooms.csv", "rooms.json", "streets.csv", "streets.json"]
+    with pytest.raises(UserError, match=r"model.decoder_width"):
+        evaluation.evaluate_checkpoint(_configured(model__decoder_width=4), tmp_path)
+
+
+def test_another_way_of_sampling_than_the_models_own_is_told(tmp_path, caplog):
+    small_model.save(tmp_path)
+    evaluation.load_evaluator(_configured(sampler__num_steps=5), tmp_path)
+    assert not caplog.messages
+    evaluation.load_evaluator(_configured(sampler__clip=0.5), tmp_path)
+    assert caplog.messages == [f"sampler.clip is 0.5 here, but 1.0 in {tmp_path}"]

@@ -1,0 +1,103 @@
+"""Photos of every kind that cameras and programs write, and what only looks like one."""
+
+import numpy as np
+import pytest
+from PIL import ExifTags, Image
+
+from diffdepth_jax.errors import UserError
+from diffdepth_jax.media.reading import as_rgb, read_photo
+
+
+def _picture(height=6, width=9, seed=0):
+    rng = np.random.default_rng(seed)
+    return Image.fromarray(rng.integers(0, 256, (height, width, 3), np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("mode", "name"),
+    [("L", "a.png"), ("1", "a.png"), ("LA", "a.png"), ("P", "a.png"), ("RGBA", "a.png"),
+     ("CMYK", "a.jpg"), ("CMYK", "a.tif"), ("L", "a.jpg"), ("P", "a.gif"), ("RGB", "a.webp")],
+)  # fmt: skip
+def test_any_eight_bit_picture_is_rgb(mode, name, tmp_path):
+    converted = _picture().convert(mode)
+    converted.save(tmp_path / name)
+    image = read_photo(tmp_path / name).image
+    assert image.shape == (6, 9, 3) and image.dtype == np.uint8
+    if name.endswith((".png", ".tif", ".gif")):
+        np.testing.assert_array_equal(image, np.array(converted.convert("RGB")))
+    np.testing.assert_array_equal(as_rgb(Image.open(tmp_path / name)), image)
+
+
+def test_sixteen_bits_are_refused(tmp_path):
+    Image.fromarray(np.full((6, 9), 40_000, np.uint16)).save(tmp_path / "a.png")
+    with pytest.raises(UserError, match=r"a\.png has mode I;16; expected 8 bits"):
+        read_photo(tmp_path / "a.png")
+    with pytest.raises(UserError, match="mode I;16: convert it to 8 bits"):
+        as_rgb(Image.open(tmp_path / "a.png"))
+
+
+def test_an_animation_says_how_many_pictures_it_has(tmp_path):
+    frames = [_picture(seed=k).convert("P") for k in range(3)]
+    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
+    photo = read_photo(tmp_path / "a.gif")
+    assert photo.num_pictures == 3
+    np.testing.assert_array_equal(photo.image, np.array(frames[0].convert("RGB")))
+
+
+def test_exif_turns_the_photo_and_tells_the_focal_length(tmp_path):
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.FocalLengthIn35mmFilm] = 26
+    picture = _picture()
+    picture.save(tmp_path / "a.png", exif=exif)
+    photo = read_photo(tmp_path / "a.png")
+    np.testing.assert_array_equal(photo.image, np.rot90(np.array(picture), -1))
+    assert (photo.focal_length_35mm, photo.num_pictures) == (26.0, 1)
+    picture.save(tmp_path / "b.png")
+    assert read_photo(tmp_path / "b.png").focal_length_35mm == 0
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"not a picture", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0\0\x10JFIF"]
+)
+def test_what_is_no_image_is_named(content, tmp_path):
+    (tmp_path / "a.jpg").write_bytes(content)
+    with pytest.raises(UserError, match=r"a\.jpg cannot be read"):
+        read_photo(tmp_path / "a.jpg")
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's, of damaged EXIF
+def test_damaged_files_are_named_or_read(tmp_path):
+    """Every byte of the head changed in turn, EXIF included; and a file cut off."""
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.FocalLengthIn35mmFilm] = 26
+    _picture().save(tmp_path / "a.jpg", exif=exif)
+    content = (tmp_path / "a.jpg").read_bytes()
+    variants = [content[: len(content) * part // 10] for part in range(10)]
+    for position in range(250):
+        changed = bytearray(content)
+        changed[position] ^= 0xFF
+        variants.append(bytes(changed))
+    read = 0
+    for variant in variants:
+        (tmp_path / "b.jpg").write_bytes(variant)
+        try:
+            read += read_photo(tmp_path / "b.jpg").image.shape in ((9, 6, 3), (6, 9, 3))
+        except UserError as error:
+            assert "b.jpg" in str(error) and "\n" not in str(error)
+    assert 0 < read < len(variants)
+
+
+@pytest.mark.parametrize("factor", [1.5, 3])  # Pillow warns of the first, refuses the second
+def test_a_bomb_is_refused_before_it_is_unpacked(factor, tmp_path, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", int(54 / factor))
+    _picture().save(tmp_path / "a.png")
+    with pytest.raises(UserError, match=r"a\.png.*(megapixels: make|decompression bomb)"):
+        read_photo(tmp_path / "a.png")
+
+
+def test_the_format_of_telephones_gets_its_remedy(tmp_path):
+    (tmp_path / "a.HEIC").write_bytes(b"\0\0\0\x24ftypheic\0\0\0\0mif1heic")
+    with pytest.raises(UserError, match=r"a\.HEIC cannot be read.*converted to JPEG"):
+        read_photo(tmp_path / "a.HEIC")

@@ -1,0 +1,191 @@
+"""Losses by hand on arrays of a few numbers; masks, invalid targets and batches as promised."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from diffdepth_jax.method import losses
+
+LOSSES = {
+    "l1": losses.l1,
+    "l2": losses.l2,
+    "silog": losses.silog,
+    "silog with lambda 1": functools.partial(losses.silog, scale_invariance=1.0),
+    "literal_pixel": losses.literal_pixel,
+}
+every_loss = pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES.keys())
+SHAPE = (4, 3, 5, 1)
+
+
+def normal(seed, shape=SHAPE):
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+def half_mask(seed=9, shape=SHAPE):
+    return np.random.default_rng(seed).random(shape) < 0.5
+
+
+def row(*values):
+    """One image of one row, [1, 1, W, 1]."""
+    return np.float32(values).reshape(1, 1, -1, 1)
+
+
+def mean(pair):
+    return float(pair[0] / pair[1])
+
+
+@pytest.mark.parametrize(
+    ("loss", "expected"),
+    [
+        # delta = 1, -2, 4 over the three valid pixels: mean 1, mean of squares 7.
+        (losses.l1, 7 / 3),
+        (losses.l2, 7.0),
+        (losses.silog, 7 - 0.85),
+        (functools.partial(losses.silog, scale_invariance=0.5), 7 - 0.5),
+        (functools.partial(losses.silog, scale_invariance=0.0), 7.0),
+        (losses.literal_pixel, 7 + 0.85),
+        (functools.partial(losses.literal_pixel, weight=0.5), 7 + 0.5),
+    ],
+)
+def test_three_valid_pixels_by_hand(loss, expected):
+    target, mask = row(2, 5, 1, 3), row(1, 1, 0, 1).astype(bool)
+    total, count = loss(row(3, 3, 100, 7), target, mask)
+    assert float(total) == pytest.approx(expected, rel=1e-6)
+    assert int(count) == 1
+
+
+@every_loss
+def test_each_image_weighs_the_same_whatever_it_has_of_valid_pixels(loss):
+    """One valid pixel of three and three of three: the mean of the images' own means."""
+    prediction, target = np.concatenate([row(3, 9, 9), row(1, 2, 4)]), np.ones((2, 1, 3, 1))
+    mask = np.concatenate([row(1, 0, 0), row(1, 1, 1)]).astype(bool)
+    apart = [mean(loss(prediction[i : i + 1], target[i : i + 1], mask[i : i + 1])) for i in (0, 1)]
+    assert mean(loss(prediction, target, mask)) == pytest.approx(sum(apart) / 2, rel=1e-6)
+
+
+def test_silog_with_lambda_one_does_not_see_a_global_scale():
+    target, mask = normal(0), half_mask()
+    loss = LOSSES["silog with lambda 1"]
+    expected = mean(loss(normal(1), target, mask))
+    assert mean(loss(normal(1) + 0.7, target, mask)) == pytest.approx(expected, rel=1e-4)
+    assert mean(losses.silog(normal(1) + 0.7, target, mask)) != pytest.approx(expected, rel=1e-2)
+
+
+def test_silog_of_a_global_scale_is_its_squared_log_times_one_minus_lambda():
+    pair = losses.silog(normal(0) + np.log(2), normal(0), half_mask())
+    assert mean(pair) == pytest.approx(0.15 * np.log(2) ** 2, rel=1e-4)
+
+
+def test_literal_pixel_of_a_constant_offset():
+    pair = losses.literal_pixel(normal(0) + 3, normal(0), half_mask(), weight=0.85)
+    assert mean(pair) == pytest.approx(9 * 1.85, rel=1e-5)
+
+
+@every_loss
+def test_a_perfect_prediction_costs_nothing(loss):
+    assert float(loss(normal(0), normal(0), half_mask())[0]) == 0
+
+
+@every_loss
+def test_values_equal_float64(loss):
+    """The pairwise form: sum_i sum_j (e_i - e_j)^2 / 2T^2 is the variance, independent of means."""
+    prediction, target, mask = normal(0), normal(1), half_mask()
+    expected = 0.0
+    for image in range(len(prediction)):
+        delta = (prediction[image].astype(np.float64) - target[image])[mask[image]]
+        variance = ((delta[:, None] - delta[None, :]) ** 2).mean() / 2
+        square = (delta**2).mean()
+        expected += {
+            losses.l1: np.abs(delta).mean(),
+            losses.l2: square,
+            losses.silog: square - 0.85 * (square - variance),
+            losses.literal_pixel: square + 0.85 * (square - variance),
+        }.get(loss, variance)
+    total, count = loss(prediction, target, mask)
+    assert (float(total), int(count)) == (pytest.approx(expected, rel=1e-5), 4)
+
+
+@every_loss
+def test_no_gradient_reaches_a_prediction_outside_the_mask(loss):
+    mask = half_mask()
+    gradient = np.asarray(jax.grad(lambda x: loss(x, normal(1), mask)[0])(normal(0)))
+    assert np.all(gradient[~mask] == 0)
+    assert np.all(gradient[mask] != 0)
+
+
+@every_loss
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e30])
+def test_invalid_targets_change_nothing(loss, value):
+    prediction, target, mask = normal(0), normal(1), half_mask()
+    value_and_grad = jax.value_and_grad(lambda x, y: loss(x, y, mask)[0])
+    expected, expected_gradient = value_and_grad(prediction, target)
+    total, gradient = value_and_grad(prediction, np.where(mask, target, np.float32(value)))
+    assert total == expected
+    np.testing.assert_array_equal(gradient, expected_gradient)
+
+
+@every_loss
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e30])
+def test_invalid_targets_give_the_target_no_gradient(loss, value):
+    mask = half_mask()
+    target = np.where(mask, normal(1), np.float32(value))
+    gradient = np.asarray(jax.grad(lambda y: loss(normal(0), y, mask)[0])(target))
+    assert np.all(gradient[~mask] == 0)
+    assert np.all(np.isfinite(gradient))
+
+
+@every_loss
+def test_an_image_without_ground_truth_is_as_if_absent(loss):
+    prediction, target, mask = normal(0), normal(1), half_mask()
+    mask[2] = False
+    kept = np.array([0, 1, 3])
+    total, count = loss(prediction, target, mask)
+    expected_total, expected_count = loss(prediction[kept], target[kept], mask[kept])
+    assert float(total) == pytest.approx(float(expected_total), rel=1e-6)
+    assert int(count) == int(expected_count) == 3
+
+
+@every_loss
+def test_a_batch_without_ground_truth_is_zero_with_zero_gradient(loss):
+    mask, target = np.zeros(SHAPE, bool), np.full(SHAPE, np.nan, np.float32)
+    total, count = loss(normal(0), target, mask)
+    gradient = jax.grad(lambda x: loss(x, target, mask)[0])(normal(0))
+    assert (float(total), int(count)) == (0, 0)
+    np.testing.assert_array_equal(gradient, np.zeros(SHAPE))
+
+
+@every_loss
+@pytest.mark.parametrize("split", [1, 2, 3])
+def test_pairs_of_parts_of_a_batch_add_up(loss, split):
+    prediction, target, mask = normal(0), normal(1), half_mask()
+    mask[0] = False
+    parts = [
+        loss(prediction[part], target[part], mask[part])
+        for part in (slice(None, split), slice(split, None))
+    ]
+    total, count = loss(prediction, target, mask)
+    assert float(total) == pytest.approx(sum(float(part[0]) for part in parts), rel=1e-6)
+    assert int(count) == sum(int(part[1]) for part in parts)
+
+
+@every_loss
+def test_bfloat16_predictions_are_summed_in_float32(loss):
+    """20,000 ones: bfloat16 cannot count beyond 256, float16 not beyond 65504."""
+    prediction = jnp.full((1, 100, 200, 1), 2, jnp.bfloat16).at[0, :50].set(4)
+    target, mask = np.ones((1, 100, 200, 1), np.float32), np.ones((1, 100, 200, 1), bool)
+    total, _ = loss(prediction, target, mask)
+    assert total.dtype == jnp.float32
+    # delta is 3 and 1, half of each: mean 2, mean of squares 5.
+    expected = {losses.l1: 2, losses.l2: 5, losses.silog: 5 - 0.85 * 4,
+                losses.literal_pixel: 5 + 0.85 * 4}  # fmt: skip
+    assert float(total) == pytest.approx(expected.get(loss, 1), rel=1e-5)
+
+
+def test_latents_are_compared_over_all_channels_of_valid_cells():
+    """T counts elements, so that d channels do not multiply the loss."""
+    prediction, target = np.full((1, 2, 2, 8), 3.0, np.float32), np.ones((1, 2, 2, 8), np.float32)
+    mask = np.broadcast_to(np.array([[[[True], [False]], [[False], [False]]]]), target.shape)
+    assert mean(losses.l2(prediction, target, mask)) == pytest.approx(4)

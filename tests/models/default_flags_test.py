@@ -1,0 +1,32 @@
+"""What is written for XLA's CPU backend, compiled as users compile it: other tests are quicker."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.support import compile_flags
+from tests.support.paths import ROOT
+
+FILES = ["layers_test.py", "linear_stack_test.py", "denoiser_test.py", "swin_test.py",
+         "released_test.py", "inference_test.py"]  # fmt: skip
+DEFAULTS = "--xla_backend_optimization_level=3 --xla_cpu_use_fusion_emitters=true"
+
+
+def _names(flags):
+    return {flag.partition("=")[0] for flag in flags.split()}
+
+
+def test_each_flag_has_its_default_here():
+    assert _names(DEFAULTS) == _names(compile_flags.QUICK)
+
+
+@pytest.mark.slow
+def test_these_pass_with_the_default_flags():
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    done = subprocess.run(
+        [*command, *(f"tests/{name}" for name in FILES)],
+        cwd=ROOT, env=os.environ | {"XLA_FLAGS": DEFAULTS}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-3000:]

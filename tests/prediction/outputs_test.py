@@ -1,0 +1,122 @@
+"""Depth read back from every format is the depth that was predicted."""
+
+import pathlib
+
+import numpy as np
+import pytest
+import trimesh
+from PIL import Image
+
+from diffdepth_jax.errors import UserError
+from diffdepth_jax.media import camera
+from diffdepth_jax.prediction import outputs
+from diffdepth_jax.prediction.estimator import DepthPrediction
+from diffdepth_jax.prediction.outputs import OutputWriter, check_kinds
+
+SIZE = (40, 50)
+KINDS = tuple(kind for kind in outputs.KINDS if kind != "video")
+CAMERA = camera.centred(60.0, *SIZE, "test")
+
+
+@pytest.fixture
+def prediction():
+    rng = np.random.default_rng(0)
+    depth = rng.uniform(0.5, 60, SIZE).astype(np.float32)
+    image = rng.integers(0, 256, (*SIZE, 3), np.uint8)
+    trajectory = rng.uniform(0.5, 60, (4, 20, 25)).astype(np.float32)
+    return DepthPrediction(depth, 60.0, image, 0.1 * depth, trajectory)
+
+
+@pytest.fixture
+def written(tmp_path, prediction):
+    writer = OutputWriter(tmp_path, KINDS)
+    writer.write("sub/a", prediction, CAMERA)
+    return tmp_path / "sub"
+
+
+def test_every_kind_is_written_and_nothing_is_left_over(written):
+    writer = OutputWriter(written.parent, KINDS)
+    assert set(written.iterdir()) == set(writer.paths("sub/a"))
+    assert writer.exist("sub/a") and not writer.exist("sub/b")
+    assert len(writer.paths("a")) == 11
+
+
+def test_depth_is_read_back_from_each_format(written, prediction):
+    depth = prediction.depth
+    np.testing.assert_array_equal(np.load(written / "a.npy"), depth)
+    archive = np.load(written / "a.npz")
+    np.testing.assert_array_equal(archive["depth"], depth)
+    np.testing.assert_array_equal(archive["spread"], prediction.spread)
+    np.testing.assert_allclose(archive["fx_fy_cx_cy"], [60, 60, 24.5, 19.5])
+    with Image.open(written / "a.tiff") as picture:
+        assert picture.mode == "F"
+        np.testing.assert_array_equal(np.array(picture), depth)
+    np.testing.assert_allclose(np.array(Image.open(written / "a.png")) / 1000, depth, atol=5.1e-4)
+    np.testing.assert_array_equal(np.load(written / "a_spread.npy"), prediction.spread)
+    points = np.asarray(trimesh.load(written / "a.ply").vertices, np.float32)
+    np.testing.assert_array_equal(points[:, 2], depth.ravel())
+    points = trimesh.load_scene(written / "a.glb").to_geometry().vertices
+    np.testing.assert_array_equal(-np.float32(points)[:, 2], depth.ravel())
+
+
+def test_pictures_are_pictures(written):
+    sizes = [Image.open(written / f"a_{name}.png").size for name in ("color", "side_by_side")]
+    assert sizes[1][0] > 1.5 * sizes[0][0] and sizes[0][1] == sizes[1][1]
+    with Image.open(written / "a_trajectory.gif") as animation:
+        assert animation.n_frames == 4 and animation.info["loop"] == 0
+        animation.seek(3)
+        assert animation.info["duration"] == 2000
+
+
+def test_png_holds_metres_times_scale(tmp_path):
+    depth = np.array([[0.5, 3.2107, 255.9], [256.0, 300.0, 12.0]], np.float32)
+    writer = OutputWriter(tmp_path, ("png16",), depth_scale=256.0)
+    writer.write("x", DepthPrediction(depth, None, None), None)
+    values = np.array(Image.open(tmp_path / "x.png"))
+    assert values.dtype == np.uint16
+    np.testing.assert_array_equal(values == 0, depth >= 256.0)
+    assert outputs.count_beyond_png(depth, 256.0) == 2
+    within = depth < 256.0
+    np.testing.assert_allclose(values[within] / 256.0, depth[within], atol=0.5 / 256 + 1e-6)
+
+
+def test_settings_reach_the_files(tmp_path, prediction):
+    plain = OutputWriter(tmp_path / "a", ("ply", "color"))
+    other = OutputWriter(
+        tmp_path / "b", ("ply", "color"), color_range=(1.0, 2.0), surface=True, max_points=500
+    )
+    for writer in (plain, other):
+        writer.write("x", prediction, CAMERA)
+    meshes = [trimesh.load(writer.directory / "x.ply", process=False) for writer in (plain, other)]
+    assert [len(mesh.vertices) for mesh in meshes] == [2000, 500]
+    pictures = [np.array(Image.open(w.directory / "x_color.png")) for w in (plain, other)]
+    assert other.limits(prediction.depth) == (1.0, 2.0)
+    assert len(np.unique(pictures[1][:, :200])) < len(np.unique(pictures[0][:, :200]))
+
+
+def test_a_write_that_fails_leaves_nothing(tmp_path):
+    (tmp_path / "a.npy").write_text("old")
+
+    def fail(path):
+        path.write_text("half")
+        raise OSError("no space")
+
+    with pytest.raises(OSError, match="no space"):
+        outputs.write_whole(tmp_path / "a.npy", fail)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.npy"]
+    assert (tmp_path / "a.npy").read_text() == "old"
+
+
+@pytest.mark.parametrize(
+    ("kinds", "message"),
+    [(("npy", "exr"), "outputs 'exr': must be of npy"), ((), "empty"), (("spread",), "ensemble")],
+)
+def test_kinds_that_cannot_be_are_refused(kinds, message):
+    with pytest.raises(UserError, match=message):
+        check_kinds(kinds, ensemble=1)
+
+
+def test_the_video_is_no_file_of_an_image():
+    writer = OutputWriter(pathlib.Path("out"), ("video", "npy"))
+    assert writer.paths("a") == [pathlib.Path("out/a.npy")]
+    assert writer.makes_video and writer.video_path("a") == pathlib.Path("out/a_depth.mp4")

@@ -1,0 +1,33 @@
+"""How the programs end on bad input."""
+
+import pytest
+
+from diffdepth_jax.errors import UserError
+from diffdepth_jax.program.entry import one_line_errors, parse_flags
+
+
+@pytest.mark.parametrize("error", [UserError("no such thing"), OSError(28, "no space", "x.npy")])
+def test_bad_input_ends_in_one_line_and_status_2(error, capsys):
+    with pytest.raises(SystemExit) as stop, one_line_errors():
+        raise error
+    assert stop.value.code == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith(f"error: {error}") and printed.err.count("\n") == 1
+
+
+def test_a_bug_keeps_its_traceback():
+    with pytest.raises(ZeroDivisionError), one_line_errors():
+        raise ZeroDivisionError
+
+
+def test_a_good_end_prints_nothing(capsys):
+    with one_line_errors():
+        pass
+    assert capsys.readouterr().err == ""
+
+
+def test_unknown_flag_is_refused_in_one_line():
+    with pytest.raises(UserError, match="nonsense") as caught:
+        parse_flags(["main", "--nonsense=1"])
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,23 @@
+"""A model directory without a training run: random parameters that predict all sorts of depth."""
+
+import jax
+import numpy as np
+
+from diffdepth_jax.checkpoints.model_directory import save_model
+from diffdepth_jax.models.assembly import create_model
+from diffdepth_jax.training.state import abstract_variables
+from tests.support import small_run
+
+
+def random_variables(model):
+    rng = np.random.default_rng(0)
+    return jax.tree.map(
+        lambda leaf: rng.normal(0, 0.3, leaf.shape).astype(np.float32), abstract_variables(model)
+    )
+
+
+def save(directory):
+    """Writes it and returns its configuration, that of `small_run`."""
+    config = small_run.config()
+    save_model(directory, config, random_variables(create_model(**config.model)))
+    return config

@@ -1,0 +1,98 @@
+"""A run that trains in seconds: a configuration for it, and a look at what it left."""
+
+import contextlib
+import json
+import pathlib
+
+import jax
+import pytest
+
+from configs import synthetic
+from diffdepth_jax.checkpoints import saved_steps
+from diffdepth_jax.training import loop
+
+SIZE = (32, 48)
+# 8 scenes for training, 3 of each kind for evaluation; checkpoints at steps 3 and 6.
+OVERRIDES = {
+    "model.window_size": 3,
+    "model.neck_features": 8,
+    "model.latent_channels": 4,
+    "model.decoder_width": 8,
+    "model.denoiser_features": 8,
+    "model.denoiser_blocks": 1,
+    "model.denoiser_heads": 2,
+    "loss.every_step": True,  # of configs/default.py, as most runs have it
+    "loss.random_timesteps": True,
+    "data.num_train": 8,
+    "data.num_eval": 3,
+    "data.height": SIZE[0],
+    "data.width": SIZE[1],
+    "inference.size": SIZE,
+    "augmentation.crop_size": SIZE,
+    "train.batch_size": 4,
+    "train.num_steps": 6,
+    "train.log_every": 3,
+    "train.evaluate_every": 3,
+    "train.checkpoint_every": 3,
+    "train.num_panels": 2,
+    "optimizer.warmup_steps": 2,
+    "evaluation.batch_size": 2,
+}
+
+
+def config(**train):
+    """configs/synthetic.py with OVERRIDES; keywords replace fields of its `train` group."""
+    config = synthetic.get_config()
+    config.update_from_flattened_dict(OVERRIDES)
+    config.train.update(loop)
+    return config.lock()
+
+
+def command_line_flags(**overrides):
+    """The same as flags of the command line, `overrides` by dotted name added or replacing."""
+    return [f"--config.{name}={value}" for name, value in {**OVERRIDES, **overrides}.items()]
+
+
+def read_metrics(workdir):
+    """The lines of metrics.jsonl; NaN, which is not JSON, is an error."""
+
+    def refuse(constant):
+        raise ValueError(f"{constant} is not JSON")
+
+    lines = (pathlib.Path(workdir) / "metrics.jsonl").read_text().splitlines()
+    return [json.loads(line, parse_constant=refuse) for line in lines]
+
+
+def read_state(workdir, step):
+    """The training state saved at a step, as nested dicts of arrays."""
+    device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+
+    def here(leaf):
+        return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device)
+
+    folder = pathlib.Path(workdir) / f"checkpoints/{step}/state"
+    return saved_steps.read_step(folder, lambda saved: jax.tree.map(here, saved))
+
+
+class _PowerCut(Exception):
+    pass
+
+
+@contextlib.contextmanager
+def power_cut_after(steps, monkeypatch):
+    """A training run within ends, as nobody foresaw, after this many steps."""
+    create_step = loop.create_step
+
+    def create(*args):
+        step_fn, calls = create_step(*args), iter(range(steps))
+
+        def step(*args):
+            if next(calls, None) is None:
+                raise _PowerCut
+            return step_fn(*args)
+
+        return step
+
+    with monkeypatch.context() as patch, pytest.raises(_PowerCut):
+        patch.setattr(loop, "create_step", create)
+        yield

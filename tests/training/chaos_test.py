@@ -1,0 +1,34 @@
+"""A run that is killed at any moment ends as one that was not."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from diffdepth_jax.checkpoints.model_directory import RunCheckpoints
+from tests.support import chaos
+
+
+@pytest.mark.slow
+def test_a_run_killed_three_times_ends_as_if_it_had_not_been(tmp_path, capsys):
+    assert chaos.chaos(tmp_path, kills=3, seconds=300, seed=0)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(":")[0] for line in lines[1:4]] == ["kill 1", "kill 2", "kill 3"]
+    assert lines[-1].startswith("equal, bit for bit")
+
+
+def test_a_difference_in_one_bit_is_found(tmp_path):
+    for name, value in (("a", 1.0), ("b", np.nextafter(np.float32(1), np.float32(2)))):
+        state = {"same": jnp.ones(3), "other": jnp.full(2, value, jnp.float32)}
+        with RunCheckpoints(tmp_path / name) as checkpoints:
+            checkpoints.save(7, state)
+            checkpoints.save_best(7, {"same": jnp.ones(3)}, score=0.5)
+    assert chaos.differing(tmp_path / "a", tmp_path / "a", 7) == []
+    assert chaos.differing(tmp_path / "a", tmp_path / "b", 7) == ["[0]['other']"]
+
+
+def test_the_plan_follows_the_seed_and_has_each_signal_at_each_place():
+    plan = list(chaos.plan(12, seed=0))
+    assert plan == list(chaos.plan(12, seed=0)) != list(chaos.plan(12, seed=1))
+    for start in (0, 6):
+        assert len({(number, place) for number, place, _ in plan[start : start + 6]}) == 6
+    assert all(0 <= share < 1 for *_, share in plan)

@@ -1,0 +1,164 @@
+"""One step, however it is spread: 1 or 8 devices, jit, pmap, sharded state, micro-batches."""
+
+import json
+import os
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from diffdepth_jax.distributed import sharding
+from diffdepth_jax.method import diffusion
+from diffdepth_jax.models.assembly import DiffusionDepth
+from diffdepth_jax.models.backbones.resnet import ResNet
+from diffdepth_jax.models.necks.fpn import FPN
+from diffdepth_jax.models.released import ReleasedCodec, ReleasedDenoiser
+from diffdepth_jax.training import loop
+from diffdepth_jax.training.state import TrainState
+from tests.support import compile_flags, small_run, tiny
+from tests.support.paths import ROOT
+
+FLAGS = f"--xla_force_host_platform_device_count=8 {compile_flags.QUICK}"
+STEPS = 5
+# name: (model, devices, train.parallel, train.accumulate), compared with that model's reference.
+REFERENCES = {
+    "plain": ("plain", 1, "jit", 1),
+    "normed": ("normed", 1, "jit", 1),
+}
+RUNS = {
+    "jit": ("plain", 8, "jit", 1),
+    "fsdp": ("plain", 8, "fsdp", 1),
+    "normed pmap": ("normed", 8, "pmap", 1),
+}
+SLOW_RUNS = {
+    "pmap": ("plain", 8, "pmap", 1),
+    "accumulated pmap": ("plain", 8, "pmap", 2),
+    "accumulated": ("plain", 1, "jit", 4),
+    "accumulated jit": ("plain", 8, "jit", 2),
+    "accumulated fsdp": ("plain", 8, "fsdp", 2),
+    "normed jit": ("normed", 8, "jit", 1),
+    "normed fsdp": ("normed", 8, "fsdp", 1),
+}
+
+
+def normed_model():
+    """Batch norms in every part that can have them."""
+    return DiffusionDepth(
+        backbone=ResNet(depths=(1, 1), channels=(8, 8)),
+        neck=FPN(8, batch_norm=True),
+        codec=ReleasedCodec(latent_channels=4),
+        denoiser=ReleasedDenoiser(latent_channels=4, features=8),
+    )
+
+
+def _batches():
+    """Of 16 images: all valid, one pixel valid, none valid, and so on, unequal over 8 devices."""
+    shares = np.array([1.0, 0.9, 0.01, 0.005, 0, 0, 0.4, 0.4, 0, 0.02, 1, 1, 0.3, 0.05, 0, 0.7])
+    rng = np.random.default_rng(0)
+    for seed in range(STEPS):
+        batch = tiny.batch(len(shares), seed=seed)
+        mask = rng.random(batch["mask"].shape) < shares[:, None, None, None]
+        depth = np.where(mask, rng.uniform(0.5, 10, mask.shape), np.nan).astype(np.float32)
+        yield {**batch, "mask": mask, "depth": depth}
+
+
+def _config(parallel, accumulate):
+    config = small_run.config(num_steps=STEPS, parallel=parallel, accumulate=accumulate)
+    with config.unlocked():
+        config.optimizer.update(
+            name="sgd", schedule="constant", learning_rate=1e-2, warmup_steps=0, momentum=0.9
+        )
+    return config
+
+
+def _run(model, devices, parallel, accumulate):
+    """(first gradients, losses, variables after the last step), by SGD: no rounding is amplified.
+
+    The optimizer's momentum after one step is the clipped gradient.
+    """
+    model = {"plain": tiny.model, "normed": normed_model}[model]()
+    config = _config(parallel, accumulate)
+    _, optimizer = loop._create_optimizer(config)
+    variables = tiny.init_model(model)
+    layout = sharding.Layout(parallel, sharding.create_mesh(jax.devices()[:devices]))
+    state = layout.place(
+        TrainState(jnp.zeros((), jnp.int32), variables, optimizer.init(variables["params"]))
+    )
+    schedule = diffusion.create_schedule(**config.diffusion)
+    step_fn = loop.create_step(config, model, schedule, optimizer, layout, state)
+    losses, gradients = [], None
+    for batch in _batches():
+        state, terms = step_fn(state, layout.shard_batch(batch), jax.random.key(0))
+        losses.append({name: float(total) / float(count) for name, (total, count) in terms.items()})
+        if gradients is None:
+            gradients = layout.local(state.opt_state)
+    return jax.device_get((gradients, losses, layout.local(state.variables)))
+
+
+def _relative(ours, theirs, norm):
+    """The largest difference of a leaf, relative to its norm.
+
+    Leaves that hold nothing but rounding, such as a bias before a batch norm, may differ by 1e-6.
+    """
+
+    def difference(a, b):
+        a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
+        if norm(b) < 1e-6 and norm(a - b) < 1e-6:
+            return 0.0
+        return norm(a - b) / max(norm(b), 1e-6)
+
+    return max(jax.tree.leaves(jax.tree.map(difference, ours, theirs)))
+
+
+def _largest(x):
+    return float(np.abs(x).max())
+
+
+def _differences(runs):
+    """{run: {what: relative difference from the reference}}."""
+    sharding.MIN_SPLIT = 64
+    references, found = {name: _run(*run) for name, run in REFERENCES.items()}, {}
+    for name, run in runs.items():
+        (gradients, losses, variables), reference = _run(*run), references[run[0]]
+        found[name] = {
+            "gradients": _relative(gradients, reference[0], lambda x: float(np.linalg.norm(x))),
+            "losses": _relative(losses, reference[1], _largest),
+            **{group: _relative(tree, reference[2][group], _largest)
+               for group, tree in variables.items()},
+        }  # fmt: skip
+    return found
+
+
+def _differences_on_virtual_devices(which):
+    environment = os.environ | {"XLA_FLAGS": FLAGS, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.training.parallel_test", which],
+        cwd=ROOT, env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout)
+
+
+def _assert_all_equal(differences, runs):
+    limits = {"gradients": 1e-4, "losses": 1e-4, "params": 1e-5, "batch_stats": 1e-5}
+    assert differences.keys() == runs.keys()
+    for name, found in differences.items():
+        statistics = {"batch_stats"} if name.startswith("normed") else set()
+        assert found.keys() == {"gradients", "losses", "params"} | statistics
+        assert all(value <= limits[what] for what, value in found.items()), (name, found)
+
+
+def test_a_step_is_the_same_however_it_is_spread():
+    _assert_all_equal(_differences_on_virtual_devices("RUNS"), RUNS)
+
+
+@pytest.mark.slow
+def test_a_step_is_the_same_in_the_other_combinations():
+    _assert_all_equal(_differences_on_virtual_devices("SLOW_RUNS"), SLOW_RUNS)
+
+
+if __name__ == "__main__":
+    print(json.dumps(_differences({"RUNS": RUNS, "SLOW_RUNS": SLOW_RUNS}[sys.argv[1]]), indent=1))

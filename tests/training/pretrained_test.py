@@ -1,0 +1,189 @@
+"""Training starts from exactly the values that a file or a directory holds, or refuses them."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import safetensors.numpy
+
+from diffdepth_jax.checkpoints.model_directory import save_model
+from diffdepth_jax.errors import UserError
+from diffdepth_jax.models.assembly import DiffusionDepth
+from diffdepth_jax.models.backbones import resnet
+from diffdepth_jax.models.backbones.swin import SwinTransformer
+from diffdepth_jax.models.necks.fpn import FPN
+from diffdepth_jax.models.released import ReleasedCodec, ReleasedDenoiser
+from diffdepth_jax.torch_import.conversion import KINDS, only_backbone
+from diffdepth_jax.training.pretrained import start_from
+from diffdepth_jax.training.state import abstract_variables
+from tests.support import parity, small_run
+
+KIND = {kind.name: kind for kind in KINDS}
+
+
+def model(backbone, neck_features=4):
+    return DiffusionDepth(
+        backbone=backbone,
+        neck=FPN(neck_features, batch_norm=True),
+        codec=ReleasedCodec(4),
+        denoiser=ReleasedDenoiser(4, neck_features, fuse=False),
+    )
+
+
+def swin_model(**fields):
+    sizes = {"embed_dim": 4, "depths": (1, 1, 1, 1), "num_heads": (1, 1, 2, 2), "window_size": 3}
+    return model(SwinTransformer(**{**sizes, **fields}))
+
+
+def resnet_model(channels=(4, 8), **fields):
+    return model(resnet.ResNet((1, 1), channels), **fields)
+
+
+def variables_of(model, seed):
+    return parity.random_variables(abstract_variables(model), seed)
+
+
+def released_file(variables, path):
+    kind = KIND["released DiffusionDepth with ResNet"]
+    return parity.write_checkpoint(path, parity.state_dict(variables, kind.rules, "res18"))
+
+
+def swin_file(variables, path):
+    rules = KIND["Swin, mmseg naming"].rules
+    tensors = parity.state_dict(variables, rules, "swinl_hahi", "depth_backbone.")
+    safetensors.numpy.save_file(tensors, path)
+    return path
+
+
+def start(variables, backbone_weights="", initial_weights=""):
+    return start_from(
+        variables, backbone_weights=str(backbone_weights), initial_weights=str(initial_weights)
+    )
+
+
+def assert_equal(ours, theirs):
+    assert jax.tree.structure(ours) == jax.tree.structure(theirs)
+    jax.tree.map(np.testing.assert_array_equal, ours, theirs)
+
+
+def assert_backbone_replaced(started, before, backbone):
+    """Its values exactly; every other leaf as it was."""
+    assert_equal(only_backbone(started), only_backbone(backbone))
+    for collection, tree in before.items():
+        rest = {name: leaf for name, leaf in tree.items() if name != "backbone"}
+        assert rest
+        assert_equal({name: started[collection][name] for name in rest}, rest)
+        assert started[collection].keys() == tree.keys()
+
+
+def test_nothing_named_changes_nothing():
+    variables = variables_of(resnet_model(), 0)
+    started, messages = start(variables)
+    assert started is variables and messages == []
+
+
+def test_the_backbone_of_a_released_checkpoint(tmp_path):
+    """With batch statistics; the neck may have another width."""
+    theirs = variables_of(resnet_model(neck_features=8), 1)
+    ours = variables_of(resnet_model(), 0)
+    started, messages = start(ours, released_file(theirs, tmp_path / "a.pt"))
+    assert "backbone" in started["batch_stats"] and not messages
+    assert_backbone_replaced(started, ours, theirs)
+
+
+def test_the_backbone_of_a_file_of_a_swin(tmp_path):
+    theirs, ours = (variables_of(swin_model(), seed) for seed in (1, 0))
+    started, messages = start(ours, swin_file(theirs, tmp_path / "a.safetensors"))
+    assert not messages
+    assert_backbone_replaced(started, ours, theirs)
+
+
+def test_a_backbone_with_our_position_embedding_starts_it_at_0(tmp_path):
+    path = swin_file(variables_of(swin_model(), 1), tmp_path / "a.safetensors")
+    started, messages = start(variables_of(swin_model(position_embedding=True), 0), path)
+    position = started["params"]["backbone"]["position"]
+    assert not any(np.any(leaf) for leaf in jax.tree.leaves(position))
+    assert messages == [
+        f"params/backbone/position/{name} is not in the file and starts at 0"
+        for name in ("bias", "kernel")
+    ]
+
+
+@pytest.mark.parametrize("alone", [False, True], ids=["whole model", "backbone alone"])
+def test_the_backbone_of_a_model_directory(tmp_path, alone):
+    theirs, ours = (variables_of(resnet_model(), seed) for seed in (1, 0))
+    saved = only_backbone(theirs) if alone else theirs
+    save_model(tmp_path / "model", small_run.config(), saved)
+    started, messages = start(ours, tmp_path / "model")
+    assert not messages
+    assert_backbone_replaced(started, ours, theirs)
+
+
+def test_all_weights_of_a_model_directory(tmp_path):
+    theirs, ours = (variables_of(resnet_model(), seed) for seed in (1, 0))
+    save_model(tmp_path / "model", small_run.config(), theirs)
+    started, messages = start(ours, initial_weights=tmp_path / "model")
+    assert not messages
+    assert_equal(started, theirs)
+
+
+def test_a_whole_model_brings_its_own_backbone(tmp_path):
+    """Recipes name an ImageNet file, which must not undo what is fine-tuned, nor need to exist."""
+    ours, whole = (variables_of(resnet_model(), seed) for seed in range(2))
+    save_model(tmp_path / "whole", small_run.config(), whole)
+    started, messages = start(ours, "weights/none.pth", tmp_path / "whole")
+    assert_equal(started, whole)
+    assert messages == [f"all weights come from {tmp_path / 'whole'}; weights/none.pth is not read"]
+
+
+# Refusals
+
+
+def test_a_file_of_another_backbone_is_refused(tmp_path):
+    path = released_file(variables_of(resnet_model((4, 12)), 1), tmp_path / "a.pt")
+    with pytest.raises(UserError, match=r"do not fit in \d+ places") as caught:
+        start(variables_of(resnet_model(), 0), path)
+    assert "stage1_block0/conv1/kernel" in str(caught.value)
+    assert "stage0" not in str(caught.value)
+
+
+def test_a_file_of_another_family_is_refused(tmp_path):
+    path = released_file(variables_of(resnet_model(), 1), tmp_path / "a.pt")
+    with pytest.raises(UserError, match=r"(?s)with ResNet.*nothing in the file fills.*patch_embed"):
+        start(variables_of(swin_model(), 0), path)
+
+
+@pytest.mark.parametrize("other", [resnet_model((4, 12)), swin_model()], ids=["size", "family"])
+def test_a_directory_of_another_backbone_is_refused(tmp_path, other):
+    save_model(tmp_path / "model", small_run.config(), variables_of(other, 1))
+    with pytest.raises(UserError, match=r"another than the configuration's.*set config\.model"):
+        start(variables_of(resnet_model(), 0), tmp_path / "model")
+
+
+@pytest.mark.parametrize(
+    "other",
+    [resnet_model((4, 12)), resnet_model(neck_features=8), swin_model()],
+    ids=["backbone", "neck", "family"],
+)
+def test_a_directory_of_another_model_is_refused_as_a_whole(tmp_path, other):
+    save_model(tmp_path / "model", small_run.config(), variables_of(other, 1))
+    with pytest.raises(UserError, match=r"the model of .*another than.*set config\.model"):
+        start(variables_of(resnet_model(), 0), initial_weights=tmp_path / "model")
+
+
+def test_a_backbone_alone_is_no_whole_model(tmp_path):
+    theirs = only_backbone(variables_of(resnet_model(), 1))
+    save_model(tmp_path / "model", small_run.config(), theirs)
+    with pytest.raises(UserError, match=r"differ, batch_stats/codec/.* for one"):
+        start(variables_of(resnet_model(), 0), initial_weights=tmp_path / "model")
+
+
+def test_paths_that_hold_nothing_are_refused(tmp_path):
+    variables = jax.tree.map(jnp.asarray, variables_of(resnet_model(), 0))
+    with pytest.raises(UserError, match=r"none\.pt"):
+        start(variables, tmp_path / "none.pt")
+    for field in ("backbone_weights", "initial_weights"):
+        with pytest.raises(UserError, match="has no parameters"):
+            start(variables, **{field: tmp_path})
+    with pytest.raises(UserError, match="none has no parameters"):
+        start(variables, initial_weights=tmp_path / "none")
