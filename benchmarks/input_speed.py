@@ -25,6 +25,7 @@ from PIL import Image
 from configs import kitti, nyu
 from diffdepth_jax.datasets import pipeline, transforms
 from diffdepth_jax.datasets.records import Records, decode_depth, decode_image
+from diffdepth_jax.media import preprocessing
 from tests.support import raw_datasets
 
 NYU_SIZE, KITTI_SIZE = (480, 640), (375, 1242)
@@ -137,7 +138,7 @@ def time_batching(samples, batch_size):
         return {name: np.stack([sample[name] for sample in batch]) for name in batch[0]}
 
     stacking, (stacked,) = cpu_time(stack, [batch])
-    normalising, _ = cpu_time(transforms.normalize_image, [stacked["image"]])
+    normalising, _ = cpu_time(preprocessing.normalize_image, [stacked["image"]])
     return {"batch": stacking / batch_size, "normalise": normalising / batch_size}
 
 

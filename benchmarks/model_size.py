@@ -13,7 +13,7 @@ import jax
 from benchmarks.flops import count_multiply_adds
 from diffdepth_jax.method import diffusion, refinement
 from diffdepth_jax.models.assembly import create_model
-from diffdepth_jax.training.state import abstract_variables
+from diffdepth_jax.models.variables import abstract_variables
 
 
 def load_config(path):

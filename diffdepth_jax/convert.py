@@ -10,9 +10,9 @@ from ml_collections import config_flags
 
 from diffdepth_jax.checkpoints.model_directory import save_model
 from diffdepth_jax.models.assembly import create_model
+from diffdepth_jax.models.variables import abstract_variables
 from diffdepth_jax.program.entry import start
 from diffdepth_jax.torch_import.conversion import convert, only_backbone, read_state_dict
-from diffdepth_jax.training.state import abstract_variables
 
 # Other programs have flags of these names, and one process may import several.
 _CHECKPOINT = flags.DEFINE_string(

@@ -12,7 +12,8 @@ from ml_collections import config_flags
 from diffdepth_jax.distributed import processes
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.evaluation.depth_files import score_folder
-from diffdepth_jax.evaluation.evaluator import evaluate_checkpoint, format_report
+from diffdepth_jax.evaluation.evaluator import evaluate_checkpoint
+from diffdepth_jax.evaluation.report import format_report
 from diffdepth_jax.evaluation.submission import submit
 from diffdepth_jax.program import compilation_cache
 from diffdepth_jax.program.entry import one_line_errors, start

@@ -16,17 +16,17 @@ from PIL import Image
 
 from diffdepth_jax.checkpoints.model_directory import load_variables, read_config
 from diffdepth_jax.convert import convert_file
-from diffdepth_jax.datasets import transforms
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.evaluation import evaluator
+from diffdepth_jax.media import preprocessing
 from diffdepth_jax.method import diffusion, refinement
 from diffdepth_jax.models.assembly import create_model
 from diffdepth_jax.models.backbones import resnet, swin
+from diffdepth_jax.models.variables import abstract_variables
 from diffdepth_jax.prediction.estimator import DepthEstimator
 from diffdepth_jax.torch_import import conversion
 from diffdepth_jax.torch_import.conversion import KINDS
 from diffdepth_jax.training import loop
-from diffdepth_jax.training.state import abstract_variables
 from tests.support import parity, small_run
 from tests.support.paths import ROOT
 
@@ -107,7 +107,7 @@ def test_a_converted_directory_predicts_what_the_checkpoint_does(swin_checkpoint
     sampler = {name: value for name, value in config.sampler.items() if name != "remat"}
     schedule = diffusion.create_schedule(**config.diffusion)
     predict = functools.partial(refinement.predict_depth, model, schedule=schedule, **sampler)
-    normalized = transforms.normalize_image(image)[None]
+    normalized = preprocessing.normalize_image(image)[None]
     expected = jax.jit(predict)(swin_checkpoint.variables, normalized, noise[None])
     assert depth.shape == small_run.SIZE and np.ptp(depth) > 0
     np.testing.assert_allclose(depth, expected[0, ..., 0], rtol=1e-4)

@@ -24,7 +24,8 @@ from PIL import Image
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.evaluation import metrics
 from diffdepth_jax.evaluation.depth_files import score_folder
-from diffdepth_jax.evaluation.evaluator import evaluate_checkpoint, format_report
+from diffdepth_jax.evaluation.evaluator import evaluate_checkpoint
+from diffdepth_jax.evaluation.report import format_report
 from diffdepth_jax.evaluation.submission import check_submission, submit
 from diffdepth_jax.training.loop import train
 from tests.support import raw_datasets, small_run, tfds_nyu

@@ -9,12 +9,12 @@ import pytest
 from PIL import Image
 
 from diffdepth_jax.checkpoints.model_directory import load_variables
-from diffdepth_jax.datasets import pipeline
+from diffdepth_jax.datasets import sources
 from diffdepth_jax.errors import UserError
-from diffdepth_jax.evaluation import evaluator, metrics, scoring
+from diffdepth_jax.evaluation import evaluator, metrics, report
 from diffdepth_jax.models.assembly import create_model
+from diffdepth_jax.models.variables import abstract_variables
 from diffdepth_jax.training import loop
-from diffdepth_jax.training.state import abstract_variables
 from tests.support import small_run
 
 
@@ -51,7 +51,7 @@ def test_the_table_has_the_model_beside_its_baselines(finished_run):
     for values in rows.values():
         assert values["images"] == 3
         assert all(np.isfinite(values[name]) for name in metrics.NAMES)
-    lines = scoring.format_table(rows).splitlines()
+    lines = report.format_table(rows).splitlines()
     assert len(lines) == 1 + len(rows)
     assert f"{rows['rooms: mean map']['abs_rel']:.4f}" in lines[3]
 
@@ -109,7 +109,7 @@ def test_encoded_latents_do_not_collapse(tmp_path):
     loop.train(config, tmp_path)
     model = create_model(**config.model)
     variables = load_variables(tmp_path, abstract_variables(model))
-    source, _ = pipeline.create_sources(seed=config.seed, **config.data)
+    source, _ = sources.create_sources(seed=config.seed, **config.data)
     samples = [source[index] for index in range(len(source))]
     depth, mask = (np.stack([sample[k] for sample in samples]) for k in ("depth", "mask"))
     latent, cells = model.apply(variables, depth, mask, method="encode_depth")

@@ -12,9 +12,9 @@ from absl import flags
 from absl.testing import flagsaver
 
 from diffdepth_jax import export
-from diffdepth_jax.datasets import transforms
 from diffdepth_jax.errors import UserError
-from diffdepth_jax.prediction import placement
+from diffdepth_jax.media import preprocessing
+from diffdepth_jax.prediction import placement, stablehlo
 from diffdepth_jax.prediction.estimator import DepthEstimator, load_model
 from tests.support import small_model, small_run, tiny
 from tests.support.paths import ROOT
@@ -36,10 +36,10 @@ def _estimator(dtype=jnp.float32):
 def _export(dtype=jnp.float32, target=small_run.SIZE, inside=True, **sampler):
     """What a file of the same model holds, read back, and the arrays beside it."""
     model = tiny.model(dtype=dtype)
-    predict = export.depth_function(
+    predict = stablehlo.depth_function(
         model, tiny.schedule(), {**small_run.config().sampler, **sampler}, target
     )
-    exported, arrays = export.export_depth(predict, tiny.init_model(model), target, inside)
+    exported, arrays = stablehlo.export_depth(predict, tiny.init_model(model), target, inside)
     return jax.export.deserialize(exported.serialize()), arrays
 
 
@@ -56,9 +56,9 @@ def estimate():
 @pytest.mark.parametrize("size", SIZES)
 def test_letterboxing_is_the_librarys(size):
     image = _image(*size)
-    placed = placement.Placement(size, transforms.letterbox_size(*size, TARGET), TARGET)
-    assert tuple(map(int, export.content_size(*size, TARGET))) == placed.content
-    found = jax.jit(export.letterbox, static_argnums=2)(image[None], placed.content, TARGET)[0]
+    placed = placement.Placement(size, preprocessing.letterbox_size(*size, TARGET), TARGET)
+    assert tuple(map(int, stablehlo.content_size(*size, TARGET))) == placed.content
+    found = jax.jit(stablehlo.letterbox, static_argnums=2)(image[None], placed.content, TARGET)[0]
     levels = np.abs(found - placement.place(image, placed))
     assert levels.max() <= 1  # Pillow's weights are rounded to 22 bits
     assert (levels > 0).mean() < 0.01
@@ -66,9 +66,9 @@ def test_letterboxing_is_the_librarys(size):
 
 @pytest.mark.parametrize("size", SIZES)
 def test_depth_returns_to_the_size_of_the_image_as_in_the_library(size):
-    placed = placement.Placement(size, transforms.letterbox_size(*size, TARGET), TARGET)
+    placed = placement.Placement(size, preprocessing.letterbox_size(*size, TARGET), TARGET)
     depth = np.random.default_rng(0).uniform(1, 9, TARGET).astype(np.float32)
-    found = export.restore_size(depth[None], placed.content, *size)[0]
+    found = stablehlo.restore_size(depth[None], placed.content, *size)[0]
     np.testing.assert_allclose(found, placement.take_back(depth, placed), rtol=1e-5)
 
 

@@ -1,121 +1,101 @@
-"""Imports point one way: a module imports only modules of a lower rank."""
+"""Imports run down the rooms of the package, never up; pyproject.toml lists the rooms."""
 
 import ast
-import pathlib
+import collections
+import graphlib
 
+import grimp
 import pytest
+from importlinter.cli import lint_imports
 
-ROOT = pathlib.Path(__file__).parents[1]
+from tests.support.paths import ROOT
 
-RANKS = [
-    {"errors", "collectives"},
-    {"models.layers", "models.batch_norm", "transforms", "visualize", "scene_textures", "camera",
-     "video", "sharding", "preemption"},
-    {"torch_file", "torch_rules", "folder", "tfrecord", "placement", "point_cloud"},
-    {"models.linear_stack", "models.swin", "models.fpn", "models.depth_codec", "models.denoiser",
-     "records", "image_io"},
-    {"skipped_updates", "profiling", "environment", "messages", "checksums", "processes",
-     "compilation_cache"},
-    {"torch_rules_backbones", "models.hahi", "models.mpvit", "models.resnet", "models.released"},
-    {"torch_weights"},
-    {"models.diffusion_depth", "scene_renderer", "diffusion", "losses", "metrics", "flops",
-     "saved_steps"},
-    {"scene_items", "inference", "train_state", "optimizer", "checkpoint", "run_log"},
-    {"scene_layouts", "objective", "evaluate", "protocols"},
-    {"synthetic", "estimator", "pretrained", "train_step"},
-    {"input_pipeline", "entry", "outputs", "input_files"},
-    {"evaluator", "file_prediction"},
-    {"train", "predict", "convert", "export", "page_results", "scored_folder", "submission"},
-    {"main", "page"},
-    {"app"},
-]
-RANK = {name: rank for rank, names in enumerate(RANKS) for name in names}
-NUMPY_ONLY = {"transforms", "folder", "visualize", "synthetic", "torch_file", "torch_rules"}
-ONLY_IN = {
-    "safetensors": {"torch_file"},
-    "orbax": {"saved_steps"},
-    "tensorflow_datasets": {"records"},
-    "grain": {"input_pipeline"},
-    "av": {"video"},
+PACKAGE = ROOT / "diffdepth_jax"
+ONLY_IN = {  # each library, and the modules that may know it
+    "safetensors": {"torch_import.reader"},
+    "orbax": {"checkpoints.saved_steps"},
+    "tensorflow_datasets": {"datasets.records"},
+    "grain": {"datasets.pipeline"},
+    "av": {"media.video"},
+    "gradio": {"app", "web.page"},
     "trimesh": set(),
     "tensorflow": set(),
     "torch": set(),
 }
+WITHOUT_JAX = ("datasets", "media", "torch_import.reader", "torch_import.rules", "errors")
+MAY_USE_JAX = {"datasets.pipeline"}
 
 
 def modules():
-    package = ROOT / "diffdepth_jax"
-    for path in sorted(package.rglob("*.py")):
+    for path in sorted(PACKAGE.rglob("*.py")):
         if path.name != "__init__.py":
-            yield ".".join(path.relative_to(package).with_suffix("").parts), path
+            yield ".".join(path.relative_to(PACKAGE).with_suffix("").parts), path
 
 
-def imported(path):
-    """Dotted names of what a file imports; `from a import b` counts as a.b."""
+def libraries(path):
+    """Top-level names of what a file imports, and how many dots each import begins with."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            yield from ((alias.name.split(".")[0], 0) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            yield (node.module or "").split(".")[0], node.level
 
 
-def own(name):
-    """The module of this package that an imported name lies in, or None."""
-    if not name.startswith("diffdepth_jax."):
-        return None
-    name = name.removeprefix("diffdepth_jax.")
-    while name and name not in RANK:
-        name = name.rpartition(".")[0]
-    return name or None
+def room_of(module):
+    """diffdepth_jax.method.losses -> method; a module of the package's top is a room of its own."""
+    return module.split(".")[1]
 
 
-@pytest.mark.parametrize(("module", "path"), list(modules()))
-def test_module_imports_lower_ranks_only(module, path):
-    assert module in RANK, f"give {module} a rank in {__file__}"
-    for name in imported(path):
-        if own(name):
-            assert RANK[own(name)] < RANK[module], f"{module} imports {name}"
+def test_imports_run_down_the_rooms():
+    """Prints the import graph between rooms: what README's map and pyproject.toml promise."""
+    graph = grimp.build_graph("diffdepth_jax", cache_dir=None)
+    arrows = collections.defaultdict(set)
+    for module in graph.modules - {"diffdepth_jax"}:
+        for other in graph.find_modules_directly_imported_by(module) - {"diffdepth_jax"}:
+            if room_of(other) != room_of(module):
+                arrows[room_of(module)].add(room_of(other))
+    rooms = {room_of(module) for module in graph.modules - {"diffdepth_jax"}}
+    order = list(graphlib.TopologicalSorter(arrows).static_order())  # CycleError: a circle
+    up = [
+        (room, other)
+        for room in rooms
+        for other in arrows[room]
+        if order.index(other) > order.index(room)
+    ]
+    print(
+        f"{len(rooms)} rooms, {sum(map(len, arrows.values()))} arrows, {len(up)} that run up, "
+        f"0 circles; {len(graph.modules)} modules, {graph.count_imports()} imports"
+    )
+    assert not up
+    assert lint_imports(str(ROOT / "pyproject.toml"), no_cache=True, no_logo=True) == 0
 
 
 @pytest.mark.parametrize(("module", "path"), list(modules()))
 def test_each_library_is_known_to_few(module, path):
-    libraries = {name.split(".")[0] for name in imported(path)}
+    used = {name for name, _ in libraries(path)}
     for library, allowed in ONLY_IN.items():
-        assert library not in libraries or module in allowed, f"{module} imports {library}"
-    if module in NUMPY_ONLY or module.startswith("scene_"):
-        assert not libraries & {"jax", "flax"}
+        assert library not in used or module in allowed, f"{module} imports {library}"
+    if module.startswith(WITHOUT_JAX) and module not in MAY_USE_JAX:
+        assert not used & {"jax", "flax"}
 
 
 def test_data_preparation_never_imports_jax():
     for path in (ROOT / "data").rglob("*.py"):
-        assert not {name.split(".")[0] for name in imported(path)} & {"jax", "flax"}
+        assert not {name for name, _ in libraries(path)} & {"jax", "flax"}
 
 
-PURE_MATHS = {"diffusion", "losses", "metrics", "inference", "objective"}
 CONFIG_MAY_ENTER = {
-    "main", "train", "evaluate", "evaluator", "predict", "convert", "estimator", "checkpoint"
+    "main", "predict", "convert", "training.loop", "evaluation.evaluator", "evaluation.report",
+    "prediction.estimator", "checkpoints.model_directory",
 }  # fmt: skip
 
 
 @pytest.mark.parametrize(("module", "path"), list(modules()))
-def test_models_and_pure_maths_know_nothing_but_themselves(module, path):
-    """Neither state nor input nor pictures, which ranks alone would allow."""
-    used = {own(name) for name in imported(path)} - {None, "errors", "collectives"}
-    beyond_models = {name for name in used if not name.startswith("models.")}
-    if module.startswith("models."):
-        assert not beyond_models
-    if module in PURE_MATHS:
-        assert beyond_models <= PURE_MATHS
-
-
-@pytest.mark.parametrize(("module", "path"), list(modules()))
 def test_configuration_objects_stay_at_the_edge(module, path):
-    libraries = {name.split(".")[0] for name in imported(path)}
-    assert "ml_collections" not in libraries or module in CONFIG_MAY_ENTER
+    used = {name for name, _ in libraries(path)}
+    assert "ml_collections" not in used or module in CONFIG_MAY_ENTER
 
 
 @pytest.mark.parametrize(("module", "path"), list(modules()))
 def test_imports_are_absolute(module, path):
-    """The other tests here read names from the package's root."""
-    nodes = ast.walk(ast.parse(path.read_text()))
-    assert all(node.level == 0 for node in nodes if isinstance(node, ast.ImportFrom))
+    assert all(level == 0 for _, level in libraries(path))

@@ -9,10 +9,10 @@ import numpy as np
 from benchmarks.method_study import results, scores
 from benchmarks.method_study.variants import budget, create_config
 from diffdepth_jax.datasets import transforms
-from diffdepth_jax.evaluation import scoring
+from diffdepth_jax.evaluation import predictors
 
 FILE = "baselines.json"
-FITS = {"constant": scoring.constant_predictor, "mean map": scoring.mean_map_predictor}
+FITS = {"constant": predictors.constant_predictor, "mean map": predictors.mean_map_predictor}
 
 
 def _fit_and_score(fit, train, held_out, config):

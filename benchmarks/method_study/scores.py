@@ -7,9 +7,9 @@ import numpy as np
 
 from benchmarks.method_study import edges, uncertainty
 from benchmarks.method_study.variants import MEMBERS, SAMPLER_STEPS
-from diffdepth_jax.datasets import transforms
 from diffdepth_jax.evaluation import metrics
 from diffdepth_jax.evaluation.protocols import create_protocol
+from diffdepth_jax.media import preprocessing
 from diffdepth_jax.method import diffusion, refinement
 
 BATCH = 20
@@ -49,7 +49,7 @@ def predictions(predict, variables, scenes, key):
     for first in range(0, len(scenes), BATCH):
         indices = np.minimum(np.arange(first, first + BATCH), len(scenes) - 1)
         keys = jax.vmap(functools.partial(jax.random.fold_in, key))(indices)
-        image = transforms.normalize_image(scenes.image[indices])
+        image = preprocessing.normalize_image(scenes.image[indices])
         parts.append(jax.device_get(predict(variables, image, keys)))
     join = lambda *arrays: np.concatenate(arrays)[: len(scenes), ..., 0]  # noqa: E731
     return jax.tree.map(join, *parts)

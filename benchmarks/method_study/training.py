@@ -23,8 +23,8 @@ from benchmarks.method_study.variants import (
 from diffdepth_jax.checkpoints.model_directory import load_variables
 from diffdepth_jax.method import diffusion
 from diffdepth_jax.models.assembly import create_model
+from diffdepth_jax.models.variables import abstract_variables
 from diffdepth_jax.training.loop import train
-from diffdepth_jax.training.state import abstract_variables
 
 
 def fields(name, size):

@@ -9,26 +9,15 @@ import glob
 import math
 import os
 import re
-import tokenize
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-from PIL import Image, ImageOps
 
 from diffdepth_jax.errors import UserError
+from diffdepth_jax.media.reading import read_depth, read_image, unreadable
 
 _WILDCARD = re.compile(r"(\*\*/|\*)")
 _COMMENT = re.compile(r"(^|\s)#.*")  # a # inside a name is part of the name
-# What Pillow and NumPy were seen to raise on truncated and damaged files.
-_DECODER_ERRORS = (
-    OSError,
-    EOFError,
-    SyntaxError,
-    ValueError,
-    tokenize.TokenError,
-    Image.DecompressionBombError,
-)
-_DEPTH_FORMATS = "single-channel 16-bit PNG or .npy in metres"
 
 
 class RGBDFolder:
@@ -109,63 +98,12 @@ class RGBDFolder:
         return {"image": image, "depth": depth, "mask": mask, "name": self._pairs[index][0]}
 
 
-def read_image(path: str, *, exif_orientation: bool) -> np.ndarray:
-    """Reads an image file as uint8 [H, W, 3]: grey is repeated, alpha dropped.
-
-    With `exif_orientation` a photograph is turned the way the camera was held.
-    """
-    try:
-        with Image.open(path) as image:
-            # Pillow would clip more than 8 bits of grey to white instead of scaling them.
-            if image.mode[0] not in "IF":
-                turned = ImageOps.exif_transpose(image) if exif_orientation else image
-                return np.array(turned.convert("RGB"))
-            mode = image.mode
-    except _DECODER_ERRORS as error:
-        raise _unreadable("image", path, error) from error
-    raise UserError(
-        f"image {path} has mode {mode}; expected 8 bits per channel:"
-        " convert it, or check that the pattern does not match depth files"
-    )
 
 
-def read_depth(path: str, depth_scale: float) -> np.ndarray:
-    """Reads float32 [H, W, 1] in metres, as the file has it: 0, nan and inf included."""
-    read = _read_depth_array if path.lower().endswith(".npy") else _read_depth_picture
-    try:
-        values = read(path)
-    except _DECODER_ERRORS as error:
-        raise _unreadable("depth file", path, error) from error
-    scale = 1.0 if values.dtype.kind == "f" else depth_scale
-    return (values.astype(np.float32) / np.float32(scale)).reshape(*values.shape[:2], 1)
 
 
-def _read_depth_array(path: str) -> np.ndarray:
-    """Reads a .npy file of [H, W] or [H, W, 1]; floats, or integers of 16 bits and more."""
-    values = np.load(path, allow_pickle=False)
-    if not isinstance(values, np.ndarray):
-        raise UserError(f"depth file {path} is an archive of arrays; expected {_DEPTH_FORMATS}")
-    if values.ndim not in (2, 3) or values.shape[2:] not in ((), (1,)):
-        raise UserError(f"depth file {path} has shape {values.shape}; expected [H, W] or [H, W, 1]")
-    if values.dtype.kind not in "fiu" or values.dtype.itemsize < 2:
-        raise UserError(
-            f"depth file {path} has dtype {values.dtype}; expected floats in metres,"
-            " or integers of 16 bits or more in metres times depth_scale"
-        )
-    return values
 
 
-def _read_depth_picture(path: str) -> np.ndarray:
-    """Reads integers [H, W] from a PNG or TIFF of one channel and 16 or 32 bits."""
-    with Image.open(path) as picture:
-        if picture.mode == "L":
-            raise UserError(
-                f"depth file {path} has 8 bits, most likely a picture scaled for viewing and not"
-                f" metric depth; expected {_DEPTH_FORMATS}: export it again from the source"
-            )
-        if not picture.mode.startswith("I"):
-            raise UserError(f"depth file {path} has mode {picture.mode}; expected {_DEPTH_FORMATS}")
-        return np.array(picture)
 
 
 def _listed_pairs(root: str, list_file: str) -> list[tuple[str, str]]:
@@ -175,7 +113,7 @@ def _listed_pairs(root: str, list_file: str) -> list[tuple[str, str]]:
         with open(path, encoding="utf-8-sig") as file:
             lines = [_COMMENT.sub("", line).split() for line in file]
     except (OSError, UnicodeDecodeError) as error:
-        raise _unreadable("list file", path, error) from error
+        raise unreadable("list file", path, error) from error
     for number, fields in enumerate(lines, start=1):
         if len(fields) == 1:
             raise UserError(f"list file {path}, line {number}: expected 'image depth', got one")
@@ -244,6 +182,3 @@ def _check_files(root: str, names: Sequence[str], what: str) -> None:
         )
 
 
-def _unreadable(kind: str, path: str, error: Exception) -> UserError:
-    reason = " ".join(str(error).split())
-    return UserError(f"{kind} {path} cannot be read ({reason}); replace or remove it")

@@ -12,8 +12,8 @@ from google.protobuf.message import DecodeError
 from PIL import Image
 
 from diffdepth_jax.datasets.tfrecord import TFRecords
-from diffdepth_jax.datasets.transforms import zero_outside
 from diffdepth_jax.errors import UserError
+from diffdepth_jax.media.preprocessing import zero_outside
 
 # Of the colour camera at 480 x 640, published with the dataset's toolbox.
 NYU_INTRINSICS = ((518.8579, 0.0, 325.58245), (0.0, 519.46961, 253.73617), (0.0, 0.0, 1.0))

@@ -4,10 +4,12 @@ import pathlib
 
 import numpy as np
 
-from diffdepth_jax.datasets import folder, pipeline, transforms
+from diffdepth_jax.datasets.sources import create_sources
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.evaluation import scoring
-from diffdepth_jax.evaluation.evaluator import Evaluator, describe, format_report, write_results
+from diffdepth_jax.evaluation.evaluator import Evaluator
+from diffdepth_jax.evaluation.report import describe, format_report, write_results
+from diffdepth_jax.media import preprocessing, reading
 
 _IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
 
@@ -39,7 +41,7 @@ class DepthFiles:
         if path is None:
             self.missing.append(name)
             return None
-        depth = folder.read_depth(str(path), self._scale or 1.0)
+        depth = reading.read_depth(str(path), self._scale or 1.0)
         if self._scale is None and _holds_integers(path):
             raise UserError(
                 f"{path} holds integers: give --predictions_scale, 256 for metres x 256 (KITTI), "
@@ -64,7 +66,7 @@ def _placed(depth, size, path):
     """Metres [H, W, 1] of the frame."""
     if depth.shape[:2] == size:
         return depth
-    if depth.shape[:2] == transforms.KB_SIZE:
+    if depth.shape[:2] == preprocessing.KB_SIZE:
         return scoring.to_frame(depth, size=size, input_crop="kb")
     raise UserError(
         "{} is {} x {}, its frame {} x {}: save predictions at the frame's size".format(
@@ -86,7 +88,7 @@ def score_folder(config, directory, results, *, scale=None, skip_missing=False):
     Returns:
       The report to print.
     """
-    _, sources = pipeline.create_sources(seed=config.seed, **config.data)
+    _, sources = create_sources(seed=config.seed, **config.data)
     evaluator = Evaluator(config, None, None, sources)
     origin, means, notes = f"depth files of {directory}", {}, []
     for name in sources:

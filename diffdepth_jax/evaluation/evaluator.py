@@ -1,7 +1,5 @@
 """The evaluation of a configuration: its sets, protocol, baselines, pictures and result files."""
 
-import csv
-import json
 import pathlib
 
 import jax
@@ -9,13 +7,15 @@ from absl import logging
 
 from diffdepth_jax.checkpoints.model_directory import check_directory, load_variables, read_config
 from diffdepth_jax.datasets import pipeline, transforms
+from diffdepth_jax.datasets.sources import create_sources
 from diffdepth_jax.distributed import processes, sharding
 from diffdepth_jax.errors import require_positive
-from diffdepth_jax.evaluation import metrics, protocols, scoring
+from diffdepth_jax.evaluation import predictors, scoring
+from diffdepth_jax.evaluation.report import describe, protocol_of, write_results
 from diffdepth_jax.media import drawing
 from diffdepth_jax.method import diffusion
 from diffdepth_jax.models.assembly import create_model
-from diffdepth_jax.training.state import abstract_variables
+from diffdepth_jax.models.variables import abstract_variables
 
 
 class Evaluator:
@@ -36,10 +36,10 @@ class Evaluator:
         self.model, self.schedule = model, schedule
         self._config, self._sources = config, sources
         self._batch_size = -(-fields.batch_size // self._mesh.size) * self._mesh.size
-        self._predict_step = scoring.create_predict_step(
+        self._predict_step = predictors.create_predict_step(
             model, schedule, config.sampler, self._mesh
         )
-        self._protocol = _protocol(config)
+        self._protocol = protocol_of(config)
         self._input_crop = config.inference.input_crop
 
     @property
@@ -51,7 +51,7 @@ class Evaluator:
         """Of these variables, with the views that the configuration asks for."""
         fields = self._config.evaluation
         variables = jax.device_put(variables, sharding.replicated(self._mesh))
-        return scoring.model_predictor(
+        return predictors.model_predictor(
             self._predict_step, variables, jax.random.key(self._config.seed), self._batch_size,
             flip_average=fields.flip_average, ensemble=fields.ensemble,
         )  # fmt: skip
@@ -113,8 +113,8 @@ class Evaluator:
         for name, (train_source, _) in self._sources.items():
             rows[f"{name}: this model"] = results[name]
             for title, fit in (
-                ("best constant", scoring.constant_predictor),
-                ("mean map", scoring.mean_map_predictor),
+                ("best constant", predictors.constant_predictor),
+                ("mean map", predictors.mean_map_predictor),
             ):
                 images = self.score(name, fit(train_source, self._fitted))
                 rows[f"{name}: {title}"] = self.means(images)
@@ -139,44 +139,12 @@ class Evaluator:
         )
 
 
-def _protocol(config):
-    """The evaluation protocol of a configuration."""
-    limits = config.inference.min_depth, config.inference.max_depth
-    return protocols.create_protocol(config.evaluation.protocol, *limits)
 
 
-def describe(config, origin=None):
-    """One line on how numbers came about; `origin`: where predictions are from if from no model."""
-    fields, steps = config.evaluation, config.sampler.num_steps
-    if origin is None:
-        origin = (
-            f"input crop {config.inference.input_crop}, "
-            f"flip averaging {'on' if fields.flip_average else 'off'}, "
-            f"{'one sample' if fields.ensemble == 1 else f'median of {fields.ensemble} samples'}, "
-            f"{steps} {'step' if steps == 1 else 'steps'}"
-        )
-    return f"{_protocol(config).describe()}; {origin}"
 
 
-def format_report(config, rows, origin=None):
-    """The protocol's tables of {row: metrics}, and under them the line of `describe`."""
-    tables = [scoring.format_table(rows, names) for names in _protocol(config).tables]
-    return "\n\n".join(tables) + "\n" + describe(config, origin)
 
 
-def write_results(directory, name, means, rows, description):
-    """NAME.json: means over images. NAME.csv: an image a line, no values where none is valid."""
-    directory = pathlib.Path(directory)
-    directory.mkdir(parents=True, exist_ok=True)
-    report = {"set": name, "description": description, "means": means}
-    text = json.dumps(report, indent=1, allow_nan=False)
-    (directory / f"{name}.json").write_text(text + "\n")
-    with open(directory / f"{name}.csv", "w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["name", "valid", *metrics.ALL_NAMES])
-        for row in rows:
-            values = [row[metric] if row["valid"] else "" for metric in metrics.ALL_NAMES]
-            writer.writerow([row["name"], row["valid"], *values])
 
 
 def create_evaluator(config, sources, mesh=None):
@@ -199,7 +167,7 @@ def load_evaluator(config, workdir):
             logging.warning(
                 "sampler.%s is %s here, but %s in %s", name, ours[name], theirs[name], workdir
             )
-    _, sources = pipeline.create_sources(seed=config.seed, **config.data)
+    _, sources = create_sources(seed=config.seed, **config.data)
     evaluator = create_evaluator(config, sources)
     return evaluator, load_variables(workdir, abstract_variables(evaluator.model))
 

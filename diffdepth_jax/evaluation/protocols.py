@@ -8,9 +8,9 @@ import dataclasses
 
 import numpy as np
 
-from diffdepth_jax.datasets import transforms
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.evaluation import metrics
+from diffdepth_jax.media import preprocessing
 
 # What a 16-bit PNG of metres x 256 can hold, other than 0, which says "nothing".
 PNG_LIMITS = (1 / 256, 65535 / 256)
@@ -31,13 +31,13 @@ class Crop:
         """(top, bottom, left, right) in pixels of an image of this size."""
         row, column, rows, columns = 0, 0, height, width
         if self.of_kb_crop:
-            rows, columns = transforms.KB_SIZE
+            rows, columns = preprocessing.KB_SIZE
             if height < rows or width < columns:
                 raise UserError(
                     f"image {height} x {width} is smaller than the {rows} x {columns} crop in "
                     f"which {self.title} lies: set evaluation.protocol to another"
                 )
-            row, column = transforms.kb_offset(height, width)
+            row, column = preprocessing.kb_offset(height, width)
         top, bottom, left, right = self.fractions
         return (
             row + int(top * rows),

@@ -34,7 +34,7 @@ class VideoReader:
         try:
             self._container = self._av.open(str(path))
         except self._av.error.FFmpegError as error:
-            raise self._unreadable(error) from error
+            raise self.unreadable(error) from error
         if not self._container.streams.video:
             self._container.close()
             raise UserError(f"video {path} has no pictures: give a video, or remove it")
@@ -59,11 +59,11 @@ class VideoReader:
                 yield np.ascontiguousarray(np.rot90(image, frame.rotation // 90))
                 count, time = count + 1, frame.time
         except self._av.error.FFmpegError as error:
-            raise self._unreadable(error, count) from error
+            raise self.unreadable(error, count) from error
         if not count:
-            raise self._unreadable("it has no frame")
+            raise self.unreadable("it has no frame")
         if count < self.num_frames and self._frames_after(time) > _LOST_FRAMES:
-            raise self._unreadable(f"it should have {self.num_frames}", count)
+            raise self.unreadable(f"it should have {self.num_frames}", count)
 
     def _frames_after(self, time):
         """How many are missing behind a time in seconds, by the duration that the file states.
@@ -75,7 +75,7 @@ class VideoReader:
             return 0
         return ((start + duration) / self._av.time_base - time) * self.rate - 1
 
-    def _unreadable(self, reason, count=0):
+    def unreadable(self, reason, count=0):
         after = f" after {count} frames" if count else ""
         reason = getattr(reason, "strerror", None) or reason
         return UserError(

@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from diffdepth_jax.models.layers import ConvTranspose2x, LoopSafeConv
+from diffdepth_jax.models.convolutions import ConvTranspose2x, LoopSafeConv
 
 # The smallest sigmoid that the decoder divides by (paper: eta = 1e-6): depth <= 1e6 - 1 metres.
 ETA = 1e-6

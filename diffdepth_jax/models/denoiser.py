@@ -7,7 +7,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from diffdepth_jax.models.layers import Dense, LayerNorm, LoopSafeConv, resize_bilinear
+from diffdepth_jax.models.convolutions import LoopSafeConv
+from diffdepth_jax.models.layers import Dense, LayerNorm, resize_bilinear
 
 
 def timestep_embedding(timestep, features):

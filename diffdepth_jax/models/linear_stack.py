@@ -10,7 +10,7 @@ import functools
 import jax
 import jax.numpy as jnp
 
-from diffdepth_jax.models.layers import loop_safe_convolve
+from diffdepth_jax.models.convolutions import loop_safe_convolve
 
 _PADDED = ((1, 1), (1, 1))
 

@@ -11,7 +11,8 @@ import jax.numpy as jnp
 
 from diffdepth_jax.models.batch_norm import BatchNorm
 from diffdepth_jax.models.codec import log_depth_of, pool_valid
-from diffdepth_jax.models.layers import ConvTranspose2x, LoopSafeConv, resize_align_corners
+from diffdepth_jax.models.convolutions import ConvTranspose2x, LoopSafeConv
+from diffdepth_jax.models.layers import resize_align_corners
 from diffdepth_jax.models.linear_stack import convolve_in_turn, convolve_merged, merge
 
 TIME_STEPS = 1280  # rows of the learned table of time embeddings

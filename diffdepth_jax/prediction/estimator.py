@@ -8,14 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from diffdepth_jax.checkpoints.model_directory import load_variables, read_config
-from diffdepth_jax.datasets import transforms
 from diffdepth_jax.errors import UserError
+from diffdepth_jax.media import preprocessing
 from diffdepth_jax.media.reading import as_rgb
 from diffdepth_jax.method import diffusion
 from diffdepth_jax.method.refinement import decode_log_depth, decode_steps, refine
 from diffdepth_jax.models.assembly import create_model
+from diffdepth_jax.models.variables import abstract_variables
 from diffdepth_jax.prediction import placement
-from diffdepth_jax.training.state import abstract_variables
 
 # Float32 arrays of the width of the denoiser, at the latent's size, alive at once.
 _LIVE_ARRAYS = 24
@@ -209,7 +209,7 @@ class DepthEstimator:
         """Images of one target size -> DepthPredictions without their focal length."""
         placed = [placement.place(*pair) for pair in zip(images, placements, strict=True)]
         placed += placed[-1:] * (batch_size - len(placed))
-        batch = np.stack([transforms.normalize_image(image) for image in placed])
+        batch = np.stack([preprocessing.normalize_image(image) for image in placed])
         try:
             maps = self._compiled(self._variables, batch, jax.random.key(seed), **options)
             maps = jax.device_get(maps)

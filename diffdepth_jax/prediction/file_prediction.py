@@ -12,12 +12,8 @@ from diffdepth_jax.media.camera import Camera
 from diffdepth_jax.media.reading import Photo, read_photo
 from diffdepth_jax.media.video import VideoReader, VideoWriter
 from diffdepth_jax.prediction.estimator import DepthEstimator
-from diffdepth_jax.prediction.outputs import (
-    NEED_CAMERA,
-    OutputWriter,
-    count_beyond_png,
-    write_whole,
-)
+from diffdepth_jax.prediction.outputs import NEED_CAMERA, OutputWriter, count_beyond_png
+from diffdepth_jax.whole_files import write_whole
 
 
 @dataclasses.dataclass(frozen=True)

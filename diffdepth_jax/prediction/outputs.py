@@ -10,6 +10,7 @@ from diffdepth_jax.errors import UserError
 from diffdepth_jax.media import drawing, point_cloud
 from diffdepth_jax.media.camera import Camera
 from diffdepth_jax.prediction.estimator import DepthPrediction
+from diffdepth_jax.whole_files import write_whole
 
 # Kind of output: what follows the name, and what it is.
 KINDS = {
@@ -120,14 +121,6 @@ def check_kinds(kinds, ensemble):
         raise UserError("outputs spread: one sample has none; give --ensemble=N of 2 or more")
 
 
-def write_whole(path, write):
-    """Calls `write(path)` on another name, which becomes this one when it is done."""
-    unfinished = path.with_name(f"{path.stem}.unfinished{path.suffix}")
-    try:
-        write(unfinished)
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def _scaled(depth, depth_scale):

@@ -9,7 +9,7 @@ import itertools
 import numpy as np
 from PIL import Image
 
-from diffdepth_jax.datasets import transforms
+from diffdepth_jax.media import preprocessing
 
 # Width over height of the sizes that photos are brought to, beside the model's own. An image of a
 # usual aspect leaves less than a fifth of one of them unused.
@@ -53,7 +53,7 @@ def bucket_size(height, width, size):
 def scaled(size, inference_size):
     """The placement of an image of this size at the inference size, or one of its area."""
     target = bucket_size(*size, inference_size)
-    return Placement(size, transforms.letterbox_size(*size, target), target)
+    return Placement(size, preprocessing.letterbox_size(*size, target), target)
 
 
 def native(size, padded_sizes=()):
@@ -88,7 +88,7 @@ def shared_sizes(sizes, limit=4):
 def place(image, placement):
     """uint8 [H, W, 3] scaled, its last row and column repeated up to the target size."""
     if placement.content != placement.size:
-        image = transforms.resize_image(image, placement.content)
+        image = preprocessing.resize_image(image, placement.content)
     rows, columns = np.subtract(placement.target, placement.content)
     return np.pad(image, ((0, rows), (0, columns), (0, 0)), mode="edge")
 

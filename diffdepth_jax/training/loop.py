@@ -6,8 +6,10 @@ import pathlib
 import jax
 from clu.parameter_overview import get_parameter_overview
 
-from diffdepth_jax.checkpoints.model_directory import RunCheckpoints, claim_directory, holds_steps
+from diffdepth_jax.checkpoints.model_directory import claim_directory, holds_steps
+from diffdepth_jax.checkpoints.run_checkpoints import RunCheckpoints
 from diffdepth_jax.datasets import pipeline
+from diffdepth_jax.datasets.sources import create_sources
 from diffdepth_jax.distributed import processes, sharding
 from diffdepth_jax.distributed.preemption import EXIT_STATUS, Preemption
 from diffdepth_jax.errors import UserError, require_positive, require_within
@@ -143,7 +145,7 @@ def train(config, workdir, sources=None):
     if not holds_steps(workdir):
         check_backbone_path(config.model.backbone_weights, config.train.initial_weights)
     with Preemption() as preemption:  # first and last: until the last checkpoint is written
-        source, sets = sources or pipeline.create_sources(seed=config.seed, **config.data)
+        source, sets = sources or create_sources(seed=config.seed, **config.data)
         evaluator = create_evaluator(config, sets)
         claim_directory(workdir, config)
         with (

@@ -8,6 +8,7 @@ import optax
 from flax import struct
 
 from diffdepth_jax.errors import UserError
+from diffdepth_jax.models.variables import init_variables
 
 
 @struct.dataclass
@@ -53,16 +54,8 @@ def update_average(average, params, decay, step):
     return jax.tree.map(lambda old, new: old + weight * (new - old), average, params)
 
 
-def init_variables(model, key, height=32, width=32):
-    """Random float32 variables; their shapes do not depend on the size of the image."""
-    image = jnp.zeros((1, height, width, 3))
-    depth = jnp.ones((1, height, width, 1))
-    return jax.jit(model.init)(key, image, depth, depth > 0)
 
 
-def abstract_variables(model):
-    """Shapes and types of `init_variables`, nothing computed."""
-    return jax.eval_shape(lambda: init_variables(model, jax.random.key(0)))
 
 
 def create_train_state(model, optimizer, key, ema_decay):

@@ -7,9 +7,9 @@ import warnings
 import numpy as np
 from PIL import Image
 
-from diffdepth_jax.datasets.transforms import letterbox_size, resize_image
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.media import camera, drawing
+from diffdepth_jax.media.preprocessing import letterbox_size, resize_image
 from diffdepth_jax.media.reading import Photo, read_photo
 from diffdepth_jax.prediction.outputs import OutputWriter
 

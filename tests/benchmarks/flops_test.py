@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import pytest
 
 from benchmarks.flops import count_multiply_adds
-from diffdepth_jax.models.layers import loop_safe_convolve
+from diffdepth_jax.models.convolutions import loop_safe_convolve
 
 
 def test_matrix_product():

@@ -39,8 +39,8 @@ from benchmarks.method_study.variants import (
 from configs import paper, released_swin
 from diffdepth_jax.method import diffusion, objective
 from diffdepth_jax.models.assembly import create_model
+from diffdepth_jax.models.variables import abstract_variables
 from diffdepth_jax.training import loop
-from diffdepth_jax.training.state import abstract_variables
 from tests.support import small_run
 
 TINY = Size(

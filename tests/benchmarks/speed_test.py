@@ -11,7 +11,7 @@ import pytest
 from benchmarks import speed, speed_ours, speed_rows, speed_worker
 from benchmarks.flops import count_multiply_adds
 from diffdepth_jax.errors import UserError
-from diffdepth_jax.training.state import abstract_variables
+from diffdepth_jax.models.variables import abstract_variables
 from tests.support.paths import ROOT
 
 ROW = speed_rows.Row("swin_micro", (48, 64), 1, 1, "predict")

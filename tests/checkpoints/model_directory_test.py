@@ -12,7 +12,8 @@ import orbax.checkpoint as ocp
 import pytest
 
 from diffdepth_jax.checkpoints import model_directory
-from diffdepth_jax.checkpoints.model_directory import RunCheckpoints, load_variables
+from diffdepth_jax.checkpoints.model_directory import load_variables
+from diffdepth_jax.checkpoints.run_checkpoints import RunCheckpoints
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.prediction.estimator import DepthEstimator
 from diffdepth_jax.program.entry import one_line_errors

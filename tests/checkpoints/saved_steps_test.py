@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from diffdepth_jax.checkpoints import checksums, model_directory, saved_steps
-from diffdepth_jax.checkpoints.model_directory import RunCheckpoints, load_variables
+from diffdepth_jax.checkpoints.model_directory import load_variables
+from diffdepth_jax.checkpoints.run_checkpoints import RunCheckpoints
 from diffdepth_jax.errors import UserError
 from tests.support import small_run
 

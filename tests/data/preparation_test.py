@@ -249,7 +249,7 @@ def test_workers_end_with_a_killed_parent(tmp_path):
     script = (
         "import os, signal, time\n"
         "from data.parallel import ordered_map\n"
-        "from tests.data_test import _pid\n"
+        "from tests.data.preparation_test import _pid\n"
         "if __name__ == '__main__':\n"
         "    print(next(ordered_map(_pid, range(9), 2)), flush=True)\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"

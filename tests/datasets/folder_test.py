@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from diffdepth_jax.datasets.folder import RGBDFolder, read_image
+from diffdepth_jax.datasets.folder import RGBDFolder
 from diffdepth_jax.errors import UserError
+from diffdepth_jax.media.reading import read_image
 from tests.support.paths import SHARED
 
 REAL_FRAMES = SHARED / "real_frames"

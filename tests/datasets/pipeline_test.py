@@ -10,6 +10,7 @@ from PIL import Image
 
 from configs import folder as folder_config
 from diffdepth_jax.datasets import pipeline
+from diffdepth_jax.datasets.sources import Cached, create_sources
 from diffdepth_jax.datasets.synthetic import SyntheticScenes
 from diffdepth_jax.errors import UserError
 
@@ -181,7 +182,7 @@ def test_evaluation_pads_the_image_and_keeps_the_truth_native():
 
 def test_cached_reads_each_sample_once():
     source = Numbered(4)
-    cached = pipeline.Cached(source)
+    cached = Cached(source)
     first = [cached[index] for index in range(len(cached))]
     again = [cached[index] for index in range(len(cached))]
     assert source.reads == [1] * 4
@@ -189,7 +190,7 @@ def test_cached_reads_each_sample_once():
 
 
 def test_augmentation_leaves_cached_samples_as_they_are():
-    cached = pipeline.Cached(Numbered(2))
+    cached = Cached(Numbered(2))
     list(itertools.islice(_batches(cached, **RANDOM), 8))
     for index in range(2):
         fresh = Numbered(2)[index]
@@ -197,7 +198,7 @@ def test_augmentation_leaves_cached_samples_as_they_are():
 
 
 def test_cached_may_be_read_by_many_threads():
-    cached, found = pipeline.Cached(Numbered(20)), []
+    cached, found = Cached(Numbered(20)), []
 
     def read():
         found.append([int(cached[index]["depth"].max()) for index in range(20)])
@@ -212,7 +213,7 @@ def test_cached_may_be_read_by_many_threads():
 
 def test_synthetic_baselines_are_fitted_to_scenes_of_their_own_kind():
     fields = {"num_train": 5, "num_eval": 2, "height": 8, "width": 12}
-    train, pairs = pipeline.create_sources(source="synthetic", seed=3, **fields)
+    train, pairs = create_sources(source="synthetic", seed=3, **fields)
     assert len(train) == 5 and {kind: len(pair[0]) for kind, pair in pairs.items()} == {
         "rooms": 3, "streets": 2
     }  # fmt: skip
@@ -233,7 +234,7 @@ def folder(tmp_path):
     fields = folder_config.get_config().data.to_dict() | {
         "root": str(tmp_path), "image_pattern": "rgb_*.png", "depth_pattern": "depth_*.png"
     }  # fmt: skip
-    return lambda **changes: pipeline.create_sources(seed=0, **fields | changes)
+    return lambda **changes: create_sources(seed=0, **fields | changes)
 
 
 @pytest.mark.parametrize(("every", "held_out"), [(3, {2, 5}), (2, {1, 3, 5}), (7, {6})])
@@ -266,7 +267,7 @@ def test_an_evaluation_list_comes_before_holding_out(folder, tmp_path):
 
 def test_refuses_an_unknown_source():
     with pytest.raises(UserError, match=r"data\.source 'web': must be synthetic, folder or"):
-        pipeline.create_sources(source="web", seed=0)
+        create_sources(source="web", seed=0)
 
 
 @pytest.mark.parametrize(("root", "message"), [("", "data.root is empty"), ("/gone", "gone")])

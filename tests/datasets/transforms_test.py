@@ -5,6 +5,7 @@ import pytest
 
 from diffdepth_jax.datasets import transforms
 from diffdepth_jax.errors import UserError
+from diffdepth_jax.media import preprocessing
 
 
 def numbered_sample(height=5, width=7):
@@ -58,12 +59,12 @@ def assert_same(left, right):
     ],
 )
 def test_letterbox_keeps_the_aspect_and_touches_one_side(height, width, target, expected):
-    assert transforms.letterbox_size(height, width, target) == expected
+    assert preprocessing.letterbox_size(height, width, target) == expected
 
 
 def test_letterbox_never_exceeds_the_target():
     for height, width in np.random.default_rng(0).integers(1, 2000, (500, 2)).tolist():
-        new_height, new_width = transforms.letterbox_size(height, width, (230, 311))
+        new_height, new_width = preprocessing.letterbox_size(height, width, (230, 311))
         assert 1 <= new_height <= 230 and 1 <= new_width <= 311
         assert new_height == 230 or new_width == 311
 
@@ -71,9 +72,9 @@ def test_letterbox_never_exceeds_the_target():
 @pytest.mark.parametrize("size", [(0, 5), (5, -1)])
 def test_sizes_that_are_not_positive_are_refused(size):
     with pytest.raises(UserError, match="must be positive"):
-        transforms.letterbox_size(*size, (10, 10))
+        preprocessing.letterbox_size(*size, (10, 10))
     with pytest.raises(UserError, match="must be positive"):
-        transforms.letterbox_size(10, 10, size)
+        preprocessing.letterbox_size(10, 10, size)
     with pytest.raises(UserError, match="must be positive"):
         transforms.resize(numbered_sample(), size)
     with pytest.raises(UserError, match="must be positive"):
@@ -260,12 +261,12 @@ def test_nan_where_the_mask_is_false_passes_through_geometry():
 
 def test_normalization_is_that_of_imagenet_and_inverts():
     image = np.stack([np.arange(256)] * 3, axis=-1).astype(np.uint8)
-    normalized = transforms.normalize_image(image)
+    normalized = preprocessing.normalize_image(image)
     assert normalized.dtype == np.float32
     np.testing.assert_allclose(normalized[0], [-2.117904, -2.035714, -1.804444], rtol=1e-5)
     np.testing.assert_allclose(normalized[255], [2.248908, 2.428571, 2.64], rtol=1e-5)
-    np.testing.assert_array_equal(transforms.denormalize_image(normalized), image)
-    assert transforms.denormalize_image(np.full((1, 3), 99.0)).tolist() == [[255, 255, 255]]
+    np.testing.assert_array_equal(preprocessing.denormalize_image(normalized), image)
+    assert preprocessing.denormalize_image(np.full((1, 3), 99.0)).tolist() == [[255, 255, 255]]
 
 
 def marked_sample(row, column, height=41, width=61):
@@ -336,4 +337,4 @@ def test_kb_crop_takes_the_bottom_and_the_middle():
     assert_layout(cropped, 352, 1216)
     np.testing.assert_array_equal(centre(cropped["mask"][..., 0]), (100 - 23, 300 - 13))
     with pytest.raises(UserError, match="480 x 640 is smaller"):
-        transforms.kb_offset(480, 640)
+        preprocessing.kb_offset(480, 640)

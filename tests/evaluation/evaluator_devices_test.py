@@ -19,14 +19,14 @@ FLAGS = f"--xla_force_host_platform_device_count=8 {compile_flags.QUICK}"
 
 def _evaluate(devices, batch_size):
     """The rows of each set, by a model of random parameters and four views of each image."""
-    from diffdepth_jax.datasets import pipeline
+    from diffdepth_jax.datasets.sources import create_sources
     from diffdepth_jax.evaluation.evaluator import create_evaluator
 
     config = small_run.config()
     with config.unlocked():
         config.data.num_eval = SCENES
         config.evaluation.update(batch_size=batch_size, flip_average=True, ensemble=2)
-    _, sources = pipeline.create_sources(seed=0, **config.data)
+    _, sources = create_sources(seed=0, **config.data)
     mesh = jax.make_mesh(
         (devices,), ("batch",), (jax.sharding.AxisType.Auto,), devices=jax.devices()[:devices]
     )

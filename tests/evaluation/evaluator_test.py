@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from diffdepth_jax.datasets.folder import RGBDFolder
-from diffdepth_jax.datasets.transforms import denormalize_image
 from diffdepth_jax.errors import UserError
-from diffdepth_jax.evaluation import evaluator as evaluation
-from diffdepth_jax.evaluation import metrics, scoring
-from diffdepth_jax.evaluation.evaluator import Evaluator
+from diffdepth_jax.evaluation import metrics, predictors
+from diffdepth_jax.evaluation.evaluator import Evaluator, evaluate_checkpoint, load_evaluator
+from diffdepth_jax.evaluation.report import describe, format_report
+from diffdepth_jax.media.preprocessing import denormalize_image
 from diffdepth_jax.method import diffusion
 from tests.support import small_model, small_run
 from tests.support.paths import SHARED
@@ -169,7 +169,7 @@ def test_known_answers_on_real_frames(protocol, frame, input_crop, metres, cap, 
     )  # fmt: skip
     source = _real_source(frame)
     evaluator = _evaluator(config, None, {"frame": (source, source)})
-    predict = scoring.model_predictor(
+    predict = predictors.model_predictor(
         lambda variables, image, keys: np.full((*image.shape[:3], 1), metres, np.float32),
         {}, jax.random.key(0), batch_size=2,
     )  # fmt: skip
@@ -230,7 +230,7 @@ def test_what_is_seen_of_the_input_crop_is_scored_in_its_place():
 
 def test_the_report_names_protocol_and_settings(config):
     rows = {"set": {name: 0.5 for name in metrics.ALL_NAMES} | {"images": 3}}
-    *table, line = evaluation.format_report(config, rows).splitlines()
+    *table, line = format_report(config, rows).splitlines()
     assert [row.split()[0] for row in table] == ["abs_rel", "set"]
     assert line.startswith("protocol full: whole image, ground truth strictly within 0.001 to 80 m")
     assert line.endswith("input crop none, flip averaging off, one sample, 2 steps")
@@ -238,10 +238,10 @@ def test_the_report_names_protocol_and_settings(config):
         evaluation__protocol="kitti_official", evaluation__flip_average=True,
         evaluation__ensemble=5, inference__input_crop="kb", sampler__num_steps=1,
     )  # fmt: skip
-    *table, line = evaluation.format_report(config, rows).splitlines()
+    *table, line = format_report(config, rows).splitlines()
     assert table[3].split() == [*metrics.KITTI_NAMES, "images"]
     assert line.endswith("input crop kb, flip averaging on, median of 5 samples, 1 step")
-    assert evaluation.format_report(config, rows, "files").endswith("; files")
+    assert format_report(config, rows, "files").endswith("; files")
 
 
 def test_results_are_left_as_files(config, tmp_path):
@@ -253,7 +253,7 @@ def test_results_are_left_as_files(config, tmp_path):
     report = json.loads((tmp_path / "evaluation" / "near.json").read_text())
     assert report["means"] == results["near"]
     assert (results["near"]["images"], results["near"]["abs_rel"]) == (2, pytest.approx(3 / 8))
-    assert report["description"] == evaluation.describe(config)
+    assert report["description"] == describe(config)
     with open(tmp_path / "evaluation" / "near.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == ["name", "valid", *metrics.ALL_NAMES]
@@ -287,17 +287,17 @@ def test_a_model_is_evaluated_on_other_data_than_it_was_made_with(tmp_path):
         seed=1, data__num_eval=1, train__batch_size=2, evaluation__flip_average=True,
         evaluation__ensemble=2, evaluation__baselines=False, inference__max_depth=60.0,
     )  # fmt: skip
-    results = evaluation.evaluate_checkpoint(other, tmp_path)
+    results = evaluate_checkpoint(other, tmp_path)
     assert [values["images"] for values in results.values()] == [1, 1]
     names = sorted(path.name for path in (tmp_path / "evaluation").iterdir())
     assert names == ["rooms.csv", "rooms.json", "streets.csv", "streets.json"]
     with pytest.raises(UserError, match=r"model.decoder_width"):
-        evaluation.evaluate_checkpoint(_configured(model__decoder_width=4), tmp_path)
+        evaluate_checkpoint(_configured(model__decoder_width=4), tmp_path)
 
 
 def test_another_way_of_sampling_than_the_models_own_is_told(tmp_path, caplog):
     small_model.save(tmp_path)
-    evaluation.load_evaluator(_configured(sampler__num_steps=5), tmp_path)
+    load_evaluator(_configured(sampler__num_steps=5), tmp_path)
     assert not caplog.messages
-    evaluation.load_evaluator(_configured(sampler__clip=0.5), tmp_path)
+    load_evaluator(_configured(sampler__clip=0.5), tmp_path)
     assert caplog.messages == [f"sampler.clip is 0.5 here, but 1.0 in {tmp_path}"]

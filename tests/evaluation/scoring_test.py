@@ -8,7 +8,7 @@ import pytest
 from diffdepth_jax.datasets import pipeline
 from diffdepth_jax.distributed import sharding
 from diffdepth_jax.errors import UserError
-from diffdepth_jax.evaluation import metrics, protocols, scoring
+from diffdepth_jax.evaluation import metrics, predictors, protocols, report, scoring
 from tests.support import tiny
 
 LIMITS = {"min_depth": 0.1, "max_depth": 80.0}
@@ -89,7 +89,7 @@ def _seen(image, content=None):
 
 def _predictions(predict_step, variables, batch_size, images, **views):
     """Of every image, whatever batch it was in."""
-    predict = scoring.model_predictor(
+    predict = predictors.model_predictor(
         predict_step, variables, jax.random.key(0), batch_size, **views
     )
     samples = [_seen(image) for image in images]
@@ -112,7 +112,7 @@ def test_noise_belongs_to_the_sample_and_not_to_the_batch(batch_size, views):
 def test_the_model_predicts_an_image_alike_in_any_batch(eta):
     model, images = tiny.model(), tiny.batch(size=3)["image"]
     sampler = {"num_steps": 2, "spacing": "trailing", "eta": eta, "clip": 1.0, "remat": False}
-    step = scoring.create_predict_step(model, tiny.schedule(), sampler, sharding.create_mesh())
+    step = predictors.create_predict_step(model, tiny.schedule(), sampler, sharding.create_mesh())
     variables = tiny.init_model(model)
     alone, batched = (_predictions(step, variables, size, images) for size in (1, 2))
     np.testing.assert_allclose(batched, alone, rtol=1e-4)
@@ -132,7 +132,7 @@ def test_flip_average_by_hand():
         return 10 * image[:, :, :1, :1] + np.arange(1.0, 6)[:, None]
 
     image = np.tile(np.float32([1, 2, 3, 3, 3])[:, None], (2, 1, 3))
-    predict = scoring.model_predictor(step, None, jax.random.key(0), 1, flip_average=True)
+    predict = predictors.model_predictor(step, None, jax.random.key(0), 1, flip_average=True)
     (depth,) = predict([_seen(image, (2, 3))], 0)
     np.testing.assert_array_equal(depth[..., 0], np.full((2, 3), 22))
     assert seen == [[[1, 2, 3, 3, 3], [3, 2, 1, 1, 1]]]
@@ -160,7 +160,7 @@ def test_flips_are_averaged_before_the_median():
     def step(variables, image, keys):
         return np.stack([np.full((1, 1, 1), next(metres)) for _ in image])
 
-    predict = scoring.model_predictor(
+    predict = predictors.model_predictor(
         step, None, jax.random.key(0), 1, flip_average=True, ensemble=3
     )
     (depth,) = predict([_seen(np.zeros((1, 1, 3), np.float32))], 0)
@@ -186,7 +186,7 @@ def scenes():
 def test_no_other_constant_has_a_lower_abs_rel(scenes):
     depth, mask = (np.stack([scene[name] for scene in scenes]) for name in ("depth", "mask"))
     samples = [_seen(np.zeros((5, 6, 3)))] * 2
-    prediction = scoring.constant_predictor(scenes, lambda sample: sample)(samples, 0)
+    prediction = predictors.constant_predictor(scenes, lambda sample: sample)(samples, 0)
     assert [depth.shape for depth in prediction] == [(5, 6, 1)] * 2
     (found,) = np.unique(prediction)
     others = [*depth[mask], *found * np.array([0.99, 1.01])]
@@ -201,7 +201,7 @@ def test_mean_map_by_hand():
     source = [_sample([[2, 5, 9]], [[1, 1, 0]]), _sample([[4, 7, 9]], [[1, 0, 0]]),
               _sample([[9, 9, 9]], [[0, 0, 0]])]  # fmt: skip
     whole, cut = _seen(np.zeros((1, 3, 3))), _seen(np.zeros((1, 3, 3)), (1, 2))
-    predict = scoring.mean_map_predictor(source, lambda sample: sample)
+    predict = predictors.mean_map_predictor(source, lambda sample: sample)
     prediction = predict([whole, cut], 0)
     np.testing.assert_allclose(prediction[0][..., 0], [[3, 5, 11 / 3]])
     np.testing.assert_allclose(prediction[1][..., 0], [[3, 5]])
@@ -212,14 +212,14 @@ def test_baselines_see_samples_as_they_were_prepared(scenes):
         return {**sample, "depth": sample["depth"] / 2}
 
     samples = [_seen(np.zeros((5, 6, 3)))]
-    for fit in (scoring.constant_predictor, scoring.mean_map_predictor):
+    for fit in (predictors.constant_predictor, predictors.mean_map_predictor):
         (whole,), (half,) = (fit(scenes, prepare)(samples, 0) for prepare in (lambda s: s, halve))
         np.testing.assert_allclose(half, whole / 2, rtol=1e-6)
 
 
 def test_table_has_a_row_for_each_and_a_column_for_each_metric():
     values = {name: 0.5 + index for index, name in enumerate(metrics.NAMES)} | {"images": 7}
-    header, *rows = scoring.format_table({"ours": values, "theirs": values}).splitlines()
+    header, *rows = report.format_table({"ours": values, "theirs": values}).splitlines()
     assert header.split() == [*metrics.NAMES, "images"]
     assert [row.split()[0] for row in rows] == ["ours", "theirs"]
     assert rows[0].split()[1:] == [f"{values[name]:.4f}" for name in metrics.NAMES] + ["7"]

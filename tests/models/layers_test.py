@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from diffdepth_jax.models import layers
+from diffdepth_jax.models import convolutions, layers
 
 
 def normal(seed, *shape):
@@ -35,7 +35,7 @@ SIZES = [(1, 1), (1, 7), (2, 2), (5, 8)]
 def test_loop_safe_convolution_equals_the_plain_one(size, kernel_size, channels):
     """In value and in both gradients."""
     x, kernel = normal(0, 2, *size, channels[0]), normal(1, kernel_size, kernel_size, *channels)
-    ours, ours_vjp = jax.vjp(layers.loop_safe_convolve, x, kernel)
+    ours, ours_vjp = jax.vjp(convolutions.loop_safe_convolve, x, kernel)
     theirs, theirs_vjp = jax.vjp(plain_convolve, x, kernel)
     cotangent = normal(2, *theirs.shape)
     assert_close(ours, theirs)
@@ -49,9 +49,10 @@ def test_loop_safe_convolution_equals_the_plain_one(size, kernel_size, channels)
 def test_both_ways_to_the_gradient_agree(inputs, features, padding):
     """One is for the CPU, the other for the rest: whichever this machine is, both are run."""
     x, kernel = normal(0, 2, 5, 8, inputs), normal(1, 3, 3, inputs, features)
-    y = layers.loop_safe_convolve(x, kernel, padding)
+    y = convolutions.loop_safe_convolve(x, kernel, padding)
     args = x, kernel, normal(2, *y.shape), padding
-    canonical, autodiff = layers._canonical_gradients(*args), layers._gradients_by_autodiff(*args)
+    canonical = convolutions._canonical_gradients(*args)
+    autodiff = convolutions._gradients_by_autodiff(*args)
     for gradient, expected in zip(canonical, autodiff, strict=True):
         assert_close(gradient, expected)
 
@@ -64,14 +65,14 @@ def test_kernel_gradients_of_large_maps_agree(
     size, kernel_size, padding, inputs, features, dtype
 ):
     """They are summed by bands of rows of an image; the sums keep their precision."""
-    assert np.prod(size) > layers._SMALL
+    assert np.prod(size) > convolutions._SMALL
     shape = kernel_size, kernel_size, inputs, features
     x, kernel = (jnp.asarray(a, dtype) for a in (normal(0, *size, inputs), normal(1, *shape)))
-    y = layers.loop_safe_convolve(x, kernel, padding)
+    y = convolutions.loop_safe_convolve(x, kernel, padding)
     cotangent = jnp.asarray(normal(2, *y.shape) + 1, dtype)
-    ours = layers._canonical_gradients(x, kernel, cotangent, padding)
+    ours = convolutions._canonical_gradients(x, kernel, cotangent, padding)
     exact = (a.astype(jnp.float32) for a in (x, kernel, cotangent))
-    theirs = layers._gradients_by_autodiff(*exact, padding)
+    theirs = convolutions._gradients_by_autodiff(*exact, padding)
     assert {gradient.dtype for gradient in ours} == {jnp.dtype(dtype)}
     for gradient, expected in zip(ours, theirs, strict=True):
         assert_close(gradient, expected, 1e-5 if dtype == jnp.float32 else 5e-3)
@@ -83,12 +84,12 @@ def test_loop_safe_convolution_by_hand():
     expected = sum(
         padded[:, i : i + 4, j : j + 5] @ kernel[i, j] for i in range(3) for j in range(3)
     )
-    assert_close(layers.loop_safe_convolve(x, kernel), expected)
+    assert_close(convolutions.loop_safe_convolve(x, kernel), expected)
 
 
 def test_loop_safe_convolution_in_bfloat16():
     x, kernel = (jnp.bfloat16(a) for a in (normal(0, 2, 5, 8, 3), normal(1, 3, 3, 3, 4)))
-    ours, vjp = jax.vjp(layers.loop_safe_convolve, x, kernel)
+    ours, vjp = jax.vjp(convolutions.loop_safe_convolve, x, kernel)
     gradients = vjp(jnp.ones_like(ours))
     assert {ours.dtype, *(g.dtype for g in gradients)} == {jnp.dtype(jnp.bfloat16)}
     theirs, vjp = jax.vjp(plain_convolve, x.astype(jnp.float32), kernel.astype(jnp.float32))
@@ -99,7 +100,7 @@ def test_loop_safe_convolution_in_bfloat16():
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 def test_gradient_in_a_scan_equals_that_of_the_unrolled_loop(dtype):
-    layer = layers.LoopSafeConv(3, 3, dtype)
+    layer = convolutions.LoopSafeConv(3, 3, dtype)
     x = normal(0, 2, 5, 6, 3)
     variables = layer.init(jax.random.key(0), x)
 
@@ -119,7 +120,7 @@ def test_gradient_in_a_scan_equals_that_of_the_unrolled_loop(dtype):
 
 def test_even_kernels_are_refused():
     with pytest.raises(ValueError, match="kernel_size 4: must be odd"):
-        layers.LoopSafeConv(3, 4, jnp.float32)
+        convolutions.LoopSafeConv(3, 4, jnp.float32)
 
 
 def scatter_transposed(x, kernel, padding, output_padding):
@@ -144,7 +145,7 @@ def test_transposed_convolution_equals_pytorchs(size, kernel_size, padding, outp
     x, kernel = normal(0, 2, *size, 3), normal(1, kernel_size, kernel_size, 3, 4)
     expected = scatter_transposed(x, kernel, padding, output_padding)
     assert expected.shape == (2, 2 * size[0], 2 * size[1], 4)
-    assert_close(layers.conv_transpose_2x(x, kernel), expected)
+    assert_close(convolutions.conv_transpose_2x(x, kernel), expected)
 
 
 @pytest.mark.parametrize(("kernel_size", "before", "after"), [(2, 1, 1), (3, 1, 2), (4, 2, 2)])
@@ -157,7 +158,7 @@ def test_transposed_convolution_equals_lax_in_gradient(kernel_size, before, afte
         )  # fmt: skip
 
     x, kernel = normal(0, 2, 5, 4, 3), normal(1, kernel_size, kernel_size, 3, 4)
-    ours, ours_vjp = jax.vjp(layers.conv_transpose_2x, x, kernel)
+    ours, ours_vjp = jax.vjp(convolutions.conv_transpose_2x, x, kernel)
     theirs, theirs_vjp = jax.vjp(reference, x, kernel)
     cotangent = normal(2, *theirs.shape)
     assert_close(ours, theirs)
@@ -166,7 +167,7 @@ def test_transposed_convolution_equals_lax_in_gradient(kernel_size, before, afte
 
 
 def test_upsampling_has_parameters_in_float32_and_computes_in_its_dtype():
-    layer = layers.ConvTranspose2x(5, kernel_size=3, dtype=jnp.bfloat16)
+    layer = convolutions.ConvTranspose2x(5, kernel_size=3, dtype=jnp.bfloat16)
     y, variables = layer.init_with_output(jax.random.key(0), normal(0, 1, 3, 2, 4))
     assert y.shape == (1, 6, 4, 5) and y.dtype == jnp.bfloat16
     shapes = {name: (leaf.shape, leaf.dtype.name) for name, leaf in variables["params"].items()}
@@ -176,7 +177,7 @@ def test_upsampling_has_parameters_in_float32_and_computes_in_its_dtype():
 @pytest.mark.parametrize("kernel_size", [2, 3, 4])
 def test_upsampling_starts_without_a_checkerboard(kernel_size):
     """A map of one value everywhere stays one, at about its variance over the channels."""
-    layer = layers.ConvTranspose2x(64, kernel_size)
+    layer = convolutions.ConvTranspose2x(64, kernel_size)
     x = jnp.broadcast_to(normal(0, 64), (1, 6, 6, 64))
     y, _ = layer.init_with_output(jax.random.key(0), x)
     inner = y[:, 2:-2, 2:-2]

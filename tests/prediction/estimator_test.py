@@ -9,13 +9,13 @@ import pytest
 from PIL import ExifTags, Image
 
 from diffdepth_jax.checkpoints.model_directory import load_variables, read_config
-from diffdepth_jax.datasets import transforms
 from diffdepth_jax.errors import UserError
+from diffdepth_jax.media import preprocessing
 from diffdepth_jax.method import diffusion, refinement
 from diffdepth_jax.models.assembly import create_model
+from diffdepth_jax.models.variables import abstract_variables
 from diffdepth_jax.prediction import estimator, placement
 from diffdepth_jax.prediction.estimator import DepthEstimator
-from diffdepth_jax.training.state import abstract_variables
 from tests.support import small_model, small_run
 
 
@@ -74,7 +74,7 @@ def test_native_size_is_predict_depth(estimate, directory):
     variables = load_variables(directory, abstract_variables(model))
     keys = jax.random.key(0)[None]
     image_and_noise = (
-        transforms.normalize_image(image)[None],
+        preprocessing.normalize_image(image)[None],
         diffusion.normal_per_image(keys, model.latent_shape(35, 51)),
     )
     predict = functools.partial(
@@ -201,7 +201,7 @@ def test_each_image_of_a_list_may_have_its_focal_length(estimate):
 def test_an_ensemble_is_the_median_of_its_members(estimate):
     """Of members that are what the sampler makes of each start noise alone."""
     image, keys = _image(32, 48), estimator._member_keys(jax.random.key(0), 3)
-    normal = transforms.normalize_image(image)[None]
+    normal = preprocessing.normalize_image(image)[None]
     one = functools.partial(estimate._compiled, num_steps=2, ensemble=1, trajectory=False)
     members = np.concatenate([one(estimate._variables, normal, key)["depth"] for key in keys])
     prediction = estimate(image, ensemble=3)

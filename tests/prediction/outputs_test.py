@@ -7,6 +7,7 @@ import pytest
 import trimesh
 from PIL import Image
 
+from diffdepth_jax import whole_files
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.media import camera
 from diffdepth_jax.prediction import outputs
@@ -102,7 +103,7 @@ def test_a_write_that_fails_leaves_nothing(tmp_path):
         raise OSError("no space")
 
     with pytest.raises(OSError, match="no space"):
-        outputs.write_whole(tmp_path / "a.npy", fail)
+        whole_files.write_whole(tmp_path / "a.npy", fail)
     assert [path.name for path in tmp_path.iterdir()] == ["a.npy"]
     assert (tmp_path / "a.npy").read_text() == "old"
 

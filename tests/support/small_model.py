@@ -5,7 +5,7 @@ import numpy as np
 
 from diffdepth_jax.checkpoints.model_directory import save_model
 from diffdepth_jax.models.assembly import create_model
-from diffdepth_jax.training.state import abstract_variables
+from diffdepth_jax.models.variables import abstract_variables
 from tests.support import small_run
 
 

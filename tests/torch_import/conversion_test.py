@@ -17,11 +17,11 @@ from diffdepth_jax.models.assembly import DiffusionDepth, create_model
 from diffdepth_jax.models.backbones import resnet, swin
 from diffdepth_jax.models.necks.fpn import FPN
 from diffdepth_jax.models.released import ReleasedCodec, ReleasedDenoiser
+from diffdepth_jax.models.variables import abstract_variables
 from diffdepth_jax.torch_import import conversion
 from diffdepth_jax.torch_import.conversion import KINDS, convert, read_state_dict
 from diffdepth_jax.torch_import.reader import StoredTensor
 from diffdepth_jax.torch_import.rules import SWIN_MM
-from diffdepth_jax.training.state import abstract_variables
 from tests.support import parity, tiny
 
 KIND = {kind.name: kind for kind in KINDS}

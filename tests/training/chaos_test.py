@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from diffdepth_jax.checkpoints.model_directory import RunCheckpoints
+from diffdepth_jax.checkpoints.run_checkpoints import RunCheckpoints
 from tests.support import chaos
 
 

@@ -12,6 +12,7 @@ import pytest
 from configs import default, released_swin
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.models.assembly import create_model
+from diffdepth_jax.models.variables import abstract_variables
 from diffdepth_jax.training import loop
 from diffdepth_jax.training.optimizer import (
     create_optimizer,
@@ -21,7 +22,6 @@ from diffdepth_jax.training.optimizer import (
     rate_factors,
     stop_frozen,
 )
-from diffdepth_jax.training.state import abstract_variables
 from tests.support import tiny
 
 RATE = 0.5

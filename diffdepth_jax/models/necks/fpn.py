@@ -5,7 +5,8 @@ import jax
 import jax.numpy as jnp
 
 from diffdepth_jax.models.batch_norm import BatchNorm
-from diffdepth_jax.models.layers import ConvTranspose2x, LayerNorm
+from diffdepth_jax.models.convolutions import ConvTranspose2x
+from diffdepth_jax.models.layers import LayerNorm
 
 
 def shrink_by_pooling(x, height, width):
