@@ -43,12 +43,16 @@ def augmentations(crop_size):
         "all of BTS": lambda s, rng: color(
             transforms.random_flip(
                 transforms.random_crop(transforms.random_rotation(s, rng, 2.5), rng, crop_size), rng
-            ), rng, gamma=0.1, brightness=0.25, color=0.1,
+            ),
+            rng,
+            gamma=0.1,
+            brightness=0.25,
+            color=0.1,
         ),
         "resize to half": lambda s, rng: transforms.resize(
             s, tuple(length // 2 for length in s["depth"].shape[:2])
         ),
-    }  # fmt: skip
+    }
 
 
 def overlay(sample, limits):

@@ -49,10 +49,17 @@ def convert(path, output):
     """(seconds, peak resident bytes) of the command."""
     start = time.perf_counter()
     subprocess.run(
-        [sys.executable, "-m", "diffdepth_jax.convert", f"--checkpoint={path}",
-         "--config=configs/released_swin.py", f"--output={output}"],
-        cwd=ROOT, check=True,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-m",
+            "diffdepth_jax.convert",
+            f"--checkpoint={path}",
+            "--config=configs/released_swin.py",
+            f"--output={output}",
+        ],
+        cwd=ROOT,
+        check=True,
+    )
     seconds = time.perf_counter() - start
     return seconds, 1024 * resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
 

@@ -29,8 +29,10 @@ def measure(model, photo, cache):
         arguments = map(str, [time.monotonic(), marks, model, photo, directory])
         done = subprocess.run(
             [sys.executable, "-m", "benchmarks.first_depth_worker", *arguments],
-            env=environment | {"XDG_CACHE_HOME": str(cache)}, capture_output=True, text=True,
-        )  # fmt: skip
+            env=environment | {"XDG_CACHE_HOME": str(cache)},
+            capture_output=True,
+            text=True,
+        )
         if done.returncode:
             lines = done.stderr.strip().splitlines() or [f"ended: status {done.returncode}"]
             raise UserError(lines[-1].removeprefix("error: "))

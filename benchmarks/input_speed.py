@@ -150,11 +150,16 @@ def time_pipelines(records, config):
     stream = grain.MapDataset.source(decoded).seed(0).shuffle().repeat()
     decoding = iter(stream.to_iter_dataset(options).batch(size))
     training = pipeline.train_iterator(
-        Repeated(records.__getitem__, len(records)), seed=0, batch_size=size, num_threads=1,
-        size=config.inference.size, input_crop=config.inference.input_crop,
-        min_depth=config.inference.min_depth, max_depth=config.inference.max_depth,
+        Repeated(records.__getitem__, len(records)),
+        seed=0,
+        batch_size=size,
+        num_threads=1,
+        size=config.inference.size,
+        input_crop=config.inference.input_crop,
+        min_depth=config.inference.min_depth,
+        max_depth=config.inference.max_depth,
         **config.augmentation,
-    )  # fmt: skip
+    )
     # One after the other: each reads ahead, which would count for both.
     return [time_batches(batches) / size for batches in (decoding, training)]
 

@@ -90,10 +90,12 @@ def all_series(architecture):
     for sweep, (field, values) in SWEEPS.items():
         for task in speed_rows.TASKS:
             rows = [_row(architecture, task, **{field: value}) for value in values]
-            series.append([
-                Point(sweep, math.prod(value) if field == "size" else value, row)
-                for value, row in zip(values, rows, strict=True)
-            ])  # fmt: skip
+            series.append(
+                [
+                    Point(sweep, math.prod(value) if field == "size" else value, row)
+                    for value, row in zip(values, rows, strict=True)
+                ]
+            )
     row = _row(architecture, "train", batch_size=SPREAD_BATCH)
     for parallel in ("jit", "fsdp"):
         series.append([Point("devices", count, row, count, parallel) for count in DEVICES])

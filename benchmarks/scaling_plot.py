@@ -119,7 +119,8 @@ def _explain(figure, report, row, virtual):
     title += f"{row.num_steps} steps, batch {row.batch_size}; {report['environment']['devices'][0]}"
     caption = [title, EXPECTED, VIRTUAL] if virtual else [title, EXPECTED]
     figure.suptitle("\n".join(caption), fontsize="medium")
-    lines = [Line2D([], [], color=COLORS[name], lw=4, label=label)
-             for name, label in LABELS.items()]  # fmt: skip
+    lines = [
+        Line2D([], [], color=COLORS[name], lw=4, label=label) for name, label in LABELS.items()
+    ]
     lines += [Line2D([], [], color="gray", label=label, **style) for label, style in STYLES.items()]
     figure.legend(handles=lines, loc="outside lower center", ncols=6)

@@ -59,9 +59,12 @@ class Process:
         environment = os.environ | CACHES | {"OMP_NUM_THREADS": str(len(cores))} | variables
         self._process = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.speed_worker", side, ",".join(map(str, cores))],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=environment,
             cwd=pathlib.Path(__file__).parents[1],
-        )  # fmt: skip
+        )
         self.failure = None
 
     def ask(self, **command):
@@ -119,8 +122,10 @@ def measure(row, peer, cores, rounds):
         if not forms:
             products.append(take_turns({"ours": process}, {"ours": ours}, rounds))
         ours |= process.ask(do="finish")
-    return {"sides": {name: summarise(facts) for name, facts in sides.items()},
-            "product": max(products)}  # fmt: skip
+    return {
+        "sides": {name: summarise(facts) for name, facts in sides.items()},
+        "product": max(products),
+    }
 
 
 def measure_form(row, form, our_process, ours, cores, rounds):
@@ -141,8 +146,10 @@ def check_same_kind(ours, theirs):
     kinds = [facts.get("on_accelerator") for facts in (ours, theirs)]
     if None not in kinds and kinds[0] != kinds[1]:
         names = [{True: "an accelerator", False: "the CPU"}[kind] for kind in kinds]
-        raise UserError(f"JAX computes on {names[0]}, PyTorch on {names[1]}: install both for the "
-                        "same device, or hide it from both")  # fmt: skip
+        raise UserError(
+            f"JAX computes on {names[0]}, PyTorch on {names[1]}: install both for the "
+            "same device, or hide it from both"
+        )
 
 
 def take_turns(processes, results, rounds):
@@ -222,12 +229,19 @@ def format_table(rows):
         for form in forms:
             if form in result["sides"] and "error" in result["sides"][form]:
                 lines.append(f"  {form}: {result['sides'][form]['error']}")
-    worst = [d for r in rows.values() for f in forms if f in r["sides"]
-             if (d := difference(r["sides"], f)) is not None]  # fmt: skip
+    worst = [
+        d
+        for r in rows.values()
+        for f in forms
+        if f in r["sides"]
+        if (d := difference(r["sides"], f)) is not None
+    ]
     if forms:
         dtypes = sorted({row["sides"]["ours"].get("dtype", "no") for row in rows.values()})
-        lines.append(f"Of PyTorch's forms: ours ({' or '.join(dtypes)}) / theirs, time and memory; "
-                     "below 1 is better.")  # fmt: skip
+        lines.append(
+            f"Of PyTorch's forms: ours ({' or '.join(dtypes)}) / theirs, time and memory; "
+            "below 1 is better."
+        )
     if worst:
         lines.append(f"Log depth of both sides differs by {max(worst):.1e} of its range at most.")
     return "\n".join(lines)
@@ -305,8 +319,10 @@ def main(arguments=None):
     only = [word for word in flags.only.split(",") if word]
     rows = speed_rows.select(speed_rows.all_rows(sizes), only)
     if not rows:
-        raise UserError(f"--only={flags.only}: no row has all of these words; one is named "
-                        f"{speed_rows.all_rows(sizes)[0].name!r}")  # fmt: skip
+        raise UserError(
+            f"--only={flags.only}: no row has all of these words; one is named "
+            f"{speed_rows.all_rows(sizes)[0].name!r}"
+        )
     cores = parse_cores(flags.cores)
     report = read_report(flags.output)
     for row in rows:

@@ -34,9 +34,12 @@ class Row:
     def words(self):
         """Its name in words: swin_tiny 228x304 steps20 batch1 predict."""
         return (
-            self.architecture, "x".join(map(str, self.size)), f"steps{self.num_steps}",
-            f"batch{self.batch_size}", self.task,
-        )  # fmt: skip
+            self.architecture,
+            "x".join(map(str, self.size)),
+            f"steps{self.num_steps}",
+            f"batch{self.batch_size}",
+            self.task,
+        )
 
     @property
     def name(self):

@@ -48,9 +48,12 @@ class Peer(nn.Module):
         model, self.fields, self.form = fields["model"], fields, form
         channels, features = model["latent_channels"], model["neck_features"]
         self.backbone = torch_networks.SwinTransformer(
-            **fields["variant"], window=model["window_size"], position=model["position_embedding"],
-            drop_path_rate=model["drop_path_rate"], fused=form.improved,
-        )  # fmt: skip
+            **fields["variant"],
+            window=model["window_size"],
+            position=model["position_embedding"],
+            drop_path_rate=model["drop_path_rate"],
+            fused=form.improved,
+        )
         widths = self.backbone.channels
         hahi = model["neck"] == "released_hahi"
         self.hahi = torch_networks.HAHI(widths) if hahi else nn.Identity()
@@ -60,9 +63,14 @@ class Peer(nn.Module):
             self.denoiser = torch_heads.ReleasedDenoiser(channels, features, form.improved)
         else:
             self.denoiser = torch_heads.Denoiser(
-                channels, features, model["denoiser_features"], model["denoiser_blocks"],
-                model["denoiser_heads"], model["condition_levels"], model["self_attention"],
-            )  # fmt: skip
+                channels,
+                features,
+                model["denoiser_features"],
+                model["denoiser_blocks"],
+                model["denoiser_heads"],
+                model["condition_levels"],
+                model["self_attention"],
+            )
         if form.improved:
             self.to(memory_format=torch.channels_last)
         if form.compiled:

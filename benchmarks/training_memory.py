@@ -72,9 +72,11 @@ def abstract_step(config, batch_size=1):
     batch = {
         name: jax.ShapeDtypeStruct((batch_size, height, width, channels), dtype)
         for name, channels, dtype in (
-            ("image", 3, jnp.float32), ("depth", 1, jnp.float32), ("mask", 1, jnp.bool)
+            ("image", 3, jnp.float32),
+            ("depth", 1, jnp.float32),
+            ("mask", 1, jnp.bool),
         )
-    }  # fmt: skip
+    }
     return step, (state, batch, key)
 
 
@@ -127,10 +129,11 @@ def format_table(rows):
         if {few, many} <= set(row):
             memory, last = [row[steps]["temporary"] for steps in (few, many)], row[many]
             lines.append(
-                f"{name:<34}" + "".join(f"{size / GIB:>7.2f} GiB" for size in memory)
+                f"{name:<34}"
+                + "".join(f"{size / GIB:>7.2f} GiB" for size in memory)
                 + f"{memory[1] / memory[0]:>7.2f}{last['arguments'] / GIB:>7.2f} GiB"
                 + f"{last['multiply_adds'] / 1e9:>14.1f} G{last['compile_seconds']:>7.0f} s"
-            )  # fmt: skip
+            )
     return "\n".join(lines)
 
 

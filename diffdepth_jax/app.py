@@ -57,8 +57,10 @@ def run():
         page.sweep_forever(directory)
         page.serve(
             page.create(estimator, directory),
-            host=_HOST.value, port=_PORT.value, max_upload_mb=_MAX_UPLOAD_MB.value,
-        )  # fmt: skip
+            host=_HOST.value,
+            port=_PORT.value,
+            max_upload_mb=_MAX_UPLOAD_MB.value,
+        )
 
 
 def main():

@@ -19,9 +19,11 @@ _CHECKPOINT = flags.DEFINE_string(
     "checkpoint", None, "The .pt, .pth or .safetensors file.", allow_override=True
 )
 _CONFIG = config_flags.DEFINE_config_file(
-    "config", None, "The configuration of the model that the file holds: configs/NAME.py.",
+    "config",
+    None,
+    "The configuration of the model that the file holds: configs/NAME.py.",
     allow_override=True,
-)  # fmt: skip
+)
 _OUTPUT = flags.DEFINE_string(
     "output", None, "Model directory to write; must not exist.", allow_override=True
 )

@@ -26,11 +26,12 @@ _OUTPUT = flags.DEFINE_string(
     "output", None, "File to write; with --parameters=beside also FILE.npz.", allow_override=True
 )
 _NETWORK_SIZE = flags.DEFINE_string(
-    "network_size", "model",
+    "network_size",
+    "model",
     "What images are resized to inside, and depth back: model (its inference size) or HEIGHTxWIDTH;"
     " native: not resized, their sides have to be multiples of 32.",
     allow_override=True,
-)  # fmt: skip
+)
 _NUM_STEPS = flags.DEFINE_integer(
     "num_steps", None, "Sampler steps; default: the model's.", allow_override=True
 )
@@ -38,30 +39,11 @@ _DTYPE = flags.DEFINE_enum(
     "dtype", None, ["float32", "bfloat16"], "To compute in; default: the model's."
 )
 _PARAMETERS = flags.DEFINE_enum(
-    "parameters", "inside", ["inside", "beside"],
+    "parameters",
+    "inside",
+    ["inside", "beside"],
     "inside the file, or in FILE.npz beside it: then they are the first argument of the function.",
-)  # fmt: skip
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
+)
 
 
 def check_output(path):

@@ -26,20 +26,23 @@ _WORKDIR = flags.DEFINE_string(
 )
 _MODE = flags.DEFINE_enum("mode", "train", ["train", "evaluate", "submit"], "What to do.")
 _PREDICTIONS = flags.DEFINE_string(
-    "predictions", None,
+    "predictions",
+    None,
     "evaluate: instead of a model, a folder of depth files NAME.npy (metres) or NAME.png (16 bit); "
     "NAME is the sample's name.",
-)  # fmt: skip
+)
 _PREDICTIONS_SCALE = flags.DEFINE_float(
-    "predictions_scale", None,
+    "predictions_scale",
+    None,
     "evaluate: PNG value = metres x this: 256 as in KITTI, 1000 for millimetres.",
-)  # fmt: skip
+)
 _SKIP_MISSING = flags.DEFINE_bool(
     "skip_missing", False, "evaluate: score the predictions that are there, not all."
 )
 _OUTPUT = flags.DEFINE_string("output", None, "submit: the zip file to write.")
 _COORDINATOR = flags.DEFINE_string(
-    "coordinator", None,
+    "coordinator",
+    None,
     "Of a run of several processes: HOST:PORT of the first; on Cloud TPU, SLURM, Open MPI: auto.",
 )
 _NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "How many the run has.", 1)
@@ -59,9 +62,12 @@ def _default_workdir():
 
 def _evaluate_folder(config, workdir):
     return score_folder(
-        config, _PREDICTIONS.value, pathlib.Path(workdir) / "evaluation",
-        scale=_PREDICTIONS_SCALE.value, skip_missing=_SKIP_MISSING.value,
-    )  # fmt: skip
+        config,
+        _PREDICTIONS.value,
+        pathlib.Path(workdir) / "evaluation",
+        scale=_PREDICTIONS_SCALE.value,
+        skip_missing=_SKIP_MISSING.value,
+    )
 
 
 def _check_flags():

@@ -21,24 +21,30 @@ from diffdepth_jax.program.entry import start
 
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "Model directory, such as runs/synthetic.")
 _INPUT = flags.DEFINE_string(
-    "input", None,
+    "input",
+    None,
     "A photo, a video, a folder of them with its folders, or a .txt with a path in each line.",
-)  # fmt: skip
+)
 _OUTPUT = flags.DEFINE_string(
-    "output", None, "Folder for the results, in the folders of their inputs.",
+    "output",
+    None,
+    "Folder for the results, in the folders of their inputs.",
     allow_override=True,  # other programs have a flag of this name
-)  # fmt: skip
+)
 _OUTPUTS = flags.DEFINE_list(
-    "outputs", None,
+    "outputs",
+    None,
     f"Of {', '.join(outputs.KINDS)}. Default: {','.join(outputs.DEFAULT)}, of videos video alone; "
     "other outputs of a video are written for each frame.",
-)  # fmt: skip
+)
 _OVERWRITE = flags.DEFINE_bool("overwrite", False, "Predict again what has been written before.")
 _SIZE = flags.DEFINE_enum(
-    "size", "model", ["model", "native"],
+    "size",
+    "model",
+    ["model", "native"],
     "model: at the model's inference size, resized back; native: at the photo's own size, photos "
     "of many sizes padded to one of four.",
-)  # fmt: skip
+)
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 1, "Images predicted together.")
 _NUM_STEPS = flags.DEFINE_integer("num_steps", None, "Sampler steps; default: the model's.")
 _SEED = flags.DEFINE_integer(
@@ -55,9 +61,11 @@ _FOV = flags.DEFINE_float(
     "fov", None, "The same from the camera's horizontal field of view in degrees."
 )
 _CAMERA = flags.DEFINE_enum(
-    "camera", "model", ["model", "exif", *camera.DATASETS],
+    "camera",
+    "model",
+    ["model", "exif", *camera.DATASETS],
     "The same of a dataset, or from each photo's EXIF; model: the camera that the model assumes.",
-)  # fmt: skip
+)
 _DEPTH_SCALE = flags.DEFINE_float(
     "depth_scale", 1000.0, "16-bit PNG value = metres x this; it holds up to 65535 / scale metres."
 )
@@ -98,11 +106,15 @@ def _writers():
     check_kinds(kinds, _ENSEMBLE.value)
     return (
         OutputWriter(
-            pathlib.Path(_OUTPUT.value), own, _DEPTH_SCALE.value, _color_range(),
-            _MESH.value, _MAX_POINTS.value,
+            pathlib.Path(_OUTPUT.value),
+            own,
+            _DEPTH_SCALE.value,
+            _color_range(),
+            _MESH.value,
+            _MAX_POINTS.value,
         )
         for own in (kinds, ("video",) if _OUTPUTS.value is None else kinds)
-    )  # fmt: skip
+    )
 
 
 def _paths_of(file, photo_writer, video_writer):
@@ -160,9 +172,12 @@ def run():
     _check_camera(choice, estimator, photo_writer.kinds + video_writer.kinds)
     native = _SIZE.value == "native"
     options = {
-        "overwrite": _OVERWRITE.value, "seed": _SEED.value, "num_steps": _NUM_STEPS.value,
-        "native_size": native, **counts,
-    }  # fmt: skip
+        "overwrite": _OVERWRITE.value,
+        "seed": _SEED.value,
+        "num_steps": _NUM_STEPS.value,
+        "native_size": native,
+        **counts,
+    }
     padded = placement.shared_sizes(image_sizes(photos)) if native else ()
     report = Report()
     predictor = FilePredictor(estimator, photo_writer, choice, padded_sizes=padded, **options)

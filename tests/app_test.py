@@ -42,9 +42,12 @@ class _Estimator:
         height, width = image.shape[:2]
         depth = np.tile(np.linspace(1, 9, width, dtype=np.float32), (height, 1))
         return DepthPrediction(
-            depth, options["focal_length"], image,
-            spread=0.01 * depth if ensemble > 1 else None, trajectory=np.stack([depth, depth]),
-        )  # fmt: skip
+            depth,
+            options["focal_length"],
+            image,
+            spread=0.01 * depth if ensemble > 1 else None,
+            trajectory=np.stack([depth, depth]),
+        )
 
 
 def _create(tmp_path, estimator=None, photo=None, **options):

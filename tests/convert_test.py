@@ -275,9 +275,12 @@ def run(module, *arguments):
     """(exit status, stdout, stderr)."""
     process = subprocess.run(
         [sys.executable, "-m", f"diffdepth_jax.{module}", *map(str, arguments)],
-        cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, text=True, capture_output=True,
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        text=True,
+        capture_output=True,
         timeout=500,
-    )  # fmt: skip
+    )
     return process.returncode, process.stdout, process.stderr
 
 
@@ -317,9 +320,12 @@ def test_the_command_converts_a_checkpoint_of_full_size_that_predicts(
     assert f"released DiffusionDepth with {kind}" in out and f"written to {output}" in out
     Image.new("RGB", (96, 64), (90, 40, 10)).save(tmp_path / "photo.png")
     status, out, errors = run(
-        "predict", f"--checkpoint={output}", f"--input={tmp_path / 'photo.png'}",
-        f"--output={tmp_path / 'depth'}", "--num_steps=2",
-    )  # fmt: skip
+        "predict",
+        f"--checkpoint={output}",
+        f"--input={tmp_path / 'photo.png'}",
+        f"--output={tmp_path / 'depth'}",
+        "--num_steps=2",
+    )
     assert status == 0, errors
     assert np.all(np.isfinite(np.load(tmp_path / "depth/photo.npy")))
 

@@ -112,16 +112,24 @@ def _command(module, *arguments):
     """(exit status, stdout, stderr) of a command of the README."""
     process = subprocess.run(
         [sys.executable, "-m", module, *map(str, arguments)],
-        cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
-    )  # fmt: skip
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
     return process.returncode, process.stdout, process.stderr
 
 
 def _prepare(dataset, source, data_dir, *arguments):
     status, printed, errors = _command(
-        "data.prepare", f"--dataset={dataset}", f"--source={source}", f"--data_dir={data_dir}",
-        "--any_size", "--num_workers=2", *arguments,
-    )  # fmt: skip
+        "data.prepare",
+        f"--dataset={dataset}",
+        f"--source={source}",
+        f"--data_dir={data_dir}",
+        "--any_size",
+        "--num_workers=2",
+        *arguments,
+    )
     assert status == 0, errors
     assert f"written to {data_dir}/{dataset}/1.0.0" in printed
 
@@ -174,8 +182,9 @@ def _train(config, workdir):
 def _assert_trained_and_scored(run, names):
     """Finite losses; and of evaluation the table, protocol, JSON and a CSV with these names."""
     assert "backbone_weights is none: the backbone starts from random weights" in run.said[0]
-    losses = [line["train/loss"] for line in small_run.read_metrics(run.workdir)
-              if "train/loss" in line]  # fmt: skip
+    losses = [
+        line["train/loss"] for line in small_run.read_metrics(run.workdir) if "train/loss" in line
+    ]
     assert len(losses) == 3 and all(map(math.isfinite, losses))
     split = run.config.data.eval_split
     rows = evaluate_checkpoint(run.config, run.workdir)
@@ -266,9 +275,12 @@ def test_known_answers_on_real_frames_prepared_as_they_lie(tmp_path):
     np.save(files[1].with_suffix(".npy"), np.full(SELECTED_SIZE, 15, np.float32))
     for protocol, expected in KNOWN.items():
         config = _configuration(
-            "kitti", data_dir, data__name=dataset, data__eval_split="train",
+            "kitti",
+            data_dir,
+            data__name=dataset,
+            data__eval_split="train",
             evaluation__protocol=protocol,
-        )  # fmt: skip
+        )
         report = score_folder(config, tmp_path / "predictions", tmp_path / protocol, scale=256)
         assert f"protocol {protocol}: " in report
         scored = _read_csv(tmp_path / protocol / "train.csv")
@@ -283,8 +295,10 @@ def test_the_documented_commands_train_score_and_submit(prepared, tmp_path):
     """configs/kitti_official.py on the command line, each mode in a process of its own."""
     data_dir, _ = prepared("depth_prediction")
     fields = TINY | {
-        "inference.size": "32,112", "augmentation.crop_size": "32,48", "data.data_dir": data_dir,
-    }  # fmt: skip
+        "inference.size": "32,112",
+        "augmentation.crop_size": "32,48",
+        "data.data_dir": data_dir,
+    }
     common = ["--config=configs/kitti_official.py", f"--workdir={tmp_path / 'run'}"]
     common += [f"--config.{name}={value}" for name, value in fields.items()]
     zip_file = tmp_path / "submission.zip"

@@ -24,14 +24,14 @@ from tests.support.paths import ROOT
 
 ENGLISH, CHINESE = ROOT / "README.md", ROOT / "docs/README.zh.md"
 PAGES = [
-    ENGLISH, ROOT / "data/README.md", ROOT / "benchmarks/README.md",
+    ENGLISH,
+    ROOT / "data/README.md",
+    ROOT / "benchmarks/README.md",
     *sorted((ROOT / "docs").glob("*.md")),
-]  # fmt: skip
+]
 _FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
-_DEFINERS = [
-    name for name in dir(flags) if name.startswith("DEFINE_") and name != "DEFINE_flag"
-]  # fmt: skip
+_DEFINERS = [name for name in dir(flags) if name.startswith("DEFINE_") and name != "DEFINE_flag"]
 # What a reader puts a number in place of.
 _NUMBERS = {"--num_processes=N": "--num_processes=2", "--process_id=I": "--process_id=1"}
 
@@ -119,9 +119,15 @@ def test_a_command_is_one_that_its_program_takes(command, monkeypatch):
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--config.train.batch=1"], ["--config.train.batch_size=many"], ["--seed=1"], ["train"],
-     ["--mode=learn"], ["--config=configs/nowhere.py"]],
-)  # fmt: skip
+    [
+        ["--config.train.batch=1"],
+        ["--config.train.batch_size=many"],
+        ["--seed=1"],
+        ["train"],
+        ["--mode=learn"],
+        ["--config=configs/nowhere.py"],
+    ],
+)
 def test_a_command_that_its_program_refuses_is_found(arguments, monkeypatch):
     monkeypatch.chdir(ROOT)
     with pytest.raises(Exception, match=r"batch|seed|train|learn|nowhere"):
@@ -163,8 +169,12 @@ def test_what_is_installed_exists():
 
 
 def test_scripts_that_are_started_exist():
-    scripts = [words[1] for page in PAGES for words in commands(page)
-               if words[0] == "python" and words[1] not in ("-m", "-c")]  # fmt: skip
+    scripts = [
+        words[1]
+        for page in PAGES
+        for words in commands(page)
+        if words[0] == "python" and words[1] not in ("-m", "-c")
+    ]
     assert scripts and all((ROOT / script).is_file() for script in scripts)
 
 
@@ -173,8 +183,11 @@ def test_fields_that_are_named_exist(page):
     """`group.field` in backquotes, with or without a value, and --config.group.field anywhere."""
     config, text = default.get_config(), page.read_text()
     named = re.findall(r"--config\.([\w.]+)", text)
-    named += [name for name in re.findall(r"`(\w+(?:\.\w+)+)(?:=[^`]*)?`", text)
-              if name.split(".")[0] in config and not name.endswith(".py")]  # fmt: skip
+    named += [
+        name
+        for name in re.findall(r"`(\w+(?:\.\w+)+)(?:=[^`]*)?`", text)
+        if name.split(".")[0] in config and not name.endswith(".py")
+    ]
     for name in named:
         functools.reduce(lambda group, key: group[key], name.rstrip(".").split("."), config)
 
@@ -210,8 +223,9 @@ def test_the_chinese_readme_has_the_commands_and_numbers_of_the_english_one():
     def without_comments(text):
         return re.sub(r" *#.*", "", text)
 
-    ours, theirs = (list(map(without_comments, blocks(page, "python")))
-                    for page in (CHINESE, ENGLISH))  # fmt: skip
+    ours, theirs = (
+        list(map(without_comments, blocks(page, "python"))) for page in (CHINESE, ENGLISH)
+    )
     assert ours == theirs
     for pattern in (r"(?<=\| )[\d.,]+(?= \|)", r"--[\w.]+", r"^#+ ", r"`[\w./*]+\.\w+`"):
         found = [re.findall(pattern, page.read_text(), re.M) for page in (CHINESE, ENGLISH)]
@@ -297,8 +311,9 @@ def _small(words):
 def test_commands_that_need_nothing_else_run_as_printed(page, desk):
     """In the order of the page: later ones use what earlier ones wrote."""
     environment = os.environ | {
-        "PYTHONPATH": str(ROOT), "JAX_COMPILATION_CACHE_DIR": str(desk / "compiled")
-    }  # fmt: skip
+        "PYTHONPATH": str(ROOT),
+        "JAX_COMPILATION_CACHE_DIR": str(desk / "compiled"),
+    }
     for words in _runnable(page):
         command = [sys.executable, *words[1:]]
         done = subprocess.run(command, cwd=desk, env=environment, capture_output=True, text=True)

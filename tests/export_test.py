@@ -165,9 +165,7 @@ def test_another_process_with_jax_alone_returns_the_same(model_directory, tmp_pa
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_another_process_with_parameters_beside(model_directory, tmp_path, dtype):
     np.save(tmp_path / "image.npy", _image(64, 96))
-    _write(
-        checkpoint=model_directory, output=tmp_path / "model", parameters="beside", dtype=dtype
-    )
+    _write(checkpoint=model_directory, output=tmp_path / "model", parameters="beside", dtype=dtype)
     _run_script("model", "image.npy", "depth.npy", "model.npz", cwd=tmp_path)
     estimate = DepthEstimator(*load_model(model_directory, dtype=dtype))
     rtol = 1e-4 if dtype == "float32" else 0.02

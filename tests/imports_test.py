@@ -85,9 +85,15 @@ def test_data_preparation_never_imports_jax():
 
 
 CONFIG_MAY_ENTER = {
-    "main", "predict", "convert", "training.loop", "evaluation.evaluator", "evaluation.report",
-    "prediction.estimator", "checkpoints.model_directory",
-}  # fmt: skip
+    "main",
+    "predict",
+    "convert",
+    "training.loop",
+    "evaluation.evaluator",
+    "evaluation.report",
+    "prediction.estimator",
+    "checkpoints.model_directory",
+}
 
 
 @pytest.mark.parametrize(("module", "path"), list(modules()))

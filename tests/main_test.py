@@ -16,13 +16,15 @@ from tests.support.paths import ROOT
 pytestmark = pytest.mark.slow
 
 
-
 def _run(*arguments):
     """(exit status, lines of stdout, last line of stderr)."""
     process = subprocess.run(
         [sys.executable, "-m", "diffdepth_jax.main", *map(str, arguments)],
-        cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
-    )  # fmt: skip
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
     return process.returncode, process.stdout.splitlines(), process.stderr.strip().split("\n")[-1]
 
 
@@ -37,9 +39,12 @@ def pairs(tmp_path):
         Image.fromarray(depth).save(root / f"depth_{index}.png")
     fields = {name: value for name, value in small_run.OVERRIDES.items() if "data" not in name}
     fields |= {
-        "model.window_size": 3, "data.root": root, "data.image_pattern": "rgb_*.png",
-        "data.depth_pattern": "depth_*.png", "data.holdout_every": 0,
-    }  # fmt: skip
+        "model.window_size": 3,
+        "data.root": root,
+        "data.image_pattern": "rgb_*.png",
+        "data.depth_pattern": "depth_*.png",
+        "data.holdout_every": 0,
+    }
     flags = [f"--config.{name}={value}" for name, value in fields.items()]
     return "--config=configs/folder.py", f"--workdir={tmp_path / 'run'}", *flags
 

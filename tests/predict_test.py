@@ -117,8 +117,17 @@ def test_all_outputs_of_a_folder_at_once(photos, run, tmp_path):
     write_lossless(photos / "v.mp4", [np.array(_picture(48, 32))] * 2)
     kinds = "npy,npz,png16,tiff,color,side_by_side,ply,glb,video"
     assert run(input=photos, outputs=kinds, ensemble=2, trajectory=True) == 1
-    ends = {*DEFAULT_ENDS, ".npz", ".tiff", "_side_by_side.png", ".ply", ".glb", "_spread.npy",
-            "_spread.png", "_trajectory.gif"}  # fmt: skip
+    ends = {
+        *DEFAULT_ENDS,
+        ".npz",
+        ".tiff",
+        "_side_by_side.png",
+        ".ply",
+        ".glb",
+        "_spread.npy",
+        "_spread.png",
+        "_trajectory.gif",
+    }
     stems = ("a", "sub/c", "v/000000", "v/000001")
     expected = {f"{stem}{end}" for stem in stems for end in ends}
     assert _names(tmp_path / "out") == {*expected, "v_depth.mp4"}

@@ -20,9 +20,14 @@ pytestmark = pytest.mark.slow
 
 LAST = 24
 TRAINING = small_run.command_line_flags(
-    **{"train.num_steps": LAST, "train.checkpoint_every": 4,
-       "train.evaluate_every": LAST, "train.log_every": 1, "evaluation.baselines": False}
-)  # fmt: skip
+    **{
+        "train.num_steps": LAST,
+        "train.checkpoint_every": 4,
+        "train.evaluate_every": LAST,
+        "train.log_every": 1,
+        "evaluation.baselines": False,
+    }
+)
 FOLDER = {
     "data.image_pattern": "rgb_*.png",
     "data.depth_pattern": "depth_*.png",
@@ -43,8 +48,12 @@ def environment(tmp_path_factory):
 def _start(environment, *arguments, module="main"):
     return subprocess.Popen(
         [sys.executable, "-m", f"diffdepth_jax.{module}", *map(str, arguments)],
-        cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
+        cwd=ROOT,
+        env=environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
 
 
 def _train(workdir, flags=TRAINING):

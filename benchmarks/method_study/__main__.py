@@ -24,8 +24,10 @@ def names_of(only):
     wanted = set(only.split(",")) if only else {row[0] for row in ROWS}
     known = set(VARIANTS) | {row[0] for row in ROWS}
     if wanted - known:
-        raise SystemExit(f"error: --only={only}: {', '.join(sorted(wanted - known))} unknown; "
-                         f"rows {', '.join(row[0] for row in ROWS)}, or {', '.join(VARIANTS)}")
+        raise SystemExit(
+            f"error: --only={only}: {', '.join(sorted(wanted - known))} unknown; "
+            f"rows {', '.join(row[0] for row in ROWS)}, or {', '.join(VARIANTS)}"
+        )
     return [name for row, names in ROWS.items() for name in names if {row[0], name} & wanted]
 
 
@@ -38,8 +40,11 @@ def missing(names, seeds, size, directory):
 
 
 def parse(arguments):
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.method_study", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.method_study",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--workdir", help="scenes, compiled programs, runs in progress")
     parser.add_argument("--only", default="", help="names of variants or numbers of rows")
     parser.add_argument("--seeds", default="0,1,2")

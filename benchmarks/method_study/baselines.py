@@ -17,9 +17,7 @@ FITS = {"constant": predictors.constant_predictor, "mean map": predictors.mean_m
 
 def _fit_and_score(fit, train, held_out, config):
     limits = config.inference.min_depth, config.inference.max_depth
-    prepare = functools.partial(
-        transforms.valid_range, min_depth=limits[0], max_depth=limits[1]
-    )
+    prepare = functools.partial(transforms.valid_range, min_depth=limits[0], max_depth=limits[1])
     shape = held_out.depth.shape[1:3]
     (prediction,) = fit(train, prepare)([{"content": shape}], 0)
     prediction = np.broadcast_to(prediction[..., 0], held_out.depth.shape[:3])

@@ -11,8 +11,16 @@ from benchmarks.method_study import scenes, tables
 from benchmarks.method_study.variants import SAMPLER_STEPS, Size
 from diffdepth_jax.media import drawing
 
-STEPS_OF = ("default", "random", "every_step", "plain", "sample_steps_5", "sample_steps_20",
-            "released", "paper")  # fmt: skip
+STEPS_OF = (
+    "default",
+    "random",
+    "every_step",
+    "plain",
+    "sample_steps_5",
+    "sample_steps_20",
+    "released",
+    "paper",
+)
 PANELS_OF = ("default", "direct", "released", "paper", "self_4", "truth_only_4", "none_4")
 
 
@@ -83,8 +91,11 @@ def sparsification_plot(found, path, name="default"):
 
 def panels(found, directory, path):
     """The same held-out scenes under each variant that kept its predictions."""
-    shown = {name: result_files.read_predictions(directory, name, 0)
-             for name in PANELS_OF if name in found}  # fmt: skip
+    shown = {
+        name: result_files.read_predictions(directory, name, 0)
+        for name in PANELS_OF
+        if name in found
+    }
     shown = {name: kept for name, kept in shown.items() if kept is not None}
     if not shown:
         return False
@@ -129,10 +140,18 @@ def draw_all(found, directory) -> list[tuple[str, str]]:
     if set(STEPS_OF) & found.keys():
         add("steps.png", "Error against sampler steps, without retraining.", steps_plot, found)
     if {"self_4", "truth_4", "none_4", "truth_only_4"} & found.keys():
-        add("sparsity.png", "Error against ground truth's density in training.",
-            sparsity_plot, found)  # fmt: skip
+        add(
+            "sparsity.png",
+            "Error against ground truth's density in training.",
+            sparsity_plot,
+            found,
+        )
     if any("uncertainty" in result for result in found.get("default", [])):
-        add("sparsification.png", "Does the spread of samples predict the error?",
-            sparsification_plot, found)  # fmt: skip
+        add(
+            "sparsification.png",
+            "Does the spread of samples predict the error?",
+            sparsification_plot,
+            found,
+        )
     add("panels.png", "The same held-out scenes under variants; seed 0.", panels, found, directory)
     return drawn

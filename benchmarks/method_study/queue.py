@@ -28,8 +28,13 @@ def run_all(tasks, size, workdir, directory, jobs):
                     continue
                 del running[core]
                 failed += [task] if process.returncode else []
-                _say(task, process.returncode, time.time() - since, time.time() - started,
-                     len(waiting) + len(running))  # fmt: skip
+                _say(
+                    task,
+                    process.returncode,
+                    time.time() - since,
+                    time.time() - started,
+                    len(waiting) + len(running),
+                )
             time.sleep(0.2)
     finally:
         for _, process, _ in running.values():
@@ -77,5 +82,8 @@ def _start(task, size, workdir, directory, core):
 
 def _say(task, status, seconds, total, left):
     outcome = f"failed with {status}, see logs" if status else "done"
-    print(f"{task[0]} seed {task[1]}: {outcome} in {seconds:.0f} s; {total / 60:.1f} min so far, "
-          f"{left} left", flush=True)
+    print(
+        f"{task[0]} seed {task[1]}: {outcome} in {seconds:.0f} s; {total / 60:.1f} min so far, "
+        f"{left} left",
+        flush=True,
+    )

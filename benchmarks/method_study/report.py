@@ -82,8 +82,9 @@ def write(directory):
 def compose(found, pictures, directory):
     folder = f"{directory.parent.name}/{directory.name}"
     parts = [_introduction(found, folder)]
-    parts += [f"![{caption}]({directory.parent.name}/{name})\n\n*{caption}*"
-              for name, caption in pictures]  # fmt: skip
+    parts += [
+        f"![{caption}]({directory.parent.name}/{name})\n\n*{caption}*" for name, caption in pictures
+    ]
     for row in ROWS:
         parts += [f"## Row {row}", NOTES[row]]
         parts += [tables.row_table(row, found, kind) for kind in tables.KINDS]
@@ -97,20 +98,26 @@ def _introduction(found, folder):
     first = next(iter(found.values()))[0]
     config, backbone = first["config"], first["pretraining"]["config"]
     return INTRODUCTION.format(
-        folder=folder, scene_seed=SCENE_SEED, images=config["data"]["num_eval"],
-        height=config["data"]["height"], width=config["data"]["width"],
+        folder=folder,
+        scene_seed=SCENE_SEED,
+        images=config["data"]["num_eval"],
+        height=config["data"]["height"],
+        width=config["data"]["width"],
         train=config["data"]["num_train"],
         pretraining=backbone["train"]["batch_size"] * backbone["train"]["num_steps"],
         seen=config["train"]["batch_size"] * config["train"]["num_steps"],
-    ).rstrip()  # fmt: skip
+    ).rstrip()
 
 
 def _extra(row, found, directory):
     if row.startswith("1"):
         return [tables.baseline_table(baselines.read(directory))]
     if row.startswith("2"):
-        return [tables.sparsity_table(found, kind, metric)
-                for kind in tables.KINDS for metric in ("abs_rel", "boundary_f1")]  # fmt: skip
+        return [
+            tables.sparsity_table(found, kind, metric)
+            for kind in tables.KINDS
+            for metric in ("abs_rel", "boundary_f1")
+        ]
     return []
 
 
@@ -121,8 +128,7 @@ def _uncertainty(found):
         "Spread: standard deviation of log depth over an ensemble of starting noises; Spearman's "
         "rank correlation with the error of its median, pixel by pixel in each image. AUSE: area "
         "between the sparsification curves by spread and by error (Ilg et al. 2018); 0 is perfect."
-        "\n\n"
-        + tables.uncertainty_table(found)
+        "\n\n" + tables.uncertainty_table(found)
     )
 
 

@@ -76,6 +76,12 @@ def commit():
         process = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True)
         return process.stdout.strip() if process.returncode == 0 else ""
 
-    changed = git("status", "--porcelain", "--untracked-files=no", "diffdepth_jax", "configs",
-                  "benchmarks/method_study")  # fmt: skip
+    changed = git(
+        "status",
+        "--porcelain",
+        "--untracked-files=no",
+        "diffdepth_jax",
+        "configs",
+        "benchmarks/method_study",
+    )
     return (git("rev-parse", "--short", "HEAD") or "unknown") + ("+changes" if changed else "")

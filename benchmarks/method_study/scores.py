@@ -34,11 +34,17 @@ def create_predict(model, schedule, sampler, steps):
         noise = diffusion.normal_per_image(keys, model.latent_shape(*image.shape[1:3]))
         return {
             count: refinement.predict_depth(
-                model, variables, image, noise, schedule=schedule, keys=keys, num_steps=count,
+                model,
+                variables,
+                image,
+                noise,
+                schedule=schedule,
+                keys=keys,
+                num_steps=count,
                 **fields,
             )
             for count in steps
-        }  # fmt: skip
+        }
 
     return predict
 
@@ -67,9 +73,7 @@ def score(prediction, scenes, config):
     protocol = create_protocol("full", inference_fields.min_depth, inference_fields.max_depth)
     depth, mask = _truth(scenes, protocol.truth)
     prediction = np.asarray(metrics.clamp_prediction(prediction, *protocol.clamp))
-    values = metrics.depth_metrics(
-        prediction[..., None], scenes.depth, mask[..., None]
-    )
+    values = metrics.depth_metrics(prediction[..., None], scenes.depth, mask[..., None])
     means = {name: float(np.mean(values[name])) for name in metrics.NAMES}
     return means | {
         "boundary_f1": float(np.nanmean(edges.boundary_f1(prediction, depth, mask))),

@@ -34,8 +34,10 @@ def cell(numbers):
     """mean ± standard deviation over seeds (n - 1 in its denominator), or what there is."""
     if not numbers:
         return "not run"
-    mean = f"{np.mean(numbers):.3f}".replace("0.", ".", 1) if abs(np.mean(numbers)) < 1 else (
-        f"{np.mean(numbers):.2f}"
+    mean = (
+        f"{np.mean(numbers):.3f}".replace("0.", ".", 1)
+        if abs(np.mean(numbers)) < 1
+        else (f"{np.mean(numbers):.2f}")
     )
     if len(numbers) == 1:
         return f"{mean} (one seed)"
@@ -56,18 +58,24 @@ def row_table(row, found, kind):
     for name in names:
         results = found.get(name, [])
         cells = [cell(values(results, kind, metric)) for metric in COLUMNS]
-        lines.append([f"`{name}`", str(len(results)), *cells] if results else
-                     [f"`{name}`", "0", *["not run"] * len(COLUMNS)])  # fmt: skip
+        lines.append(
+            [f"`{name}`", str(len(results)), *cells]
+            if results
+            else [f"`{name}`", "0", *["not run"] * len(COLUMNS)]
+        )
     return table([kind, "seeds", *COLUMNS.values()], lines)
 
 
 def baseline_table(baselines):
     """Predictors that see no image; there is nothing of them to repeat."""
     lines = [
-        [f"{kind}: {name}", *(cell([scores[metric]]).removesuffix(" (one seed)")
-                              for metric in COLUMNS)]
-        for kind, predictors in baselines.items() for name, scores in predictors.items()
-    ]  # fmt: skip
+        [
+            f"{kind}: {name}",
+            *(cell([scores[metric]]).removesuffix(" (one seed)") for metric in COLUMNS),
+        ]
+        for kind, predictors in baselines.items()
+        for name, scores in predictors.items()
+    ]
     return table(["", *COLUMNS.values()], lines)
 
 
@@ -97,9 +105,7 @@ def excess_table(found, names):
         if not results or str(20) not in results[0]["metrics"]["rooms"]:
             continue
         over = {kind: excess(results, kind) for kind in KINDS}
-        cells = [
-            f"{100 * over[kind][count]:.1f} %" for kind in KINDS for count in (1, 5, 20)
-        ]
+        cells = [f"{100 * over[kind][count]:.1f} %" for kind in KINDS for count in (1, 5, 20)]
         limits = {1: 0.10, 5: 0.02, 20: 0.05}
         met = all(over[k][count] <= limit for k in KINDS for count, limit in limits.items())
         lines.append([f"`{name}`", *cells, "yes" if met else "no"])
@@ -113,10 +119,15 @@ def sparsity_name(target, percent):
 
 def sparsity_table(found, kind, metric):
     lines = [
-        [target, *(cell(values(found.get(sparsity_name(target, p), []), kind, metric))
-                   for p in PERCENTS)]
+        [
+            target,
+            *(
+                cell(values(found.get(sparsity_name(target, p), []), kind, metric))
+                for p in PERCENTS
+            ),
+        ]
         for target in TARGETS
-    ]  # fmt: skip
+    ]
     header = [f"{kind}: {COLUMNS[metric]}, valid pixels", *(f"{p} %" for p in PERCENTS)]
     return table(header, lines)
 
@@ -128,8 +139,10 @@ def uncertainty_table(found):
         for kind in KINDS:
             rows = [r["uncertainty"][kind] for r in found.get(name, []) if "uncertainty" in r]
             if rows:
-                cells = [cell([row[key] for row in rows])
-                         for key in ("spearman", "ause", "random_ause", "mean_spread")]  # fmt: skip
+                cells = [
+                    cell([row[key] for row in rows])
+                    for key in ("spearman", "ause", "random_ause", "mean_spread")
+                ]
                 lines.append([f"`{name}`", kind, *cells])
     header = ["", "scenes", "Spearman", "AUSE", "AUSE of chance", "mean spread of log depth"]
     return table(header, lines)
@@ -142,6 +155,14 @@ def cost_table(found):
         seconds = cell([r["train_seconds"] for r in results])
         files = results[0]["file"].replace("seed0", "seed*")
         commits = ", ".join(sorted({r["commit"] for r in results}))
-        lines.append([f"`{name}`", str(len(results)), str(results[0]["images_seen"]), seconds,
-                      f"`{files}`", commits])  # fmt: skip
+        lines.append(
+            [
+                f"`{name}`",
+                str(len(results)),
+                str(results[0]["images_seen"]),
+                seconds,
+                f"`{files}`",
+                commits,
+            ]
+        )
     return table(["", "seeds", "images seen", "seconds", "files", "revision"], lines)

@@ -44,7 +44,13 @@ class Size:
 SIZES = {
     "cpu": Size(48, 64, 2000, 100, 4, 1600, 2500),
     "gpu": Size(
-        96, 128, 20_000, 400, 16, 10_000, 20_000,
+        96,
+        128,
+        20_000,
+        400,
+        16,
+        10_000,
+        20_000,
         {"model.backbone": "swin_tiny", "model.window_size": 7},
     ),
 }
@@ -56,9 +62,7 @@ PLAIN = EVERY_STEP | {"loss.every_step": False}
 DIRECT = PLAIN | {"sampler.num_steps": 1, "sampler.start": "zeros", "loss.weights.ddim": 0.0}
 NO_CODEC_LOSS = {"loss.weights.latent": 0.0, "loss.weights.reconstruction": 0.0}
 # Diffusion as usual: the denoiser learns from encoded ground truth, the sampler from nothing.
-TRUTH_ONLY = {
-    "loss.target": "ground_truth", "loss.weights.silog": 0.0, "loss.weights.latent": 0.0
-}  # fmt: skip
+TRUTH_ONLY = {"loss.target": "ground_truth", "loss.weights.silog": 0.0, "loss.weights.latent": 0.0}
 PAPER = EVERY_STEP | {
     "diffusion.schedule": "linear",
     "diffusion.prediction_type": "epsilon",

@@ -53,8 +53,10 @@ def _drives(folder, split, roots, calibrations, found):
 def _gaps(folder):
     """Frame numbers that a drive lacks between its first and its last, in either camera."""
     for drive in sorted(folder.glob("*/proj_depth/groundtruth")):
-        cameras = {camera: {int(path.stem) for path in (drive / camera).glob("[0-9]*.png")}
-                   for camera in ("image_02", "image_03")}  # fmt: skip
+        cameras = {
+            camera: {int(path.stem) for path in (drive / camera).glob("[0-9]*.png")}
+            for camera in ("image_02", "image_03")
+        }
         known = set().union(*cameras.values())
         for camera, numbers in cameras.items():
             lacking = set(range(min(known), max(known) + 1)) - numbers if known else ()

@@ -22,9 +22,19 @@ _GROUPS = {"model", "diffusion", "sampler", "inference"}  # what using a model n
 # What may change when a run is resumed: how it is watched, and spread over a machine.
 _FREE = {"log_level", "data.root", "data.data_dir", "sampler.remat"} | {
     f"train.{name}"
-    for name in ("accumulate", "checkpoint_every", "evaluate_every", "log_every", "max_skipped",
-                 "num_panels", "num_threads", "parallel", "profile_steps", "remat_backbone")
-}  # fmt: skip
+    for name in (
+        "accumulate",
+        "checkpoint_every",
+        "evaluate_every",
+        "log_every",
+        "max_skipped",
+        "num_panels",
+        "num_threads",
+        "parallel",
+        "profile_steps",
+        "remat_backbone",
+    )
+}
 
 
 def _plain(config):
@@ -164,10 +174,12 @@ def _on_one_device(tree):
 def check_leaves(saved, abstract):
     """ValueError unless both trees have the same leaves of the same shapes."""
     theirs, ours = (
-        {jax.tree_util.keystr(path, simple=True, separator="/"): tuple(leaf.shape)
-         for path, leaf in jax.tree.leaves_with_path(tree)}
+        {
+            jax.tree_util.keystr(path, simple=True, separator="/"): tuple(leaf.shape)
+            for path, leaf in jax.tree.leaves_with_path(tree)
+        }
         for tree in (saved, abstract)
-    )  # fmt: skip
+    )
     if all("/backbone/" in path for path in theirs) and ours != theirs:
         raise ValueError("it holds a backbone alone, for model.backbone_weights")
     differing = sorted(path for path in ours | theirs if ours.get(path) != theirs.get(path))
@@ -177,9 +189,3 @@ def check_leaves(saved, abstract):
             f"{len(differing)} leaves differ; {path}: saved {theirs.get(path, 'not')}, "
             f"the model has {ours.get(path, 'none')}"
         )
-
-
-
-
-
-

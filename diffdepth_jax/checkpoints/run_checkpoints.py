@@ -25,9 +25,12 @@ class RunCheckpoints:
         self._latest = SavedSteps(self._checkpoints, "state", keep=2)
         # The newest is the best: a save happens only if the score is better than all before.
         self._best = SavedSteps(
-            directory / "parameters", "default", keep=1,
-            best_fn=lambda metrics: metrics["score"], best_mode="min",
-        )  # fmt: skip
+            directory / "parameters",
+            "default",
+            keep=1,
+            best_fn=lambda metrics: metrics["score"],
+            best_mode="min",
+        )
         best = self._best.newest
         self._score = None if best is None else self._best.score(best)
 
@@ -106,8 +109,12 @@ def _set_damaged_aside(workdir):
             (workdir / name / str(step)).rename(target)
             logging.warning(
                 "%s/%d is damaged (%s): moved to %s, going on from %s",
-                name, step, damage, target, "the next" if whole is None else f"{name}/{whole}",
-            )  # fmt: skip
+                name,
+                step,
+                damage,
+                target,
+                "the next" if whole is None else f"{name}/{whole}",
+            )
 
 
 def _unused(path):

@@ -98,14 +98,6 @@ class RGBDFolder:
         return {"image": image, "depth": depth, "mask": mask, "name": self._pairs[index][0]}
 
 
-
-
-
-
-
-
-
-
 def _listed_pairs(root: str, list_file: str) -> list[tuple[str, str]]:
     """Reads (image, depth) from each line of a list, relative to the root; all files exist."""
     path = os.path.join(root, list_file)
@@ -180,5 +172,3 @@ def _check_files(root: str, names: Sequence[str], what: str) -> None:
             f"{len(missing)} of {len(names)} {what} are missing: {first};"
             " add them, take the entries out, or check root and patterns"
         )
-
-

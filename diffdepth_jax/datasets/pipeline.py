@@ -69,16 +69,6 @@ class _Share:
         return self._stream[part * self._batch_size + place]
 
 
-
-
-
-
-
-
-
-
-
-
 def cut(sample, input_crop):
     """What of a frame the model sees: all of it ("none") or KITTI's benchmark crop ("kb")."""
     if input_crop not in ("none", "kb"):
@@ -91,9 +81,23 @@ def fit(sample, size):
     return transforms.resize(sample, preprocessing.letterbox_size(*sample["image"].shape[:2], size))
 
 
-def _augment(sample, rng, *, size, min_depth, max_depth, rotation, zoom, crop_size,
-             flip_probability, color_probability, gamma, brightness, color,
-             input_crop="none"):  # fmt: skip
+def _augment(
+    sample,
+    rng,
+    *,
+    size,
+    min_depth,
+    max_depth,
+    rotation,
+    zoom,
+    crop_size,
+    flip_probability,
+    color_probability,
+    gamma,
+    brightness,
+    color,
+    input_crop="none",
+):
     sample = fit(cut(sample, input_crop), size)
     sample = transforms.random_rotation(sample, rng, rotation)
     sample = transforms.random_zoom(sample, rng, zoom)
@@ -127,9 +131,17 @@ def _normalize(batch):
 
 
 def train_iterator(
-    source, *, seed, batch_size, num_threads, max_unreadable=0, process=(0, 1), first_step=0,
-    keep_valid=1.0, **augmentation,
-):  # fmt: skip
+    source,
+    *,
+    seed,
+    batch_size,
+    num_threads,
+    max_unreadable=0,
+    process=(0, 1),
+    first_step=0,
+    keep_valid=1.0,
+    **augmentation,
+):
     """Endless iterator of augmented batches, those of the training steps from `first_step` on.
 
     Samples are a function of the seed and of their position in the stream: global batch k is

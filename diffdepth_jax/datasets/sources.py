@@ -70,8 +70,9 @@ class _EveryOther:
         return self._source[2 * index + self._offset]
 
 
-def _folder_sources(*, root, image_pattern, depth_pattern, list_file, eval_list_file, depth_scale,
-                    holdout_every):  # fmt: skip
+def _folder_sources(
+    *, root, image_pattern, depth_pattern, list_file, eval_list_file, depth_scale, holdout_every
+):
     if not root:
         raise UserError("data.root is empty: set --config.data.root to the folder of your data")
     folder = functools.partial(RGBDFolder, root, image_pattern, depth_pattern)

@@ -24,9 +24,6 @@ from diffdepth_jax.media.preprocessing import (
 Sample = dict[str, np.ndarray]
 
 
-
-
-
 def resize(sample: Sample, size: Size) -> Sample:
     """Scales to `size`: the image antialiased bilinear, depth and mask nearest.
 
@@ -65,15 +62,11 @@ def pad_to(sample: Sample, size: Size) -> Sample:
     }
 
 
-
-
 def kb_crop(sample: Sample) -> Sample:
     """Cuts KITTI's benchmark crop out of a frame: 352x1216, at the bottom, centred."""
     top, left = kb_offset(*sample["image"].shape[:2])
     height, width = KB_SIZE
     return _move_pixels(sample, lambda array: array[top : top + height, left : left + width])
-
-
 
 
 def random_rotation(sample: Sample, rng: np.random.Generator, degrees: float) -> Sample:
@@ -167,14 +160,6 @@ def thin_mask(sample: Sample, rng: np.random.Generator, fraction: float) -> Samp
     return {**sample, "mask": sample["mask"] & (rng.random(sample["mask"].shape) < fraction)}
 
 
-
-
-
-
-
-
-
-
 def _nearest_indices(length: int, new_length: int) -> np.ndarray:
     """Source index of each target pixel: the source pixel that contains the target's centre."""
     return (2 * np.arange(new_length) + 1) * length // (2 * new_length)
@@ -192,7 +177,3 @@ def _mirror(array: np.ndarray) -> np.ndarray:
     for channel in range(array.shape[2]):
         mirrored[..., channel] = array[:, ::-1, channel]
     return mirrored
-
-
-
-

@@ -33,8 +33,11 @@ def join(coordinator, num_processes, process_id):
     """
     # JAX's own handling of SIGTERM would keep the signal from ours.
     jax.config.update("jax_enable_preemption_service", False)
-    explicit = {"coordinator_address": coordinator, "num_processes": num_processes,
-                "process_id": process_id}  # fmt: skip
+    explicit = {
+        "coordinator_address": coordinator,
+        "num_processes": num_processes,
+        "process_id": process_id,
+    }
     try:
         if coordinator == "auto":
             jax.distributed.initialize()

@@ -68,9 +68,13 @@ class Layout:
     def _map(self, step):
         """A step mapped by `jax.pmap`, its state kept as one array over all processes' devices."""
         mapped = jax.pmap(
-            step, AXIS, in_axes=(None, 0, None), out_axes=(None, None), donate_argnums=0,
+            step,
+            AXIS,
+            in_axes=(None, 0, None),
+            out_axes=(None, None),
+            donate_argnums=0,
             devices=list(self.mesh.devices.flat),
-        )  # fmt: skip
+        )
 
         def of_all_processes(x):
             shards = [shard.data for shard in x.addressable_shards]

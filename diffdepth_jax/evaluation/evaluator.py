@@ -52,9 +52,13 @@ class Evaluator:
         fields = self._config.evaluation
         variables = jax.device_put(variables, sharding.replicated(self._mesh))
         return predictors.model_predictor(
-            self._predict_step, variables, jax.random.key(self._config.seed), self._batch_size,
-            flip_average=fields.flip_average, ensemble=fields.ensemble,
-        )  # fmt: skip
+            self._predict_step,
+            variables,
+            jax.random.key(self._config.seed),
+            self._batch_size,
+            flip_average=fields.flip_average,
+            ensemble=fields.ensemble,
+        )
 
     def evaluate(self, variables, log=None, step=0, directory=None):
         """{set: metrics} of these variables.
@@ -88,9 +92,12 @@ class Evaluator:
         rows, crop = [], self._input_crop if input_crop is None else input_crop
         indices = processes.share(self.sets[name])
         for image in scoring.score_images(
-            predict, self._batches(name, indices), protocol=self._protocol, input_crop=crop,
+            predict,
+            self._batches(name, indices),
+            protocol=self._protocol,
+            input_crop=crop,
             first=indices.start,
-        ):  # fmt: skip
+        ):
             rows.append({"name": image.name, **image.values})
             if panels is not None and image.index < self._config.train.num_panels:
                 panels.append(_panel(image))
@@ -137,14 +144,6 @@ class Evaluator:
             min_depth=min_depth,
             max_depth=max_depth,
         )
-
-
-
-
-
-
-
-
 
 
 def create_evaluator(config, sources, mesh=None):

@@ -24,8 +24,6 @@ def resize_depth(depth, size):
     return jax.image.resize(depth, (*size, depth.shape[-1]), "bilinear", antialias=False)
 
 
-
-
 @functools.partial(jax.jit, static_argnames=("size", "input_crop"))
 def to_frame(prediction, *, size, input_crop):
     """Metres [h, w, 1] of the input crop -> [*size, 1] of the frame, in its place.
@@ -108,12 +106,6 @@ def mean_over_images(values, protocol):
         name: float(np.mean([of_image[name] for of_image in values])) for name in metrics.ALL_NAMES
     }
     return means | {"images": len(values)}
-
-
-
-
-
-
 
 
 def mean_of(results, name="abs_rel"):

@@ -277,9 +277,7 @@ def _with_scale(picture: np.ndarray, color_map: tuple, marks: Sequence[tuple]) -
     """
     size = min(max(picture.shape[0] // 24, 11), 32)  # pixels of the font
     height = max(picture.shape[0], 6 * size)
-    picture = np.pad(
-        picture, ((0, height - len(picture)), (0, 0), (0, 0)), constant_values=255
-    )
+    picture = np.pad(picture, ((0, height - len(picture)), (0, 0), (0, 0)), constant_values=255)
     font = ImageFont.load_default(size)
     width = 2 * size + max(int(font.getlength(text)) for _, text in marks) + 2 * _GAP
     canvas = Image.new("RGB", (width, height), "white")

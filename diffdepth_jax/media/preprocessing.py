@@ -1,6 +1,5 @@
 """Sizes, crops and normalisation of images, in numpy."""
 
-
 import numpy as np
 from PIL import Image
 

@@ -215,9 +215,15 @@ def ddim_sample(
         prediction = denoise(latent, jnp.full(latent.shape[0], timestep))
         step_noise = _noise_for_step(keys, timestep, latent) if eta else None
         latent, x0 = ddim_step(
-            latent, prediction, alpha_bar, alpha_bar_next, schedule.prediction_type,
-            eta=eta, noise=step_noise, clip=clip,
-        )  # fmt: skip
+            latent,
+            prediction,
+            alpha_bar,
+            alpha_bar_next,
+            schedule.prediction_type,
+            eta=eta,
+            noise=step_noise,
+            clip=clip,
+        )
         return latent, (latent, x0)
 
     def detached_step(*args):

@@ -43,9 +43,22 @@ def draw(keys, latent_shape, num_timesteps) -> Draws:
 
 
 def loss_terms(
-    model, variables, batch, draws, drop_path_key, *, schedule, target, every_step,
-    silog_lambda, clamp_depth, random_timesteps=False, remat=True, gradient_steps=0, **sampler,
-):  # fmt: skip
+    model,
+    variables,
+    batch,
+    draws,
+    drop_path_key,
+    *,
+    schedule,
+    target,
+    every_step,
+    silog_lambda,
+    clamp_depth,
+    random_timesteps=False,
+    remat=True,
+    gradient_steps=0,
+    **sampler,
+):
     """Every loss of the method on one batch.
 
     Args:
@@ -76,9 +89,18 @@ def loss_terms(
             draws.sampler_keys, schedule.num_timesteps, sampler["num_steps"]
         )
     refinement = refine(
-        model, variables, batch["image"], draws.start, schedule=schedule, train=True, rngs=rngs,
-        keys=draws.sampler_keys, remat=remat, gradient_steps=gradient_steps, **sampler,
-    )  # fmt: skip
+        model,
+        variables,
+        batch["image"],
+        draws.start,
+        schedule=schedule,
+        train=True,
+        rngs=rngs,
+        keys=draws.sampler_keys,
+        remat=remat,
+        gradient_steps=gradient_steps,
+        **sampler,
+    )
     (encoded, cell_mask), variables = apply(
         model, refinement.variables, depth, mask, method="encode_depth", train=True
     )
@@ -89,9 +111,7 @@ def loss_terms(
     )
     # With gradient_steps 0 that is all of them.
     decoded = refinement.x0s[-gradient_steps:] if every_step else refinement.latents[-1:]
-    pixel, variables = _mean_over_steps(
-        compare, remat, variables, decoded, depth, log_target, mask
-    )
+    pixel, variables = _mean_over_steps(compare, remat, variables, decoded, depth, log_target, mask)
     return {
         **pixel,
         "latent": losses.l2(refinement.latent, encoded, cell_mask),
@@ -137,13 +157,9 @@ def _mean_over_steps(compare, remat, variables, latents, *truth):
     return pairs, {**variables, **statistics}
 
 
-def _pixel_losses(
-    model, variables, latent, depth, log_target, mask, *, silog_lambda, clamp_depth
-):  # fmt: skip
+def _pixel_losses(model, variables, latent, depth, log_target, mask, *, silog_lambda, clamp_depth):
     """On the depth decoded from latent [B, h, w, d]."""
-    log_depth, variables = decode_log_depth(
-        model, variables, latent, *depth.shape[1:3], train=True
-    )
+    log_depth, variables = decode_log_depth(model, variables, latent, *depth.shape[1:3], train=True)
     metres = jnp.exp(log_depth)
     clamped = [jnp.clip(x, 0, clamp_depth) if clamp_depth else x for x in (metres, depth)]
     return {
@@ -161,9 +177,7 @@ def _reconstruction_loss(model, variables, encoded, cell_mask, log_target, mask)
     refined latents.
     """
     filled = fill_invalid(encoded, cell_mask[..., :1])
-    log_depth, _ = decode_log_depth(
-        model, variables, filled, *mask.shape[1:3], train=True
-    )
+    log_depth, _ = decode_log_depth(model, variables, filled, *mask.shape[1:3], train=True)
     return losses.l1(log_depth, log_target, mask)
 
 

@@ -74,9 +74,7 @@ def decode_log_depth(model, variables, latent, height, width, train=False):
 
     The codec's padding is cropped.
     """
-    log_depth, variables = apply(
-        model, variables, latent, method="decode_log_depth", train=train
-    )
+    log_depth, variables = apply(model, variables, latent, method="decode_log_depth", train=train)
     return log_depth[:, :height, :width], variables
 
 

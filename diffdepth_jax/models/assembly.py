@@ -109,8 +109,14 @@ class ModelFields:
     dtype: str
 
     def __post_init__(self):
-        sizes = ("window_size", "neck_features", "latent_channels", "denoiser_features",
-                 "denoiser_blocks", "denoiser_heads")  # fmt: skip
+        sizes = (
+            "window_size",
+            "neck_features",
+            "latent_channels",
+            "denoiser_features",
+            "denoiser_blocks",
+            "denoiser_heads",
+        )
         require_positive("model", **{name: getattr(self, name) for name in sizes})
         require_within("model", 2, math.inf, decoder_width=self.decoder_width)
         require_within("model", 0, 0.99, drop_path_rate=self.drop_path_rate)

@@ -110,10 +110,11 @@ def _loop_safe_forward(x, kernel, padding):
 
 def _loop_safe_backward(padding, residuals, cotangent):
     return jax.lax.platform_dependent(
-        *residuals, cotangent,
+        *residuals,
+        cotangent,
         cpu=functools.partial(_canonical_gradients, padding=padding),
         default=functools.partial(_gradients_by_autodiff, padding=padding),
-    )  # fmt: skip
+    )
 
 
 loop_safe_convolve.defvjp(_loop_safe_forward, _loop_safe_backward)

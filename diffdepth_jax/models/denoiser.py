@@ -55,9 +55,7 @@ class PooledAttention(nn.Module):
             self.num_heads, dtype=self.dtype, force_fp32_for_softmax=True, name="attention"
         )(tokens)
         rows, columns = pooled.shape[1:3]
-        y = resize_bilinear(
-            tokens.reshape(pooled.shape), rows * self.cell, columns * self.cell
-        )
+        y = resize_bilinear(tokens.reshape(pooled.shape), rows * self.cell, columns * self.cell)
         return x + y[:, :height, :width]
 
 

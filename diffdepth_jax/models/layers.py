@@ -88,28 +88,14 @@ class LayerNorm(nn.Module):
         return layer_norm(x, scale, bias, self.epsilon).astype(self.dtype)
 
 
-
-
 def DropPath(rate):
     """Stochastic depth for residuals [B, H, W, C]: dropout of whole images."""
-    return nn.Dropout(
-        rate, broadcast_dims=(1, 2, 3), rng_collection="drop_path", name="drop_path"
-    )
+    return nn.Dropout(rate, broadcast_dims=(1, 2, 3), rng_collection="drop_path", name="drop_path")
 
 
 def rematerialised(block, remat):
     """The class of a block called as (x, train); with `remat` the backward pass recomputes it."""
     return nn.remat(block, static_argnums=(2,)) if remat else block
-
-
-
-
-
-
-
-
-
-
 
 
 def resize_align_corners(x, height, width):

@@ -61,9 +61,12 @@ def convolve_merged(x, layers, merged):
     if not (x.shape[1] > reach and x.shape[2] > reach):  # it is all frame
         return convolve_in_turn(x, layers)
     return jax.lax.platform_dependent(
-        x, layers, merged, cpu=_convolve_within_frame,
+        x,
+        layers,
+        merged,
+        cpu=_convolve_within_frame,
         default=lambda x, layers, merged: convolve_in_turn(x, layers),
-    )  # fmt: skip
+    )
 
 
 def _convolve_within_frame(x, layers, merged):

@@ -140,19 +140,25 @@ class DepthEstimator:
         images = [as_rgb(image) for image in (images if many else [images])]
         placements = [
             self.placement(
-                *image.shape[:2], native_size=native_size, padded_sizes=padded_sizes,
+                *image.shape[:2],
+                native_size=native_size,
+                padded_sizes=padded_sizes,
                 samples=ensemble * batch_size,
             )
             for image in images
-        ]  # fmt: skip
+        ]
         each = isinstance(focal_length, (list, tuple))
         focal_lengths = focal_length if each else [focal_length] * len(images)
         if len(focal_lengths) != len(images):
             raise UserError(f"{len(focal_lengths)} focal lengths for {len(images)} images")
         run = functools.partial(
-            self._predict_batch, batch_size=batch_size, seed=seed, ensemble=ensemble,
-            num_steps=num_steps or self.num_steps, trajectory=trajectory,
-        )  # fmt: skip
+            self._predict_batch,
+            batch_size=batch_size,
+            seed=seed,
+            ensemble=ensemble,
+            num_steps=num_steps or self.num_steps,
+            trajectory=trajectory,
+        )
         predictions = [None] * len(images)
         for rows in _batches([placed.target for placed in placements], batch_size):
             batch = run([images[row] for row in rows], [placements[row] for row in rows])
@@ -234,10 +240,15 @@ class DepthEstimator:
             keys = _member_keys(key, ensemble)
             noise = diffusion.normal_per_image(keys, model.latent_shape(*size))
             refinement = refine(
-                model, variables, image, jnp.tile(noise, (len(image), 1, 1, 1)),
-                schedule=self._schedule, keys=jnp.tile(keys, len(image)), num_steps=num_steps,
+                model,
+                variables,
+                image,
+                jnp.tile(noise, (len(image), 1, 1, 1)),
+                schedule=self._schedule,
+                keys=jnp.tile(keys, len(image)),
+                num_steps=num_steps,
                 **sampler,
-            )  # fmt: skip
+            )
             log_depth, _ = decode_log_depth(model, variables, refinement.latent, *size)
             maps = _summarize(jnp.exp(log_depth).reshape(len(image), ensemble, *size))
             if trajectory:

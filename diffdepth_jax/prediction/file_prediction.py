@@ -178,9 +178,7 @@ class FilePredictor:
             with VideoWriter(unfinished, rate) as writer:
                 for prediction in frames:
                     limits = limits or self._writer.limits(prediction.depth)
-                    writer.write(
-                        drawing.depth_picture(prediction.depth, limits, prediction.image)
-                    )
+                    writer.write(drawing.depth_picture(prediction.depth, limits, prediction.image))
                     count += 1
 
         write_whole(path, write)

@@ -11,8 +11,17 @@ from diffdepth_jax.media import video
 
 # Pillow reads the HEIC of telephones with an addition only; without it the file is reported.
 IMAGE_EXTENSIONS = {
-    ".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".heic", ".heif"
-}  # fmt: skip
+    ".jpg",
+    ".jpeg",
+    ".png",
+    ".bmp",
+    ".tif",
+    ".tiff",
+    ".webp",
+    ".gif",
+    ".heic",
+    ".heif",
+}
 _TURNED = (5, 6, 7, 8)  # EXIF orientations that exchange height and width
 
 

@@ -105,9 +105,12 @@ class OutputWriter:
 
     def _cloud(self, prediction, camera):
         return point_cloud.create(
-            prediction.depth, prediction.image, camera,
-            surface=self.surface, max_points=self.max_points,
-        )  # fmt: skip
+            prediction.depth,
+            prediction.image,
+            camera,
+            surface=self.surface,
+            max_points=self.max_points,
+        )
 
 
 def check_kinds(kinds, ensemble):
@@ -119,8 +122,6 @@ def check_kinds(kinds, ensemble):
         raise UserError(f"outputs is empty: give some of {', '.join(KINDS)}")
     if "spread" in kinds and ensemble < 2:
         raise UserError("outputs spread: one sample has none; give --ensemble=N of 2 or more")
-
-
 
 
 def _scaled(depth, depth_scale):
@@ -153,6 +154,9 @@ def _write_gif(path, trajectory):
     pictures = [Image.fromarray(frame) for frame in drawing.denoising_pictures(trajectory)]
     durations = [max(20, _GIF_MILLISECONDS // len(pictures))] * (len(pictures) - 1)
     pictures[0].save(
-        path, save_all=True, append_images=pictures[1:], loop=0,
+        path,
+        save_all=True,
+        append_images=pictures[1:],
+        loop=0,
         duration=[*durations, _GIF_MILLISECONDS],
-    )  # fmt: skip
+    )

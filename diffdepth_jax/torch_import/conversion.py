@@ -39,9 +39,7 @@ class Kind(NamedTuple):
 
 
 def _released(name, marker, rules):
-    rules = within(r"depth_backbone\.", "backbone", rules) + within(
-        r"depth_head\.", "", HEAD_RULES
-    )
+    rules = within(r"depth_backbone\.", "backbone", rules) + within(r"depth_head\.", "", HEAD_RULES)
     return Kind(f"released DiffusionDepth with {name}", rf"depth_backbone\.{marker}", rules, r"^$")
 
 

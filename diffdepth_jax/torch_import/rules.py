@@ -6,7 +6,6 @@ of layout: "alias", whose target is the name of the tensor that this one repeats
 what has no influence on the output.
 """
 
-
 import numpy as np
 
 
@@ -61,10 +60,13 @@ def within(prefix, module, rules):
         return "/".join([collection, *filter(None, [module]), *path]) if path else target
 
     return [
-        (f"{prefix}(?:{pattern})", prefix.replace("\\", "") + target if transform == "alias" else
-         moved(target), transform)
+        (
+            f"{prefix}(?:{pattern})",
+            prefix.replace("\\", "") + target if transform == "alias" else moved(target),
+            transform,
+        )
         for pattern, target, transform in rules
-    ]  # fmt: skip
+    ]
 
 
 def _swin_block(block, names):
@@ -122,34 +124,57 @@ def _swin(stages, patch, embedding_norm, block_names, merging, *others):
     ]
 
 
-_OFFICIAL_BLOCK = (
-    "norm1", r"attn\.", "qkv", r"attn\.proj", "norm2", r"mlp\.fc1", r"mlp\.fc2"
-)  # fmt: skip
+_OFFICIAL_BLOCK = ("norm1", r"attn\.", "qkv", r"attn\.proj", "norm2", r"mlp\.fc1", r"mlp\.fc2")
+
+
 def _official(first_merging):
     return _swin(
-        "layers", r"patch_embed\.proj", r"patch_embed\.norm", _OFFICIAL_BLOCK,
+        "layers",
+        r"patch_embed\.proj",
+        r"patch_embed\.norm",
+        _OFFICIAL_BLOCK,
         _merging("layers", first_merging),
-    )  # fmt: skip
+    )
 
 
 SWIN_OFFICIAL, SWIN_TIMM = _official(0), _official(1)
 SWIN_MM = _swin(
-    "stages", r"patch_embed\.projection", r"patch_embed\.norm",
-    ("norm1", r"attn\.w_msa\.", "qkv", r"attn\.w_msa\.proj", "norm2",
-     r"ffn\.layers\.0\.0", r"ffn\.layers\.1"),
+    "stages",
+    r"patch_embed\.projection",
+    r"patch_embed\.norm",
+    (
+        "norm1",
+        r"attn\.w_msa\.",
+        "qkv",
+        r"attn\.w_msa\.proj",
+        "norm2",
+        r"ffn\.layers\.0\.0",
+        r"ffn\.layers\.1",
+    ),
     _merging("stages", 0, order=("merging_norm", "merging_dense")),
-)  # fmt: skip
+)
 # Files on the one hand, models of transformers 5 in memory on the other. `qkv` is what
 # `torch_weights` joins of three matrices.
 SWIN_HUGGING_FACE = _swin(
-    r"encoder\.layers", r"embeddings\.patch_embeddings\.projection", r"embeddings\.norm",
-    ("layernorm_before", r"attention\.(?:self\.|relative_position_bias\.)?", "qkv",
-     r"attention\.(?:output\.dense|o_proj)",
-     "layernorm_after", r"(?:intermediate\.dense|mlp\.fc1)", r"(?:output\.dense|mlp\.fc2)"),
+    r"encoder\.layers",
+    r"embeddings\.patch_embeddings\.projection",
+    r"embeddings\.norm",
+    (
+        "layernorm_before",
+        r"attention\.(?:self\.|relative_position_bias\.)?",
+        "qkv",
+        r"attention\.(?:output\.dense|o_proj)",
+        "layernorm_after",
+        r"(?:intermediate\.dense|mlp\.fc1)",
+        r"(?:output\.dense|mlp\.fc2)",
+    ),
     _merging(r"encoder\.layers", 0),
-    *(rule for stage in range(4)
-      for rule in affine(rf"hidden_states_norms\.stage{stage + 1}", f"norm{stage}")),
-)  # fmt: skip
+    *(
+        rule
+        for stage in range(4)
+        for rule in affine(rf"hidden_states_norms\.stage{stage + 1}", f"norm{stage}")
+    ),
+)
 
 
 def _conv_batch_norm(pattern, path):

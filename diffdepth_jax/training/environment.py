@@ -13,11 +13,29 @@ import jax
 _SOURCE = pathlib.Path(__file__).parents[2]
 # requirements.txt, and the part of jax that compiles.
 PACKAGES = (
-    "absl-py", "array-record", "clu", "cmap", "flatbuffers", "flax", "grain", "h5py",
+    "absl-py",
+    "array-record",
+    "clu",
+    "cmap",
+    "flatbuffers",
+    "flax",
+    "grain",
+    "h5py",
     "importlib_resources",
-    "jax", "jaxlib", "ml-collections", "ml_dtypes", "numpy", "optax", "orbax-checkpoint", "pillow",
-    "safetensors", "scipy", "tensorboardX", "tensorflow-datasets", "tqdm",
-)  # fmt: skip
+    "jax",
+    "jaxlib",
+    "ml-collections",
+    "ml_dtypes",
+    "numpy",
+    "optax",
+    "orbax-checkpoint",
+    "pillow",
+    "safetensors",
+    "scipy",
+    "tensorboardX",
+    "tensorflow-datasets",
+    "tqdm",
+)
 
 
 def _version(package):

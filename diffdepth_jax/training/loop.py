@@ -78,8 +78,15 @@ def _training_batches(config, source, first_step):
 def _create_optimizer(config):
     """(learning rate by step, optimizer)."""
     fields = dict(config.optimizer)
-    names = ("schedule", "learning_rate", "warmup_steps", "end_fraction", "power", "boundaries",
-             "factors")  # fmt: skip
+    names = (
+        "schedule",
+        "learning_rate",
+        "warmup_steps",
+        "end_fraction",
+        "power",
+        "boundaries",
+        "factors",
+    )
     rate = create_schedule(
         num_steps=config.train.num_steps, **{name: fields.pop(name) for name in names}
     )
@@ -88,8 +95,16 @@ def _create_optimizer(config):
 
 def _check_fields(config):
     fields = config.train
-    names = ("batch_size", "num_steps", "log_every", "evaluate_every", "checkpoint_every",
-             "num_threads", "num_panels", "accumulate")  # fmt: skip
+    names = (
+        "batch_size",
+        "num_steps",
+        "log_every",
+        "evaluate_every",
+        "checkpoint_every",
+        "num_threads",
+        "num_panels",
+        "accumulate",
+    )
     require_positive("train", **{name: fields[name] for name in names})
     require_within("train", 0, float("inf"), max_skipped=fields.max_skipped)
     check_profile_steps(fields.profile_steps, fields.num_steps)

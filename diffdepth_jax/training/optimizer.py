@@ -70,10 +70,11 @@ def _starts(boundaries, factors, warmup_steps, num_steps):
     _require(
         sorted([warmup_steps, *starts]) == [warmup_steps, *starts]
         and all(x == int(x) for x in starts),
-        "boundaries", tuple(boundaries),
+        "boundaries",
+        tuple(boundaries),
         f"steps, or fractions of the {num_steps} steps, that rise from the warm-up's end, "
         f"{warmup_steps}",
-    )  # fmt: skip
+    )
     return [int(x) for x in starts]
 
 
@@ -153,9 +154,19 @@ def _exponents(backbone):
 
 
 def create_optimizer(
-    *, rate, name, weight_decay, b1, b2, eps, momentum, clip_norm, backbone_multiplier,
-    layer_decay, freeze,
-):  # fmt: skip
+    *,
+    rate,
+    name,
+    weight_decay,
+    b1,
+    b2,
+    eps,
+    momentum,
+    clip_norm,
+    backbone_multiplier,
+    layer_decay,
+    freeze,
+):
     """Global-norm clipping, the optimizer, then the rates; nothing for frozen parameters.
 
     Args:
@@ -172,8 +183,11 @@ def create_optimizer(
     for field, value in {"b1": b1, "b2": b2, "momentum": momentum}.items():
         _require(0 <= value < 1, field, value, "0 or more, and below 1")
     _require(0 < eps < math.inf, "eps", eps, "positive")
-    for field, value in {"weight_decay": weight_decay, "clip_norm": clip_norm,
-                         "backbone_multiplier": backbone_multiplier}.items():  # fmt: skip
+    for field, value in {
+        "weight_decay": weight_decay,
+        "clip_norm": clip_norm,
+        "backbone_multiplier": backbone_multiplier,
+    }.items():
         _require(0 <= value < math.inf, field, value, "0 or more")
     _require(0 < layer_decay <= 1, "layer_decay", layer_decay, "above 0, and at most 1")
     decay = optax.add_decayed_weights(weight_decay, mask=decayed)

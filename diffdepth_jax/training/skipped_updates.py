@@ -36,8 +36,13 @@ class SkippedUpdates:
         count, path = int(terms["skipped_so_far"][0]), self._write(step)
         logging.warning(
             "loss %g or its gradient is not finite: update of step %d skipped, %d of at most %d; "
-            "its batch: %s", terms["loss"][0], step, count, self._limit, path,
-        )  # fmt: skip
+            "its batch: %s",
+            terms["loss"][0],
+            step,
+            count,
+            self._limit,
+            path,
+        )
         if count > self._limit:
             raise UserError(self._message(count))
 

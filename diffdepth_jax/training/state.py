@@ -54,10 +54,6 @@ def update_average(average, params, decay, step):
     return jax.tree.map(lambda old, new: old + weight * (new - old), average, params)
 
 
-
-
-
-
 def create_train_state(model, optimizer, key, ema_decay):
     if not 0 <= ema_decay < 1:
         raise UserError(f"train.ema_decay {ema_decay}: must be 0 or more, and below 1")

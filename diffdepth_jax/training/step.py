@@ -11,9 +11,22 @@ from diffdepth_jax.training.state import update_average
 
 
 def train_step(
-    state, batch, key, *, model, optimizer, freeze, ema_decay, schedule, objective_fields,
-    weights, metric_steps, accumulate, gather, scatter,
-):  # fmt: skip
+    state,
+    batch,
+    key,
+    *,
+    model,
+    optimizer,
+    freeze,
+    ema_decay,
+    schedule,
+    objective_fields,
+    weights,
+    metric_steps,
+    accumulate,
+    gather,
+    scatter,
+):
     """One update: (state, batch, root key) -> (state, {name: (sum, count)}).
 
     Where the loss or a gradient is not finite, the state stays as it is but for its counters, and
@@ -44,9 +57,14 @@ def train_step(
         """This part's share of the loss, for the counts are those of all parts."""
         params = stop_frozen(gather(params), freeze)
         terms, variables = objective.loss_terms(
-            model, {**variables, "params": params}, batch, draws, drop_path_key,
-            schedule=schedule, **objective_fields,
-        )  # fmt: skip
+            model,
+            {**variables, "params": params},
+            batch,
+            draws,
+            drop_path_key,
+            schedule=schedule,
+            **objective_fields,
+        )
         sums = {name: (total, counts[name]) for name, (total, _) in terms.items()}
         return objective.total_loss(sums, weights), (terms, variables)
 
@@ -68,9 +86,8 @@ def _keys(key, step, size):
 def _weights_at(step, weights, metric_steps):
     early = (step < metric_steps).astype(jnp.float32)
     return {
-        name: weight * early if name in ("l1", "l2") else weight
-        for name, weight in weights.items()
-    }  # fmt: skip
+        name: weight * early if name in ("l1", "l2") else weight for name, weight in weights.items()
+    }
 
 
 def _accumulated_gradients(loss_fn, variables, batch, draws, drop_path_key, count):
@@ -110,9 +127,7 @@ def _micro_batches(tree, count):
 
     Every count-th image, not neighbours: a device then finds all of its images in its own part.
     """
-    return jax.tree.map(
-        lambda x: jnp.swapaxes(x.reshape(-1, count, *x.shape[1:]), 0, 1), tree
-    )
+    return jax.tree.map(lambda x: jnp.swapaxes(x.reshape(-1, count, *x.shape[1:]), 0, 1), tree)
 
 
 def _gradient_norms(gradients):
@@ -140,5 +155,6 @@ def _updated(state, gradients, variables, terms, *, optimizer, ema_decay):
     # Chosen leaf by leaf, XLA's CPU backend would hold two optimizer states at once.
     state = jax.lax.cond(finite, update, lambda state: state, state)
     return state.replace(step=step, skipped=skipped), terms | {
-        "skipped": (~finite, 1), "skipped_so_far": (skipped, 1)
-    }  # fmt: skip
+        "skipped": (~finite, 1),
+        "skipped_so_far": (skipped, 1),
+    }

@@ -43,9 +43,12 @@ def _photo():
     Gradio would open it first. A subclass would have it write a .pyi file beside this one.
     """
     photo = gr.Image(
-        type="filepath", sources=["upload", "webcam", "clipboard"], label="Photo", height=300,
+        type="filepath",
+        sources=["upload", "webcam", "clipboard"],
+        label="Photo",
+        height=300,
         elem_id="photo",
-    )  # fmt: skip
+    )
     photo.preprocess = lambda payload: None if payload is None else payload.path
     return photo
 
@@ -64,18 +67,29 @@ class _Requests:
             photo = results.read_upload(path)
             folder = tempfile.mkdtemp(prefix="result_", dir=self._directory)
             result = results.create(
-                self._estimator, photo, pathlib.Path(folder), pathlib.Path(path).stem,
-                num_steps=int(num_steps), ensemble=int(ensemble), use_exif=use_exif,
-            )  # fmt: skip
+                self._estimator,
+                photo,
+                pathlib.Path(folder),
+                pathlib.Path(path).stem,
+                num_steps=int(num_steps),
+                ensemble=int(ensemble),
+                use_exif=use_exif,
+            )
         except UserError as error:
             raise gr.Error(str(error), duration=None, print_exception=False) from error
         spread = result.output("_spread.png")
         return (
-            result, result.summary, gr.Tabs(selected=_FIRST_TAB), _CLICK, result.depth,
-            (result.photo, result.depth), gr.update(value=spread, visible=spread is not None),
-            result.output("_trajectory.gif"), [str(path) for path in result.downloads],
+            result,
+            result.summary,
+            gr.Tabs(selected=_FIRST_TAB),
+            _CLICK,
+            result.depth,
+            (result.photo, result.depth),
+            gr.update(value=spread, visible=spread is not None),
+            result.output("_trajectory.gif"),
+            [str(path) for path in result.downloads],
             result.output(".glb"),
-        )  # fmt: skip
+        )
 
     def metres(self, result, event: gr.SelectData):
         """A sentence about the pixel that was clicked."""
@@ -93,22 +107,37 @@ def _inputs(num_steps):
     button = gr.Button("Estimate depth", variant="primary", elem_id="estimate")
     with gr.Accordion("Options", open=True):
         steps = gr.Slider(
-            1, max(20, num_steps), num_steps, step=1, label="Steps",
-            info="of the sampler, from noise to depth", elem_id="steps",
-        )  # fmt: skip
+            1,
+            max(20, num_steps),
+            num_steps,
+            step=1,
+            label="Steps",
+            info="of the sampler, from noise to depth",
+            elem_id="steps",
+        )
         ensemble = gr.Slider(
-            1, results.MAX_ENSEMBLE, 4, step=1, label="Ensemble",
-            info="samples: their median is shown, and how much they differ", elem_id="ensemble",
-        )  # fmt: skip
+            1,
+            results.MAX_ENSEMBLE,
+            4,
+            step=1,
+            label="Ensemble",
+            info="samples: their median is shown, and how much they differ",
+            elem_id="ensemble",
+        )
         exif = gr.Checkbox(True, label="Use the focal length that the photo states (EXIF)")
     return (photo, steps, ensemble, exif), button
 
 
 def _picture(name, **options):
     return gr.Image(
-        label=name, show_label=False, interactive=False, buttons=[], height=460, elem_id=name,
+        label=name,
+        show_label=False,
+        interactive=False,
+        buttons=[],
+        height=460,
+        elem_id=name,
         **options,
-    )  # fmt: skip
+    )
 
 
 def _outputs():
@@ -155,13 +184,21 @@ def create(estimator, directory) -> gr.Blocks:
         surface = _surface()
         _, _, metres, depth, *_ = outputs
         button.click(
-            requests.estimate, inputs, [result, *outputs, surface],
-            concurrency_limit=1, show_progress_on=[depth], api_visibility="private",
-        )  # fmt: skip
+            requests.estimate,
+            inputs,
+            [result, *outputs, surface],
+            concurrency_limit=1,
+            show_progress_on=[depth],
+            api_visibility="private",
+        )
         depth.select(
-            requests.metres, result, metres,
-            queue=False, show_progress="hidden", api_visibility="private",
-        )  # fmt: skip
+            requests.metres,
+            result,
+            metres,
+            queue=False,
+            show_progress="hidden",
+            api_visibility="private",
+        )
     return page.queue(max_size=_WAITING)
 
 
@@ -169,11 +206,23 @@ def serve(page, *, host, port, max_upload_mb, block=True):
     """Starts the server; returns its address, or with `block` when it is stopped."""
     try:
         _, address, _ = page.launch(
-            server_name=host, server_port=port, max_file_size=int(max_upload_mb * 2**20),
-            state_session_capacity=_SESSIONS, share=False, ssr_mode=False, mcp_server=False,
-            enable_monitoring=False, run_history=False, pwa=False, footer_links=[], quiet=True,
-            show_error=False, prevent_thread_lock=True, theme=gr.themes.Soft(), css=_CSS,
-        )  # fmt: skip
+            server_name=host,
+            server_port=port,
+            max_file_size=int(max_upload_mb * 2**20),
+            state_session_capacity=_SESSIONS,
+            share=False,
+            ssr_mode=False,
+            mcp_server=False,
+            enable_monitoring=False,
+            run_history=False,
+            pwa=False,
+            footer_links=[],
+            quiet=True,
+            show_error=False,
+            prevent_thread_lock=True,
+            theme=gr.themes.Soft(),
+            css=_CSS,
+        )
     except OSError as error:
         raise UserError(
             f"port {port} of {host} cannot be had: give another --port or --host"

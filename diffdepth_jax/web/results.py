@@ -107,9 +107,12 @@ def create(estimator, photo: Photo, directory, name, *, num_steps, ensemble, use
     if use_exif and photo.focal_length_35mm:
         own = camera.from_exif(photo.focal_length_35mm, *size)
     prediction = estimator(
-        photo.image, num_steps=num_steps, ensemble=ensemble, trajectory=True,
+        photo.image,
+        num_steps=num_steps,
+        ensemble=ensemble,
+        trajectory=True,
         focal_length=own.fx if own and estimator.focal_length else None,
-    )  # fmt: skip
+    )
     if own is None and prediction.focal_length:
         own = camera.centred(prediction.focal_length, *size, "what the model assumes")
     if own is None:

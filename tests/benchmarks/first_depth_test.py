@@ -12,9 +12,15 @@ from diffdepth_jax.errors import UserError
 from tests.support import small_model
 
 PARTS = [
-    "Python and imports", "finding the device", "reading the model",
-    "reading and placing the photo", "tracing", "compiling or loading", "computing", "writing",
-]  # fmt: skip
+    "Python and imports",
+    "finding the device",
+    "reading the model",
+    "reading and placing the photo",
+    "tracing",
+    "compiling or loading",
+    "computing",
+    "writing",
+]
 
 
 @pytest.mark.slow

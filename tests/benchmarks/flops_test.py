@@ -32,9 +32,13 @@ def test_scan_counts_every_iteration_also_under_jit_and_remat():
 def _convolution(stride, groups):
     def convolve(x, kernel):
         return jax.lax.conv_general_dilated(
-            x, kernel, (stride, stride), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"),
+            x,
+            kernel,
+            (stride, stride),
+            "SAME",
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
             feature_group_count=groups,
-        )  # fmt: skip
+        )
 
     return convolve
 

@@ -44,9 +44,14 @@ from diffdepth_jax.training import loop
 from tests.support import small_run
 
 TINY = Size(
-    *small_run.SIZE, num_train=8, num_eval=5, batch_size=2, num_steps=2, pretraining_steps=2,
+    *small_run.SIZE,
+    num_train=8,
+    num_eval=5,
+    batch_size=2,
+    num_steps=2,
+    pretraining_steps=2,
     overrides={name: value for name, value in small_run.OVERRIDES.items() if name[:5] == "model"},
-)  # fmt: skip
+)
 
 
 # variants
@@ -103,9 +108,10 @@ def test_recipes_are_those_of_their_configurations(name, recipe, other):
     ours, theirs = create_config(VARIANTS[name], 0, SIZES["cpu"]), recipe.get_config()
     differing = {
         f"{group}.{field}"
-        for group in ("diffusion", "sampler", "loss") for field, value in ours[group].items()
+        for group in ("diffusion", "sampler", "loss")
+        for field, value in ours[group].items()
         if field != "weights" and value != theirs[group][field]
-    }  # fmt: skip
+    }
     weights = ours.loss.weights.items()
     differing |= {f"loss.weights.{k}" for k, v in weights if v != theirs.loss.weights[k]}
     assert differing == other
@@ -123,8 +129,14 @@ def test_names_and_rows_select_in_the_order_of_the_table():
 
 def test_first_seeds_come_first_within_a_row_and_results_are_not_made_again(tmp_path):
     tasks = program.missing(["default", "direct", "released"], [0, 1], TINY, tmp_path)
-    assert tasks == [("default", 0), ("direct", 0), ("default", 1), ("direct", 1),
-                     ("released", 0), ("released", 1)]  # fmt: skip
+    assert tasks == [
+        ("default", 0),
+        ("direct", 0),
+        ("default", 1),
+        ("direct", 1),
+        ("released", 0),
+        ("released", 1),
+    ]
     done = {"name": "direct", "seed": 0, **training.fields("direct", TINY)}
     results.write(tmp_path, done)
     assert ("direct", 0) not in program.missing(["direct"], [0, 1], TINY, tmp_path)
@@ -184,8 +196,9 @@ def test_scenes_are_rendered_once_with_dense_truth(tmp_path, monkeypatch):
     np.testing.assert_array_equal(again.depth, train_scenes.depth)
     assert len(train_scenes) == 8
     assert {kind: (len(a), len(b)) for kind, (a, b) in kinds.items()} == {
-        "rooms": (4, 5), "streets": (4, 5)
-    }  # fmt: skip
+        "rooms": (4, 5),
+        "streets": (4, 5),
+    }
     np.testing.assert_array_equal(kinds["streets"][0][1]["depth"], train_scenes[3]["depth"])
     assert kinds["streets"][1][0]["mask"].mean() > 0.5  # a LiDAR would leave 4 %
 
@@ -278,10 +291,15 @@ def made_up(name, seed, abs_rel):
         str(n): {**metrics, "abs_rel": abs_rel * (1 + abs(n - 2) / 100)} for n in SAMPLER_STEPS
     }
     return {
-        "name": name, "seed": seed, **training.fields(name, TINY), "trained_steps": 2,
-        "images_seen": 4, "train_seconds": 10.0, "commit": "abc",
+        "name": name,
+        "seed": seed,
+        **training.fields(name, TINY),
+        "trained_steps": 2,
+        "images_seen": 4,
+        "train_seconds": 10.0,
+        "commit": "abc",
         "metrics": {"rooms": by_steps, "streets": by_steps},
-    }  # fmt: skip
+    }
 
 
 @pytest.fixture

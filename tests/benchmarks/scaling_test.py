@@ -61,10 +61,13 @@ class FakeProcess:
             return {"seconds": [seconds] * command["calls"]}
         work = self.row.num_steps * self.row.batch_size * math.prod(self.row.size)
         return {
-            "first_seconds": 1 + seconds, "second_seconds": seconds, "multiply_adds": work,
-            "xla_bytes": {"temporary": 2**20, "arguments": 2**21}, "probe": [1.0],
+            "first_seconds": 1 + seconds,
+            "second_seconds": seconds,
+            "multiply_adds": work,
+            "xla_bytes": {"temporary": 2**20, "arguments": 2**21},
+            "probe": [1.0],
             "environment": {"backend": "cpu", "devices": self.devices},
-        }  # fmt: skip
+        }
 
     def close(self):
         self.calls.append((self.row.name, "close"))

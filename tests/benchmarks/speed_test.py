@@ -71,8 +71,12 @@ def backbone_by_hand(side, width, window):
 def predict_by_hand(model, side, num_steps):
     """Of a square image, whose latent has the side `side`."""
     total, widths, sides = backbone_by_hand(side // 2, 48, model.window_size)
-    f, c, d, w = (model.neck_features, model.denoiser_features, model.latent_channels,
-                  model.decoder_width)  # fmt: skip
+    f, c, d, w = (
+        model.neck_features,
+        model.denoiser_features,
+        model.latent_channels,
+        model.decoder_width,
+    )
     total += sum(9 * n**2 * width * f for n, width in zip(sides, widths, strict=True))
     total += sum(4 * n**2 * f * f for n in sides[1:])  # 2x2 kernels
     total += sum(n**2 * f * c for n in sides)
@@ -258,12 +262,19 @@ def test_a_worker_answers_each_command_and_failures_too():
         raise MemoryError("too large")
 
     side = types.SimpleNamespace(
-        call=lambda: None, facts=lambda: {"dtype": "float32"}, reset_memory=lambda: None,
-        device_memory=lambda: None, late_facts=lambda: {"multiply_adds": 7},
-    )  # fmt: skip
+        call=lambda: None,
+        facts=lambda: {"dtype": "float32"},
+        reset_memory=lambda: None,
+        device_memory=lambda: None,
+        late_facts=lambda: {"multiply_adds": 7},
+    )
     module = types.SimpleNamespace(Side=lambda: side, product=fail)
-    commands = [{"do": "prepare", "request": {}}, {"do": "time", "calls": 3}, {"do": "product"},
-                {"do": "finish"}]  # fmt: skip
+    commands = [
+        {"do": "prepare", "request": {}},
+        {"do": "time", "calls": 3},
+        {"do": "product"},
+        {"do": "finish"},
+    ]
     answers = io.StringIO()
     speed_worker.serve(speed_worker.Worker(module), map(json.dumps, commands), answers)
     prepared, timed, product, last = map(json.loads, answers.getvalue().splitlines())

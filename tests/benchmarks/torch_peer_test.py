@@ -25,9 +25,15 @@ EAGER, IMPROVED = torch_peer.FORMS["eager"], torch_peer.FORMS["channels_last"]
 
 def small(config, **loss):
     config.model.update(
-        backbone="swin_tiny", window_size=3, neck_features=8, latent_channels=4, drop_path_rate=0.0,
-        denoiser_features=8, denoiser_heads=2, decoder_width=8,
-    )  # fmt: skip
+        backbone="swin_tiny",
+        window_size=3,
+        neck_features=8,
+        latent_channels=4,
+        drop_path_rate=0.0,
+        denoiser_features=8,
+        denoiser_heads=2,
+        decoder_width=8,
+    )
     config.sampler.update(num_steps=3, remat=False)
     config.sampler.start = "zeros" if "gradient_steps" in loss else "noise"
     config.loss.update({**speed_rows.UNSUPPORTED, **loss})
@@ -128,11 +134,19 @@ def our_step(pair):
 
     def total(params):
         terms, updated = objective.loss_terms(
-            pair.model, {**pair.variables, "params": params}, pair.batch, pair.draws[0], None,
-            schedule=pair.schedule, target=loss.target, every_step=False,
-            silog_lambda=loss.silog_lambda, clamp_depth=loss.clamp_depth,
-            gradient_steps=loss.gradient_steps, **sampler,
-        )  # fmt: skip
+            pair.model,
+            {**pair.variables, "params": params},
+            pair.batch,
+            pair.draws[0],
+            None,
+            schedule=pair.schedule,
+            target=loss.target,
+            every_step=False,
+            silog_lambda=loss.silog_lambda,
+            clamp_depth=loss.clamp_depth,
+            gradient_steps=loss.gradient_steps,
+            **sampler,
+        )
         return objective.total_loss(terms, weights), updated.get("batch_stats", {})
 
     (value, statistics), gradients = jax.jit(jax.value_and_grad(total, has_aux=True))(
@@ -185,12 +199,25 @@ def test_loss_gradients_and_statistics_equal_ours(name, form):
 def test_an_update_equals_ours(kind, form):
     """Of given gradients, clipped; twice, so that momenta count."""
     pair = Pair(CONFIGS["default"](), form)
-    fields = {**pair.config.optimizer, "name": kind, "learning_rate": 0.1, "clip_norm": 0.5,
-              "backbone_multiplier": 0.3, "eps": 1e-3}  # fmt: skip
+    fields = {
+        **pair.config.optimizer,
+        "name": kind,
+        "learning_rate": 0.1,
+        "clip_norm": 0.5,
+        "backbone_multiplier": 0.3,
+        "eps": 1e-3,
+    }
     pair.peer.fields["optimizer"] = fields
     optimizer = torch_peer.create_optimizer(pair.peer)
-    names = ("schedule", "learning_rate", "warmup_steps", "end_fraction", "power", "boundaries",
-             "factors")  # fmt: skip
+    names = (
+        "schedule",
+        "learning_rate",
+        "warmup_steps",
+        "end_fraction",
+        "power",
+        "boundaries",
+        "factors",
+    )
     ours = create_optimizer(
         rate=0.1, **{name: value for name, value in fields.items() if name not in names}
     )

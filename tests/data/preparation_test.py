@@ -39,8 +39,11 @@ def command(dataset, source, data_dir, *flags):
     arguments = [f"--dataset={dataset}", f"--source={source}", f"--data_dir={data_dir}", *flags]
     return subprocess.run(
         [sys.executable, "-m", "data.prepare", *arguments],
-        cwd=ROOT, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 def refused(raw, data_dir, **options):
@@ -258,8 +261,12 @@ def test_workers_end_with_a_killed_parent(tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
         [sys.executable, tmp_path / "parent.py"],
-        env=environment, capture_output=True, text=True, check=False, cwd=ROOT,
-    )  # fmt: skip
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+    )
     worker = int(done.stdout)
     deadline = time.monotonic() + 10
     while os.path.exists(f"/proc/{worker}") and time.monotonic() < deadline:

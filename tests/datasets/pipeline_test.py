@@ -16,13 +16,24 @@ from diffdepth_jax.errors import UserError
 
 SIZE = (6, 8)
 PLAIN = {
-    "flip_probability": 0.0, "color_probability": 0.0, "gamma": 0.0, "brightness": 0.0,
-    "color": 0.0, "rotation": 0.0, "zoom": 1.0,
-}  # fmt: skip
+    "flip_probability": 0.0,
+    "color_probability": 0.0,
+    "gamma": 0.0,
+    "brightness": 0.0,
+    "color": 0.0,
+    "rotation": 0.0,
+    "zoom": 1.0,
+}
 RANDOM = {
-    "flip_probability": 0.5, "color_probability": 0.5, "gamma": 0.1, "brightness": 0.2,
-    "color": 0.1, "rotation": 5.0, "zoom": 1.5, "crop_size": (4, 4),
-}  # fmt: skip
+    "flip_probability": 0.5,
+    "color_probability": 0.5,
+    "gamma": 0.1,
+    "brightness": 0.2,
+    "color": 0.1,
+    "rotation": 5.0,
+    "zoom": 1.5,
+    "crop_size": (4, 4),
+}
 
 
 class Numbered:
@@ -47,9 +58,13 @@ class Numbered:
 def _batches(source, seed=0, batch_size=1, num_threads=1, process=(0, 1), **fields):
     fields = {"size": SIZE, "crop_size": SIZE, "min_depth": 0.1, "max_depth": 100.0} | fields
     return pipeline.train_iterator(
-        source, seed=seed, batch_size=batch_size, num_threads=num_threads, process=process,
+        source,
+        seed=seed,
+        batch_size=batch_size,
+        num_threads=num_threads,
+        process=process,
         **PLAIN | fields,
-    )  # fmt: skip
+    )
 
 
 def _order(batches, count):
@@ -171,9 +186,7 @@ def test_evaluation_sees_each_sample_once_in_order():
 
 
 def test_evaluation_pads_the_image_and_keeps_the_truth_native():
-    sample = pipeline.evaluation_sample(
-        Numbered(1)[0], size=(6, 6), min_depth=0.1, max_depth=100.0
-    )
+    sample = pipeline.evaluation_sample(Numbered(1)[0], size=(6, 6), min_depth=0.1, max_depth=100.0)
     assert sample["image"].shape == (6, 6, 3)
     assert sample["content"].tolist() == [5, 6]  # 6 x 8 within 6 x 6: 4.5 rounds up
     assert sample["depth"].shape == sample["mask"].shape == (*SIZE, 1)
@@ -215,8 +228,9 @@ def test_synthetic_baselines_are_fitted_to_scenes_of_their_own_kind():
     fields = {"num_train": 5, "num_eval": 2, "height": 8, "width": 12}
     train, pairs = create_sources(source="synthetic", seed=3, **fields)
     assert len(train) == 5 and {kind: len(pair[0]) for kind, pair in pairs.items()} == {
-        "rooms": 3, "streets": 2
-    }  # fmt: skip
+        "rooms": 3,
+        "streets": 2,
+    }
     for kind, (fitted, held_out) in pairs.items():
         for source, split, size in ((fitted, "train", len(fitted)), (held_out, "eval", 2)):
             scenes = SyntheticScenes(kind, split, size, 8, 12, seed=3)
@@ -232,8 +246,10 @@ def folder(tmp_path):
         depth = np.full((3, 4), 1000, np.uint16)
         Image.fromarray(depth).save(tmp_path / f"depth_{index}.png")
     fields = folder_config.get_config().data.to_dict() | {
-        "root": str(tmp_path), "image_pattern": "rgb_*.png", "depth_pattern": "depth_*.png"
-    }  # fmt: skip
+        "root": str(tmp_path),
+        "image_pattern": "rgb_*.png",
+        "depth_pattern": "depth_*.png",
+    }
     return lambda **changes: create_sources(seed=0, **fields | changes)
 
 
@@ -308,8 +324,10 @@ def test_an_unreadable_sample_does_not_shift_the_others():
     """Nor their augmentation, wherever the run goes on."""
     fields = {"max_unreadable": 2, **RANDOM}
     order = _order(_batches(Numbered(5)), 12)
-    whole, damaged = (list(itertools.islice(_batches(source, **fields), 12))
-                      for source in (Numbered(5), Damaged(5)))  # fmt: skip
+    whole, damaged = (
+        list(itertools.islice(_batches(source, **fields), 12))
+        for source in (Numbered(5), Damaged(5))
+    )
     resumed = itertools.islice(_batches(Damaged(5), first_step=5, **fields), 7)
     _assert_same(resumed, damaged[5:], 7)
     for index, ours, theirs in zip(order, damaged, whole, strict=True):

@@ -205,9 +205,7 @@ def test_shadow_falls_opposite_the_light_and_only_there(is_sun):
     floor = np.stack([x, np.full_like(x, 5), np.zeros_like(x)]).reshape(3, 1, 81)
     # The light through the plate's edges, 2 m above the floor, meets the floor at these x.
     left, right = (-2.0, -1.0) if is_sun else (-4.0, -2.0)
-    np.testing.assert_array_equal(
-        renderer.shadowed(floor, scene)[0], (left < x) & (x < right)
-    )
+    np.testing.assert_array_equal(renderer.shadowed(floor, scene)[0], (left < x) & (x < right))
 
 
 def test_what_lies_beyond_a_lamp_casts_no_shadow():

@@ -50,9 +50,12 @@ def test_a_signal_is_noted_when_nobody_reads_the_message():
     reading, writing = os.pipe()
     os.close(reading)
     done = subprocess.run(
-        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=writing, text=True,
+        [sys.executable, "-c", program],
+        stdout=subprocess.PIPE,
+        stderr=writing,
+        text=True,
         check=False,
-    )  # fmt: skip
+    )
     os.close(writing)
     assert done.stdout == "SIGINT"
 

@@ -40,8 +40,12 @@ def test_tables_are_equal_on_one_two_and_eight_devices():
     environment = os.environ | {"XLA_FLAGS": FLAGS, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
     out = subprocess.run(
         [sys.executable, "-m", "tests.evaluation.evaluator_devices_test"],
-        cwd=ROOT, env=environment, check=True, capture_output=True, text=True,
-    ).stdout  # fmt: skip
+        cwd=ROOT,
+        env=environment,
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
     tables = json.loads(out)
     assert len(tables) == len(RUNS)
     for table in tables:

@@ -131,9 +131,11 @@ def _real_source(frame):
     if frame == "kitti 5":
         drive = "2011_09_26_drive_0001_sync"
         return RGBDFolder(
-            str(FRAMES / "kitti" / "train" / drive), "image_02/data/*.png",
-            "proj_depth/groundtruth/image_02/*.png", depth_scale=256.0,
-        )  # fmt: skip
+            str(FRAMES / "kitti" / "train" / drive),
+            "image_02/data/*.png",
+            "proj_depth/groundtruth/image_02/*.png",
+            depth_scale=256.0,
+        )
     frame = frame.split()[1]
     return RGBDFolder(str(FRAMES / "nyu"), f"rgb_{frame}.jpg", f"sync_depth_{frame}.png")
 
@@ -141,19 +143,53 @@ def _real_source(frame):
 # From ../shared/real_frames/README.md: protocol, frame, input crop, metres and cap of the
 # prediction, and valid, silog, log10, abs_rel, sq_rel, rmse, rmse_log, d1.
 KNOWN = [
-    ("nyu_eigen", "nyu 00000", "none", 3.0, 10.0,
-     (221809, 28.7163, 0.0960, 0.1945, 0.3101, 1.2521, 0.3164, 0.6917)),
-    ("nyu_eigen", "nyu 00050", "none", 3.0, 10.0,
-     (225022, 40.4323, 0.1450, 0.3262, 0.5240, 1.5430, 0.4099, 0.3920)),
-    *(("kitti_garg_full", "kitti 5", crop, 15.0, 80.0,
-       (87504, 58.1206, 0.2103, 0.5154, 5.4432, 12.2446, 0.5821, 0.2608))
-      for crop in ("none", "kb")),
-    *(("kitti_garg_kb", "kitti 5", crop, 15.0, 80.0,
-       (82930, 55.0338, 0.2013, 0.5124, 4.9294, 10.9349, 0.5558, 0.2702))
-      for crop in ("none", "kb")),
-    ("kitti_eigen", "kitti 5", "none", 15.0, 80.0,
-     (82741, 56.2383, 0.2007, 0.4486, 5.1498, 12.9202, 0.5652, 0.2819)),
-]  # fmt: skip
+    (
+        "nyu_eigen",
+        "nyu 00000",
+        "none",
+        3.0,
+        10.0,
+        (221809, 28.7163, 0.0960, 0.1945, 0.3101, 1.2521, 0.3164, 0.6917),
+    ),
+    (
+        "nyu_eigen",
+        "nyu 00050",
+        "none",
+        3.0,
+        10.0,
+        (225022, 40.4323, 0.1450, 0.3262, 0.5240, 1.5430, 0.4099, 0.3920),
+    ),
+    *(
+        (
+            "kitti_garg_full",
+            "kitti 5",
+            crop,
+            15.0,
+            80.0,
+            (87504, 58.1206, 0.2103, 0.5154, 5.4432, 12.2446, 0.5821, 0.2608),
+        )
+        for crop in ("none", "kb")
+    ),
+    *(
+        (
+            "kitti_garg_kb",
+            "kitti 5",
+            crop,
+            15.0,
+            80.0,
+            (82930, 55.0338, 0.2013, 0.5124, 4.9294, 10.9349, 0.5558, 0.2702),
+        )
+        for crop in ("none", "kb")
+    ),
+    (
+        "kitti_eigen",
+        "kitti 5",
+        "none",
+        15.0,
+        80.0,
+        (82741, 56.2383, 0.2007, 0.4486, 5.1498, 12.9202, 0.5652, 0.2819),
+    ),
+]
 
 
 @pytest.mark.parametrize(("protocol", "frame", "input_crop", "metres", "cap", "expected"), KNOWN)
@@ -164,15 +200,19 @@ def test_known_answers_on_real_frames(protocol, frame, input_crop, metres, cap, 
     where truth of 12 m is on the edge of d1.
     """
     config = _configured(
-        evaluation__protocol=protocol, inference__input_crop=input_crop,
-        inference__min_depth=1e-3, inference__max_depth=cap,
-    )  # fmt: skip
+        evaluation__protocol=protocol,
+        inference__input_crop=input_crop,
+        inference__min_depth=1e-3,
+        inference__max_depth=cap,
+    )
     source = _real_source(frame)
     evaluator = _evaluator(config, None, {"frame": (source, source)})
     predict = predictors.model_predictor(
         lambda variables, image, keys: np.full((*image.shape[:3], 1), metres, np.float32),
-        {}, jax.random.key(0), batch_size=2,
-    )  # fmt: skip
+        {},
+        jax.random.key(0),
+        batch_size=2,
+    )
     (values,) = evaluator.score("frame", predict)
     names = ("valid", "silog", "log10", "abs_rel", "sq_rel", "rmse", "rmse_log", "d1")
     for name, value in zip(names, expected, strict=True):
@@ -235,9 +275,12 @@ def test_the_report_names_protocol_and_settings(config):
     assert line.startswith("protocol full: whole image, ground truth strictly within 0.001 to 80 m")
     assert line.endswith("input crop none, flip averaging off, one sample, 2 steps")
     config = _configured(
-        evaluation__protocol="kitti_official", evaluation__flip_average=True,
-        evaluation__ensemble=5, inference__input_crop="kb", sampler__num_steps=1,
-    )  # fmt: skip
+        evaluation__protocol="kitti_official",
+        evaluation__flip_average=True,
+        evaluation__ensemble=5,
+        inference__input_crop="kb",
+        sampler__num_steps=1,
+    )
     *table, line = format_report(config, rows).splitlines()
     assert table[3].split() == [*metrics.KITTI_NAMES, "images"]
     assert line.endswith("input crop kb, flip averaging on, median of 5 samples, 1 step")
@@ -284,9 +327,14 @@ def test_a_model_is_evaluated_on_other_data_than_it_was_made_with(tmp_path):
     """Only model and diffusion have to be the directory's own."""
     small_model.save(tmp_path)
     other = _configured(
-        seed=1, data__num_eval=1, train__batch_size=2, evaluation__flip_average=True,
-        evaluation__ensemble=2, evaluation__baselines=False, inference__max_depth=60.0,
-    )  # fmt: skip
+        seed=1,
+        data__num_eval=1,
+        train__batch_size=2,
+        evaluation__flip_average=True,
+        evaluation__ensemble=2,
+        evaluation__baselines=False,
+        inference__max_depth=60.0,
+    )
     results = evaluate_checkpoint(other, tmp_path)
     assert [values["images"] for values in results.values()] == [1, 1]
     names = sorted(path.name for path in (tmp_path / "evaluation").iterdir())

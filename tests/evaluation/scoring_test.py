@@ -198,8 +198,11 @@ def test_no_other_constant_has_a_lower_abs_rel(scenes):
 
 def test_mean_map_by_hand():
     """One pixel is valid twice, one once, one never: it gets the mean of all four values."""
-    source = [_sample([[2, 5, 9]], [[1, 1, 0]]), _sample([[4, 7, 9]], [[1, 0, 0]]),
-              _sample([[9, 9, 9]], [[0, 0, 0]])]  # fmt: skip
+    source = [
+        _sample([[2, 5, 9]], [[1, 1, 0]]),
+        _sample([[4, 7, 9]], [[1, 0, 0]]),
+        _sample([[9, 9, 9]], [[0, 0, 0]]),
+    ]
     whole, cut = _seen(np.zeros((1, 3, 3))), _seen(np.zeros((1, 3, 3)), (1, 2))
     predict = predictors.mean_map_predictor(source, lambda sample: sample)
     prediction = predict([whole, cut], 0)

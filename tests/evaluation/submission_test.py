@@ -91,20 +91,29 @@ def test_a_right_zip_has_no_problems(tmp_path):
     ("changes", "problems"),
     [
         ({"0000000001": None}, ["2 files, must be 3", "0000000001.png is missing"]),
-        ({"0000000003": b""},
-         ["4 files, must be 3", "0000000003.png does not belong in the zip"]),
-        ({"0000000001": None, "depth/0000000001": _png(np.ones((2, 3), np.uint16))},
-         ["0000000001.png is missing", "depth/0000000001.png does not belong in the zip"]),
-        ({"0000000001": _png(np.ones((2, 3), np.uint8))},
-         ["0000000001.png has mode L, must be one channel of 16 bits"]),
-        ({"0000000001": _png(np.ones((2, 3, 3), np.uint8))},
-         ["0000000001.png has mode RGB, must be one channel of 16 bits"]),
-        ({"0000000002": _png(np.ones((2, 3), np.uint16))},
-         ["0000000002.png is 2 x 3, must be 4 x 3"]),
-        ({"0000000000": _png(np.array([[0, 1, 1], [1, 0, 1]], np.uint16))},
-         ["0000000000.png has 2 zeros, which say that nothing was predicted"]),
+        ({"0000000003": b""}, ["4 files, must be 3", "0000000003.png does not belong in the zip"]),
+        (
+            {"0000000001": None, "depth/0000000001": _png(np.ones((2, 3), np.uint16))},
+            ["0000000001.png is missing", "depth/0000000001.png does not belong in the zip"],
+        ),
+        (
+            {"0000000001": _png(np.ones((2, 3), np.uint8))},
+            ["0000000001.png has mode L, must be one channel of 16 bits"],
+        ),
+        (
+            {"0000000001": _png(np.ones((2, 3, 3), np.uint8))},
+            ["0000000001.png has mode RGB, must be one channel of 16 bits"],
+        ),
+        (
+            {"0000000002": _png(np.ones((2, 3), np.uint16))},
+            ["0000000002.png is 2 x 3, must be 4 x 3"],
+        ),
+        (
+            {"0000000000": _png(np.array([[0, 1, 1], [1, 0, 1]], np.uint16))},
+            ["0000000000.png has 2 zeros, which say that nothing was predicted"],
+        ),
     ],
-)  # fmt: skip
+)
 def test_each_problem_of_a_zip_is_named(tmp_path, changes, problems):
     assert submission.check_submission(_zip(tmp_path / "a.zip", **changes), SIZES) == problems
 

@@ -157,9 +157,7 @@ def test_panel_enlarges_small_images_and_folds_wide_ones(height, width, factor, 
 
 def test_panel_draws_both_depths_on_the_scale_of_the_ground_truth():
     image, target, mask, _ = frame(200, 210)
-    _, truth, prediction, error = tiles_of(
-        drawing.panel(image, target, mask, target), 200, 210, 4
-    )
+    _, truth, prediction, error = tiles_of(drawing.panel(image, target, mask, target), 200, 210, 4)
     np.testing.assert_array_equal(truth, prediction)
     _, truth, prediction, worse = tiles_of(
         drawing.panel(image, target, mask, 1.4 * target), 200, 210, 4
@@ -172,9 +170,7 @@ def test_panel_thickens_sparse_ground_truth_only():
     image, target, mask, prediction = frame(200, 210)
     sparse = np.zeros_like(mask)
     sparse[::10, ::10] = True
-    _, truth, whole, error = tiles_of(
-        drawing.panel(image, target, sparse, prediction), 200, 210, 4
-    )
+    _, truth, whole, error = tiles_of(drawing.panel(image, target, sparse, prediction), 200, 210, 4)
     assert 0.2 < (~is_black(truth)).mean() < 0.3
     np.testing.assert_array_equal(is_black(truth), is_black(error))
     assert not is_black(whole).any()
@@ -196,9 +192,7 @@ def test_panel_captions_the_error_with_the_numbers_or_the_text_given(monkeypatch
     image, target, mask, _ = frame()
     titles = []
     draw_tile = drawing._tile
-    monkeypatch.setattr(
-        drawing, "_tile", lambda *args: titles.append(args[1]) or draw_tile(*args)
-    )
+    monkeypatch.setattr(drawing, "_tile", lambda *args: titles.append(args[1]) or draw_tile(*args))
     constant = np.full_like(target, 2)
     drawing.panel(image, constant, mask, constant + 0.5)
     drawing.panel(image, constant, mask, constant, error_text="d1 1.000")

@@ -15,9 +15,19 @@ def _picture(height=6, width=9, seed=0):
 
 @pytest.mark.parametrize(
     ("mode", "name"),
-    [("L", "a.png"), ("1", "a.png"), ("LA", "a.png"), ("P", "a.png"), ("RGBA", "a.png"),
-     ("CMYK", "a.jpg"), ("CMYK", "a.tif"), ("L", "a.jpg"), ("P", "a.gif"), ("RGB", "a.webp")],
-)  # fmt: skip
+    [
+        ("L", "a.png"),
+        ("1", "a.png"),
+        ("LA", "a.png"),
+        ("P", "a.png"),
+        ("RGBA", "a.png"),
+        ("CMYK", "a.jpg"),
+        ("CMYK", "a.tif"),
+        ("L", "a.jpg"),
+        ("P", "a.gif"),
+        ("RGB", "a.webp"),
+    ],
+)
 def test_any_eight_bit_picture_is_rgb(mode, name, tmp_path):
     converted = _picture().convert(mode)
     converted.save(tmp_path / name)

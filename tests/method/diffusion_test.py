@@ -52,9 +52,7 @@ def oracle(schedule, x0):
 
 def toy_denoise(weight):
     """A smooth network with one parameter for each channel."""
-    return lambda latent, timestep: jnp.tanh(
-        latent * weight + timestep[:, None, None, None] / 1000
-    )
+    return lambda latent, timestep: jnp.tanh(latent * weight + timestep[:, None, None, None] / 1000)
 
 
 def loop_sample(denoise, noise, schedule, num_steps, spacing, clip=0.0):
@@ -65,9 +63,13 @@ def loop_sample(denoise, noise, schedule, num_steps, spacing, clip=0.0):
     for index, timestep in enumerate(timesteps):
         prediction = denoise(latents[-1], jnp.full(len(noise), timestep))
         latent, x0 = diffusion.ddim_step(
-            latents[-1], prediction, levels[index], levels[index + 1], schedule.prediction_type,
+            latents[-1],
+            prediction,
+            levels[index],
+            levels[index + 1],
+            schedule.prediction_type,
             clip=clip,
-        )  # fmt: skip
+        )
         latents.append(latent)
         x0s.append(x0)
     return jnp.stack(latents), jnp.stack(x0s)
@@ -234,9 +236,15 @@ def test_steps_equal_the_released_scheduler(prediction_type, eta, clip):
     latent = VECTORS["step/x"]
     for index, following in enumerate([*alpha_bar[1:], np.float32(1)]):
         latent, x0 = diffusion.ddim_step(
-            latent, VECTORS["step/model_outputs"][index], alpha_bar[index], following,
-            prediction_type, eta=eta, noise=VECTORS["step/variance_noise"][index], clip=clip,
-        )  # fmt: skip
+            latent,
+            VECTORS["step/model_outputs"][index],
+            alpha_bar[index],
+            following,
+            prediction_type,
+            eta=eta,
+            noise=VECTORS["step/variance_noise"][index],
+            clip=clip,
+        )
         for ours, name in ((latent, "prev"), (x0, "x0")):
             theirs = VECTORS[expected + name][index]
             np.testing.assert_allclose(ours, theirs, atol=3e-6 * np.abs(theirs).max())
@@ -339,9 +347,15 @@ def test_remat_changes_neither_value_nor_gradient():
 
     def loss(weight, remat):
         latents, _ = diffusion.ddim_sample(
-            toy_denoise(weight), noise, schedule, num_steps=4, spacing="leading", eta=0.5,
-            keys=keys, remat=remat,
-        )  # fmt: skip
+            toy_denoise(weight),
+            noise,
+            schedule,
+            num_steps=4,
+            spacing="leading",
+            eta=0.5,
+            keys=keys,
+            remat=remat,
+        )
         return jnp.sum(latents[-1] ** 2)
 
     weight = normal(2, SHAPE[-1:])
@@ -358,9 +372,15 @@ def sample_loss(gradient_steps, noise, weight, num_steps=4, eta=0.5):
     """(loss, (latents, x0s)): the loss sees every step."""
     keys = jax.random.split(jax.random.key(0), len(noise))
     sample = diffusion.ddim_sample(
-        toy_denoise(weight), noise, schedule_of(), num_steps=num_steps, spacing="trailing",
-        eta=eta, keys=keys, gradient_steps=gradient_steps,
-    )  # fmt: skip
+        toy_denoise(weight),
+        noise,
+        schedule_of(),
+        num_steps=num_steps,
+        spacing="trailing",
+        eta=eta,
+        keys=keys,
+        gradient_steps=gradient_steps,
+    )
     return sum(jnp.sum(x * normal(4, x.shape)) for x in sample), sample
 
 
@@ -419,9 +439,13 @@ def test_steps_without_gradient_are_computed_forward_only():
 
     def loss(gradient_steps, weight):
         latents, _ = diffusion.ddim_sample(
-            lambda latent, timestep: jnp.tanh(latent @ weight), noise, schedule_of(), num_steps=7,
-            spacing="leading", gradient_steps=gradient_steps,
-        )  # fmt: skip
+            lambda latent, timestep: jnp.tanh(latent @ weight),
+            noise,
+            schedule_of(),
+            num_steps=7,
+            spacing="leading",
+            gradient_steps=gradient_steps,
+        )
         return latents[-1].sum()
 
     for gradient_steps, learning in ((0, 7), (1, 1), (3, 3)):
@@ -457,9 +481,14 @@ def sample_with_keys():
     @jax.jit
     def sample(keys, noise):
         latents, _ = diffusion.ddim_sample(
-            oracle(schedule, 2.0), noise, schedule, num_steps=5, spacing="trailing", eta=1.0,
+            oracle(schedule, 2.0),
+            noise,
+            schedule,
+            num_steps=5,
+            spacing="trailing",
+            eta=1.0,
             keys=keys,
-        )  # fmt: skip
+        )
         return latents
 
     return sample
@@ -508,9 +537,13 @@ def test_normal_per_image_is_unit_gaussian_and_different_for_each_image():
 
 def sample_from(noise, start):
     return diffusion.ddim_sample(
-        lambda latent, timestep: 0.5 * latent + 1, noise, schedule_of(), num_steps=3,
-        spacing="trailing", start=start,
-    )[0]  # fmt: skip
+        lambda latent, timestep: 0.5 * latent + 1,
+        noise,
+        schedule_of(),
+        num_steps=3,
+        spacing="trailing",
+        start=start,
+    )[0]
 
 
 def test_from_zeros_the_noise_has_no_influence():
@@ -545,8 +578,14 @@ def test_timesteps_of_each_image_sample_as_those_of_a_batch(eta):
     def sample(**fields):
         return diffusion.ddim_sample(
             lambda latent, timestep: 0.1 * latent + timestep[:, None, None, None] / 1000,
-            normal(0), schedule_of(), num_steps=4, spacing="trailing", eta=eta, keys=keys, **fields,
-        )  # fmt: skip
+            normal(0),
+            schedule_of(),
+            num_steps=4,
+            spacing="trailing",
+            eta=eta,
+            keys=keys,
+            **fields,
+        )
 
     timesteps = diffusion.sampling_timesteps(1000, 4, "trailing")
     each = jnp.broadcast_to(timesteps[:, None], (4, SHAPE[0]))

@@ -179,8 +179,12 @@ def test_bfloat16_predictions_are_summed_in_float32(loss):
     total, _ = loss(prediction, target, mask)
     assert total.dtype == jnp.float32
     # delta is 3 and 1, half of each: mean 2, mean of squares 5.
-    expected = {losses.l1: 2, losses.l2: 5, losses.silog: 5 - 0.85 * 4,
-                losses.literal_pixel: 5 + 0.85 * 4}  # fmt: skip
+    expected = {
+        losses.l1: 2,
+        losses.l2: 5,
+        losses.silog: 5 - 0.85 * 4,
+        losses.literal_pixel: 5 + 0.85 * 4,
+    }
     assert float(total) == pytest.approx(expected.get(loss, 1), rel=1e-5)
 
 

@@ -29,9 +29,15 @@ def loss_terms(variables, batch, keys, target="self", every_step=False, **overri
     draws = draw(keys, batch["image"].shape[1:3])
     fields = {"silog_lambda": 0.85, "clamp_depth": 0.0, **SAMPLER, **overrides}
     return objective.loss_terms(
-        MODEL, variables, batch, draws, DROP_PATH_KEY, target=target, every_step=every_step,
+        MODEL,
+        variables,
+        batch,
+        draws,
+        DROP_PATH_KEY,
+        target=target,
+        every_step=every_step,
         **fields,
-    )[0]  # fmt: skip
+    )[0]
 
 
 def weighted_loss(variables, weights, *args, **kwargs):
@@ -210,10 +216,12 @@ def test_every_step_is_the_mean_over_the_steps(variables):
     totals = [
         losses.silog(
             refinement.decode_log_depth(MODEL, variables, x0, 13, 18)[0],
-            np.log(np.where(batch["mask"], batch["depth"], 1)), batch["mask"], 0.85,
+            np.log(np.where(batch["mask"], batch["depth"], 1)),
+            batch["mask"],
+            0.85,
         )[0]
         for x0 in x0s
-    ]  # fmt: skip
+    ]
     assert float(totals[0]) != pytest.approx(float(totals[1]), rel=1e-3)
     total, count = jitted_terms(variables, batch, keys, every_step=True)["silog"]
     assert float(total) == pytest.approx(float(sum(totals)) / 2, rel=1e-4)
@@ -231,17 +239,16 @@ def test_only_the_pixel_losses_depend_on_every_step(variables):
     last = jitted_terms(variables, batch, keys, every_step=False)
     every = jitted_terms(variables, batch, keys, every_step=True)
     differing = {
-        name for name in NAMES
+        name
+        for name in NAMES
         if float(last[name][0]) != pytest.approx(float(every[name][0]), rel=1e-5)
-    }  # fmt: skip
+    }
     assert differing == {"silog", "literal_pixel", "l1", "l2"}
 
 
 def test_the_draws_follow_the_keys(variables):
     batch = tiny.batch()
-    first, again, other = (
-        jitted_terms(variables, batch, keys_of(2, seed)) for seed in (0, 0, 1)
-    )
+    first, again, other = (jitted_terms(variables, batch, keys_of(2, seed)) for seed in (0, 0, 1))
     jax.tree.map(np.testing.assert_array_equal, first, again)
     differing = {name for name in NAMES if float(first[name][0]) != float(other[name][0])}
     assert differing == set(NAMES) - {"reconstruction"}  # which nothing random enters
@@ -254,9 +261,17 @@ def test_stochastic_depth_follows_its_key_and_is_on_in_training():
     @jax.jit
     def silog(key):
         return objective.loss_terms(
-            model, variables, batch, draw(keys_of(2)), key, target="self", every_step=False,
-            silog_lambda=0.85, clamp_depth=0.0, **SAMPLER,
-        )[0]["silog"][0]  # fmt: skip
+            model,
+            variables,
+            batch,
+            draw(keys_of(2)),
+            key,
+            target="self",
+            every_step=False,
+            silog_lambda=0.85,
+            clamp_depth=0.0,
+            **SAMPLER,
+        )[0]["silog"][0]
 
     values = {float(silog(jax.random.key(seed))) for seed in range(4)}
     assert len(values) > 1

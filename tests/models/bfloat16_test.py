@@ -25,9 +25,12 @@ def equations(request):
         config.loss.weights.update(literal_pixel=1.0)
         if request.param == "released":
             config.model.update(
-                neck="released_hahi", codec="released", denoiser="released",
-                backbone="mpvit_small", neck_features=8,
-            )  # fmt: skip
+                neck="released_hahi",
+                codec="released",
+                denoiser="released",
+                backbone="mpvit_small",
+                neck_features=8,
+            )
     step, arguments = abstract_step(config, batch_size=BATCH_SIZE)
     jaxpr = jax.make_jaxpr(step)(*arguments).jaxpr
     return [each for each in walk(jaxpr) if any(map(is_bfloat16, each.invars))]

@@ -132,8 +132,9 @@ def test_a_cell_is_valid_if_any_of_its_pixels_is(encoder):
     apply, variables = encoder
     depth, mask = sparse(7, 10, valid=0.2)
     cell_mask = apply(variables, depth, mask)[1]
-    expected = [[mask[0, 2 * i : 2 * i + 2, 2 * j : 2 * j + 2].any() for j in range(5)]
-                for i in range(4)]  # fmt: skip
+    expected = [
+        [mask[0, 2 * i : 2 * i + 2, 2 * j : 2 * j + 2].any() for j in range(5)] for i in range(4)
+    ]
     np.testing.assert_array_equal(cell_mask[0, :, :, 0], expected)
 
 

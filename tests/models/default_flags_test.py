@@ -9,8 +9,14 @@ import pytest
 from tests.support import compile_flags
 from tests.support.paths import ROOT
 
-FILES = ["layers_test.py", "linear_stack_test.py", "denoiser_test.py", "swin_test.py",
-         "released_test.py", "inference_test.py"]  # fmt: skip
+FILES = [
+    "layers_test.py",
+    "linear_stack_test.py",
+    "denoiser_test.py",
+    "swin_test.py",
+    "released_test.py",
+    "inference_test.py",
+]
 DEFAULTS = "--xla_backend_optimization_level=3 --xla_cpu_use_fusion_emitters=true"
 
 
@@ -27,6 +33,9 @@ def test_these_pass_with_the_default_flags():
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
     done = subprocess.run(
         [*command, *(f"tests/{name}" for name in FILES)],
-        cwd=ROOT, env=os.environ | {"XLA_FLAGS": DEFAULTS}, capture_output=True, text=True,
-    )  # fmt: skip
+        cwd=ROOT,
+        env=os.environ | {"XLA_FLAGS": DEFAULTS},
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stdout[-3000:]

@@ -70,9 +70,12 @@ def test_condition_and_prediction_have_the_latents_size(size, dtype):
     latent_size = -(-size[0] // 2), -(-size[1] // 2)
     (condition, prediction), variables = jax.eval_shape(
         functools.partial(module.init_with_output, method=project_and_denoise),
-        jax.random.key(0), pyramid_of(*size, dtype), jnp.zeros((2, *size, 3)),
-        jnp.zeros((2, *latent_size, 4)), jnp.zeros(2, jnp.int32),
-    )  # fmt: skip
+        jax.random.key(0),
+        pyramid_of(*size, dtype),
+        jnp.zeros((2, *size, 3)),
+        jnp.zeros((2, *latent_size, 4)),
+        jnp.zeros(2, jnp.int32),
+    )
     assert condition.shape == (2, *latent_size, 8) and condition.dtype == jnp.float32
     assert prediction.shape == (2, *latent_size, 4) and prediction.dtype == jnp.float32
     assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype(jnp.float32)}

@@ -61,9 +61,7 @@ def test_both_ways_to_the_gradient_agree(inputs, features, padding):
 @pytest.mark.parametrize(("kernel_size", "padding"), [(3, None), (7, None), (3, ((1, 0), (0, 1)))])
 @pytest.mark.parametrize(("inputs", "features"), [(2, 3), (3, 2)])
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
-def test_kernel_gradients_of_large_maps_agree(
-    size, kernel_size, padding, inputs, features, dtype
-):
+def test_kernel_gradients_of_large_maps_agree(size, kernel_size, padding, inputs, features, dtype):
     """They are summed by bands of rows of an image; the sums keep their precision."""
     assert np.prod(size) > convolutions._SMALL
     shape = kernel_size, kernel_size, inputs, features
@@ -153,9 +151,13 @@ def test_transposed_convolution_equals_lax_in_gradient(kernel_size, before, afte
     def reference(x, kernel):
         flipped = jnp.flip(kernel, (0, 1))
         return jax.lax.conv_general_dilated(
-            x, flipped, (1, 1), [(before, after)] * 2, lhs_dilation=(2, 2),
+            x,
+            flipped,
+            (1, 1),
+            [(before, after)] * 2,
+            lhs_dilation=(2, 2),
             dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        )  # fmt: skip
+        )
 
     x, kernel = normal(0, 2, 5, 4, 3), normal(1, kernel_size, kernel_size, 3, 4)
     ours, ours_vjp = jax.vjp(convolutions.conv_transpose_2x, x, kernel)

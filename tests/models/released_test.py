@@ -214,9 +214,7 @@ def everything(model, variables, vectors):
 
     fp, necks, condition = model.apply(variables, method=features)
     refinement = refine(model, variables, image, noise, **SAMPLER)
-    log_depth, _ = decode_log_depth(
-        model, variables, refinement.latent, *image.shape[1:3]
-    )
+    log_depth, _ = decode_log_depth(model, variables, refinement.latent, *image.shape[1:3])
     depth = channels_last(vectors["in/gt"])
     return {
         **{f"fp/{level}": feature for level, feature in enumerate(fp)},
@@ -289,9 +287,17 @@ def training_step(model, variables, vectors):
 
     def loss(params):
         terms, updated = objective.loss_terms(
-            model, {**variables, "params": params}, batch, draws, None, target=config.loss.target,
-            every_step=False, silog_lambda=0.85, clamp_depth=config.loss.clamp_depth, **SAMPLER,
-        )  # fmt: skip
+            model,
+            {**variables, "params": params},
+            batch,
+            draws,
+            None,
+            target=config.loss.target,
+            every_step=False,
+            silog_lambda=0.85,
+            clamp_depth=config.loss.clamp_depth,
+            **SAMPLER,
+        )
         return objective.total_loss(terms, weights), updated
 
     return jax.jit(jax.value_and_grad(loss, has_aux=True))(variables["params"])

@@ -78,9 +78,11 @@ def test_native_size_is_predict_depth(estimate, directory):
         diffusion.normal_per_image(keys, model.latent_shape(35, 51)),
     )
     predict = functools.partial(
-        refinement.predict_depth, model,
-        schedule=diffusion.create_schedule(**config.diffusion), **config.sampler,
-    )  # fmt: skip
+        refinement.predict_depth,
+        model,
+        schedule=diffusion.create_schedule(**config.diffusion),
+        **config.sampler,
+    )
     expected = jax.jit(predict)(variables, *image_and_noise)
     found = estimate(image, native_size=True).depth
     np.testing.assert_allclose(found, expected[0, ..., 0], rtol=1e-4)
@@ -246,8 +248,18 @@ def test_a_trajectory_ends_in_the_depth_of_the_first_member(estimate, ensemble):
 
 def test_few_programs_are_compiled_for_many_sizes(estimate):
     """Fifty photos of ten sizes, in batches that do not come out even."""
-    sizes = [(30, 40), (40, 30), (48, 48), (60, 90), (50, 89), (24, 80), (89, 50), (7, 9), (64, 48),
-             (33, 44)]  # fmt: skip
+    sizes = [
+        (30, 40),
+        (40, 30),
+        (48, 48),
+        (60, 90),
+        (50, 89),
+        (24, 80),
+        (89, 50),
+        (7, 9),
+        (64, 48),
+        (33, 44),
+    ]
     images = [_image(*sizes[k % 10], seed=k) for k in range(50)]
     before = estimate._compiled._cache_size()
     estimate(images, batch_size=3, num_steps=1)

@@ -138,9 +138,7 @@ def test_a_video_that_breaks_off_is_predicted_up_to_there(tmp_path):
 def test_a_video_without_a_frame_leaves_nothing(tmp_path):
     (tmp_path / "v.mp4").write_bytes(b"no video")
     report = Report()
-    _predictor(tmp_path, ("npy", "video")).predict_video(
-        InputFile(tmp_path / "v.mp4", "v"), report
-    )
+    _predictor(tmp_path, ("npy", "video")).predict_video(InputFile(tmp_path / "v.mp4", "v"), report)
     assert len(report.failures) == 1 and not (tmp_path / "out").exists()
 
 

@@ -46,12 +46,20 @@ def predict(tmp_path_factory):
     def predict(photos="photos", **variables):
         environment = {k: v for k, v in os.environ.items() if not k.startswith("JAX_")}
         output = tmp_path_factory.mktemp("depth")
-        flags = {"checkpoint": folder / "model", "input": folder / photos, "output": output,
-                 "num_steps": 1}  # fmt: skip
+        flags = {
+            "checkpoint": folder / "model",
+            "input": folder / photos,
+            "output": output,
+            "num_steps": 1,
+        }
         done = subprocess.run(
-            [sys.executable, "-c", COUNTED, *(f"--{k}={v}" for k, v in flags.items())], cwd=ROOT,
-            env=environment | variables, capture_output=True, text=True, check=False,
-        )  # fmt: skip
+            [sys.executable, "-c", COUNTED, *(f"--{k}={v}" for k, v in flags.items())],
+            cwd=ROOT,
+            env=environment | variables,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         assert done.returncode == 0, done.stderr
         asked, found = json.loads(done.stdout.splitlines()[-1])
         lines = done.stderr.replace("\r", "\n").splitlines()
@@ -109,8 +117,11 @@ def test_without_a_place_to_keep_them_programs_are_compiled_and_a_line_says_so(p
 def configuration(monkeypatch, tmp_path):
     """JAX's configuration, with no directory named; and the user's cache directory."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    names = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs",
-             "jax_enable_compilation_cache")  # fmt: skip
+    names = (
+        "jax_compilation_cache_dir",
+        "jax_persistent_cache_min_compile_time_secs",
+        "jax_enable_compilation_cache",
+    )
     before = {name: getattr(jax.config, name) for name in names}
     jax.config.update(names[0], None)
     yield jax.config
@@ -175,8 +186,10 @@ def test_what_could_not_be_kept_is_said_once_and_only_that_program_is_discarded(
         for name in ("jit_a", "jit_c"):
             warnings.showwarning(
                 f"Error writing persistent compilation cache entry for '{name}': disk full",
-                UserWarning, "compiler.py", 1,
-            )  # fmt: skip
+                UserWarning,
+                "compiler.py",
+                1,
+            )
     assert [path.name for path in folder.iterdir()] == ["jit_b-1-cache"]
     (record,) = caplog.records
     assert record.getMessage().startswith("a compiled program could not be kept (disk full); JAX_")

@@ -43,18 +43,28 @@ class Run:
 
     def start(self):
         flags = small_run.command_line_flags(
-            **{"train.num_steps": self.num_steps, "train.checkpoint_every": 1,
-               "train.evaluate_every": EVALUATE_EVERY, "train.log_every": 1,
-               "evaluation.baselines": False}
-        )  # fmt: skip
+            **{
+                "train.num_steps": self.num_steps,
+                "train.checkpoint_every": 1,
+                "train.evaluate_every": EVALUATE_EVERY,
+                "train.log_every": 1,
+                "evaluation.baselines": False,
+            }
+        )
         environment = os.environ | {
             "PYTHONPATH": str(ROOT),
             "XLA_FLAGS": compile_flags.QUICK,
             "JAX_COMPILATION_CACHE_DIR": str(self.cache),
             "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         }
-        command = [sys.executable, "-m", "diffdepth_jax.main", "--config=configs/synthetic.py",
-                   f"--workdir={self.workdir}", *flags]  # fmt: skip
+        command = [
+            sys.executable,
+            "-m",
+            "diffdepth_jax.main",
+            "--config=configs/synthetic.py",
+            f"--workdir={self.workdir}",
+            *flags,
+        ]
         with open(self.workdir.with_suffix(".log"), "a") as log:
             return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
 
@@ -149,8 +159,10 @@ def kill_once(run, number, place, share, startup, step):
 
 def differing(ours, theirs, num_steps):
     """Names of the arrays in which two runs' directories differ at the end, bit for bit."""
-    mine, others = ([small_run.read_state(workdir, num_steps), load_variables(workdir)]
-                    for workdir in (ours, theirs))  # fmt: skip
+    mine, others = (
+        [small_run.read_state(workdir, num_steps), load_variables(workdir)]
+        for workdir in (ours, theirs)
+    )
     leaves = zip(jax.tree.leaves_with_path(mine), jax.tree.leaves(others), strict=True)
     return [
         jax.tree_util.keystr(path)

@@ -214,8 +214,9 @@ def swin_tensors():
     for level in range(4):
         leaf = backbone[f"norm{level}"]
         backbone[f"norm{level}"] = {
-            "scale": np.ones_like(leaf["scale"]), "bias": np.zeros_like(leaf["bias"])
-        }  # fmt: skip
+            "scale": np.ones_like(leaf["scale"]),
+            "bias": np.zeros_like(leaf["bias"]),
+        }
     rules = KIND["Swin, mmseg naming"].rules
     tensors = parity.state_dict(variables, rules, "swinl_hahi", "depth_backbone.")
     names = [name for name in tensors if not name.startswith(("norm", "index"))]

@@ -25,8 +25,9 @@ def test_environment_is_plain_and_knows_this_machine():
     assert found["python"] == platform.python_version()
     assert found["command"] == sys.orig_argv
     assert (found["backend"], sum(found["devices"].values())) == (
-        jax.default_backend(), jax.device_count(),
-    )  # fmt: skip
+        jax.default_backend(),
+        jax.device_count(),
+    )
     assert (found["process_index"], found["process_count"]) == (0, 1)
     assert platform.node() not in found.values()
 

@@ -20,10 +20,15 @@ pytestmark = pytest.mark.slow
 
 LAST = 8
 SGD = {
-    "optimizer.name": "sgd", "optimizer.learning_rate": 1e-2, "optimizer.warmup_steps": 1,
-    "train.num_steps": LAST, "train.checkpoint_every": 2, "train.evaluate_every": LAST,
-    "train.log_every": 1, "log_level": "warning",
-}  # fmt: skip
+    "optimizer.name": "sgd",
+    "optimizer.learning_rate": 1e-2,
+    "optimizer.warmup_steps": 1,
+    "train.num_steps": LAST,
+    "train.checkpoint_every": 2,
+    "train.evaluate_every": LAST,
+    "train.log_every": 1,
+    "log_level": "warning",
+}
 
 
 def _free_port():
@@ -47,14 +52,27 @@ class Group:
         for index in range(count):
             flags = small_run.command_line_flags(**{**SGD, **overrides})
             if count > 1:
-                flags += [f"--coordinator={address}", f"--num_processes={count}",
-                          f"--process_id={index}"]  # fmt: skip
-            command = [sys.executable, "-m", "diffdepth_jax.main", f"--mode={mode}",
-                       "--config=configs/synthetic.py", f"--workdir={workdir}"]  # fmt: skip
+                flags += [
+                    f"--coordinator={address}",
+                    f"--num_processes={count}",
+                    f"--process_id={index}",
+                ]
+            command = [
+                sys.executable,
+                "-m",
+                "diffdepth_jax.main",
+                f"--mode={mode}",
+                "--config=configs/synthetic.py",
+                f"--workdir={workdir}",
+            ]
             process = subprocess.Popen(
-                [*command, *flags], cwd=ROOT, env=environment, text=True,
-                stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            )  # fmt: skip
+                [*command, *flags],
+                cwd=ROOT,
+                env=environment,
+                text=True,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+            )
             self.processes.append(process)
 
     def wait_for_a_checkpoint(self):
@@ -99,10 +117,13 @@ def _assert_same_end(workdir, single):
     states = [small_run.read_state(path, LAST) for path in (workdir, single)]
     jax.tree.map(compare, *(state["variables"]["params"] for state in states))
     losses = [
-        {line["step"]: line["train/loss"] for line in small_run.read_metrics(path)
-         if "train/loss" in line}
+        {
+            line["step"]: line["train/loss"]
+            for line in small_run.read_metrics(path)
+            if "train/loss" in line
+        }
         for path in (workdir, single)
-    ]  # fmt: skip
+    ]
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
     for name in ("rooms", "streets"):
         ours, theirs = (

@@ -26,13 +26,27 @@ from tests.support import tiny
 
 RATE = 0.5
 FIELDS = {
-    "name": "adamw", "weight_decay": 0.0, "b1": 0.9, "b2": 0.99, "eps": 1e-8, "momentum": 0.9,
-    "clip_norm": 0.0, "backbone_multiplier": 1.0, "layer_decay": 1.0, "freeze": "",
-}  # fmt: skip
+    "name": "adamw",
+    "weight_decay": 0.0,
+    "b1": 0.9,
+    "b2": 0.99,
+    "eps": 1e-8,
+    "momentum": 0.9,
+    "clip_norm": 0.0,
+    "backbone_multiplier": 1.0,
+    "layer_decay": 1.0,
+    "freeze": "",
+}
 SCHEDULE = {
-    "schedule": "cosine", "learning_rate": 2e-3, "warmup_steps": 10, "num_steps": 110,
-    "end_fraction": 0.01, "power": 2.0, "boundaries": (0.5, 100), "factors": (0.2, 0.04),
-}  # fmt: skip
+    "schedule": "cosine",
+    "learning_rate": 2e-3,
+    "warmup_steps": 10,
+    "num_steps": 110,
+    "end_fraction": 0.01,
+    "power": 2.0,
+    "boundaries": (0.5, 100),
+    "factors": (0.2, 0.04),
+}
 
 
 def _params(value=2.0):
@@ -225,9 +239,16 @@ def test_layers_of_a_swin_learn_slower_the_earlier_they_are():
     """Three blocks, in stages of two and one; powers of a half are exact."""
     parts, others = _factors(backbone_multiplier=0.25, layer_decay=0.5)
     powers = {
-        "patch_embed": 4, "patch_embed_norm": 4, "position": 4, "stage0_block0": 3,
-        "stage0_block1": 2, "downsample1": 2, "norm0": 0, "stage1_block0": 1, "norm1": 0,
-    }  # fmt: skip
+        "patch_embed": 4,
+        "patch_embed_norm": 4,
+        "position": 4,
+        "stage0_block0": 3,
+        "stage0_block1": 2,
+        "downsample1": 2,
+        "norm0": 0,
+        "stage1_block0": 1,
+        "norm1": 0,
+    }
     assert parts == {name: {0.25 * 0.5**power} for name, power in powers.items()}
     assert others == {1.0}
 
@@ -244,8 +265,10 @@ def test_without_layer_decay_the_whole_backbone_has_one_factor():
 
 
 def test_layer_decay_reaches_the_update():
-    params = {"backbone": {"patch_embed": {"bias": jnp.ones(2)}, "stage0_block0": {
-        "bias": jnp.ones(2)}}, "neck": {"bias": jnp.ones(2)}}  # fmt: skip
+    params = {
+        "backbone": {"patch_embed": {"bias": jnp.ones(2)}, "stage0_block0": {"bias": jnp.ones(2)}},
+        "neck": {"bias": jnp.ones(2)},
+    }
     update, _ = _update(params, params, name="sgd", layer_decay=0.5)
     found = [float(leaf[0]) for leaf in jax.tree.leaves(update)]
     assert found == [-RATE / 4, -RATE / 2, -RATE]
@@ -279,9 +302,13 @@ def test_frozen_parameters_have_no_update_and_no_state():
 
 def test_frozen_parameters_and_layer_decay_and_the_backbones_rate_together():
     """A block that learns, between others that do not, keeps its place among the layers."""
-    params = {"backbone": {name: {"bias": jnp.ones(2)} for name in (
-        "patch_embed", "stage0_block0", "stage1_block0")}, "neck": {"bias": jnp.ones(2)},
-    }  # fmt: skip
+    params = {
+        "backbone": {
+            name: {"bias": jnp.ones(2)}
+            for name in ("patch_embed", "stage0_block0", "stage1_block0")
+        },
+        "neck": {"bias": jnp.ones(2)},
+    }
     fields = {"name": "sgd", "layer_decay": 0.5, "backbone_multiplier": 0.5}
     update, _ = _update(params, params, freeze="backbone/(patch_embed|stage1.*)/.*", **fields)
     found = [float(leaf[0]) for leaf in jax.tree.leaves(update)]
@@ -313,10 +340,12 @@ def test_frozen_parameters_have_no_gradient():
     [
         ("neck/.*", ["neck/conv/bias", "neck/conv/kernel"]),
         (".*/bias", ["backbone/fc/bias", "neck/conv/bias"]),
-        ("neck/conv/bias|backbone/attn/.*", ["backbone/attn/relative_position_bias_table",
-                                             "neck/conv/bias"]),
+        (
+            "neck/conv/bias|backbone/attn/.*",
+            ["backbone/attn/relative_position_bias_table", "neck/conv/bias"],
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_pattern_freezes_whole_paths(pattern, names):
     flags = jax.tree.leaves_with_path(frozen(_params(), pattern))
     found = ["/".join(key.key for key in path) for path, on in flags if on]
@@ -343,8 +372,11 @@ def test_refuses_a_pattern_by_name(pattern, words):
 
 def test_only_kernels_of_the_model_are_decayed():
     params = jax.eval_shape(lambda: tiny.init_model(tiny.model()))["params"]
-    kernels = {"/".join(k.key for k in path) for path, on in jax.tree.leaves_with_path(
-        decayed(params)) if on}  # fmt: skip
+    kernels = {
+        "/".join(k.key for k in path)
+        for path, on in jax.tree.leaves_with_path(decayed(params))
+        if on
+    }
     assert kernels and all(name.endswith("/kernel") for name in kernels)
 
 

@@ -126,9 +126,11 @@ def _differences(runs):
         found[name] = {
             "gradients": _relative(gradients, reference[0], lambda x: float(np.linalg.norm(x))),
             "losses": _relative(losses, reference[1], _largest),
-            **{group: _relative(tree, reference[2][group], _largest)
-               for group, tree in variables.items()},
-        }  # fmt: skip
+            **{
+                group: _relative(tree, reference[2][group], _largest)
+                for group, tree in variables.items()
+            },
+        }
     return found
 
 
@@ -136,8 +138,12 @@ def _differences_on_virtual_devices(which):
     environment = os.environ | {"XLA_FLAGS": FLAGS, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
     done = subprocess.run(
         [sys.executable, "-m", "tests.training.parallel_test", which],
-        cwd=ROOT, env=environment, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout)
 

@@ -111,9 +111,15 @@ def _run_steps(config, count):
 def test_the_step_averages_what_it_trains_and_leaves_alone_what_is_frozen():
     """The norm that it reports is of the gradient of what it trains, which SGD shows."""
     config = _config(
-        freeze="backbone/.*", name="sgd", momentum=0.0, schedule="constant", learning_rate=1e-2,
-        warmup_steps=0, weight_decay=0.0, clip_norm=0.0,
-    )  # fmt: skip
+        freeze="backbone/.*",
+        name="sgd",
+        momentum=0.0,
+        schedule="constant",
+        learning_rate=1e-2,
+        warmup_steps=0,
+        weight_decay=0.0,
+        clip_norm=0.0,
+    )
     states, terms = _run_steps(config, 3)
     before = states[0].variables["params"]["backbone"]
     for state in states[1:]:
@@ -124,12 +130,16 @@ def test_the_step_averages_what_it_trains_and_leaves_alone_what_is_frozen():
         expected = _closed_form(np.stack(values), DECAY)
         np.testing.assert_allclose(leaf, expected, rtol=1e-5, atol=1e-6)
         assert not np.array_equal(values[0], values[1])
-    steps = [optax.tree.sub(b.variables["params"], a.variables["params"])
-             for a, b in itertools.pairwise(states)]  # fmt: skip
+    steps = [
+        optax.tree.sub(b.variables["params"], a.variables["params"])
+        for a, b in itertools.pairwise(states)
+    ]
     expected = float(optax.tree.norm(steps[-1])) / 1e-2
     assert float(terms["gradient_norm"][0]) == pytest.approx(expected, rel=1e-2)
-    sizes = {name: sum(leaf.size for leaf in jax.tree.leaves(part))
-             for name, part in states[0].variables["params"].items()}  # fmt: skip
+    sizes = {
+        name: sum(leaf.size for leaf in jax.tree.leaves(part))
+        for name, part in states[0].variables["params"].items()
+    }
     held = sum(leaf.size for leaf in jax.tree.leaves(states[-1].opt_state) if leaf.ndim)
     assert held == sum(sizes.values()) - sizes["backbone"]
 

@@ -14,9 +14,7 @@ from tests.training.parallel_test import normed_model
 
 LAYOUT = sharding.Layout("jit", sharding.create_mesh())
 BATCH, KEY = tiny.batch(), jax.random.key(0)
-WEIGHTS = {
-    "ddim": 1.0, "silog": 2.0, "latent": 1.0, "reconstruction": 0.5, "l1": 0.1, "l2": 0.01
-}  # fmt: skip
+WEIGHTS = {"ddim": 1.0, "silog": 2.0, "latent": 1.0, "reconstruction": 0.5, "l1": 0.1, "l2": 0.01}
 
 
 def _config(**fields):
@@ -85,12 +83,15 @@ def test_self_diffusion_takes_a_finite_step(step_fn, state):
     [
         {"diffusion__prediction_type": "epsilon", "loss__target": "ground_truth"},
         {
-            "diffusion__prediction_type": "v_prediction", "diffusion__schedule": "linear",
-            "loss__every_step": True, "sampler__eta": 1.0, "sampler__remat": True,
+            "diffusion__prediction_type": "v_prediction",
+            "diffusion__schedule": "linear",
+            "loss__every_step": True,
+            "sampler__eta": 1.0,
+            "sampler__remat": True,
             "loss__random_timesteps": True,
         },
     ],
-)  # fmt: skip
+)
 def test_other_modes_take_a_finite_step(state, fields):
     step_fn = _step_fn(tiny.model(), **fields)
     _assert_finite_step(state, *step_fn(state, BATCH, KEY))
@@ -140,9 +141,7 @@ def test_an_update_that_is_not_finite_changes_nothing_but_the_counters(state):
     assert (int(after.step), int(after.skipped)) == (1, 1)
     assert _value(terms, "skipped") == 1
     for name in ("variables", "opt_state", "average"):
-        jax.tree.map(
-            np.testing.assert_array_equal, getattr(after, name), getattr(averaged, name)
-        )
+        jax.tree.map(np.testing.assert_array_equal, getattr(after, name), getattr(averaged, name))
 
 
 def test_after_a_skipped_update_the_run_goes_on_as_if_the_batch_had_not_been():
@@ -159,16 +158,12 @@ def test_after_a_skipped_update_the_run_goes_on_as_if_the_batch_had_not_been():
     expected, _ = step_fn(start.replace(step=start.step + 1, skipped=start.skipped + 1), BATCH, KEY)
     assert _value(terms, "skipped") == 0
     for name in ("variables", "average", "opt_state"):
-        jax.tree.map(
-            np.testing.assert_array_equal, getattr(after, name), getattr(expected, name)
-        )
+        jax.tree.map(np.testing.assert_array_equal, getattr(after, name), getattr(expected, name))
     assert (int(after.step), int(after.skipped)) == (3, 1)
     mean = jax.tree.map(  # of updates 1 and 2 with weights 1/2 and 1, over their sum
         lambda a, b: a / 3 + b * 2 / 3, start.variables["params"], after.variables["params"]
     )
-    jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), after.average, mean
-    )
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), after.average, mean)
 
 
 @pytest.mark.parametrize("target", objective.TARGETS)
@@ -181,10 +176,19 @@ def test_counts_are_known_before_the_terms(target):
     @jax.jit  # of which XLA drops what no count depends on
     def computed():
         terms, _ = objective.loss_terms(
-            model, tiny.init_model(model), batch, draws, None, schedule=tiny.schedule(),
-            target=target, every_step=False, silog_lambda=0.5, clamp_depth=0.0, num_steps=1,
+            model,
+            tiny.init_model(model),
+            batch,
+            draws,
+            None,
+            schedule=tiny.schedule(),
+            target=target,
+            every_step=False,
+            silog_lambda=0.5,
+            clamp_depth=0.0,
+            num_steps=1,
             spacing="trailing",
-        )  # fmt: skip
+        )
         return {name: count for name, (_, count) in terms.items()}
 
     assert jax.tree.map(int, objective.counts(mask, target)) == jax.tree.map(int, computed())

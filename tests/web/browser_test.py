@@ -68,9 +68,7 @@ def _upload(tab, path):
 def _click_metres(tab, path):
     """Clicks into the depth and compares with the downloaded array."""
     picture = tab.locator("#depth img").bounding_box()
-    tab.mouse.click(
-        picture["x"] + 0.3 * picture["width"], picture["y"] + 0.6 * picture["height"]
-    )
+    tab.mouse.click(picture["x"] + 0.3 * picture["width"], picture["y"] + 0.6 * picture["height"])
     tab.wait_for_function("document.querySelector('#metres').innerText.includes('column')")
     pattern = r"([\d.]+) m at column (\d+), row (\d+)"
     metres, column, row = re.match(pattern, tab.inner_text("#metres").strip()).groups()

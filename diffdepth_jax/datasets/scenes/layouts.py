@@ -204,8 +204,13 @@ def _ground(rng, half_road, pavement):
     """The road, and raised pavements that reach under the facades."""
     grey, tone = np.ones(3, np.float32), rng.uniform(0.08, 0.25)
     road = material(rng, ("road",), (1, 1), tone * grey, 0.75 * grey)
-    slabs = material(rng, ("tiles", "checker"), (0.6, 1.5), 0.7 * paint(rng, 0.3, 0.5, 0.2),
-                     paint(rng, 0.35, 0.6, 0.2))
+    slabs = material(
+        rng,
+        ("tiles", "checker"),
+        (0.6, 1.5),
+        0.7 * paint(rng, 0.3, 0.5, 0.2),
+        paint(rng, 0.35, 0.6, 0.2),
+    )
     solids = [_box((0, 40, -0.5), (120, 120, 1), road, False)]
     for side in (-1, 1):
         centre = (side * (half_road + pavement / 2 + 10), STREET_LENGTH / 2, 0.06)

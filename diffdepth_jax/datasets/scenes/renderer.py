@@ -74,9 +74,7 @@ def intrinsics(height, width):
 
 def look(position, yaw, pitch, roll):
     """Camera at `position` [3]. Angles in radians; at 0 it looks along +y, positive pitch is up."""
-    forward = np.array(
-        [-np.sin(yaw) * np.cos(pitch), np.cos(yaw) * np.cos(pitch), np.sin(pitch)]
-    )
+    forward = np.array([-np.sin(yaw) * np.cos(pitch), np.cos(yaw) * np.cos(pitch), np.sin(pitch)])
     right = np.array([np.cos(yaw), np.sin(yaw), 0.0])
     down = np.cross(forward, right)
     level = np.stack([right, down, forward], axis=1)

@@ -203,9 +203,7 @@ class Stage(nn.Module):
         convolutional = rematerialised(InvertedResidual, self.remat)(self.dtype, name="inv_res")
         branches = [convolutional(paths[0], train)]
         for path, x in enumerate(paths):
-            encoder = Encoder(
-                self.drop_path_rates, self.dtype, self.remat, name=f"encoder{path}"
-            )
+            encoder = Encoder(self.drop_path_rates, self.dtype, self.remat, name=f"encoder{path}")
             branches.append(encoder(x, train))
         x = jnp.concatenate(branches, axis=-1)
         return ConvNorm(self.features, dtype=self.dtype, name="aggregate")(x, train)
