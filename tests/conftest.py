@@ -4,14 +4,20 @@ import os
 
 import pytest
 
-from tests.support import compile_flags, small_run
+from tests.support import compile_flags
 
 # Before jax.
 os.environ["XLA_FLAGS"] = f"{compile_flags.QUICK} {os.environ.get('XLA_FLAGS', '')}".strip()
 
 import jax
+from jaxtyping import install_import_hook
 
-from diffdepth_jax.training.loop import train
+# Shapes in annotations are checked at every call, here and not in users' programs.
+CHECKED = ("diffdepth_jax.method", "diffdepth_jax.models", "diffdepth_jax.evaluation.metrics")
+install_import_hook(CHECKED, "beartype.beartype")
+
+from diffdepth_jax.training.loop import train  # noqa: E402
+from tests.support import small_run  # noqa: E402
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -24,6 +24,7 @@ PACKAGES = (
     "importlib_resources",
     "jax",
     "jaxlib",
+    "jaxtyping",
     "ml-collections",
     "ml_dtypes",
     "numpy",

@@ -26,7 +26,7 @@ from tests.support.parity import channels_last
 
 SCHEDULE = diffusion.create_schedule("linear", 1000, 1e-4, 0.02, "epsilon")
 SAMPLER = {"schedule": SCHEDULE, "num_steps": 5, "spacing": "leading"}
-END_TO_END = parity.SHARED / "end_to_end"
+END_TO_END = parity.ALL_GOLDEN / "end_to_end"
 
 # Codec
 
@@ -110,7 +110,7 @@ def denoiser(file, fuse):
     ("name", "fuse"), [("unet_add_upsample_t_batch", True), ("unet_res_t_batch", False)]
 )
 def test_the_denoiser_and_its_gradients_equal_the_public_code(name, fuse):
-    component = denoiser(parity.SHARED / "components" / f"{name}.npz", fuse)
+    component = denoiser(parity.ALL_GOLDEN / "components" / f"{name}.npz", fuse)
     parity.assert_forward_parity(component, tolerance=3e-6)
     parity.assert_backward_parity(component)
 
@@ -120,7 +120,7 @@ def test_the_denoiser_and_its_gradients_equal_the_public_code(name, fuse):
 
 @functools.cache
 def shared_vectors(name):
-    return np.load(parity.SHARED / "components" / f"{name}.npz")
+    return np.load(parity.ALL_GOLDEN / "components" / f"{name}.npz")
 
 
 @parity.needs_shared
@@ -306,8 +306,8 @@ def training_step(model, variables, vectors):
 @pytest.fixture(scope="module")
 def trained():
     """(vectors, our step, {name of a tensor: (our leaf's path, transform)})."""
-    if not parity.SHARED.exists():
-        pytest.skip(f"all vectors: {parity.SHARED} is absent")
+    if not parity.ALL_GOLDEN.exists():
+        pytest.skip(f"all vectors: {parity.ALL_GOLDEN} is absent")
     vectors = np.load(END_TO_END / "tiny_swin_hahi_train_64x96_s5_nodp.npz")
     model, variables, rules = load("tiny_swin_hahi", END_TO_END / "tiny_swin_hahi.pt")
     return vectors, training_step(model, variables, vectors), rules

@@ -44,7 +44,7 @@ def config(**train):
     """configs/synthetic.py with OVERRIDES; keywords replace fields of its `train` group."""
     config = synthetic.get_config()
     config.update_from_flattened_dict(OVERRIDES)
-    config.train.update(loop)
+    config.train.update(train)
     return config.lock()
 
 

@@ -287,7 +287,7 @@ def test_official_weights_give_the_features_of_the_public_code(write):
 
     In float64: the activations reach 1800, where rounding in the vectors alone makes 2.4e-5.
     """
-    vectors = np.load(parity.SHARED / "components" / "swin_convert.npz")
+    vectors = np.load(parity.ALL_GOLDEN / "components" / "swin_convert.npz")
     module = swin.SwinTransformer(24, (2, 2, 2, 2), (2, 4, 8, 8), drop_path_rate=0.0)
     converted = []
     for group in ("official", "converted"):
@@ -324,7 +324,7 @@ class Attention(nn.Module):
 def test_window_attention_and_its_gradients_equal_the_public_code(shift):
     """On 15x19 with windows of 7."""
     component = parity.Component(
-        parity.SHARED / "components" / f"shift_window_msa_s{shift}_15x19.npz",
+        parity.ALL_GOLDEN / "components" / f"shift_window_msa_s{shift}_15x19.npz",
         Attention(shift),
         SWIN_MM,
         "stages.0.blocks.0.attn.",
@@ -359,7 +359,7 @@ def recorded_drop_path(vectors):
 def test_a_whole_swin_and_its_gradients_equal_the_public_code(train):
     """On 50x46 with windows of 4: every stage is padded. Training, with stochastic depth."""
     module = swin.SwinTransformer(16, (1, 3, 2, 1), (1, 2, 4, 4), window_size=4)
-    file = parity.SHARED / "components" / "swin_e16_w4_50x46.npz"
+    file = parity.ALL_GOLDEN / "components" / "swin_e16_w4_50x46.npz"
     component = parity.Component(file, module, SWIN_MM)
     with recorded_drop_path(component.vectors):
         parity.assert_forward_parity(component, train, 5e-6)

@@ -113,7 +113,7 @@ def recorded_drop_path(vectors):
 
 @pytest.fixture(scope="module")
 def whole():
-    file = parity.SHARED / "components" / "mpvit_e16_40x56.npz"
+    file = parity.ALL_GOLDEN / "components" / "mpvit_e16_40x56.npz"
     return parity.Component(file, small(drop_path_rate=0.3), MPVIT_RULES)
 
 

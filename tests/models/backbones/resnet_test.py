@@ -24,7 +24,7 @@ def test_two_stages_equal_the_public_code(train):
 @pytest.mark.parametrize("train", [False, True])
 def test_four_stages_and_their_gradients_equal_the_public_code(train):
     module = resnet.ResNet(depths=(1, 2, 1, 2), channels=(16, 32, 48, 64))
-    file = parity.SHARED / "components" / "resnet_Basic_32x48.npz"
+    file = parity.ALL_GOLDEN / "components" / "resnet_Basic_32x48.npz"
     component = parity.Component(file, module, RESNET_RULES)
     parity.assert_forward_parity(component, train)
     parity.assert_backward_parity(component, train)

@@ -9,7 +9,7 @@ from diffdepth_jax.models.necks.hahi import HAHI
 from diffdepth_jax.torch_import.rules import HAHI_RULES
 from tests.support import parity, tiny
 
-SHARED_FILE = parity.SHARED / "components" / "hahi_c4_noatt.npz"
+SHARED_FILE = parity.ALL_GOLDEN / "components" / "hahi_c4_noatt.npz"
 
 
 def component(file):

@@ -1,0 +1,35 @@
+"""The arrays of the method by name, with the shapes that the tests check at run time.
+
+`[batch, height, width, channels]` throughout. An axis has one size wherever its name stands in one
+function's signature. Compute may be in bfloat16, so that `Float` is any floating-point type.
+"""
+
+from collections.abc import Mapping
+from typing import Any, TypedDict
+
+import jax
+import numpy as np
+from jaxtyping import Bool, Float, Int, Key
+
+Array = jax.Array | np.ndarray  # what is computed with; numpy where a caller hands over its own
+
+Image = Float[Array, "batch height width 3"]  # normalised as the backbones expect
+Depth = Float[Array, "batch height width 1"]  # metres along the optical axis
+Mask = Bool[Array, "batch height width 1"]  # True where there is ground truth
+Features = Float[Array, "batch _ _ _"]  # a feature map; a pyramid is a tuple, finest first
+Latent = Float[Array, "batch rows columns channels"]  # depth in the latent space
+Condition = Float[Array, "batch rows columns features"]  # what of the image guides the denoiser
+Timestep = Int[Array, " batch"]  # of the diffusion, 0 the least noisy
+ImageKeys = Key[Array, " batch"]  # one random key for each image
+
+Scalar = Float[Array, ""] | Int[Array, ""] | float | int
+Term = tuple[Scalar, Scalar]  # (sum, count) of a loss: added over devices, divided once
+Variables = Mapping[str, Any]  # Flax collections: "params", and "batch_stats" if there are any
+
+
+class Batch(TypedDict):
+    """What one training step sees."""
+
+    image: Image
+    depth: Depth
+    mask: Mask

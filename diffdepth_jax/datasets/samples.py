@@ -1,0 +1,44 @@
+"""What flows from a source to the pipeline: one image with its ground truth."""
+
+from typing import NotRequired, Protocol, TypedDict
+
+import numpy as np
+from jaxtyping import Bool, Float32, Int, UInt8
+
+RGB = UInt8[np.ndarray, "height width 3"]
+DepthMap = Float32[np.ndarray, "height width 1"]  # metres
+MaskMap = Bool[np.ndarray, "height width 1"]  # True where there is ground truth
+
+
+class Sample(TypedDict):
+    """A frame; where the mask is False depth may be anything, nan included."""
+
+    image: RGB
+    depth: DepthMap
+    mask: MaskMap
+    name: NotRequired[str]
+    intrinsics: NotRequired[Float32[np.ndarray, "3 3"]]
+
+
+class EvaluationSample(TypedDict):
+    """What the model sees of a frame, beside the frame and its ground truth at their own size.
+
+    `image` is normalised, [H, W, 3], and padded at right and bottom; `content` is the (height,
+    width) that is not padding. `picture` [h, w, 3], `depth` and `mask` [h, w, 1] are the frame's.
+    """
+
+    image: Float32[np.ndarray, "_ _ 3"]
+    content: Int[np.ndarray, " 2"]
+    picture: RGB
+    depth: DepthMap
+    mask: MaskMap
+    name: NotRequired[str]
+    intrinsics: NotRequired[Float32[np.ndarray, "3 3"]]
+
+
+class Source(Protocol):
+    """Random access to samples, from many threads."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Sample: ...
