@@ -22,7 +22,7 @@ import grain
 import numpy as np
 from PIL import Image
 
-from configs import kitti, nyu
+from diffdepth_jax.configs import kitti, nyu
 from diffdepth_jax.datasets import pipeline, transforms
 from diffdepth_jax.datasets.records import Records, decode_depth, decode_image
 from diffdepth_jax.media import preprocessing

@@ -26,7 +26,7 @@ import pathlib
 import sys
 
 from benchmarks import speed, speed_rows
-from configs import default
+from diffdepth_jax.configs import default
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.program.entry import one_line_errors
 

@@ -9,7 +9,7 @@ import zlib
 
 import numpy as np
 
-from configs import default, released_swin, synthetic
+from diffdepth_jax.configs import default, released_swin, synthetic
 
 # Its widths are those of configs/synthetic.py: to try the command in minutes.
 ARCHITECTURES = ("swin_micro", "swin_tiny", "swin_large", "released")

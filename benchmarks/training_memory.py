@@ -25,7 +25,7 @@ import jax
 import jax.numpy as jnp
 
 from benchmarks.flops import count_multiply_adds
-from configs import default
+from diffdepth_jax.configs import default
 from diffdepth_jax.distributed import sharding
 from diffdepth_jax.method import diffusion
 from diffdepth_jax.models.assembly import create_model

@@ -4,7 +4,7 @@ python -m diffdepth_jax.main --config=configs/folder.py --config.data.root=DIR \
     --config.data.image_pattern='image/*.png' --config.data.depth_pattern='depth/*.png'
 """
 
-from configs import default
+from diffdepth_jax.configs import default
 
 
 def get_config():

@@ -9,7 +9,7 @@ v3-8.
 The paper reports abs_rel .050, rmse 2.016, d1 .977; this recipe has not been run in full.
 """
 
-from configs import nyu
+from diffdepth_jax.configs import nyu
 
 
 def get_config():

@@ -11,7 +11,7 @@ python -m diffdepth_jax.main --config=configs/kitti_official.py --config.data.ev
 This recipe has not been run in full.
 """
 
-from configs import kitti
+from diffdepth_jax.configs import kitti
 
 
 def get_config():

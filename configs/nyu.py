@@ -8,7 +8,7 @@ prepares it, whose test split is called validation. Batch 16 at 416x544 is meant
 TPU v3-8. The paper reports abs_rel .085, rmse .295, d1 .939; this recipe has not been run in full.
 """
 
-from configs import default
+from diffdepth_jax.configs import default
 
 SWIN_LARGE = "weights/swin_large_patch4_window7_224_22k.pth"
 

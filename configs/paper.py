@@ -3,7 +3,7 @@
 python -m diffdepth_jax.main --config=configs/paper.py
 """
 
-from configs import nyu
+from diffdepth_jax.configs import nyu
 
 
 def get_config():

@@ -4,7 +4,7 @@ python -m diffdepth_jax.convert --checkpoint=mpvit_model_00037.pt \
     --config=configs/released_mpvit.py --output=models/released_mpvit
 """
 
-from configs import released_swin
+from diffdepth_jax.configs import released_swin
 
 
 def get_config():

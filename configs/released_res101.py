@@ -4,7 +4,7 @@ python -m diffdepth_jax.convert --checkpoint=res101.pt \
     --config=configs/released_res101.py --output=models/released_res101
 """
 
-from configs import released_swin
+from diffdepth_jax.configs import released_swin
 
 
 def get_config():

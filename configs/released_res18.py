@@ -4,7 +4,7 @@ python -m diffdepth_jax.convert --checkpoint=res18.pt \
     --config=configs/released_res18.py --output=models/released_res18
 """
 
-from configs import released_swin
+from diffdepth_jax.configs import released_swin
 
 
 def get_config():

@@ -4,7 +4,7 @@ python -m diffdepth_jax.convert --checkpoint=res50_model_00030.pt \
     --config=configs/released_res50.py --output=models/released_res50
 """
 
-from configs import released_swin
+from diffdepth_jax.configs import released_swin
 
 
 def get_config():

@@ -9,7 +9,7 @@ configuration: this one keeps the released code's departures from the paper.
 
 from ml_collections import ConfigDict
 
-from configs import default
+from diffdepth_jax.configs import default
 
 
 def get_config():

@@ -4,7 +4,7 @@ python -m diffdepth_jax.convert --checkpoint=swinl_add.pt \
     --config=configs/released_swin_add.py --output=models/released_swin_add
 """
 
-from configs import released_swin
+from diffdepth_jax.configs import released_swin
 
 
 def get_config():

@@ -3,7 +3,7 @@
 python -m diffdepth_jax.main --config=configs/synthetic.py
 """
 
-from configs import default
+from diffdepth_jax.configs import default
 
 
 def get_config():

@@ -10,8 +10,8 @@ import tensorflow_datasets as tfds
 from PIL import Image
 from tqdm import tqdm
 
-from data.frames import Frame, Source, depth_bytes, depth_format
-from data.parallel import ordered_map
+from diffdepth_jax.data.frames import Frame, Source, depth_bytes, depth_format
+from diffdepth_jax.data.parallel import ordered_map
 
 _SHARD_BYTES = 200e6  # TFDS holds a whole shard in memory while it writes it
 

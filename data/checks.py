@@ -9,8 +9,8 @@ import statistics
 import numpy as np
 from tqdm import tqdm
 
-from data.frames import Found, Frame, Options, Source, depth_bytes, depth_format
-from data.parallel import ordered_map
+from diffdepth_jax.data.frames import Found, Frame, Options, Source, depth_bytes, depth_format
+from diffdepth_jax.data.parallel import ordered_map
 from diffdepth_jax.datasets.records import decode_depth, decode_image
 
 

@@ -2,7 +2,7 @@
 
 import pathlib
 
-from data.frames import Found, Options
+from diffdepth_jax.data.frames import Found, Options
 from diffdepth_jax.errors import UserError
 
 

@@ -8,8 +8,8 @@ import shutil
 import sys
 import tempfile
 
-from data.checks import check
-from data.frames import Options
+from diffdepth_jax.data.checks import check
+from diffdepth_jax.data.frames import Options
 from diffdepth_jax.errors import UserError
 
 DATASETS = ("nyu_depth", "kitti_depth")
@@ -56,7 +56,7 @@ def _builder(dataset):
     name, _, config = dataset.partition("/")
     if name not in DATASETS:
         raise UserError(f"dataset {dataset!r}: must be nyu_depth/SOURCE or kitti_depth/SOURCE")
-    builder = importlib.import_module(f"data.{name}.{name}_dataset_builder").Builder
+    builder = importlib.import_module(f"diffdepth_jax.data.{name}.{name}_dataset_builder").Builder
     if config not in builder.SOURCES:
         known = ", ".join(f"{name}/{source}" for source in builder.SOURCES)
         raise UserError(f"dataset {dataset!r}: must be one of {known}")

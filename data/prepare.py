@@ -10,8 +10,8 @@ import pathlib
 
 from absl import flags
 
-from data.frames import Options
-from data.preparation import prepare
+from diffdepth_jax.data.frames import Options
+from diffdepth_jax.data.preparation import prepare
 from diffdepth_jax.program.entry import start
 
 _DATASET = flags.DEFINE_string("dataset", None, "DATASET/SOURCE, such as nyu_depth/sync.")

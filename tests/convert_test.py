@@ -45,7 +45,7 @@ def tiny_variants(monkeypatch):
 
 def released_config(name):
     """A released architecture, smaller, with data and training of the small run."""
-    released = importlib.import_module(f"configs.{name}").get_config()
+    released = importlib.import_module(f"diffdepth_jax.configs.{name}").get_config()
     config = small_run.config()
     with config.unlocked():
         for group in ("model", "diffusion", "sampler", "loss"):

@@ -100,7 +100,7 @@ CASES = [
 
 def _configuration(recipe, data_dir, **overrides):
     """configs/RECIPE.py with a tiny model; `overrides` by dotted name with __ for the dot."""
-    config = importlib.import_module(f"configs.{recipe}").get_config()
+    config = importlib.import_module(f"diffdepth_jax.configs.{recipe}").get_config()
     size = INPUT_SIZE[recipe]
     fields = TINY | {"inference.size": size, "augmentation.crop_size": small_run.SIZE}
     fields |= {name.replace("__", "."): value for name, value in overrides.items()}
@@ -228,7 +228,7 @@ def test_the_benchmark_is_submitted(trained, tmp_path):
 
 def test_a_missing_backbone_file_names_the_command_that_gets_it(prepared, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    recipe = importlib.import_module("configs.nyu")
+    recipe = importlib.import_module("diffdepth_jax.configs.nyu")
     config = _configuration("nyu", prepared("sync")[0], model__backbone_weights=recipe.SWIN_LARGE)
     with pytest.raises(UserError) as error:
         train(config, tmp_path / "run")

@@ -17,7 +17,7 @@ from absl import flags
 from ml_collections import config_flags
 from PIL import Image
 
-from configs import default
+from diffdepth_jax.configs import default
 from tests.media.video_test import write_lossless
 from tests.support import small_model, small_run
 from tests.support.paths import ROOT

@@ -3,6 +3,7 @@
 import ast
 import collections
 import graphlib
+import os
 
 import grimp
 import pytest
@@ -24,9 +25,11 @@ ONLY_IN = {  # each library, and the modules that may know it
 }
 WITHOUT_JAX = ("datasets", "media", "torch_import.reader", "torch_import.rules", "errors")
 MAY_USE_JAX = {"datasets.pipeline"}
+LINKED = ("configs", "data")  # folders of the checkout that the package holds by symbolic links
 
 
 def modules():
+    """Name and path of each module; `rglob` does not follow the links to `LINKED`."""
     for path in sorted(PACKAGE.rglob("*.py")):
         if path.name != "__init__.py":
             yield ".".join(path.relative_to(PACKAGE).with_suffix("").parts), path
@@ -82,6 +85,23 @@ def test_each_library_is_known_to_few(module, path):
 def test_data_preparation_never_imports_jax():
     for path in (ROOT / "data").rglob("*.py"):
         assert not {name for name, _ in libraries(path)} & {"jax", "flax"}
+
+
+@pytest.mark.parametrize("folder", LINKED)
+def test_the_package_holds_the_folder_by_a_link(folder):
+    """A copy would drift from the folder; `core.symlinks=false` of git leaves a text file."""
+    link = PACKAGE / folder
+    assert link.is_symlink() and os.readlink(link) == f"../{folder}"
+    assert link.resolve() == ROOT / folder
+
+
+def test_linked_folders_are_imported_through_the_package_alone():
+    """`configs` and `data` by themselves exist in a checkout only, and would be loaded twice."""
+    for folder in (*LINKED, "diffdepth_jax", "tests", "benchmarks"):
+        for path in (ROOT / folder).rglob("*.py"):
+            imported = {name for name, _ in libraries(path)}
+            assert not imported & set(LINKED), f"{path} imports {imported & set(LINKED)}"
+            assert folder not in LINKED or all(level == 0 for _, level in libraries(path)), path
 
 
 CONFIG_MAY_ENTER = {

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from configs import default, synthetic
+from diffdepth_jax.configs import default, synthetic
 
 # Held-out scenes are those of another seed than in the README's table, which they do not touch.
 SCENE_SEED = 11

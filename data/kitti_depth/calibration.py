@@ -2,7 +2,7 @@
 
 import pathlib
 
-from data.frames import Found, file_frame
+from diffdepth_jax.data.frames import Found, file_frame
 from diffdepth_jax.errors import UserError
 
 _FILE = "calib_cam_to_cam.txt"

@@ -3,9 +3,13 @@
 import functools
 import pathlib
 
-from data.frames import Found, Options, missing_split
-from data.kitti_depth.calibration import Calibrations, calibrated_frames, read_intrinsics
-from data.lists import resolve
+from diffdepth_jax.data.frames import Found, Options, missing_split
+from diffdepth_jax.data.kitti_depth.calibration import (
+    Calibrations,
+    calibrated_frames,
+    read_intrinsics,
+)
+from diffdepth_jax.data.lists import resolve
 
 _SELECTED = "val_selection_cropped"
 _FOLDERS = {

@@ -2,9 +2,9 @@
 
 import functools
 
-from data.frames import Found, Options
-from data.kitti_depth.calibration import Calibrations, calibrated_frames
-from data.lists import find_list, missing_list, read_list, resolve
+from diffdepth_jax.data.frames import Found, Options
+from diffdepth_jax.data.kitti_depth.calibration import Calibrations, calibrated_frames
+from diffdepth_jax.data.lists import find_list, missing_list, read_list, resolve
 
 _RAW_FOLDERS = ("", "raw")
 _DEPTH_FOLDERS = ("", "data_depth_annotated")

@@ -2,9 +2,9 @@
 
 import functools
 
-from data.builder import DepthBuilder, builder_configs
-from data.frames import Source
-from data.kitti_depth import depth_prediction, eigen
+from diffdepth_jax.data.builder import DepthBuilder, builder_configs
+from diffdepth_jax.data.frames import Source
+from diffdepth_jax.data.kitti_depth import depth_prediction, eigen
 
 # Lidar depth up to about 100 m. The raw images are 370 to 376 x 1224 to 1242, the benchmark's
 # selection is cropped to 352 x 1216.

@@ -5,8 +5,8 @@ import pathlib
 
 import numpy as np
 
-from data.archives import extract, is_archive
-from data.frames import Found, Frame, Options, missing_split
+from diffdepth_jax.data.archives import extract, is_archive
+from diffdepth_jax.data.frames import Found, Frame, Options, missing_split
 from diffdepth_jax.datasets.records import NYU_INTRINSICS
 
 _PATTERNS = {"train": "train/*/*.h5", "test": "val/official/*.h5"}

@@ -8,7 +8,7 @@ import pathlib
 
 import numpy as np
 
-from data.frames import Found, Frame, Options
+from diffdepth_jax.data.frames import Found, Frame, Options
 from diffdepth_jax.datasets.records import NYU_INTRINSICS
 from diffdepth_jax.errors import UserError
 

@@ -2,9 +2,9 @@
 
 import functools
 
-from data.builder import DepthBuilder, builder_configs
-from data.frames import Source
-from data.nyu_depth import hdf5, labeled, sync
+from diffdepth_jax.data.builder import DepthBuilder, builder_configs
+from diffdepth_jax.data.frames import Source
+from diffdepth_jax.data.nyu_depth import hdf5, labeled, sync
 
 # Kinect depth, 0.5 to 10 m, 480 x 640.
 _source = functools.partial(

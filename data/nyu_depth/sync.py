@@ -2,8 +2,8 @@
 
 import pathlib
 
-from data.frames import Found, Options, file_frame
-from data.lists import find_list, missing_list, read_list, resolve
+from diffdepth_jax.data.frames import Found, Options, file_frame
+from diffdepth_jax.data.lists import find_list, missing_list, read_list, resolve
 from diffdepth_jax.datasets.records import NYU_INTRINSICS
 
 

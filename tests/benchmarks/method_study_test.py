@@ -36,7 +36,7 @@ from benchmarks.method_study.variants import (
     Size,
     create_config,
 )
-from configs import paper, released_swin
+from diffdepth_jax.configs import paper, released_swin
 from diffdepth_jax.method import diffusion, objective
 from diffdepth_jax.models.assembly import create_model
 from diffdepth_jax.models.variables import abstract_variables

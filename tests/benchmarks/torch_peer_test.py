@@ -8,7 +8,7 @@ import pytest
 from flax import traverse_util
 
 from benchmarks import speed_rows
-from configs import default, released_swin
+from diffdepth_jax.configs import default, released_swin
 from diffdepth_jax.method import diffusion, objective, refinement
 from diffdepth_jax.models.assembly import create_model
 from diffdepth_jax.models.backbones import swin

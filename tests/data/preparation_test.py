@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import data.builder
-from data.parallel import ordered_map
+from diffdepth_jax.data import builder
+from diffdepth_jax.data.parallel import ordered_map
 from diffdepth_jax.datasets.records import Records
 from diffdepth_jax.errors import UserError
 from tests.support import raw_datasets
@@ -177,7 +177,7 @@ def test_an_error_while_overwriting_keeps_the_old(raw, tmp_path, monkeypatch):
         raise OSError("the disk was taken out")
 
     with monkeypatch.context() as patch, pytest.raises(OSError, match="taken out"):
-        patch.setattr(data.builder, "_example", fail)
+        patch.setattr(builder, "_example", fail)
         prepare_small(SYNC, raw, tmp_path / "data", overwrite=True)
     assert Records(SYNC, "train", tmp_path / "data")[3]["mask"].any()
     (raw / "nyudepthv2_train_files_with_gt.txt").write_text(
@@ -189,14 +189,14 @@ def test_an_error_while_overwriting_keeps_the_old(raw, tmp_path, monkeypatch):
 
 
 def test_an_error_while_writing_leaves_nothing(raw, tmp_path, monkeypatch):
-    make_example = data.builder._example
+    make_example = builder._example
 
     def fail(frame, depth_scale):
         if "00002" in frame.name:
             raise OSError("the disk was taken out")
         return make_example(frame, depth_scale)
 
-    monkeypatch.setattr(data.builder, "_example", fail)
+    monkeypatch.setattr(builder, "_example", fail)
     with pytest.raises(OSError, match="taken out"):
         prepare_small(SYNC, raw, tmp_path / "data")
     assert_nothing_readable(tmp_path / "data")
@@ -205,12 +205,13 @@ def test_an_error_while_writing_leaves_nothing(raw, tmp_path, monkeypatch):
 
 def test_a_killed_run_leaves_nothing_readable_and_the_next_one_completes(raw, tmp_path, capsys):
     kill_at_third = (
-        "import os, signal, data.builder, tests.support.raw_datasets as r\n"
-        "make = data.builder._example\n"
+        "import os, signal, tests.support.raw_datasets as r\n"
+        "from diffdepth_jax.data import builder\n"
+        "make = builder._example\n"
         "def example(frame, depth_scale):\n"
         "    if '00002' in frame.name: os.kill(os.getpid(), signal.SIGKILL)\n"
         "    return make(frame, depth_scale)\n"
-        "data.builder._example = example\n"
+        "builder._example = example\n"
         f"r.prepare_small({SYNC!r}, {str(raw)!r}, {str(tmp_path / 'data')!r})\n"
     )
     done = subprocess.run([sys.executable, "-c", kill_at_third], cwd=ROOT, check=False)
@@ -251,7 +252,7 @@ def test_a_worker_that_dies_is_reported():
 def test_workers_end_with_a_killed_parent(tmp_path):
     script = (
         "import os, signal, time\n"
-        "from data.parallel import ordered_map\n"
+        "from diffdepth_jax.data.parallel import ordered_map\n"
         "from tests.data.preparation_test import _pid\n"
         "if __name__ == '__main__':\n"
         "    print(next(ordered_map(_pid, range(9), 2)), flush=True)\n"

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from configs import folder as folder_config
+from diffdepth_jax.configs import folder as folder_config
 from diffdepth_jax.datasets import pipeline
 from diffdepth_jax.datasets.sources import Cached, create_sources
 from diffdepth_jax.datasets.synthetic import SyntheticScenes

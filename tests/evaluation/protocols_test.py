@@ -5,7 +5,7 @@ import pathlib
 import numpy as np
 import pytest
 
-from configs import default
+from diffdepth_jax.configs import default
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.evaluation import metrics, protocols
 

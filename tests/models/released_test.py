@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from configs import released_swin
+from diffdepth_jax.configs import released_swin
 from diffdepth_jax.method import diffusion, losses, objective
 from diffdepth_jax.method.refinement import decode_log_depth, refine
 from diffdepth_jax.models.assembly import DiffusionDepth

@@ -14,8 +14,8 @@ import numpy as np
 import scipy.io
 from PIL import Image
 
-from data.frames import Options
-from data.preparation import prepare
+from diffdepth_jax.data.frames import Options
+from diffdepth_jax.data.preparation import prepare
 from diffdepth_jax.datasets.records import Records
 from diffdepth_jax.datasets.synthetic import SyntheticScenes
 

@@ -7,7 +7,7 @@ import pathlib
 import jax
 import pytest
 
-from configs import synthetic
+from diffdepth_jax.configs import synthetic
 from diffdepth_jax.checkpoints import saved_steps
 from diffdepth_jax.training import loop
 

@@ -43,7 +43,7 @@ RELEASED = "released DiffusionDepth with "
 )
 def test_every_name_has_one_rule_and_every_leaf_is_filled_once(variant, config, kind):
     """Of the released checkpoints at full size, in their shapes."""
-    config = importlib.import_module(f"configs.{config}").get_config()
+    config = importlib.import_module(f"diffdepth_jax.configs.{config}").get_config()
     abstract = abstract_variables(create_model(**config.model))
     parity.assert_rules_fill(abstract, KIND[RELEASED + kind].rules, variant)
 

@@ -9,7 +9,7 @@ import numpy as np
 import optax
 import pytest
 
-from configs import default, released_swin
+from diffdepth_jax.configs import default, released_swin
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.models.assembly import create_model
 from diffdepth_jax.models.variables import abstract_variables
