@@ -1,34 +1,44 @@
-"""The field's evaluation protocols: which pixels are scored, between which limits, which tables.
+"""The usual evaluation protocols: which pixels are scored, the limits of depth, and the tables.
 
-All follow one order: views averaged, resized to the ground truth's size, clamped, masked, scored
-per image, averaged over images.
+All protocols share one order of steps: combine the predictions of an image's views, resize to
+the ground truth's size, clamp, mask, score each image, average over the images.
 """
 
 import dataclasses
 
 import numpy as np
 
+from diffdepth_jax.datasets.samples import MaskMap
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.evaluation import metrics
 from diffdepth_jax.media import preprocessing
 
-# What a 16-bit PNG of metres x 256 can hold, other than 0, which says "nothing".
+# The metres that a 16-bit PNG of metres x 256 can hold. Its 0 means "no depth here".
 PNG_LIMITS = (1 / 256, 65535 / 256)
 
 
 @dataclasses.dataclass(frozen=True)
 class Crop:
-    """A rectangle by fractions of a frame's height and width; ends exclusive after int().
+    """A rectangle in a frame, given by fractions of the frame's height and width.
 
-    The frame is the whole image or KITTI's benchmark crop in it (`transforms.kb_offset`).
+    Attributes:
+      title: the name for tables.
+      fractions: (top, bottom, left, right). int() rounds them down to pixels; bottom and right are
+        exclusive.
+      of_kb_crop: whether the frame is KITTI's benchmark crop (`preprocessing.kb_offset`) instead
+        of the whole image.
     """
 
     title: str
-    fractions: tuple[float, float, float, float] = (0.0, 1.0, 0.0, 1.0)  # top bottom left right
+    fractions: tuple[float, float, float, float] = (0.0, 1.0, 0.0, 1.0)
     of_kb_crop: bool = False
 
     def box(self, height: int, width: int) -> tuple[int, int, int, int]:
-        """(top, bottom, left, right) in pixels of an image of this size."""
+        """Returns (top, bottom, left, right) in pixels for an image of this size.
+
+        Raises:
+          UserError: the image is smaller than KITTI's benchmark crop, and the crop lies in it.
+        """
         row, column, rows, columns = 0, 0, height, width
         if self.of_kb_crop:
             rows, columns = preprocessing.KB_SIZE
@@ -46,8 +56,8 @@ class Crop:
             column + int(right * columns),
         )
 
-    def mask(self, height: int, width: int) -> np.ndarray:
-        """bool [H, W, 1], True inside."""
+    def mask(self, height: int, width: int) -> MaskMap:
+        """Returns bool [H, W, 1], True inside the crop."""
         top, bottom, left, right = self.box(height, width)
         inside = np.zeros((height, width, 1), bool)
         inside[top:bottom, left:right] = True
@@ -71,14 +81,14 @@ NAMES = tuple(_CROPS)
 
 @dataclasses.dataclass(frozen=True)
 class Protocol:
-    """A named protocol, bound to its limits in metres.
+    """A named protocol with its limits in metres.
 
     Attributes:
-      name: of `create_protocol`.
-      crop: where pixels are scored.
-      truth: ground truth counts strictly between these two.
-      clamp: predictions are clamped to these two.
-      tables: names of the metrics that are printed, a tuple for each table.
+      name: one of NAMES.
+      crop: the rectangle in which pixels are scored.
+      truth: (low, high); a pixel counts if its ground truth lies strictly between the two.
+      clamp: (low, high); predictions are clamped to them.
+      tables: for each printed table the names of its metrics.
     """
 
     name: str
@@ -88,7 +98,7 @@ class Protocol:
     tables: tuple[tuple[str, ...], ...] = (metrics.NAMES,)
 
     def describe(self) -> str:
-        """One line for under a table."""
+        """Describes the protocol in one line, to stand under a table."""
         low, high = self.truth
         capped = high < np.inf
         truth = f"strictly within {low:g} to {high:g} m" if capped else "of any depth"
@@ -100,9 +110,13 @@ class Protocol:
 
 
 def create_protocol(name: str, min_depth: float, max_depth: float) -> Protocol:
-    """The protocol of this name under a cap; the benchmark's own has none.
+    """Creates the protocol of this name.
 
-    There every ground truth counts, and predictions are clamped to what a submission can hold.
+    In "kitti_official" all ground truth counts, and predictions are clamped to PNG_LIMITS, the
+    range of a submission. In the others both limits are min_depth and max_depth, in metres.
+
+    Raises:
+      UserError: the name is unknown, or the limits are not 0 < min_depth < max_depth.
     """
     if name not in _CROPS:
         raise UserError(f"evaluation.protocol {name!r}: must be one of {', '.join(NAMES)}")
