@@ -1,1 +1,1 @@
-"""PyTorch and safetensors files read and converted, without PyTorch."""
+"""Reads PyTorch and safetensors files and converts their weights, without PyTorch."""

@@ -1,13 +1,20 @@
-"""PyTorch state dicts to our variables: recognised by their names, strict in both directions."""
+"""Converts PyTorch state dicts to our variables.
+
+The tensors' names tell the kind of the file. Every tensor must find its leaf, and every leaf its
+tensor; anything else is an error.
+"""
 
 import math
+import os
 import re
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 from flax import traverse_util
 
+from diffdepth_jax.arrays import Variables
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.torch_import import rules_backbones
 from diffdepth_jax.torch_import.reader import StoredTensor, read_torch_file
@@ -18,32 +25,42 @@ from diffdepth_jax.torch_import.rules import (
     SWIN_OFFICIAL,
     SWIN_TIMM,
     TRANSFORMS,
+    Rule,
     within,
 )
 
+Tensors = Mapping[str, StoredTensor]  # a state dict: tensors by name
+Leaves = Mapping[str, Any]  # shapes and types of a model's variables, by path
+
 
 class Kind(NamedTuple):
-    """A kind of file. `marker`: a tensor that only it has; `lacking`: leaves that it lacks.
+    """A kind of file.
 
-    Those leaves start at what leaves the features as they were: scales at 1, the rest at 0.
+    Attributes:
+      name: for messages.
+      marker: pattern of a tensor's name that only this kind has.
+      rules: see `rules`.
+      lacking: pattern of the leaves that the file lacks. They start so that they leave the features
+        unchanged: scales at 1, the rest at 0.
     """
 
     name: str
     marker: str
-    rules: list
+    rules: list[Rule]
     lacking: str
 
     @property
-    def backbone_only(self):
+    def backbone_only(self) -> bool:
+        """Whether the file holds a backbone and not a whole model."""
         return not self.name.startswith("released")
 
 
-def _released(name, marker, rules):
+def _released(name: str, marker: str, rules: Iterable[Rule]) -> Kind:
     rules = within(r"depth_backbone\.", "backbone", rules) + within(r"depth_head\.", "", HEAD_RULES)
     return Kind(f"released DiffusionDepth with {name}", rf"depth_backbone\.{marker}", rules, r"^$")
 
 
-def _swin(name, marker, rules):
+def _swin(name: str, marker: str, rules: Iterable[Rule]) -> Kind:
     rules = within("", "backbone", rules)
     lacking = r"params/backbone/(?:norm[0-3]|position)/.*"
     return Kind(f"Swin, {name} naming", marker, rules, lacking)
@@ -55,16 +72,21 @@ KINDS = (
     _released("MPViT", r"mhca_stages\..*", rules_backbones.MPVIT_RULES),
     _swin("mmseg", r"stages\.0\.blocks\.0\..*", SWIN_MM),
     _swin("Hugging Face", r"encoder\.layers\.0\.blocks\.0\..*", SWIN_HUGGING_FACE),
-    # Since timm 0.9 `downsample` sits in the stage that it leads to.
+    # Since timm 0.9 `downsample` belongs to the stage that follows it, so that stage 3 has one.
     _swin("timm (from 0.9)", r"layers\.3\.downsample\..*", SWIN_TIMM),
     _swin("official", r"layers\.0\.blocks\.0\..*", SWIN_OFFICIAL),
 )
-_WRAPPERS = re.compile(r"^(?:module|backbone|swin|model)\.")  # models around the one meant
+# Names begin so where another model wraps the wanted one.
+_WRAPPERS = re.compile(r"^(?:module|backbone|swin|model)\.")
 _STATE_DICTS = ("net", "model", "state_dict")
 
 
-def read_state_dict(path):
-    """{name: StoredTensor} of the file's model, wrappers' prefixes stripped, and its Kind."""
+def read_state_dict(path: str | os.PathLike[str]) -> tuple[Tensors, Kind]:
+    """Reads a file's state dict and recognises its kind; prefixes of wrapping models are removed.
+
+    Raises:
+      UserError: the file holds no state dict, or one of no known kind.
+    """
     data = read_torch_file(path)
     for name in _STATE_DICTS:
         if isinstance(data, dict) and isinstance(data.get(name), dict):
@@ -83,7 +105,7 @@ def read_state_dict(path):
     )
 
 
-def _unwrapped(tensors):
+def _unwrapped(tensors: Tensors) -> Tensors:
     while any(_WRAPPERS.match(name) for name in tensors):
         shorter = {_WRAPPERS.sub("", name): x for name, x in tensors.items()}
         if len(shorter) < len(tensors):
@@ -99,56 +121,48 @@ _PARTS = {
 }
 
 
-def _join_query_key_value(tensors):
-    """Hugging Face keeps three matrices where all others have one."""
+def _join_query_key_value(tensors: Tensors) -> Tensors:
+    """Joins query, key and value, three matrices in Hugging Face's files and one in all others.
+
+    An incomplete three stays as it is, so that `convert` reports the tensors by their names.
+    """
     joined = dict(tensors)
-    for name in tensors:
-        match = _QUERY.fullmatch(name)
-        names = [match[1] + part + match[3] for part in _PARTS[match[2]]] if match else [None]
-        if all(part in tensors for part in names):  # what is incomplete fails by its own name
-            parts = [joined.pop(part) for part in names]
+    for match in filter(None, map(_QUERY.fullmatch, tensors)):
+        block, query, parameter = match.groups()
+        names = [block + part + parameter for part in _PARTS[query]]
+        if all(name in tensors for name in names):
+            parts = [joined.pop(name) for name in names]
             if len({part.shape for part in parts}) > 1:
                 raise UserError(f"{', '.join(names)} differ in shape: use a whole file")
-            joined[f"{match[1]}qkv{match[3]}"] = _concatenated(parts)
+            joined[f"{block}qkv{parameter}"] = _concatenated(parts)
     return joined
 
 
-def _concatenated(parts):
+def _concatenated(parts: list[StoredTensor]) -> StoredTensor:
     shape = (len(parts) * parts[0].shape[0], *parts[0].shape[1:])
 
-    def read():
+    def read() -> np.ndarray:
         return np.concatenate([part.numpy() for part in parts])
 
     return StoredTensor(shape, parts[0].dtype, read)
 
 
-def convert(tensors, kind, abstract):
-    """Variables of a model, every tensor used and every leaf filled once.
+def convert(tensors: Tensors, kind: Kind, abstract: Variables) -> tuple[dict[str, Any], list[str]]:
+    """Converts tensors to the variables of a model; uses every tensor, fills every leaf once.
 
     Args:
-      tensors: {name: StoredTensor}, see `read_state_dict`.
-      kind: what they are.
-      abstract: nested shapes and types of the variables.
+      tensors: see `read_state_dict`.
+      kind: the kind of the tensors' file.
+      abstract: the variables' shapes and types, nested.
 
     Returns:
-      Nested float32 numpy arrays, and messages on what was not simply copied.
+      The variables as nested float32 numpy arrays, and a message for each leaf that is not a copy.
 
     Raises:
-      UserError: listing everything that does not fit.
+      UserError: something does not fit; the message lists every such place.
     """
     leaves = traverse_util.flatten_dict(abstract, sep="/")
-    filled, problems, messages = {}, [], []
-    for name, tensor in tensors.items():
-        try:
-            path, value, message = _place(name, tensor, tensors, kind, leaves)
-            if path in filled:
-                raise ValueError(f"{path} is filled already")
-        except ValueError as error:
-            problems.append(f"{name}: {error}")
-            continue
-        messages += [message] * bool(message)
-        if path:
-            filled[path] = value
+    filled, messages, problems = _fill(tensors, kind, leaves)
     for path in sorted(leaves.keys() - filled.keys()):
         if re.fullmatch(kind.lacking, path):
             start = int(path.endswith("/scale"))
@@ -165,36 +179,81 @@ def convert(tensors, kind, abstract):
     return traverse_util.unflatten_dict(filled, sep="/"), messages
 
 
-def _place(name, tensor, tensors, kind, leaves):
-    """(path of the leaf or None, its value, message or None); ValueError says what is wrong."""
+def _fill(
+    tensors: Tensors, kind: Kind, leaves: Leaves
+) -> tuple[dict[str, np.ndarray], list[str], list[str]]:
+    """Returns (values by path of the leaf, messages, problems)."""
+    filled: dict[str, np.ndarray] = {}
+    messages: list[str] = []
+    problems: list[str] = []
+    for name, tensor in tensors.items():
+        try:
+            leaf = _leaf(name, tensor, tensors, kind, leaves)
+            if leaf and leaf.path in filled:
+                raise ValueError(f"{leaf.path} is filled already")
+        except ValueError as error:
+            problems.append(f"{name}: {error}")
+            continue
+        if leaf:
+            filled[leaf.path] = leaf.value
+            if leaf.message:
+                messages.append(leaf.message)
+    return filled, messages, problems
+
+
+class _Leaf(NamedTuple):
+    path: str
+    value: np.ndarray
+    message: str | None
+
+
+def _leaf(
+    name: str, tensor: StoredTensor, tensors: Tensors, kind: Kind, leaves: Leaves
+) -> _Leaf | None:
+    """Returns the leaf that the tensor fills; None if the tensor is of no use.
+
+    Raises:
+      ValueError: the tensor does not fit; the text says why.
+    """
     target, transform = _rule(name, kind.rules)
     if transform == "ignore":
-        return None, None, None
+        return None
     if transform == "alias":
-        if target not in tensors:
-            raise ValueError(f"repeats {target}, which the file lacks")
-        if not np.array_equal(tensor.numpy(), tensors[target].numpy(), equal_nan=True):
-            raise ValueError(f"should repeat {target}, and differs")
-        return None, None, None
+        _check_repeats(tensor, target, tensors)
+        return None
     if target not in leaves:
         raise ValueError(f"the model has no {target}")
-    value, shape = tensor.numpy().astype(np.float32), leaves[target].shape
-    if not np.isfinite(value).all():
-        raise ValueError(f"has values that are not finite, for {target}")
-    try:
-        value = TRANSFORMS[transform](value)
-    except ValueError as error:
-        raise ValueError(f"has shape {tensor.shape}, which does not fit {target}") from error
+    value, shape = _transformed(tensor, target, transform), leaves[target].shape
     message = None
     if target.endswith("/relative_position_bias_table") and _is_square_table(value, shape):
         message = f"{target} resized from {value.shape} to {shape}"
         value = _resize_table(value, shape)
     if value.shape != shape:
         raise ValueError(f"has shape {tensor.shape}, giving {value.shape} for {shape} of {target}")
-    return target, np.ascontiguousarray(value), message
+    return _Leaf(target, np.ascontiguousarray(value), message)
 
 
-def _rule(name, rules):
+def _check_repeats(tensor: StoredTensor, other: str, tensors: Tensors) -> None:
+    """Raises a ValueError unless the tensor equals the file's tensor named `other`."""
+    if other not in tensors:
+        raise ValueError(f"repeats {other}, which the file lacks")
+    if not np.array_equal(tensor.numpy(), tensors[other].numpy(), equal_nan=True):
+        raise ValueError(f"should repeat {other}, and differs")
+
+
+def _transformed(tensor: StoredTensor, target: str, transform: str) -> np.ndarray:
+    """Returns the tensor's finite float32 values in the layout of the leaf."""
+    value = tensor.numpy().astype(np.float32)
+    if not np.isfinite(value).all():
+        raise ValueError(f"has values that are not finite, for {target}")
+    try:
+        return TRANSFORMS[transform](value)
+    except ValueError as error:
+        raise ValueError(f"has shape {tensor.shape}, which does not fit {target}") from error
+
+
+def _rule(name: str, rules: Iterable[Rule]) -> tuple[str, str]:
+    """Returns (target, transform) of the first rule that matches a tensor's name."""
     for pattern, target, transform in rules:
         match = re.fullmatch(pattern, name)
         if match:
@@ -202,23 +261,26 @@ def _rule(name, rules):
     raise ValueError("is no tensor of this kind of model")
 
 
-def _is_square_table(value, shape):
-    """Whether it is a position-bias table, [(2 w - 1)^2, heads], of another window."""
+def _is_square_table(value: np.ndarray, shape: tuple[int, ...]) -> bool:
+    """Whether this is a position-bias table [(2 w - 1)^2, heads] of another window than `shape`."""
     rows = len(value)
     return value.shape[1:] == shape[1:] and rows != shape[0] and math.isqrt(rows) ** 2 == rows
 
 
-def _resize_table(value, shape):
-    """[(2 w - 1)^2, heads] for another window w, interpolated bicubically as Swin's authors do."""
+def _resize_table(value: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Resizes a table [(2 w - 1)^2, heads] to another window w, bicubically as Swin's authors."""
     old, new = math.isqrt(len(value)), math.isqrt(shape[0])
     table = value.reshape(old, old, -1)
     return np.asarray(jax.image.resize(table, (new, new, shape[1]), "cubic")).reshape(shape)
 
 
-def load_backbone(path, abstract):
-    """A backbone's variables {collection: {...}} from a PyTorch file, and messages.
+def load_backbone(
+    path: str | os.PathLike[str], abstract: Variables
+) -> tuple[dict[str, Any], list[str]]:
+    """Reads a backbone's variables from a file of a backbone, or of a whole released model.
 
-    `abstract` are the shapes of the whole model's. Of a released checkpoint the backbone is taken.
+    `abstract` are the shapes and types of the whole model's variables. Returns and raises as
+    `convert`.
     """
     tensors, kind = read_state_dict(path)
     if not kind.backbone_only:
@@ -226,7 +288,8 @@ def load_backbone(path, abstract):
     return convert(tensors, kind, only_backbone(abstract))
 
 
-def only_backbone(variables):
+def only_backbone(variables: Variables) -> dict[str, Any]:
+    """Returns the backbone's part of a model's variables."""
     return {
         collection: {"backbone": tree["backbone"]}
         for collection, tree in variables.items()

@@ -1,23 +1,29 @@
-r"""Where the tensors of PyTorch files go in our variables: tables of rules, one for each naming.
+r"""Rules that map the tensors of PyTorch files to our variables: a table for each naming.
 
-A rule is (pattern, target, transform). The pattern must match a tensor's whole name;
-`match.expand(target)` is the leaf, as `collection/module/.../name`. Transforms that are no change
-of layout: "alias", whose target is the name of the tensor that this one repeats, and "ignore", for
-what has no influence on the output.
+A rule is (pattern, target, transform). The pattern must match a tensor's whole name. The leaf that
+the tensor fills is `match.expand(target)`, as `collection/module/.../name`. A transform is a key of
+TRANSFORMS, or one of these:
+
+- "alias": the tensor repeats another one of the file; the target is the other one's name.
+- "ignore": the tensor has no influence on the output.
 """
+
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
+Rule = tuple[str, str, str]  # (pattern, target, transform)
 
-def _unfold_order(tensor, axis):
-    """Patch merging's inputs from (c, dy, dx), as mmcv unfolds them, to (dx, dy, c)."""
+
+def _unfold_order(tensor: np.ndarray, axis: int) -> np.ndarray:
+    """Reorders the inputs of patch merging from (c, dy, dx), mmcv's order, to (dx, dy, c)."""
     tensor = np.moveaxis(tensor, axis, 0)
     shape = tensor.shape
     tensor = tensor.reshape(-1, 2, 2, *shape[1:]).swapaxes(0, 2)  # [dx, dy, c, ...]
     return np.moveaxis(tensor.reshape(shape), 0, axis)
 
 
-TRANSFORMS = {
+TRANSFORMS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "same": lambda x: x,
     "dense": lambda x: x.transpose(1, 0),  # [O, I] -> [I, O]
     "conv": lambda x: x.transpose(2, 3, 1, 0),  # [O, I, H, W] -> [H, W, I, O]
@@ -27,23 +33,26 @@ TRANSFORMS = {
 }
 
 
-def kernel(pattern, path, transform):
+def kernel(pattern: str, path: str, transform: str) -> Rule:
+    """The rule for the weight of a convolution or dense layer."""
     return (rf"{pattern}\.weight", f"params/{path}/kernel", transform)
 
 
-def bias(pattern, path):
+def bias(pattern: str, path: str) -> Rule:
+    """The rule for the bias of a convolution or dense layer."""
     return (rf"{pattern}\.bias", f"params/{path}/bias", "same")
 
 
-def affine(pattern, path, transform="same"):
-    """Scale and bias of a layer norm or group norm."""
+def affine(pattern: str, path: str, transform: str = "same") -> list[Rule]:
+    """The rules for scale and bias of a layer norm or group norm."""
     return [
         (rf"{pattern}\.weight", f"params/{path}/scale", transform),
         (rf"{pattern}\.bias", f"params/{path}/bias", transform),
     ]
 
 
-def batch_norm(pattern, path):
+def batch_norm(pattern: str, path: str) -> list[Rule]:
+    """The rules for scale, bias and running statistics of a batch norm."""
     return [
         *affine(pattern, path),
         (rf"{pattern}\.running_mean", f"batch_stats/{path}/mean", "same"),
@@ -52,10 +61,13 @@ def batch_norm(pattern, path):
     ]
 
 
-def within(prefix, module, rules):
-    """Rules for names that start with `prefix`, into `module`."""
+def within(prefix: str, module: str, rules: Iterable[Rule]) -> list[Rule]:
+    r"""The same rules for tensors whose names start with a prefix, with leaves inside `module`.
 
-    def moved(target):
+    `prefix` is a regular expression without groups, such as r"depth_head\."; `module` may be "".
+    """
+
+    def moved(target: str) -> str:
         collection, *path = target.split("/")
         return "/".join([collection, *filter(None, [module]), *path]) if path else target
 
@@ -69,8 +81,8 @@ def within(prefix, module, rules):
     ]
 
 
-def _swin_block(block, names):
-    """Rules of one naming of a block's parts: (norm1, attention, qkv, proj, norm2, fc1, fc2)."""
+def _swin_block(block: str, names: Iterable[str]) -> list[Rule]:
+    """The rules of a block; `names` are (norm1, attention, qkv, proj, norm2, fc1, fc2)."""
     norm1, attention, qkv, proj, norm2, fc1, fc2 = names
     ours = r"stage\1_block\2"
     dense = ((f"{attention}{qkv}", "attn/qkv"), (proj, "attn/proj"), (fc1, "fc1"), (fc2, "fc2"))
@@ -84,14 +96,17 @@ def _swin_block(block, names):
         ),
         *(kernel(rf"{block}\.{theirs}", f"{ours}/{name}", "dense") for theirs, name in dense),
         *(bias(rf"{block}\.{theirs}", f"{ours}/{name}") for theirs, name in dense),
-        # Both follow from the sizes.
+        # Our model computes both from the sizes.
         (rf"{block}\.{attention}relative_position_index", "", "ignore"),
         (rf"{block}\.attn_mask", "", "ignore"),
     ]
 
 
-def _merging(stages, first, order=("same", "dense")):
-    """Patch merging of `stages`.S.downsample, S counted from `first`, ahead of our stage 1."""
+def _merging(stages: str, first: int, order: tuple[str, str] = ("same", "dense")) -> list[Rule]:
+    """The rules of the patch mergings `stages`.S.downsample; S = `first` leads to our stage 1.
+
+    `order` are the transforms of the norm and of the dense layer.
+    """
     return [
         rule
         for stage in range(3)
@@ -103,15 +118,22 @@ def _merging(stages, first, order=("same", "dense")):
     ]
 
 
-# What stands on a backbone: classifiers with their final norm, heads of mmseg and mmdet.
-_HEADS = [
+# What a file may hold beside the backbone: a classifier and its norm, heads of mmseg and mmdet.
+_HEADS: list[Rule] = [
     (r"(?:norm|layernorm|head|head\.fc|classifier)\.(?:weight|bias)", "", "ignore"),
     (r"(?:neck|\w+_head)\..+", "", "ignore"),
 ]
 
 
-def _swin(stages, patch, embedding_norm, block_names, merging, *others):
-    """Rules of one naming of a whole Swin."""
+def _swin(
+    stages: str,
+    patch: str,
+    embedding_norm: str,
+    block_names: Iterable[str],
+    merging: list[Rule],
+    *others: Rule,
+) -> list[Rule]:
+    """The rules of a whole Swin; the arguments are its parts' names in the file."""
     return [
         kernel(patch, "patch_embed", "conv"),
         bias(patch, "patch_embed"),
@@ -127,7 +149,7 @@ def _swin(stages, patch, embedding_norm, block_names, merging, *others):
 _OFFICIAL_BLOCK = ("norm1", r"attn\.", "qkv", r"attn\.proj", "norm2", r"mlp\.fc1", r"mlp\.fc2")
 
 
-def _official(first_merging):
+def _official(first_merging: int) -> list[Rule]:
     return _swin(
         "layers",
         r"patch_embed\.proj",
@@ -153,8 +175,8 @@ SWIN_MM = _swin(
     ),
     _merging("stages", 0, order=("merging_norm", "merging_dense")),
 )
-# Files on the one hand, models of transformers 5 in memory on the other. `qkv` is what
-# `torch_weights` joins of three matrices.
+# These patterns match the names in files and in models of transformers 5 in memory. `conversion`
+# joins `qkv` from three matrices.
 SWIN_HUGGING_FACE = _swin(
     r"encoder\.layers",
     r"embeddings\.patch_embeddings\.projection",
@@ -177,14 +199,14 @@ SWIN_HUGGING_FACE = _swin(
 )
 
 
-def _conv_batch_norm(pattern, path):
+def _conv_batch_norm(pattern: str, path: str) -> list[Rule]:
     return [
         kernel(rf"{pattern}\.conv", f"{path}/conv", "conv"),
         *batch_norm(rf"{pattern}\.bn", f"{path}/norm"),
     ]
 
 
-HAHI_RULES = [
+HAHI_RULES: list[Rule] = [
     *_conv_batch_norm(r"lateral_convs\.(\d)", r"lateral\1"),
     *_conv_batch_norm(r"conv_proj\.0", "projection0"),
     *_conv_batch_norm(r"conv_fusion\.0", "fusion0"),
@@ -196,20 +218,20 @@ HAHI_RULES = [
             rf"trans_{name}\.{level}", f"{name.replace('proj', 'projection')}{level + 1}"
         )
     ),
-    # Of the attentions, which are switched off.
+    # These tensors belong to HAHI's attentions, which DiffusionDepth switches off.
     (r"level_embed|reference_points\.\w+|(?:multi_att|self_attn)\.\w+\.\w+", "", "ignore"),
 ]
-FPN_RULES = [
+FPN_RULES: list[Rule] = [
     kernel(r"conv_lateral\.(\d)\.0", r"lateral\1", "conv"),
     *batch_norm(r"conv_lateral\.(\d)\.1", r"lateral\1_norm"),
     kernel(r"conv_up\.(\d)\.0", r"up\1", "transposed"),
     *batch_norm(r"conv_up\.(\d)\.1", r"up\1_norm"),
-    (r"convup_fp\..+", "", "ignore"),  # in the file, never called
+    (r"convup_fp\..+", "", "ignore"),  # the original model never calls these layers
 ]
 
 
-def _embedding(pattern, path):
-    """Convolutions 0 and 3 of a Sequential, group norms 1 and 4."""
+def _embedding(pattern: str, path: str) -> list[Rule]:
+    """The rules of a Sequential with convolutions at 0 and 3 and group norms at 1 and 4."""
     return [
         rule
         for index in range(2)
@@ -221,7 +243,7 @@ def _embedding(pattern, path):
     ]
 
 
-DENOISER_RULES = [
+DENOISER_RULES: list[Rule] = [
     *_embedding("noise_embedding", "noise_embedding"),
     *_embedding("pred", "prediction"),
     (r"time_embedding\.weight", "params/time_embedding/embedding", "same"),
@@ -234,7 +256,7 @@ DENOISER_RULES = [
         )
     ),
 ]
-CODEC_RULES = [
+CODEC_RULES: list[Rule] = [
     kernel(r"conv_transform\.([01])\.0", r"encoder/conv\1", "conv"),
     *batch_norm(r"conv_transform\.([01])\.1", r"encoder/norm\1"),
     kernel(r"conv_inv_transform\.0", "decoder/up", "transposed"),
@@ -243,7 +265,7 @@ CODEC_RULES = [
     kernel(r"conv_inv_transform\.3\.0", "decoder/head", "conv"),
     bias(r"conv_inv_transform\.3\.0", "decoder/head"),
 ]
-HEAD_RULES = [
+HEAD_RULES: list[Rule] = [
     *within(r"depth_transform\.", "codec", CODEC_RULES),
     *within(r"model\.", "denoiser", DENOISER_RULES),
     *within(r"hahineck\.", "hahi", HAHI_RULES),

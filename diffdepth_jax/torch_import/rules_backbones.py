@@ -1,13 +1,13 @@
-r"""Rules, as in `torch_rules`, for the ResNet and MPViT backbones of the released checkpoints.
+r"""Rules, as in `rules`, for the ResNet and MPViT backbones of the released checkpoints.
 
-Patterns are relative to the backbone's prefix.
+Patterns match the part of a name that follows the backbone's prefix.
 """
 
-from diffdepth_jax.torch_import.rules import affine, batch_norm, bias, kernel
+from diffdepth_jax.torch_import.rules import Rule, affine, batch_norm, bias, kernel
 
 _BLOCK, _OUR_BLOCK = r"layers\.(\d+)\.(\d+)", r"stage\1_block\2"
 
-RESNET_RULES = [
+RESNET_RULES: list[Rule] = [
     kernel(rf"{_BLOCK}\.(conv[12]|downsample)", rf"{_OUR_BLOCK}/\3", "conv"),
     bias(rf"{_BLOCK}\.downsample", rf"{_OUR_BLOCK}/downsample"),
     *batch_norm(rf"{_BLOCK}\.(bn[12])", rf"{_OUR_BLOCK}/\3"),
@@ -19,7 +19,7 @@ _STAGE, _OUR_STAGE = r"mhca_stages\.(\d+)", r"stage\1"
 _ENCODER, _OUR_ENCODER = rf"{_STAGE}\.mhca_blks\.(\d+)", rf"{_OUR_STAGE}/encoder\2"
 _LAYER, _OUR_LAYER = rf"{_ENCODER}\.MHCA_layers\.(\d+)", rf"{_OUR_ENCODER}/layer\3"
 
-MPVIT_RULES = [
+MPVIT_RULES: list[Rule] = [
     kernel(r"stem\.(\d+)\.conv", r"stem\1/conv", "conv"),
     *batch_norm(r"stem\.(\d+)\.bn", r"stem\1/bn"),
     kernel(rf"{_PATCH}\.dwconv", rf"{_OUR_PATCH}/dwconv", "conv"),
@@ -35,6 +35,7 @@ MPVIT_RULES = [
     bias(rf"{_ENCODER}\.cpe\.proj", rf"{_OUR_ENCODER}/cpe"),
     kernel(rf"{_ENCODER}\.crpe\.conv_list\.(\d+)", rf"{_OUR_ENCODER}/crpe/conv\3", "conv"),
     bias(rf"{_ENCODER}\.crpe\.conv_list\.(\d+)", rf"{_OUR_ENCODER}/crpe/conv\3"),
+    # Every layer of an encoder stores the encoder's shared cpe and crpe again.
     (
         rf"({_ENCODER})\.MHCA_layers\.\d+(?:\.factoratt_crpe)?\.(cpe|crpe)\.(.+)",
         r"\1.\4.\5",
