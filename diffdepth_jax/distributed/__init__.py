@@ -1,1 +1,1 @@
-"""Several devices and processes as one."""
+"""Makes several devices and processes work as one."""

@@ -1,41 +1,43 @@
-"""SIGTERM and SIGINT as a request to save and stop, which a training loop can answer."""
+"""Turns SIGTERM and SIGINT into a request to save and stop, which a training loop answers."""
 
 import contextlib
 import os
 import signal
 import sys
+from types import FrameType
+from typing import Self
 
-# EX_TEMPFAIL of sysexits.h: run the same command again to go on.
+# EX_TEMPFAIL of sysexits.h: to go on, run the same command again.
 EXIT_STATUS = 75
 
 
 class Preemption:
-    """Between __enter__ and __exit__ the first signal is noted and the second ends the process.
+    """A context in which the first signal is noted and the second ends the process.
 
     Attributes:
-      requested: name of the signal that asked to stop, or None.
+      requested: name of the signal that asked to stop; None before.
     """
 
     SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
-    def __init__(self):
-        self.requested = None
+    def __init__(self) -> None:
+        self.requested: str | None = None
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         self._before = {number: signal.signal(number, self._note) for number in self.SIGNALS}
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    def _note(self, number, _frame):
-        if self.requested is not None:  # a second one means now
+    def _note(self, number: int, _frame: FrameType | None) -> None:
+        if self.requested is not None:  # the second signal
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
             return
         self.requested = signal.Signals(number).name
-        # Nobody may be reading (Ctrl-C ends a whole pipe), or the signal may have met a print.
+        # OSError: Ctrl-C ended the reader of a pipe. RuntimeError: the signal interrupted a print.
         with contextlib.suppress(OSError, RuntimeError):
             print(
                 f"{self.requested}: saving after this step; a second one ends at once",

@@ -1,4 +1,4 @@
-"""Several processes that train one model: joining them, sharing work, agreeing."""
+"""Several processes train one model: they join, share the work, and agree when to stop."""
 
 import contextlib
 import json
@@ -7,6 +7,8 @@ import socket
 import sys
 import time
 import traceback
+from collections.abc import Generator
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -20,31 +22,27 @@ from diffdepth_jax.errors import UserError
 PATIENCE = 300  # seconds to wait for process 0 to start
 
 
-def join(coordinator, num_processes, process_id):
-    """Joins the run's other processes; before any other use of JAX.
+def join(coordinator: str, num_processes: int | None, process_id: int | None) -> None:
+    """Joins the run's other processes. Call it before any other use of JAX.
 
     Args:
-      coordinator: HOST:PORT of process 0; "auto": Cloud TPU, SLURM and Open MPI tell it, and the
-        other two.
-      num_processes, process_id: how many, and which this is; None with "auto".
+      coordinator: HOST:PORT of process 0. With "auto" JAX learns all three arguments from Cloud
+        TPU, SLURM or Open MPI.
+      num_processes: the number of the run's processes; None with "auto".
+      process_id: this process's number, from 0; None with "auto".
 
     Raises:
-      UserError: process 0 cannot be reached, or nothing tells where it is.
+      UserError: process 0 cannot be reached, or "auto" does not find it.
     """
-    # JAX's own handling of SIGTERM would keep the signal from ours.
+    # JAX's handler of SIGTERM would keep the signal from `Preemption`.
     jax.config.update("jax_enable_preemption_service", False)
-    explicit = {
-        "coordinator_address": coordinator,
-        "num_processes": num_processes,
-        "process_id": process_id,
-    }
     try:
         if coordinator == "auto":
             jax.distributed.initialize()
         else:
             if process_id:
                 _wait_for(coordinator)
-            jax.distributed.initialize(**explicit)
+            jax.distributed.initialize(coordinator, num_processes, process_id)
     except (ValueError, RuntimeError, OSError) as error:
         reason = " ".join(str(error).split())[:300]
         raise UserError(
@@ -53,8 +51,8 @@ def join(coordinator, num_processes, process_id):
         ) from error
 
 
-def _wait_for(address):
-    """Until process 0 listens: JAX would end in a dump of the stack if it never does."""
+def _wait_for(address: str) -> None:
+    """Waits until process 0 listens. Where it never does, JAX itself would end in a stack dump."""
     host, _, port = address.rpartition(":")
     deadline = time.monotonic() + PATIENCE
     while True:
@@ -67,11 +65,12 @@ def _wait_for(address):
 
 
 @contextlib.contextmanager
-def fail_together():
-    """Of several processes one that fails ends at once: the others would wait for it in vain.
+def fail_together() -> Generator[None, None, None]:
+    """Ends this process at once if it fails and is one of several.
 
-    What fails inside has said so when it raises SystemExit; an exit status that all processes have
-    agreed on, 0 or that of a preempted run, passes.
+    JAX would otherwise wait for the others at exit, and they for this one. SystemExit with status
+    0 or EXIT_STATUS passes, for all processes end with it at the same step. With another status it
+    fails without a traceback, because an error message has already been printed.
     """
     try:
         yield
@@ -83,17 +82,21 @@ def fail_together():
             traceback.print_exception(error)
         sys.stdout.flush()
         sys.stderr.flush()
-        os._exit(error.code if isinstance(error, SystemExit) else 1)
+        status = error.code if isinstance(error, SystemExit) else 1
+        os._exit(status if isinstance(status, int) else 1)
 
 
 def share(length: int) -> range:
-    """Which of `length` items are this process's: neighbours, in the order of processes."""
+    """Returns which of `length` items this process works on: a run of neighbours.
+
+    Put together in the order of the processes, the shares are range(length).
+    """
     index, count = jax.process_index(), jax.process_count()
     return range(-(-length * index // count), -(-length * (index + 1) // count))
 
 
-def gather(rows: list) -> list:
-    """The rows, plain data, of all processes in their order."""
+def gather(rows: list[Any]) -> list[Any]:
+    """Collects rows of JSON data from all processes, in the order of the processes."""
     if jax.process_count() == 1:
         return rows
     encoded = np.frombuffer(json.dumps(rows).encode(), np.uint8)
@@ -109,20 +112,21 @@ def gather(rows: list) -> list:
 
 
 class Agreement:
-    """Whether a flag is set in any process, the same answer in all at the same time.
+    """Tells all processes at the same time whether any of them has set a flag.
 
-    The answer is to the question before: the devices need not be waited for.
+    With several processes the answer concerns the flags of the call before, so that no call waits
+    for the devices.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._several = jax.process_count() > 1
         mesh = sharding.create_mesh()
         self._split = sharding.split(mesh)
         self._any = jax.jit(jnp.any, out_shardings=sharding.replicated(mesh))
-        self._asked = None
+        self._asked: jax.Array | None = None
 
     def ask(self, flag: bool) -> bool:
-        """All processes have to ask equally often."""
+        """Sets this process's flag, returns the answer; all processes must call equally often."""
         if not self._several:
             return flag
         before, local = self._asked, np.full(jax.local_device_count(), flag)
@@ -131,5 +135,5 @@ class Agreement:
 
 
 def is_first() -> bool:
-    """Whether this is the process that writes."""
+    """Whether this is process 0, which prints and writes for all."""
     return jax.process_index() == 0

@@ -1,1 +1,1 @@
-"""How the programs start, speak, end, and keep what they compiled."""
+"""How the programs start, print messages, end with an error, and keep compiled programs."""

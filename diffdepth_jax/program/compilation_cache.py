@@ -1,10 +1,10 @@
-"""Compiled programs are kept on disk: what a user starts a second time compiles nothing.
+"""Keeps compiled programs on disk, so that a second start compiles nothing.
 
 This is JAX's persistent compilation cache, in `diffdepth_jax/compiled` of the user's cache
-directory. JAX's own variables go first: JAX_COMPILATION_CACHE_DIR names another place, which is
-then left to JAX alone, and JAX_ENABLE_COMPILATION_CACHE=false switches it off. Several processes
-may use it at once. JAX writes an entry in place, so that a process that is killed, or a full disk,
-can leave half of one; it is compressed and fails to unpack, and the program is compiled anew.
+directory. JAX's environment variables take precedence: JAX_COMPILATION_CACHE_DIR names another
+directory, in which this module changes nothing, and JAX_ENABLE_COMPILATION_CACHE=false switches
+the cache off. Several processes may use the cache at once. A killed process or a full disk can
+leave half of an entry. Such an entry fails to unpack, and its program is compiled again.
 """
 
 import contextlib
@@ -14,11 +14,13 @@ import pathlib
 import platform
 import re
 import warnings
+from collections.abc import Callable, Generator
+from typing import Any
 
 import jax
 from absl import logging
 
-LIMIT = 4 * 2**30  # bytes; JAX's own limit needs a package more
+LIMIT = 4 * 2**30  # bytes; JAX could set a limit too, but needs another package for it
 _INSTEAD = (
     "JAX_COMPILATION_CACHE_DIR=DIR keeps compiled programs elsewhere, "
     "JAX_ENABLE_COMPILATION_CACHE=false nowhere"
@@ -27,25 +29,29 @@ _TROUBLE = re.compile(r"Error (reading|writing) persistent compilation cache ent
 
 
 @contextlib.contextmanager
-def kept():
-    """While a program runs, also as its decorator. Whatever fails here is said in one line."""
-    own = None
-    if jax.config.jax_enable_compilation_cache and jax.config.jax_compilation_cache_dir is None:
-        own = _prepare()
-    if own is not None:
-        jax.config.update("jax_compilation_cache_dir", str(own))
+def kept() -> Generator[None, None, None]:
+    """Keeps the programs that are compiled in this context; also a decorator.
+
+    Failures of the cache end no program: a warning of one line tells of them.
+    """
+    directory, settings = None, jax.config.values
+    if settings["jax_enable_compilation_cache"] and settings["jax_compilation_cache_dir"] is None:
+        directory = _prepare()
+    if directory is not None:
+        jax.config.update("jax_compilation_cache_dir", str(directory))
         if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
             jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     with warnings.catch_warnings():
-        warnings.showwarning = _in_one_line(own, warnings.showwarning)
+        # `warnings` documents that programs may replace this function.
+        warnings.showwarning = _in_one_line(directory, warnings.showwarning)  # ty: ignore[invalid-assignment]
         yield
 
 
-def _prepare():
-    """The directory, with room in it; None, and a line that says why, if none can be written."""
+def _prepare() -> pathlib.Path | None:
+    """Returns the directory, with room in it; warns and returns None if it cannot be written."""
     try:
         directory = _root() / _instructions()
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)  # JAX runs what it finds there
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)  # private, as JAX runs its files
         if not os.access(directory, os.W_OK):
             raise PermissionError(f"{directory} is not writable")
         _make_room(directory.parent)
@@ -55,14 +61,17 @@ def _prepare():
     return directory
 
 
-def _root():
+def _root() -> pathlib.Path:
     base = pathlib.Path(os.environ.get("XDG_CACHE_HOME", ""))
     base = base if base.is_absolute() else pathlib.Path.home() / ".cache"
     return base / "diffdepth_jax" / "compiled"
 
 
-def _instructions():
-    """Names what this CPU can execute: machines that share a home may not share programs."""
+def _instructions() -> str:
+    """Returns a name for this CPU's instruction set.
+
+    Machines with different CPUs may share a home directory, but must not share programs.
+    """
     try:
         lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -72,11 +81,11 @@ def _instructions():
     return f"{platform.machine()}-{hashlib.sha256(told.encode()).hexdigest()[:8]}"
 
 
-def _make_room(root):
-    """Deletes the oldest entries beyond the limit."""
+def _make_room(root: pathlib.Path) -> None:
+    """Deletes the oldest entries until the rest is within LIMIT."""
     entries = []
     for path in root.rglob("*-cache"):
-        with contextlib.suppress(FileNotFoundError):  # another process makes room
+        with contextlib.suppress(FileNotFoundError):  # another process deleted it
             entries.append((path.stat().st_mtime, path.stat().st_size, path))
     excess = sum(size for _, size, _ in entries) - LIMIT
     for _, size, path in sorted(entries):
@@ -86,19 +95,23 @@ def _make_room(root):
         excess -= size
 
 
-def _in_one_line(own, show):
-    """A `warnings.showwarning` that says JAX's first complaint of the cache, and mends our own."""
-    said = False
+def _in_one_line(directory: pathlib.Path | None, show: Callable[..., None]) -> Callable[..., None]:
+    """Returns a `warnings.showwarning` that logs JAX's first warning about the cache in one line.
 
-    def showwarning(message, *place, **named):
-        nonlocal said
+    It also discards the entries of the program that the warning names, if `directory` is given.
+    Other warnings go to `show`.
+    """
+    logged = False
+
+    def showwarning(message: Warning | str, *place: Any, **named: Any) -> None:
+        nonlocal logged
         trouble = _TROUBLE.match(str(message))
         if trouble is None:
             return show(message, *place, **named)
-        if own is not None:
-            _discard(own, trouble[2])
-        if not said:
-            said = True
+        if directory is not None:
+            _discard(directory, trouble[2])
+        if not logged:
+            logged = True
             failed = {"reading": "read and is compiled anew", "writing": "kept"}[trouble[1]]
             reason = str(message)[trouble.end() :]
             logging.warning("a compiled program could not be %s (%s); %s", failed, reason, _INSTEAD)
@@ -106,8 +119,11 @@ def _in_one_line(own, show):
     return showwarning
 
 
-def _discard(directory, name):
-    """Of a program's entries JAX does not tell which one is damaged, and would never replace it."""
+def _discard(directory: pathlib.Path, name: str) -> None:
+    """Deletes all entries of a program, one of which is damaged.
+
+    JAX would never replace the damaged entry, and does not tell which one it is.
+    """
     for path in directory.glob(f"{name}-*-cache"):
         with contextlib.suppress(OSError):
             path.unlink()

@@ -1,7 +1,9 @@
-"""How the programs end on bad input: one line, exit status 2, no traceback."""
+"""Starts the programs. Bad input ends them with one line and exit status 2, without a traceback."""
 
 import contextlib
 import sys
+from collections.abc import Callable, Generator, Sequence
+from typing import Any
 
 from absl import app, flags
 
@@ -10,8 +12,8 @@ from diffdepth_jax.program.messages import show_messages
 
 
 @contextlib.contextmanager
-def one_line_errors():
-    """Turns a UserError, or the system's refusal of a file, into `error: ...` and status 2."""
+def one_line_errors() -> Generator[None, None, None]:
+    """Turns a UserError or an OSError into the line `error: ...` and exit status 2."""
     try:
         yield
     except UserError as error:
@@ -25,28 +27,30 @@ def one_line_errors():
     sys.exit(2)
 
 
-def parse_flags(argv):
-    """For `app.run`: a flag or configuration field that is unknown or mistyped ends in one line.
+def parse_flags(argv: list[str]) -> list[str]:
+    """Parses the command line for `app.run`.
 
-    ml_collections raises what the configuration raised, in whatever class.
+    Raises:
+      UserError: a flag or a field of the configuration is unknown or has a wrong type.
     """
     try:
         return flags.FLAGS(argv)
+    # ml_collections passes on whatever the configuration raised.
     except (flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError) as error:
         lines = " ".join(str(error).split())
         hint = "--help lists the options, configs/default.py the fields"
         raise UserError(f"{lines}; {hint}") from error
 
 
-def start(run, required):
-    """Runs a program: `run()` after its flags are parsed; its result is the exit status.
+def start(run: Callable[[], Any], required: Sequence[str]) -> None:
+    """Parses a program's flags, calls `run()`, and exits with its result as the status.
 
     Args:
       run: the program.
-      required: names of the flags that have no default.
+      required: the names of the flags that the user must give.
     """
 
-    def checked(argv):
+    def checked(argv: list[str]) -> Any:
         if len(argv) > 1:
             raise UserError(f"unexpected argument {argv[1]}: every option starts with --")
         show_messages("warning")

@@ -1,4 +1,4 @@
-"""What a program says while it runs: absl's logging as plain lines on stderr, above any bar."""
+"""Prints absl's log messages as plain lines on stderr, above a progress bar if there is one."""
 
 import logging
 import pathlib
@@ -14,34 +14,42 @@ _PACKAGE = str(pathlib.Path(__file__).parents[1])
 
 
 class _Handler(logging.Handler):
-    """Libraries log at info what concerns their developers: without debug only what is worse."""
+    """Prints our messages from a level on, and a library's only from warning on.
 
-    def __init__(self, level):
+    A library's info messages are for its developers. At the level debug they are printed too.
+    """
+
+    def __init__(self, level: str) -> None:
         super().__init__(level.upper())
         self._libraries = logging.DEBUG if level == "debug" else logging.WARNING
 
-    def filter(self, record):
+    def filter(self, record: logging.LogRecord) -> bool:
         return _is_own(record) or record.levelno >= self._libraries
 
-    def format(self, record):
+    def format(self, record: logging.LogRecord) -> str:
         message, level = super().format(record), record.levelname.lower()
         if not _is_own(record):
             return f"{record.filename}:{record.lineno}: {level}: {message}"
         return message if level == "info" else f"{level}: {message}"
 
-    def emit(self, record):
+    def emit(self, record: logging.LogRecord) -> None:
         try:
             tqdm.write(self.format(record), file=sys.stderr)
-        except Exception:  # as logging's own handlers: what cannot be said ends nothing
+        except Exception:  # as in logging's handlers: a failed message ends no program
             self.handleError(record)
 
 
-def _is_own(record):
+def _is_own(record: logging.LogRecord) -> bool:
+    """Whether a module of this package logged the message."""
     return record.pathname.startswith(_PACKAGE)
 
 
-def show_messages(level):
-    """Shows what is logged from this level on, in place of what an earlier call set."""
+def show_messages(level: str) -> None:
+    """Prints messages from this level on; replaces the level of an earlier call.
+
+    Raises:
+      UserError: `level` is not one of LEVELS.
+    """
     if level not in LEVELS:
         raise UserError(f"log_level {level}: must be one of {', '.join(LEVELS)}")
     root = logging.getLogger()
