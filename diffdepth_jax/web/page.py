@@ -1,21 +1,24 @@
-"""The web page itself, in Gradio; nothing of it is loaded from elsewhere."""
+"""The web page, in Gradio. All of it comes from this machine; nothing is loaded from elsewhere."""
 
+import os
 import pathlib
 import tempfile
 import threading
 import time
+from typing import Any
 
 import gradio as gr
 
 from diffdepth_jax.errors import UserError
+from diffdepth_jax.prediction.estimator import DepthEstimator
 from diffdepth_jax.web import results
 
 _KEPT = 3600  # seconds that uploads and results stay on disk
-_SWEEP = 300  # seconds between looks at what is older
-_WAITING = 32  # users in the queue; to the next one it says that it is full
-_SESSIONS = 200  # whose last result is remembered for clicks
+_SWEEP = 300  # seconds between two deletions of old files
+_WAITING = 32  # requests in the queue; the page refuses more
+_SESSIONS = 200  # browser sessions whose last result is remembered for clicks
 _FIRST_TAB = "depth"
-_FROM_THE_CAMERA = (90, 80, None)  # degrees and distance of the 3D view
+_FROM_THE_CAMERA = (90, 80, None)  # the 3D view's two angles in degrees, and its distance
 _CLICK = "Click on the picture for metres."
 _INTRODUCTION = """# Metric depth from one photo
 Upload a photo or take one, and see how far everything in it is, in metres. Photos stay on the
@@ -37,10 +40,12 @@ _CSS = """
 """
 
 
-def _photo():
-    """An input for a photo that hands over the file: what is in it is read with our errors.
+def _photo() -> gr.Image:
+    """Creates an input for a photo that passes on the path of the uploaded file.
 
-    Gradio would open it first. A subclass would have it write a .pyi file beside this one.
+    By default Gradio opens the file first, and a damaged file ends in Gradio's error instead of
+    ours. The method is replaced here, because for a subclass Gradio writes a .pyi file into this
+    folder.
     """
     photo = gr.Image(
         type="filepath",
@@ -54,13 +59,15 @@ def _photo():
 
 
 class _Requests:
-    """What the page's events call; the results lie in folders below `directory`."""
+    """The functions that the page's events call; they write results below `directory`."""
 
-    def __init__(self, estimator, directory):
+    def __init__(self, estimator: DepthEstimator, directory: str | os.PathLike[str]) -> None:
         self._estimator, self._directory = estimator, directory
 
-    def estimate(self, path, num_steps, ensemble, use_exif):
-        """Returns a value for each output of the page."""
+    def estimate(
+        self, path: str | None, num_steps: float, ensemble: float, use_exif: bool
+    ) -> tuple[Any, ...]:
+        """Predicts a photo's depth; returns a value for each output of the page."""
         try:
             if path is None:
                 raise UserError("no photo yet: upload one or take one with the camera")
@@ -91,8 +98,8 @@ class _Requests:
             result.output(".glb"),
         )
 
-    def metres(self, result, event: gr.SelectData):
-        """A sentence about the pixel that was clicked."""
+    def metres(self, result: results.Result, event: gr.SelectData) -> str:
+        """Returns a sentence about the clicked pixel."""
         x, y = (int(position) for position in event.index)
         try:
             metres = result.metres_at(x, y)
@@ -101,8 +108,8 @@ class _Requests:
         return _CLICK if metres is None else f"**{metres:.2f} m** at column {x}, row {y}"
 
 
-def _inputs(num_steps):
-    """The left column: (components whose values are sent, button)."""
+def _inputs(num_steps: int) -> tuple[tuple[gr.Component, ...], gr.Button]:
+    """Creates the left column; returns (inputs, button)."""
     photo = _photo()
     button = gr.Button("Estimate depth", variant="primary", elem_id="estimate")
     with gr.Accordion("Options", open=True):
@@ -128,7 +135,7 @@ def _inputs(num_steps):
     return (photo, steps, ensemble, exif), button
 
 
-def _picture(name, **options):
+def _picture(name: str, **options: Any) -> gr.Image:
     return gr.Image(
         label=name,
         show_label=False,
@@ -140,8 +147,8 @@ def _picture(name, **options):
     )
 
 
-def _outputs():
-    """The right column: the components that a result fills."""
+def _outputs() -> tuple[Any, ...]:
+    """Creates the right column; returns the components that a result fills."""
     with gr.Tabs() as tabs:
         with gr.Tab("Depth", id=_FIRST_TAB):
             depth = _picture("depth")
@@ -162,16 +169,16 @@ def _outputs():
     return gr.Markdown(elem_id="summary"), tabs, metres, depth, slider, spread, denoising, files
 
 
-def _surface():
-    """The 3D view. It is in no tab: it misses what changes while it is hidden."""
+def _surface() -> gr.Model3D:
+    """Creates the 3D view. It stands in no tab, because a hidden view misses a new result."""
     gr.Markdown(_EXPLANATIONS["3D"])
     return gr.Model3D(
         show_label=False, height=420, camera_position=_FROM_THE_CAMERA, elem_id="surface"
     )
 
 
-def create(estimator, directory) -> gr.Blocks:
-    """The page for an estimator; results and uploads lie below `directory`."""
+def create(estimator: DepthEstimator, directory: str | os.PathLike[str]) -> gr.Blocks:
+    """Creates the page for an estimator; results are written below `directory`."""
     requests = _Requests(estimator, directory)
     with gr.Blocks(title="Metric depth from one photo", analytics_enabled=False) as page:
         gr.Markdown(_INTRODUCTION)
@@ -202,8 +209,14 @@ def create(estimator, directory) -> gr.Blocks:
     return page.queue(max_size=_WAITING)
 
 
-def serve(page, *, host, port, max_upload_mb, block=True):
-    """Starts the server; returns its address, or with `block` when it is stopped."""
+def serve(
+    page: gr.Blocks, *, host: str, port: int, max_upload_mb: float, block: bool = True
+) -> str:
+    """Starts the server and returns its address; with `block` only once the server has stopped.
+
+    Raises:
+      UserError: the host has no such address, or the port is in use.
+    """
     try:
         _, address, _ = page.launch(
             server_name=host,
@@ -233,17 +246,17 @@ def serve(page, *, host, port, max_upload_mb, block=True):
     return address
 
 
-def sweep(directory, age):
+def sweep(directory: str | os.PathLike[str], age: float) -> None:
     """Deletes the files below a folder that are older than `age` seconds."""
     for path in pathlib.Path(directory).rglob("*"):
         if path.is_file() and time.time() - path.stat().st_mtime > age:
             path.unlink(missing_ok=True)
 
 
-def sweep_forever(directory):
-    """Starts a thread that deletes what is too old, as long as the program lives."""
+def sweep_forever(directory: str | os.PathLike[str]) -> None:
+    """Starts a thread that deletes old files from a folder as long as the program runs."""
 
-    def work():
+    def work() -> None:
         while True:
             time.sleep(_SWEEP)
             sweep(directory, _KEPT)

@@ -1,6 +1,7 @@
-"""What the web page shows and offers of one photo: files in a folder of their own."""
+"""Writes the files that the web page shows and offers for a photo, into the photo's folder."""
 
 import dataclasses
+import os
 import pathlib
 import warnings
 
@@ -9,27 +10,29 @@ from PIL import Image
 
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.media import camera, drawing
+from diffdepth_jax.media.camera import Camera
 from diffdepth_jax.media.preprocessing import letterbox_size, resize_image
 from diffdepth_jax.media.reading import Photo, read_photo
+from diffdepth_jax.prediction.estimator import DepthEstimator, DepthPrediction
 from diffdepth_jax.prediction.outputs import OutputWriter
 
-MAX_SIDE = 10_000  # pixels of an upload
-WORK_SIDE = 2048  # pixels to which uploads are brought: what one request costs is bounded
+MAX_SIDE = 10_000  # pixels of an upload's longer side
+WORK_SIDE = 2048  # pixels to which a longer side is reduced, so that one request's cost is bounded
 MAX_ENSEMBLE = 16
-_FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "MPO", "PNG", "TIFF", "WEBP")  # no EPS: it is a program
-_SHOWN_SIDE = 960  # pixels of what the page shows
-_MAX_POINTS = 200_000  # that a browser turns smoothly
-_ASSUMED_FOV = 60.0  # degrees, if neither photo nor model know a focal length
+_FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "MPO", "PNG", "TIFF", "WEBP")  # EPS files are programs
+_SHOWN_SIDE = 960  # pixels of the longer side of the pictures on the page
+_MAX_POINTS = 200_000  # a browser turns so many smoothly
+_ASSUMED_FOV = 60.0  # degrees, where neither the photo nor the model states a focal length
 
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-    """Files of one photo.
+    """The files for one photo.
 
     Attributes:
-      directory: of all of them.
-      name: with which those begin that are downloaded.
-      shown_size: (height, width) of the photo within the pictures, whose right end is a scale.
+      directory: the folder of all files.
+      name: the beginning of the downloads' names.
+      shown_size: (height, width) of the photo in the shown pictures; to its right is a scale.
       summary: sentences for the user.
     """
 
@@ -39,24 +42,27 @@ class Result:
     summary: str
 
     @property
-    def photo(self):
+    def photo(self) -> pathlib.Path:
+        """The shown picture of the photo."""
         return self.directory / "shown_photo.png"
 
     @property
-    def depth(self):
+    def depth(self) -> pathlib.Path:
+        """The shown picture of the depth."""
         return self.directory / "shown_depth.png"
 
-    def output(self, suffix):
-        """The file NAME followed by this, or None if it was not written."""
+    def output(self, suffix: str) -> pathlib.Path | None:
+        """Returns the download whose name ends with this suffix, or None if there is none."""
         path = self.directory / f"{self.name}{suffix}"
         return path if path.exists() else None
 
     @property
-    def downloads(self):
+    def downloads(self) -> list[pathlib.Path]:
+        """All files that the page offers."""
         return sorted(self.directory.glob(f"{self.name}*"))
 
-    def metres_at(self, x, y):
-        """The depth under a pixel of the shown picture; None on the scale beside it."""
+    def metres_at(self, x: int, y: int) -> float | None:
+        """Returns the depth at a pixel of the shown pictures; None outside of the photo."""
         height, width = self.shown_size
         if not (0 <= x < width and 0 <= y < height):
             return None
@@ -64,11 +70,11 @@ class Result:
         return float(metres[y * metres.shape[0] // height, x * metres.shape[1] // width])
 
 
-def _check_header(path):
-    """Refuses sizes and formats before a pixel is unpacked."""
+def _check_header(path: pathlib.Path) -> None:
+    """Refuses a file by its size in pixels or its format, before any pixel is unpacked."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # refused later
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # read_photo refuses
             with Image.open(path) as image:
                 (width, height), kind = image.size, image.format
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
@@ -81,8 +87,12 @@ def _check_header(path):
         )
 
 
-def read_upload(path) -> Photo:
-    """A photo of at most WORK_SIDE pixels a side; a UserError calls it by its name."""
+def read_upload(path: str | os.PathLike[str]) -> Photo:
+    """Reads a photo and reduces it to at most WORK_SIDE pixels a side.
+
+    Raises:
+      UserError: the file is no photo, or too large; the message names it without its folder.
+    """
     path = pathlib.Path(path)
     _check_header(path)
     try:
@@ -95,39 +105,64 @@ def read_upload(path) -> Photo:
     return dataclasses.replace(photo, image=resize_image(photo.image, size))
 
 
-def create(estimator, photo: Photo, directory, name, *, num_steps, ensemble, use_exif) -> Result:
-    """Predicts a photo and writes everything that the page shows and offers.
+def create(
+    estimator: DepthEstimator,
+    photo: Photo,
+    directory: pathlib.Path,
+    name: str,
+    *,
+    num_steps: int,
+    ensemble: int,
+    use_exif: bool,
+) -> Result:
+    """Predicts a photo's depth and writes all files for the page.
 
-    `use_exif` rescales metres to the focal length that the photo states, if it does.
+    Args:
+      estimator: predicts the depth.
+      photo: see `read_upload`.
+      directory: an empty folder for the files.
+      name: the beginning of the downloads' names.
+      num_steps: the sampler's steps.
+      ensemble: the number of samples, at most MAX_ENSEMBLE.
+      use_exif: whether metres are rescaled to the focal length in the photo's EXIF data, if any.
+
+    Raises:
+      UserError: a number is out of range.
     """
     if not 1 <= ensemble <= MAX_ENSEMBLE:
         raise UserError(f"ensemble {ensemble}: must be 1 to {MAX_ENSEMBLE}")
     size = photo.image.shape[:2]
-    own = None
+    stated = None
     if use_exif and photo.focal_length_35mm:
-        own = camera.from_exif(photo.focal_length_35mm, *size)
+        stated = camera.from_exif(photo.focal_length_35mm, *size)
     prediction = estimator(
         photo.image,
         num_steps=num_steps,
         ensemble=ensemble,
         trajectory=True,
-        focal_length=own.fx if own and estimator.focal_length else None,
+        focal_length=stated.fx if stated and estimator.focal_length else None,
     )
-    if own is None and prediction.focal_length:
-        own = camera.centred(prediction.focal_length, *size, "what the model assumes")
-    if own is None:
-        own = camera.from_field_of_view(_ASSUMED_FOV, *size)
+    assert isinstance(prediction, DepthPrediction)  # and not a list, for this is one image
+    pinhole = stated or _assumed_camera(prediction)
     kinds = ("npy", "png16", "color", "ply", "glb", "gif") + ("spread",) * (ensemble > 1)
     writer = OutputWriter(directory, kinds, surface=True, max_points=_MAX_POINTS)
-    writer.write(name, prediction, own)
+    writer.write(name, prediction, pinhole)
     shown_size = letterbox_size(*size, (_SHOWN_SIDE, _SHOWN_SIDE))
-    result = Result(directory, name, shown_size, _summarize(prediction, own))
+    result = Result(directory, name, shown_size, _summarize(prediction, pinhole))
     _draw(result, prediction)
     return result
 
 
-def _draw(result, prediction):
-    """The photo and its depth at one size, both with the scale in metres at the right."""
+def _assumed_camera(prediction: DepthPrediction) -> Camera:
+    """Returns the camera that the model assumes, otherwise one of a usual field of view."""
+    size = prediction.depth.shape
+    if prediction.focal_length:
+        return camera.centred(prediction.focal_length, *size, "what the model assumes")
+    return camera.from_field_of_view(_ASSUMED_FOV, *size)
+
+
+def _draw(result: Result, prediction: DepthPrediction) -> None:
+    """Draws the photo and its depth in one size, with the scale in metres to the right of both."""
     height, width = result.shown_size
     resized = Image.fromarray(prediction.depth).resize((width, height), Image.Resampling.BILINEAR)
     limits = drawing.depth_limits(prediction.depth)
@@ -138,13 +173,13 @@ def _draw(result, prediction):
     drawing.write_png(result.photo, picture)
 
 
-def _summarize(prediction, own):
+def _summarize(prediction: DepthPrediction, pinhole: Camera) -> str:
     depth = prediction.depth
     height, width = depth.shape
     text = (
         f"**{depth.min():.2f} to {depth.max():.2f} m**, median {np.median(depth):.2f} m, at "
-        f"{width} x {height} pixels. Metres and points hold for a focal length of {own.fx:.0f} "
-        f"pixels ({own.source})."
+        f"{width} x {height} pixels. Metres and points hold for a focal length of {pinhole.fx:.0f} "
+        f"pixels ({pinhole.source})."
     )
     if prediction.spread is not None:
         relative = 100 * float(np.median(prediction.spread / depth))
