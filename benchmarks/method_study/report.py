@@ -5,65 +5,123 @@ import pathlib
 from benchmarks.method_study import baselines, plots, results, tables
 from benchmarks.method_study.variants import ROWS, SCENE_SEED, VARIANTS
 
-NOT_CONFIGURABLE = "H/2 against H/4 latents (row 5) is no field of the configuration: not run."
-
 INTRODUCTION = """# Method study
 
-Which part of the method earns its place, measured on rendered rooms and streets. Written from the
-JSON files in [{folder}]({folder}) by `python -m benchmarks.method_study --report`; each file holds
-one training: what it changes of the default (`overrides`; the default is `configs/synthetic.py`
-with this study's budget, its sampler trained as `configs/default.py` says), the whole of its
-configuration (`config`), seed, scores at every number of sampler steps, wall time, and the
-revision and the command that made it (a variant may have had another name then). Numbers are means
-over {images} held-out scenes of each kind, then mean ± standard deviation over seeds. Budget:
-{height}x{width} pixels, {seen} images seen, the same for every variant, of {train} scenes (scene
-seed {scene_seed}; the README's table is of another). Truth is dense on rooms and streets alike; how
-many pixels training sees is a factor (row 2).
+Which parts of the method make predictions better? This study trains small models that differ in
+one choice, on rendered rooms and streets. [results.md](results.md) has a summary.
 
-`boundary F1` is Depth Pro's scale-invariant boundary F1 (arXiv 2410.02073); `abs_rel at edges` is
-abs_rel within a pixel of neighbours whose depths differ by more than 25 %
-(`benchmarks/method_study/edges.py`). Unless a table says otherwise the sampler makes as many steps
-as in training.
+## How the numbers were made
 
-Every training starts from one backbone, as real recipes start from ImageNet weights: trained by
-`direct` (below) with dense truth on {pretraining} images of scenes of another seed. What is
-compared is what stands on it: the backbone itself is frozen.
+- **Default.** It is `configs/synthetic.py` with the budget of this study. Its sampler is trained as
+  in `configs/default.py`.
+- **Budget.** Every variant sees {seen} images of {height}x{width} pixels, taken from {train}
+  scenes. The scenes have the seed {scene_seed}; those of [results.md](results.md) have another.
+- **Ground truth.** It is dense on rooms and streets alike. How many of its pixels training sees is
+  a factor (row 2).
+- **Backbone.** Every training starts from the same backbone, as real recipes start from ImageNet
+  weights. This backbone was trained by `direct` (row 1) with dense ground truth, on {pretraining}
+  images of scenes of another seed. It is frozen, so the study compares the parts above it.
+- **Scores.** A number is a mean over {images} held-out scenes of each kind, then the mean ±
+  standard deviation over seeds. Unless a table says otherwise, the sampler makes as many steps as
+  in training.
+- **Limits.** The models are small, the trainings short and the pictures small. The differences show
+  what the parts do under this budget. The numbers compare with nothing outside this study.
 
-These are small models, trained briefly on small pictures of our own: differences say what the parts
-do under such a budget, and the numbers compare with nothing outside this study.
+The JSON files in [{folder}]({folder}) hold the results, one training each:
+
+- the fields that differ from the default (`overrides`), and the whole configuration (`config`)
+- the seed, the scores at every number of sampler steps, and the wall time
+- the revision and the command that made it (a variant may have had another name then)
+
+`python -m benchmarks.method_study --report` writes this page from these files.
+
+## Metrics of this page
+
+The other metrics are those of [evaluating.md](evaluating.md#metrics).
+
+- `boundary F1` is the scale-invariant boundary F1 of Depth Pro (arXiv 2410.02073).
+- `abs_rel at edges` is abs_rel within a pixel of an edge. An edge is between neighbours whose
+  depths differ by more than 25 % (`benchmarks/method_study/edges.py`).
+
+## Pictures
 """
 
-NOTES = {
-    "1 baselines": "`direct` is a feed-forward head: the same backbone, neck, denoiser and "
-    "decoder, the denoiser evaluated once on zeros at one timestep, so that no noise enters; no "
-    "denoising loss. `direct_pixel_only` has no latent and reconstruction loss either. Constant "
-    "and mean map are fitted to the training scenes of the same kind, at the study's size.",
-    "6 released recipe": "`released`: the released code's codec and denoiser (non-negative head), "
-    "epsilon prediction, linear schedule, 20 leading steps, unclipped, target not detached, no "
-    "latent loss, L1 + L2 on metres. `paper`: the paper as it describes itself, as in "
-    "`configs/paper.py` but for SILog's lambda, .3 in all of this study, with our denoiser and "
-    "codec. Both on this study's backbone, neck, optimiser and budget.",
-    "2 target of diffusion": "`self`, `truth`: what the denoising loss takes for clean; `none`: no "
-    "denoising loss. All three have the pixel and latent losses through the sampler. `truth_only`: "
-    "diffusion as usual, the denoiser learns from encoded ground truth and nothing goes through "
-    "the sampler. Percentages are of pixels with ground truth in training, the same ones each "
-    "epoch.",
-    "3 sampler": "One factor at a time from the default: sample prediction, 2 steps in training at "
-    "random timesteps, pixel losses on both, a denoising loss of weight 10, trailing timesteps of "
-    "the cosine schedule, started from noise. In this table each makes as many steps as in "
-    "training.",
-    "3 how the sampler is trained": "The way to the default, a thing at a time. `plain`: in "
-    "training the sampler visits the timesteps of inference, pixel losses are on the last step's "
-    "depth, the denoising loss has weight 1. `every_step`: pixel losses on every step's depth. "
-    "`random`: moreover the first timestep is the noisiest and the others are drawn at random, for "
-    "each image. `default`: moreover the denoising loss has weight 10. `last_step`: the default "
-    "with pixel losses on the last step's depth.",
-    "3 prediction type and training steps": "`epsilon_steps_5`: epsilon prediction, 5 steps in "
-    "training. And further factors.",
-    "4 losses": "One factor at a time. `pixel_only`: no denoising, latent or reconstruction loss. "
-    "`gradient_1_of_5`: 5 steps, the gradient goes through the last one.",
-    "5 codec and block": f"One factor at a time. {NOT_CONFIGURABLE}",
+HEADINGS = {
+    "1 baselines": "Direct regression and simple baselines",
+    "6 released recipe": "The recipes of the released code and of the paper",
+    "2 target of diffusion": "What is diffused, with dense and sparse ground truth",
+    "3 sampler": "Sampler steps, prediction type, timesteps, start",
+    "3 how the sampler is trained": "How the sampler is trained",
+    "3 prediction type and training steps": "Prediction types with other numbers of steps",
+    "4 losses": "Losses",
+    "5 codec and block": "Codec and denoising block",
 }
+NOTES = {
+    "1 baselines": """- `direct` is a feed-forward head: direct regression. It has the same
+  backbone, neck, denoiser and decoder. The denoiser is evaluated once, on zeros at one timestep, so
+  that no noise enters. There is no denoising loss.
+- `direct_pixel_only` is the same without latent and reconstruction loss.
+- Constant and mean map are fitted to the training scenes of the same kind, at the study's size.""",
+    "6 released recipe": """Both recipes use the backbone, neck, optimizer and budget of this study.
+
+- `released` is the recipe of the released code: its codec and denoiser (with the non-negative
+  head), epsilon prediction, linear schedule, 20 leading steps, no clipping, a target that is not
+  detached, no latent loss, and L1 + L2 on metres.
+- `paper` is the paper as it describes itself, as in `configs/paper.py`, with the denoiser and codec
+  of this project. One field differs: lambda of SILog is .3 in all of this study.""",
+    "2 target of diffusion": """The number in a name is the percentage of pixels with ground truth
+in training. They are the same pixels in each epoch. `default` is `self` with 100 %.
+
+| name | clean sample of the denoising loss | pixel and latent losses through the sampler |
+| --- | --- | --- |
+| `self` | the model's refined latent | yes |
+| `truth` | the encoded ground truth | yes |
+| `none` | there is no denoising loss | yes |
+| `truth_only` | the encoded ground truth, as in ordinary diffusion | no |""",
+    "3 sampler": """The default predicts the sample and starts from noise. Training takes 2 steps at
+random timesteps, with pixel losses on both, and a denoising loss of weight 10. Prediction visits
+trailing timesteps of the cosine schedule. Each variant changes one of these. In these tables each
+makes as many steps as in training.
+
+- `sample`, `epsilon` and `v` are prediction types. The number after `steps` is the number of steps
+  in training.
+- `leading` has leading timesteps. `zeros` starts from zeros.""",
+    "3 how the sampler is trained": """These variants lead from the plain way to the default. Each
+adds one thing to the variant above it:
+
+| name | adds |
+| --- | --- |
+| `plain` | timesteps of inference in training, pixel losses on the last step, denoising weight 1 |
+| `every_step` | pixel losses on the depth of every step |
+| `random` | the first timestep is the noisiest; the others are drawn at random for each image |
+| `default` | denoising weight 10 |
+
+`last_step` is the default with pixel losses on the last step's depth. `random_zeros` is `random`
+with a sampler that starts from zeros. A number after `steps` counts the steps in training.""",
+    "3 prediction type and training steps": """The names are built as before: `epsilon_steps_5` has
+epsilon prediction and 5 steps in training.
+
+- `steps_5_zeros` has 5 steps and starts from zeros.
+- `linear` has the linear schedule.
+- `no_clip` does not clip the clean latent.""",
+    "4 losses": """Each variant changes one thing of the default:
+
+- `pixel_only` has no denoising, latent or reconstruction loss.
+- `gradient_1_of_5` has 5 steps, and the gradient goes through the last one.""",
+    "5 codec and block": """Each variant changes one thing of the default. Latents of H/2 against
+latents of H/4 were not run: the configuration has no field for it.""",
+}
+UNCERTAINTY = """Does the spread of samples show where the error is?
+
+- The spread is the standard deviation of log depth over an ensemble of starting noises.
+- Spearman is the rank correlation of the spread with the error of the median, pixel by pixel in
+  each image.
+- AUSE is the area between two sparsification curves: one leaves pixels out by their spread, the
+  other by their error (Ilg et al. 2018). 0 is perfect."""
+STEPS = """The first table says how far abs_rel at 1, 5 and 20 steps is above the best of 1 to 20
+steps, without retraining. The default has to meet three limits: 5 steps at most 2 %, 1 step at most
+10 % and 20 steps at most 5 % above the best. The other tables hold abs_rel at each number of
+steps."""
 
 
 def write(directory):
@@ -86,11 +144,12 @@ def compose(found, pictures, directory):
         f"![{caption}]({directory.parent.name}/{name})\n\n*{caption}*" for name, caption in pictures
     ]
     for row in ROWS:
-        parts += [f"## Row {row}", NOTES[row]]
+        parts += [f"## {HEADINGS[row]} (row {row[0]})", NOTES[row]]
         parts += [tables.row_table(row, found, kind) for kind in tables.KINDS]
         parts += _extra(row, found, directory)
-    parts += ["## Row 7 uncertainty", _uncertainty(found)]
-    parts += ["## Steps", *_steps(found), "## Cost and files", tables.cost_table(found)]
+    parts += ["## Uncertainty (row 7)", _uncertainty(found)]
+    parts += ["## Accuracy at other numbers of steps", *_steps(found)]
+    parts += ["## Cost and files", tables.cost_table(found)]
     return "\n\n".join(parts)
 
 
@@ -124,18 +183,12 @@ def _extra(row, found, directory):
 def _uncertainty(found):
     if not any("uncertainty" in result for rows in found.values() for result in rows):
         return "Not run."
-    return (
-        "Spread: standard deviation of log depth over an ensemble of starting noises; Spearman's "
-        "rank correlation with the error of its median, pixel by pixel in each image. AUSE: area "
-        "between the sparsification curves by spread and by error (Ilg et al. 2018); 0 is perfect."
-        "\n\n" + tables.uncertainty_table(found)
-    )
+    return f"{UNCERTAINTY}\n\n{tables.uncertainty_table(found)}"
 
 
 def _steps(found):
     return [
-        "Required of the default, without retraining: 5 steps at most 2 %, 1 step at most 10 % and "
-        "20 steps at most 5 % above the best of 1 to 20 steps, in abs_rel.",
+        STEPS,
         tables.excess_table(found, VARIANTS),
         *(tables.steps_table(found, kind, VARIANTS) for kind in tables.KINDS),
     ]
