@@ -1,7 +1,9 @@
-"""Time and memory of converting a checkpoint of the size of Swin-L: the released one's own names.
+"""Measures time and memory of converting a checkpoint of the released model with Swin-L.
 
-python -m benchmarks.conversion [DIR] writes a file of 1 GB with random values there (default: a
-temporary directory), converts it with the real command and deletes both.
+python -m benchmarks.conversion [DIR]
+
+It writes a file of 1 GB, with the released checkpoint's names and random values, into DIR (default:
+the system's temporary directory), converts it with the real command, and deletes both.
 """
 
 import gzip
@@ -22,7 +24,7 @@ ALIGNMENT = 8  # of the header, in safetensors
 
 
 def read_names():
-    """(name, shape) of every floating-point tensor; the others have no influence."""
+    """Yields (name, shape) of every floating-point tensor; the others have no influence."""
     for line in gzip.decompress(NAMES.read_bytes()).decode().splitlines():
         if not line.startswith("#"):
             name, shape, dtype, _ = line.split("\t")
@@ -31,7 +33,7 @@ def read_names():
 
 
 def write_checkpoint(path):
-    """A safetensors file, tensor by tensor, so that this process stays small."""
+    """Writes a safetensors file tensor by tensor, so that this process needs little memory."""
     tensors, header, end = list(read_names()), {}, 0
     for name, shape in tensors:
         start, end = end, end + 4 * int(np.prod(shape))
@@ -46,7 +48,7 @@ def write_checkpoint(path):
 
 
 def convert(path, output):
-    """(seconds, peak resident bytes) of the command."""
+    """Runs the command; returns (seconds, peak resident bytes)."""
     start = time.perf_counter()
     subprocess.run(
         [

@@ -1,11 +1,11 @@
-"""Time from the start of the command line to the first depth map, and its parts.
+"""Measures the time from the start of the command to its first depth map, and the time's parts.
 
 python -m benchmarks.first_depth MODEL PHOTO [--repeats=3] [--output=FILE.json]
 
-Every run is a process of its own. Cold runs have an empty compilation cache each, warm ones the
-cache that a cold one has filled; files of Python and the model may be in the system's memory in
-both. Of the repeats the one with the median total is shown, so that its parts add up. The machine
-should do nothing else.
+Every run is a new process. A cold run starts with an empty compilation cache; a warm run uses the
+cache that a cold run has filled. In both, the system may hold Python's files and the model in
+memory. The table shows the repeat with the median total, so that the parts add up. The machine
+should do nothing else meanwhile.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from diffdepth_jax.program.entry import one_line_errors
 
 
 def measure(model, photo, cache):
-    """{part: seconds} of one run; `cache` is the user's cache directory."""
+    """Runs the command once; returns {part: seconds}. `cache` is the user's cache directory."""
     environment = {k: v for k, v in os.environ.items() if "COMPILATION_CACHE" not in k}
     with tempfile.TemporaryDirectory() as directory:
         marks = pathlib.Path(directory) / "marks.json"
@@ -40,12 +40,12 @@ def measure(model, photo, cache):
 
 
 def median_run(runs):
-    """The one of these whose total is the median; of an even number the faster of the middle."""
+    """Returns the run with the median total; of an even number of runs the faster middle one."""
     return sorted(runs, key=lambda run: sum(run.values()))[(len(runs) - 1) // 2]
 
 
 def measure_all(model, photo, repeats):
-    """{"cold", "warm": {part: seconds}}."""
+    """Returns {"cold": {part: seconds}, "warm": {part: seconds}}."""
     runs = {"cold": [], "warm": []}
     for _ in range(repeats):
         with tempfile.TemporaryDirectory() as cache:
@@ -55,7 +55,7 @@ def measure_all(model, photo, repeats):
 
 
 def table(result):
-    """Lines: a part each, and their sum."""
+    """Returns a line for each part, and one for their sum."""
     totals = {kind: sum(parts.values()) for kind, parts in result.items()}
     rows = [(name, result["cold"][name], result["warm"][name]) for name in result["cold"]]
     rows.append(("first depth map written", totals["cold"], totals["warm"]))

@@ -1,9 +1,9 @@
-"""A process of first_depth: predicts a photo as the command line does, and notes when what is done.
+"""A process of `first_depth`: runs the real prediction program and times its parts.
 
 python -m benchmarks.first_depth_worker START MARKS.json MODEL PHOTO OUTPUT
 
-START is the monotonic clock when the process was started. The program is the real one; the seams
-between its parts are wrapped here, before it runs.
+START is the monotonic clock's time when the process was started. Before the program runs, some of
+its functions are wrapped so that they note when they end.
 """
 
 import json
@@ -13,7 +13,7 @@ import time
 
 
 class Clock:
-    """Seconds between one `mark` and the next, by the name of what has just been done."""
+    """Measures the seconds between one `mark` and the next; a mark names the part before it."""
 
     def __init__(self, start):
         self._last, self.parts = start, {}
@@ -24,7 +24,7 @@ class Clock:
         self._last = now
 
     def marking(self, name, function):
-        """The function, after which there is a mark."""
+        """Wraps a function so that a mark follows each call."""
 
         def marked(*args, **kwargs):
             result = function(*args, **kwargs)
@@ -35,7 +35,7 @@ class Clock:
 
 
 def _staged(clock, jitted):
-    """A jitted function in its three stages; it keeps nothing, being called once."""
+    """Splits a jitted function's call into three timed stages; compiles again at every call."""
 
     def call(*arrays, **options):
         clock.mark("reading and placing the photo")

@@ -1,6 +1,6 @@
-"""Counts multiply-adds from a jaxpr, loops multiplied by their length.
+"""Counts multiply-adds from a jaxpr; the body of a loop counts as often as the loop runs it.
 
-XLA's cost analysis counts the body of a scan once.
+XLA's cost analysis would count the body of a scan only once.
 """
 
 import math
@@ -10,14 +10,16 @@ from jax.extend import core
 
 
 def count_multiply_adds(function, *args, platform=None) -> int:
-    """Multiply-adds of the matrix products and convolutions that function(*args) performs.
+    """Counts the multiply-adds of all matrix products and convolutions in function(*args).
 
-    The arguments may be `jax.ShapeDtypeStruct`s: nothing is computed. What a backward pass
-    recomputes is counted each time; products with the zeros that a convolution of some stride
-    puts between the elements of its gradient are not counted.
+    Operations that a backward pass recomputes are counted each time. The gradient of a strided
+    convolution puts zeros between its elements; products with these zeros are not counted.
 
-    platform: where the function has one way for each, count this one's, such as "cpu". By default
-      that of no platform, so that the count is the method's.
+    Args:
+      function: nothing of it is computed.
+      *args: its arguments, or `jax.ShapeDtypeStruct`s in their place.
+      platform: where the function has a branch for each platform, count the branch of this one,
+        such as "cpu". By default count the branch for all other platforms, which is the method's.
     """
     return _count(jax.make_jaxpr(function)(*args).jaxpr, platform)
 
@@ -27,7 +29,7 @@ def _count(jaxpr, platform):
 
 
 def _live_equations(jaxpr):
-    """Those that a result needs, the last first; the compiler removes the others."""
+    """Yields the equations that a result needs, the last first; the compiler removes the others."""
     needed = _variables(jaxpr.outvars)
     for equation in reversed(jaxpr.eqns):
         if not needed.isdisjoint(equation.outvars):
@@ -60,7 +62,11 @@ def _count_equation(equation, platform):
 
 
 def _branches(parameters, platform):
-    """Of those one runs; of one for each platform the platform's."""
+    """Returns the branches of a conditional that may run.
+
+    An ordinary conditional may run any of its branches. If it has a branch for each platform, only
+    the branch of `platform` runs; the branch without a name runs where no other matches.
+    """
     branches, platforms = parameters["branches"], parameters.get("branches_platforms")
     if platforms is None:
         return branches

@@ -1,13 +1,15 @@
-"""CPU time of reading and augmenting full-size frames, by stage and as a whole.
+"""Measures the CPU time of reading and augmenting full-size frames, by stage and as a whole.
 
 python -m benchmarks.input_speed [OUTPUT.json]
 
-Made-up frames of each form are prepared in a temporary directory and read by the recipes' own
-pipelines on one thread. CPU time hardly depends on what else the machine does; 1000 / milliseconds
-is samples per second and core. Overhead is all that is neither decoding (what a pipeline takes that
-reads records, decodes them to pixels and metres, and does nothing else) nor the augmentations' own
-arithmetic: masks, limits, normalisation, batching, Grain. Stages are timed each alone, with other
-states of caches and memory than together: they do not add up exactly.
+It prepares made-up frames of each form in a temporary directory, and reads them with the recipes'
+pipelines on one thread. CPU time hardly depends on the machine's other work. 1000 / milliseconds is
+samples per second and core.
+
+"decoding" is a pipeline that only reads records and decodes them to pixels and metres. "overhead"
+is the whole pipeline's time less decoding and less the augmentations' arithmetic: masks, limits,
+normalisation, batching and Grain. Each stage is timed alone, with caches and memory in another
+state than in the whole pipeline, so that the stages do not add up exactly.
 """
 
 import functools
@@ -45,7 +47,7 @@ AUGMENTATION = ("crop", "flip", "colour")
 
 
 class Repeated:
-    """A source of as many samples as a real one has, out of few."""
+    """Repeats a few samples, so that a source is as long as a real one."""
 
     def __init__(self, read, count):
         self._read, self._count = read, count
@@ -58,7 +60,7 @@ class Repeated:
 
 
 def write_frames(form, root):
-    """Raw frames, prepared: returns the records."""
+    """Writes and prepares raw frames; returns the records."""
     _, write, arguments = FORMS[form]
     write(root / "raw", *arguments)
     for path in (root / "raw").rglob("sync_depth_*.png"):
@@ -68,7 +70,7 @@ def write_frames(form, root):
 
 
 def _add_noise(path):
-    """A sensor's noise, and no depth along the border; without them the file is a quarter."""
+    """Adds a sensor's noise and a border without depth, so that files are as large as real ones."""
     depth = np.array(Image.open(path))
     noise = np.random.default_rng(0).normal(0, 1000 * KINECT_NOISE, depth.shape)
     depth = np.rint(depth + noise).astype(np.uint16)
@@ -77,7 +79,7 @@ def _add_noise(path):
 
 
 def cpu_time(function, inputs):
-    """(CPU milliseconds for one of the inputs, outputs); the fastest of several passes."""
+    """Returns (CPU milliseconds for one input, outputs), from the fastest of several passes."""
     passes = []
     for _ in range(REPEATS):
         start = time.process_time()
@@ -88,7 +90,7 @@ def cpu_time(function, inputs):
 
 
 def decode(records, index):
-    """The least that reading a frame takes; its result is dropped."""
+    """Reads and decodes a frame, and drops the result."""
     example = records._features.deserialize_example_np(records._records[index])
     depth_of(example, decode_image(example["image"]))
     return {"index": index}
@@ -100,7 +102,7 @@ def depth_of(example, image):
 
 
 def time_source(records):
-    """({stage: milliseconds}, samples) of reading."""
+    """Times the stages of reading; returns ({stage: milliseconds}, samples)."""
     times, indices = {}, range(len(records))
     times["read record"], data = cpu_time(records._records.__getitem__, indices)
     times["parse record"], examples = cpu_time(records._features.deserialize_example_np, data)
@@ -112,7 +114,7 @@ def time_source(records):
 
 
 def transformations(recipe, config):
-    """{stage: (how often the recipe does it, function)}; the first ones it leaves out."""
+    """Returns {stage: (share of samples, function)}; share 0 stands for: not in the recipe."""
     fields, inference = config.augmentation, config.inference
     height, width = inference.size
     rng = np.random.default_rng(0)
@@ -130,7 +132,7 @@ def transformations(recipe, config):
 
 
 def time_batching(samples, batch_size):
-    """{stage: milliseconds for a sample} of what is done by the batch."""
+    """Times the stages that work on a batch; returns {stage: milliseconds for a sample}."""
     arrays = [{name: s[name] for name in ("image", "depth", "mask")} for s in samples]
     batch = [arrays[index % len(arrays)] for index in range(batch_size)]
 
@@ -143,7 +145,7 @@ def time_batching(samples, batch_size):
 
 
 def time_pipelines(records, config):
-    """CPU milliseconds for a sample (of reading and decoding alone, of what training takes)."""
+    """Returns CPU milliseconds for a sample, (of decoding alone, of the training pipeline)."""
     size = config.train.batch_size
     options = grain.ReadOptions(num_threads=1, prefetch_buffer_size=2 * size)
     decoded = Repeated(functools.partial(decode, records), len(records))
@@ -160,12 +162,12 @@ def time_pipelines(records, config):
         max_depth=config.inference.max_depth,
         **config.augmentation,
     )
-    # One after the other: each reads ahead, which would count for both.
+    # One after the other: each pipeline reads ahead, and would disturb the other's time.
     return [time_batches(batches) / size for batches in (decoding, training)]
 
 
 def time_batches(batches, count=4):
-    """CPU milliseconds for a batch, the fastest of several passes."""
+    """Returns CPU milliseconds for a batch, from the fastest of several passes."""
     passes = []
     next(batches)
     for _ in range(PASSES):
@@ -177,7 +179,7 @@ def time_batches(batches, count=4):
 
 
 def measure(form):
-    """{stage or sum: milliseconds for a sample, or what its name says} of one form."""
+    """Measures one form; returns {stage or sum: milliseconds, or the unit in its name}."""
     recipe, config = FORMS[form][0], FORMS[form][0].get_config()
     with tempfile.TemporaryDirectory() as root:
         records = write_frames(form, pathlib.Path(root))

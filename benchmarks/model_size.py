@@ -1,4 +1,4 @@
-"""Parameters and multiply-adds of prediction, by configuration.
+"""Counts the parameters and the multiply-adds of a prediction, for each configuration.
 
 python -m benchmarks.model_size configs/nyu.py configs/synthetic.py
 """
@@ -24,7 +24,7 @@ def load_config(path):
 
 
 def measure(config):
-    """(parameters, multiply-adds of one image at the inference size)."""
+    """Returns (number of parameters, multiply-adds for one image at the inference size)."""
     model = create_model(**config.model)
     variables = abstract_variables(model)
     predict = functools.partial(

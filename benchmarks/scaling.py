@@ -1,20 +1,20 @@
-"""How time and memory grow with pixels, steps, batch and devices, beside the theoretical count.
+"""Measures how time and memory grow with pixels, steps, batch and devices, beside the expectation.
 
 python -m benchmarks.scaling --output=FILE.json [--plot=FILE.png] [--architecture=swin_tiny]
 
-Each of four sweeps changes one quantity of a base point (128x192 pixels, 2 steps, 1 image); that of
-devices trains 8 images in all on 1 to 8 devices, whole states ("jit") and split ones ("fsdp"). The
-configuration is the default one of `benchmarks.speed`'s architecture, in float32 on CPU, in
-bfloat16 on a GPU; the training objective is the default one too.
+Each of four sweeps changes one quantity of a base point (128x192 pixels, 2 steps, 1 image). The
+sweep over devices trains 8 images in all on 1 to 8 devices, with whole states ("jit") and with
+split states ("fsdp"). The configuration is the one of the architecture in `benchmarks.speed`, with
+the default training objective, in float32 on CPU and in bfloat16 on a GPU.
 
-Each point is a process of its own, on all cores that this one may use (taskset chooses). The points
-of a sweep take turns, every second round in reverse order; of all turns the median counts. They
-hold their memory at once. Memory is what XLA reports of the compiled program, for one device.
-Multiply-adds are those of the plain program: what rematerialisation computes again is not counted.
-On CPU, devices are virtual: they share the cores.
+Each point is a process on all cores that this process may use (taskset chooses them). The points of
+a sweep hold their memory at the same time and take turns, every second round in reverse order. The
+time is the median over all turns. The memory is XLA's report on the compiled program, for one
+device. Multiply-adds are counted without rematerialisation. On CPU the devices are virtual and
+share the cores.
 
-The file is added to: of the points that it holds only those that failed are measured again. The
-plot needs matplotlib and shows all that the file holds of the architecture.
+New points are added to the file; points in it are measured again only if they failed. The plot
+needs matplotlib, and shows all points of the architecture in the file.
 """
 
 import argparse
@@ -48,7 +48,7 @@ MIB = 2**20
 
 @dataclasses.dataclass(frozen=True)
 class Point:
-    """One measurement of a sweep, at `x`."""
+    """One measurement of a sweep; `x` is its place on the plot's axis."""
 
     sweep: str
     x: int
@@ -58,7 +58,7 @@ class Point:
 
     @property
     def series(self):
-        """What is drawn as one line."""
+        """The name of the line in the plot."""
         return self.parallel if self.sweep == "devices" else self.row.task
 
     @property
@@ -68,7 +68,7 @@ class Point:
 
     @property
     def request(self):
-        """What `speed_ours.Side` takes."""
+        """The arguments of `speed_ours.Side`."""
         loss = default.get_config().loss
         changes = {f"loss.{name}": loss[name] for name in speed_rows.UNSUPPORTED}
         return {
@@ -79,13 +79,13 @@ class Point:
 
     @property
     def variables(self):
-        """The environment of its process."""
+        """The environment variables of the point's process."""
         virtual = f"--xla_force_host_platform_device_count={self.num_devices}"
         return {"XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {virtual}".strip()}
 
 
 def all_series(architecture):
-    """Lists of points; each list is a line of the plot, and is measured together."""
+    """Returns lists of points; each list is a line of the plot and is measured together."""
     series = []
     for sweep, (field, values) in SWEEPS.items():
         for task in speed_rows.TASKS:
@@ -107,7 +107,7 @@ def _row(architecture, task, **changes):
 
 
 def measure(points, cores):
-    """{name of a point: facts}, among them what `KEPT` says, or "error"."""
+    """Measures the points; returns {name of a point: facts}, with the keys KEPT or "error"."""
     processes, results = {}, {}
     try:
         for point in points:
@@ -126,7 +126,11 @@ def measure(points, cores):
 
 
 def add(report, found, cores):
-    """Raises UserError if the report's points are of other devices or another number of cores."""
+    """Adds facts to the report.
+
+    Raises:
+      UserError: the report's points come from other devices or another number of cores.
+    """
     for name, facts in found.items():
         environment = facts.get("environment")
         if environment:
@@ -145,7 +149,7 @@ def measure_missing(report, architecture, cores, save):
 
 
 def format_table(report, architecture):
-    """A line for each point that is measured."""
+    """Returns a table with a line for each measured point."""
     lines = [f"{'point':<60}{'ms':>10}{'GFLOP':>9}{'GFLOP/s':>9}{'temporary':>12}{'arguments':>12}"]
     points = [point for points in all_series(architecture) for point in points]
     for point in points:

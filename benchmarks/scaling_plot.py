@@ -1,4 +1,4 @@
-"""The plot of `benchmarks.scaling`."""
+"""Draws the plot of `benchmarks.scaling`."""
 
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -32,13 +32,13 @@ MIB = 2**20
 
 
 def draw(report, series, base, path):
-    """A column for each sweep, time above memory.
+    """Draws a column for each sweep, with time above memory.
 
     Args:
-      report: {"environment", "rows": {name of a point: facts}}.
-      series: lists of points, of which those that failed or are not measured are left out.
+      report: {"environment": ..., "rows": {name of a point: facts}}.
+      series: lists of points; points without a measurement are left out.
       base: the row that each sweep changes.
-      path: PNG.
+      path: the PNG file to write.
     """
     virtual = report["environment"]["backend"] == "cpu"
     sweeps = list(dict.fromkeys(points[0].sweep for points in series))
@@ -59,9 +59,9 @@ def draw(report, series, base, path):
 
 
 def expected_times(points, facts, virtual):
-    """Seconds in proportion to multiply-adds, equal to the measured ones where these are most.
+    """Returns seconds in proportion to multiply-adds, equal to the measurement at the most of them.
 
-    Devices that are virtual share what computes: together they are not faster.
+    Virtual devices share the cores, so that several are not faster than one.
     """
     work = [
         fact["multiply_adds"] / (1 if virtual else point.num_devices)
@@ -72,7 +72,7 @@ def expected_times(points, facts, virtual):
 
 
 def expected_memory(points, facts):
-    """Temporary bytes in proportion to x, or to 1 / devices, equal to the first measured ones."""
+    """Returns temporary bytes in proportion to x or 1 / devices, equal to the first measurement."""
     power = -1 if points[0].sweep == "devices" else 1
     first = facts[0]["xla_bytes"]["temporary"]
     return [first * (point.x / points[0].x) ** power for point in points]
@@ -113,7 +113,7 @@ def _tick(point):
 
 
 def _explain(figure, report, row, virtual):
-    """The base point and the devices as title; the legend below."""
+    """Writes the base point and the devices as the title, and draws the legend."""
     height, width = row.size
     title = f"{row.architecture}; unless the axis says otherwise {height}x{width}, "
     title += f"{row.num_steps} steps, batch {row.batch_size}; {report['environment']['devices'][0]}"

@@ -1,22 +1,24 @@
-"""Speed and memory of prediction and training, beside PyTorch's in the same run.
+"""Measures speed and memory of prediction and training, beside PyTorch's in the same run.
 
 python -m benchmarks.speed [--peer] [--only=WORD,...] [--size=HxW] [--output=FILE.json]
 
-Rows are named in words, such as "swin_tiny 228x304 steps20 batch1 predict"; --only takes the rows
-that have all of the words. swin_tiny and swin_large are the default model, released is the released
-architecture with Swin-L, swin_micro is small enough to try the command. On a GPU ours computes in
-bfloat16; --peer, which needs PyTorch, times the same network there (torch_peer.py names the forms).
+A row's name is made of words, such as "swin_tiny 228x304 steps20 batch1 predict"; --only chooses
+the rows that have all of the given words. swin_tiny and swin_large are the default model, released
+is the released architecture with Swin-L, and swin_micro is small enough to try the command. On a
+GPU our side computes in bfloat16. --peer needs PyTorch and also times the same network there, in
+the forms of torch_peer.py.
 
-Each side is a process of its own, pinned to the same cores. Ours takes turns with one form after
-the other, and a ratio is that of the two medians of such a series; of the two sides that then hold
-memory one computes at a time. Memory is the most that a process held while it ran what was compiled
-before; libraries included, on CPU; on a GPU what the compiled program needs, and the most that
-PyTorch's allocator gave out. Share of peak: multiply-adds of the program as it is on this backend
-(what rematerialisation computes again is not counted) beside the best matrix product seen in the
-row, of either side. Compile time is the first call's beyond the median.
+Each side is a process, and all are pinned to the same cores. Our side takes turns with one form of
+PyTorch after the other; only one of the two computes at a time. A ratio compares the two medians of
+such a series.
 
-The file, if one is named, is added to: rows that it holds are not measured again, unless a side
-failed.
+Memory on CPU is the most that a process held, libraries included, while it ran the compiled
+program. On a GPU it is the compiled program's need for our side, and the most that PyTorch's
+allocator gave out for the other. The share of peak compares the program's multiply-adds per second
+on this backend, without rematerialisation, with the row's best matrix product of either side. The
+compile time is the first call's time less the median.
+
+New rows are added to the file; rows in it are measured again only if a side failed.
 """
 
 import argparse
@@ -36,12 +38,12 @@ from diffdepth_jax.models.assembly import create_model
 from diffdepth_jax.models.backbones import swin
 from diffdepth_jax.program.entry import one_line_errors
 
-TURN_SECONDS = 0.5  # a turn has as many calls as fit, one at least
+TURN_SECONDS = 0.5  # a turn has as many calls as fit into this time, and at least one
 MAX_CALLS = 50
 CPU_FORMS = ("eager", "channels_last", "compiled")
 GPU_FORMS = (*CPU_FORMS, "bfloat16")
 CACHES = {
-    # Compilation is measured cold; on a GPU both sides need room.
+    # No cache may shorten compilation; on a GPU both sides need room.
     "JAX_ENABLE_COMPILATION_CACHE": "false",
     "TORCHINDUCTOR_FORCE_DISABLE_CACHES": "1",
     "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
@@ -50,9 +52,9 @@ GIB = 2**30
 
 
 class Process:
-    """A worker: ask(do=..., ...) -> its answer; after a failure every answer is that failure.
+    """A worker process; `ask(do=..., ...)` sends a command and returns the answer.
 
-    Its environment is this process's, with `variables`.
+    After a failure every answer is the failure. `variables` are added to the worker's environment.
     """
 
     def __init__(self, side, cores, **variables):
@@ -80,19 +82,19 @@ class Process:
             self._process.stdin.write(json.dumps(command) + "\n")
             self._process.stdin.flush()
         except BrokenPipeError:
-            pass  # it has ended, as the next lines find
+            pass  # the worker has ended, as the next lines find
         line = self._process.stdout.readline()
         return json.loads(line) if line else {"error": f"ended: status {self._process.wait()}"}
 
     def close(self):
-        with contextlib.suppress(BrokenPipeError):  # it has ended
+        with contextlib.suppress(BrokenPipeError):  # the worker has ended
             self._process.stdin.close()
         self._process.stdout.close()
         self._process.wait()
 
 
 def peer_request(row, form):
-    """What PyTorch's side needs to know of a row."""
+    """Returns the request that prepares PyTorch's side for a row."""
     config = speed_rows.create_config(row)
     schedule = diffusion.create_schedule(**config.diffusion)
     timesteps = diffusion.sampling_timesteps(
@@ -110,7 +112,10 @@ def peer_request(row, form):
 
 
 def measure(row, peer, cores, rounds):
-    """{"ours" or form: facts} and, as "product", the best matrix product of all."""
+    """Measures a row; returns {"sides": {name: facts}, "product": best matrix product}.
+
+    The names of the sides are "ours" and those of the forms.
+    """
     with contextlib.closing(Process("ours", cores)) as process:
         ours = process.ask(do="prepare", request={"row": row.__dict__})
         sides, products = {"ours": ours}, [0.0]
@@ -129,7 +134,10 @@ def measure(row, peer, cores, rounds):
 
 
 def measure_form(row, form, our_process, ours, cores, rounds):
-    """(facts of PyTorch's side, best matrix product); "ours_seconds" alternated with its own."""
+    """Measures a form in turns with our side; returns (the form's facts, best matrix product).
+
+    The facts' "ours_seconds" are our side's times in this series.
+    """
     with contextlib.closing(Process("torch", cores)) as process:
         facts = process.ask(do="prepare", request=peer_request(row, form))
         check_same_kind(ours, facts)
@@ -153,7 +161,10 @@ def check_same_kind(ours, theirs):
 
 
 def take_turns(processes, results, rounds):
-    """Adds "seconds" to the results; every second round in reverse order. Best matrix product."""
+    """Adds "seconds" of all processes to the results; returns the best matrix product.
+
+    The processes take turns, every second round in reverse order.
+    """
     products = [0.0]
     order = list(processes)
     for _ in range(rounds):
@@ -172,7 +183,7 @@ def take_turn(process, facts):
 
 
 def summarise(facts):
-    """With median and compile time; of a side that failed the failure alone."""
+    """Adds median and compile time to a side's facts; a failed side keeps only its failure."""
     if "error" in facts:
         return {"error": facts["error"]}
     median = statistics.median(facts["seconds"])
@@ -183,7 +194,10 @@ def summarise(facts):
 
 
 def difference(sides, form):
-    """The largest difference of log depth from ours, a fraction of its range; None: not known."""
+    """Returns the largest difference of log depth from ours, as a fraction of its range.
+
+    None if a side has no log depth.
+    """
     ours, theirs = (sides[name].get("probe") for name in ("ours", form))
     if ours is None or theirs is None:
         return None
@@ -206,7 +220,7 @@ def _ours_columns(row, result):
 
 
 def _peer_column(sides, form):
-    """Ours / the form's time and memory."""
+    """Formats our time and memory, each divided by the form's."""
     if form not in sides:
         return ""
     ours, theirs = sides["ours"], sides[form]
@@ -217,7 +231,7 @@ def _peer_column(sides, form):
 
 
 def format_table(rows):
-    """A line for each row; of PyTorch's forms ours / theirs in time and in memory."""
+    """Returns a table with a line for each row; PyTorch's forms are given as ratios to ours."""
     forms = [form for form in GPU_FORMS if any(form in row["sides"] for row in rows.values())]
     lines = [
         f"{'architecture size steps batch task':<44}{'ms':>10}{'images/s':>9}{'compile':>9}"
@@ -258,7 +272,10 @@ def write_report(path, report):
 
 
 def check_devices(report, environment):
-    """Raises UserError if the report's rows are of other devices; the first rows' are kept."""
+    """Raises a UserError if the report's rows come from other devices than the environment's.
+
+    An empty report takes this environment.
+    """
     known = report.setdefault("environment", environment)
     if known["devices"] != environment["devices"]:
         raise UserError(
@@ -276,7 +293,7 @@ def add_row(report, row, result, cores, rounds):
 
 
 def lacks(report, row, peer):
-    """Whether the row is not measured yet, with a peer beside it, or a side of it failed."""
+    """Whether the row is not measured yet, lacks the wanted peer, or has a failed side."""
     sides = report["rows"].get(row.name, {"sides": {}})["sides"]
     failed = any("error" in facts for facts in sides.values())
     return not sides or failed or (peer and len(sides) == 1)
@@ -290,7 +307,7 @@ def parse_size(text):
 
 
 def parse_cores(text):
-    """Of --cores; without it the first two that there are."""
+    """Returns the cores that --cores names; by default the first two."""
     free = sorted(os.sched_getaffinity(0))
     if not text:
         return free[:2]

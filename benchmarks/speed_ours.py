@@ -40,7 +40,7 @@ def product():
 
 
 def create_variables(model):
-    """The same values in every process."""
+    """Creates variables with the same values in every process."""
 
     def create(path, leaf):
         name = jax.tree_util.keystr(path, simple=True, separator="/")
@@ -50,7 +50,11 @@ def create_variables(model):
 
 
 def create_program(config, task, num_devices=1):
-    """(model, program, its variables and inputs -> its arguments), on the first devices."""
+    """Creates a task's program on the first devices.
+
+    Returns:
+      (model, program, function from variables and inputs to the program's arguments).
+    """
     model, schedule = create_model(**config.model), diffusion.create_schedule(**config.diffusion)
     if task == "predict":
         predict = functools.partial(
@@ -90,8 +94,8 @@ class Side:
 
     Args:
       row: the fields of a Row.
-      changes: {"group.field": value} of its configuration.
-      num_devices: over which a training step is spread as `train.parallel` says.
+      changes: {"group.field": value}, changes of the row's configuration.
+      num_devices: the number of devices that share a training step, as `train.parallel` says.
     """
 
     def __init__(self, row, changes=None, num_devices=1):
@@ -116,10 +120,13 @@ class Side:
         jax.block_until_ready(self._result)
 
     def reset_memory(self):
-        """Nothing is kept of a device, see `device_memory`."""
+        """Does nothing: `device_memory` keeps no high-water mark."""
 
     def device_memory(self):
-        """What the program needs there: an allocator's peak would hold compilation's trials too."""
+        """Returns the bytes that the program needs on a GPU; None on CPU.
+
+        The allocator's peak would include trials during compilation.
+        """
         if not on_accelerator():
             return None
         memory = self._compiled.memory_analysis()
@@ -129,7 +136,7 @@ class Side:
     def facts(self):
         memory = self._compiled.memory_analysis()
         environment = describe_environment()
-        del environment["command"]  # the worker's
+        del environment["command"]  # the worker's command says nothing
         facts = {
             "dtype": self._dtype,
             "on_accelerator": on_accelerator(),
@@ -145,7 +152,7 @@ class Side:
         return facts
 
     def late_facts(self):
-        """Multiply-adds as here, without those of what is computed once more to save memory."""
+        """Counts the program's multiply-adds on this backend, without rematerialisation."""
         config = self._config.copy_and_resolve_references()
         config.sampler.remat = config.train.remat_backbone = False
         _, program, _ = create_program(config, self._row.task, self._num_devices)

@@ -1,6 +1,6 @@
-"""What the speed benchmark measures: architectures, sizes, steps, batches; and their inputs.
+"""The rows of the speed benchmark: architectures, sizes, steps and batches, and their inputs.
 
-Needs no PyTorch and computes nothing on a device.
+This module needs no PyTorch and computes nothing on a device.
 """
 
 import dataclasses
@@ -11,13 +11,13 @@ import numpy as np
 
 from diffdepth_jax.configs import default, released_swin, synthetic
 
-# Its widths are those of configs/synthetic.py: to try the command in minutes.
+# swin_micro has the widths of configs/synthetic.py, so that the command can be tried in minutes.
 ARCHITECTURES = ("swin_micro", "swin_tiny", "swin_large", "released")
 SIZES = ((228, 304), (480, 640), (352, 1216))
 STEPS = (20, 5, 1)
 BATCHES = (1, 8)
 TASKS = ("predict", "train")
-UNSUPPORTED = {"every_step": False, "random_timesteps": False}  # by the peer
+UNSUPPORTED = {"every_step": False, "random_timesteps": False}  # the peer lacks these
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Row:
 
     @property
     def words(self):
-        """Its name in words: swin_tiny 228x304 steps20 batch1 predict."""
+        """The words of the row's name: swin_tiny 228x304 steps20 batch1 predict."""
         return (
             self.architecture,
             "x".join(map(str, self.size)),
@@ -47,7 +47,7 @@ class Row:
 
 
 def all_rows(sizes=SIZES):
-    """Every row, the cheap ones first."""
+    """Returns every row, the cheap ones first."""
     product = itertools.product(BATCHES, TASKS, sizes, ARCHITECTURES, STEPS)
     return [
         Row(architecture, tuple(size), steps, batch, task)
@@ -56,12 +56,12 @@ def all_rows(sizes=SIZES):
 
 
 def select(rows, only):
-    """Those whose names hold all of the words."""
+    """Returns the rows whose names hold all of the words."""
     return [row for row in rows if set(only) <= set(row.words)]
 
 
 def create_config(row, dtype="float32"):
-    """The configuration of a row; in bfloat16 where the device has it."""
+    """Returns the configuration of a row."""
     micro = row.architecture == "swin_micro"
     source = {"released": released_swin, "swin_micro": synthetic}.get(row.architecture, default)
     config = source.get_config()
@@ -77,12 +77,16 @@ def create_config(row, dtype="float32"):
 
 
 def peer_fields(config, variant, alpha_bar, timesteps):
-    """The plain values that make `torch_peer.Peer`; ValueError for what it cannot do.
+    """Returns the plain values that make `torch_peer.Peer`.
 
     Args:
-      config: as `create_config` returns it.
-      variant: of models/swin.py, the backbone's.
-      alpha_bar, timesteps: of the forward process, and those that the sampler visits.
+      config: see `create_config`.
+      variant: the backbone's fields, see models/backbones/swin.py.
+      alpha_bar: the forward process's signal level at each timestep.
+      timesteps: the timesteps that the sampler visits.
+
+    Raises:
+      ValueError: the configuration asks for something that the peer lacks.
     """
     loss, sampler, optimizer = config.loss, config.sampler, config.optimizer
     demands = {
@@ -114,7 +118,7 @@ def peer_fields(config, variant, alpha_bar, timesteps):
 
 
 def leaf_values(path, size):
-    """float32 [size] for the leaf of this path, the same in every process."""
+    """Returns float32 [size] for the leaf of this path, the same in every process."""
     if path.endswith(("/scale", "/var")):
         return np.ones(size, np.float32)
     rng = np.random.default_rng(zlib.crc32(path.encode()))
@@ -122,7 +126,7 @@ def leaf_values(path, size):
 
 
 def create_inputs(batch_size, size, latent_shape):
-    """image [B, H, W, 3], depth and mask [B, H, W, 1], noise [B, *latent_shape]."""
+    """Creates image [B, H, W, 3], depth and mask [B, H, W, 1], and noise [B, *latent_shape]."""
     rng = np.random.default_rng(0)
     shape = (batch_size, *size)
     mask = rng.random((*shape, 1)) < 0.4
@@ -135,7 +139,7 @@ def create_inputs(batch_size, size, latent_shape):
 
 
 def probe(depth):
-    """Log depth of [B, H, W] at 8x8 places of the first image, to compare the sides by."""
+    """Returns log depth at 8x8 places of the first image of [B, H, W], to compare the sides."""
     height, width = depth.shape[1:]
     rows, columns = np.linspace(0, height - 1, 8), np.linspace(0, width - 1, 8)
     return np.log(depth[0][np.ix_(rows.astype(int), columns.astype(int))]).ravel().tolist()

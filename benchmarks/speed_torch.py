@@ -38,12 +38,12 @@ def product():
 
 
 class Side:
-    """A form of the peer; compiled forms compile in the first call."""
+    """A form of the peer for a row; compiled forms compile in the first call."""
 
     def __init__(self, fields, form, batch_size, size, latent_shape, task):
         self._form = torch_peer.FORMS[form]
         if self._form.improved:
-            torch.set_float32_matmul_precision("high")  # TF32, as XLA; CPUs have no such thing
+            torch.set_float32_matmul_precision("high")  # TF32, which XLA uses too; no effect on CPU
             torch.backends.cudnn.benchmark = True
         self._peer = torch_peer.Peer(fields, self._form)
         values = {

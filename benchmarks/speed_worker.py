@@ -1,12 +1,12 @@
-"""One side of the speed benchmark in a process of its own, so that JAX and PyTorch never share one.
+"""A process that runs one side of the speed benchmark; JAX and PyTorch never share a process.
 
-Commands arrive on standard input, answers leave on standard output, a line of JSON each:
+Commands arrive on standard input and answers leave on standard output, each a line of JSON:
   {"do": "prepare", "request": ...}  builds, compiles and warms up; facts about it
   {"do": "time", "calls": n}         {"seconds": [n]}, after one more call
   {"do": "product"}                  {"flops": per second, of a large matrix product}
   {"do": "finish"}                   {"peak_bytes": of timed calls, "resident_bytes": at import},
-                                     and what takes memory to find out
-What fails answers {"error": text}. Memory is the device's, or on CPU the process's: Linux only.
+                                     and the facts that need memory to find out
+A failure answers {"error": text}. Memory is the GPU's, or on CPU the process's. Linux only.
 """
 
 import ctypes
@@ -20,13 +20,13 @@ import sys
 import time
 
 SIDES = {"ours": "benchmarks.speed_ours", "torch": "benchmarks.speed_torch"}
-MEMORY_SHARE = 0.9  # of what is free: a row too large fails and does not take the machine down
+MEMORY_SHARE = 0.9  # of the free memory; a row that needs more fails, instead of the machine
 STATUS = pathlib.Path("/proc/self/status")
 KIB = 1024
 
 
 def resident(field):
-    """VmRSS, now, or VmHWM, the most since `reset_high_water`, in bytes."""
+    """Returns bytes of memory: VmRSS is the present, VmHWM the most since `reset_high_water`."""
     for line in STATUS.read_text().splitlines():
         if line.startswith(f"{field}:"):
             return int(line.split()[1]) * KIB
@@ -34,18 +34,18 @@ def resident(field):
 
 
 def reset_high_water():
-    """Of memory, to what the process holds now."""
+    """Resets the memory's high-water mark to the present memory."""
     pathlib.Path("/proc/self/clear_refs").write_text("5")
 
 
 def give_back():
-    """To the system, what compiling left behind. The next call has to ask for its pages again."""
+    """Gives memory that compilation left back to the system; the next call asks for it again."""
     gc.collect()
     ctypes.CDLL(None).malloc_trim(0)
 
 
 def limit_memory():
-    """Of this process's own pages; PyTorch and XLA report what then fails."""
+    """Limits this process's memory; PyTorch and XLA then report a failure."""
     free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     for line in pathlib.Path("/proc/meminfo").read_text().splitlines():
         if line.startswith("MemAvailable:"):
@@ -55,7 +55,7 @@ def limit_memory():
 
 
 class Worker:
-    """Answers commands by a side's `Side`, its program, and `product`."""
+    """Answers commands with a side's module, which has a `Side` and a `product`."""
 
     def __init__(self, module):
         self._module, self._side = module, None
@@ -77,7 +77,7 @@ class Worker:
         return facts | self._side.facts()
 
     def time(self, calls):
-        """After an untimed call: the first after another process's turn finds memory taken away."""
+        """Times calls after an untimed one: the first call after another process's turn is slow."""
         self._side.call()
         seconds = self._times(calls)
         self._peak = max(self._peak, resident("VmHWM"))
@@ -110,17 +110,17 @@ def serve(worker, commands, answers):
     for line in commands:
         try:
             answer = worker.answer(json.loads(line))
-        except Exception as error:  # what fails is a result of the benchmark
+        except Exception as error:  # a failure is a result of the benchmark
             answer = {"error": f"{type(error).__name__}: {error}"[:400]}
         print(json.dumps(answer), file=answers, flush=True)
 
 
 def main(side, cores):
-    os.sched_setaffinity(0, map(int, cores.split(",")))  # before a library counts them
+    os.sched_setaffinity(0, map(int, cores.split(",")))  # before a library counts the cores
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what libraries print is no answer
+    os.dup2(2, 1)  # libraries' prints must not look like answers
     if side == "ours":
-        sys.modules["torch"] = None  # tensorboardX would load it, which takes memory
+        sys.modules["torch"] = None  # else tensorboardX loads PyTorch, which takes memory
     module = importlib.import_module(SIDES[side])
     if not module.on_accelerator():
         limit_memory()

@@ -1,4 +1,4 @@
-"""Codecs and denoisers of diffdepth_jax in PyTorch, to compare with; see `torch_networks`."""
+"""The codecs and denoisers of diffdepth_jax in PyTorch, for comparison; see `torch_networks`."""
 
 import math
 
@@ -12,7 +12,7 @@ from benchmarks.torch_networks import LAST, MAX_LOG_DEPTH, TIME_STEPS, ChannelNo
 
 
 def pool_valid(x, mask):
-    """Means over the valid pixels of each 2x2 cell, and which cells have any."""
+    """Returns the mean over the valid pixels of each 2x2 cell, and whether a cell has any."""
     pad = (0, x.shape[3] % 2, 0, x.shape[2] % 2)
     weight = mask.to(x.dtype)
     x = 4 * F.avg_pool2d(F.pad(torch.where(mask, x, 0), pad), 2)
@@ -48,7 +48,7 @@ class DepthEncoder(nn.Module):
 
 
 def pad_edges(x):
-    """By one. Of PyTorch's own replication the compiled gradient fails in channels_last (2.13)."""
+    """Repeats the edges once. F.pad's compiled gradient fails in channels_last (PyTorch 2.13)."""
     x = torch.cat([x[:, :, :1], x, x[:, :, -1:]], 2)
     return torch.cat([x[..., :1], x, x[..., -1:]], 3)
 
@@ -115,7 +115,7 @@ class Attention(nn.Module):
         )
 
     def forward(self, x):
-        """[B, T, C]."""
+        """[B, T, C] -> [B, T, C]."""
         q, k, v = (
             layer(x).view(*x.shape[:2], self.heads, -1).transpose(1, 2)
             for layer in (self.query, self.key, self.value)
@@ -151,7 +151,7 @@ class ResidualBlock(nn.Module):
 
 
 class Denoiser(nn.Module):
-    """Ours: `project` once for an image, the rest in each step."""
+    """Our denoiser: `project` runs once for an image, `forward` in each step."""
 
     def __init__(self, channels, neck, features, blocks, heads, levels, self_attention):
         super().__init__()
@@ -169,7 +169,7 @@ class Denoiser(nn.Module):
         self.out = nn.Conv2d(features, channels, 3, padding=1)
 
     def project(self, pyramid, image):
-        before = [size % 2 for size in image.shape[2:]]  # Flax's SAME, of stride 2
+        before = [size % 2 for size in image.shape[2:]]  # as Flax's SAME pads for stride 2
         stem = self.stem(F.pad(image, (before[1], 1, before[0], 1)))
         finest = pyramid[0].shape[2:]
         x = 0
@@ -207,7 +207,7 @@ class Embedding(nn.Module):
 
 
 class ReleasedDenoiser(nn.Module):
-    """The released code's, which interpolates the condition in each step unless `hoisted`."""
+    """The released denoiser; unless `hoisted`, it interpolates the condition in each step."""
 
     def __init__(self, channels, features, hoisted):
         super().__init__()

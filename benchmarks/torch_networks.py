@@ -1,8 +1,8 @@
-"""The networks of diffdepth_jax in PyTorch, to compare with: modules named as our parameters are.
+"""The networks of diffdepth_jax in PyTorch, for comparison. Modules have our parameters' names.
 
-Needs PyTorch, which is not among the requirements. Maps are [B, C, H, W], those of the Swin
-Transformer [B, H, W, C]. `fused` chooses PyTorch's own attention and keeps what depends on sizes
-only; without it both are as the released code has them.
+This module needs PyTorch, which is not among the requirements. Feature maps are [B, C, H, W], and
+[B, H, W, C] inside the Swin Transformer. `fused` chooses PyTorch's fused attention and caches the
+tensors that depend on sizes only. Without it both are done as in the released code.
 """
 
 import functools
@@ -28,7 +28,7 @@ def resize(x, size, align_corners=False):
 
 @functools.cache
 def position_index(window):
-    """[T, T] row of the bias table for each pair of the T = w * w tokens of a window."""
+    """Returns [T, T]: for each pair of a window's T = w * w tokens a row of the bias table."""
     grid = torch.meshgrid(torch.arange(window), torch.arange(window), indexing="ij")
     coordinates = torch.stack(grid).flatten(1)
     relative = coordinates[:, :, None] - coordinates[:, None, :] + window - 1
@@ -49,7 +49,7 @@ def merge(x, window, height, width):
 
 
 def shift_mask(height, width, window, shift, device):
-    """[windows, T, T], added to the logits of a cyclically shifted map."""
+    """Returns [windows, T, T], which is added to the logits of a cyclically shifted map."""
     regions = torch.zeros(1, height, width, 1, device=device)
     slices = (slice(0, -window), slice(-window, -shift), slice(-shift, None))
     for row, rows in enumerate(slices):
@@ -65,7 +65,7 @@ _cached_shift_mask = functools.cache(shift_mask)
 
 @torch.compiler.assume_constant_result
 def kept_shift_mask(*arguments):
-    """`shift_mask`, made once; to torch.compile a constant."""
+    """Returns `shift_mask`, cached; torch.compile takes it for a constant."""
     return _cached_shift_mask(*arguments)
 
 
@@ -120,7 +120,7 @@ class SwinBlock(nn.Module):
         return x[:, :height, :width]
 
     def drop_path(self, x):
-        """Stochastic depth of whole images."""
+        """Drops the branch for random images (stochastic depth)."""
         if not self.training or not self.drop_path_rate:
             return x
         keep = 1 - self.drop_path_rate
@@ -140,7 +140,7 @@ class PatchMerging(nn.Module):
 
 
 def coordinate_features(height, width, device):
-    """[h, w, 14], see models/swin.py."""
+    """Returns [h, w, 14], see models/backbones/swin.py."""
     y = (torch.arange(height, device=device) + 0.5) / height * 2 - 1
     x = (torch.arange(width, device=device) + 0.5) / width * 2 - 1
     grid = torch.stack(torch.meshgrid(y, x, indexing="ij"), -1)
@@ -237,7 +237,7 @@ class ConvBatchNorm(nn.Module):
 
 
 class HAHI(nn.Module):
-    """With its attentions switched off, as the released code builds it."""
+    """The HAHI neck without its attentions, which the released code switches off."""
 
     def __init__(self, channels, embedding=512):
         super().__init__()

@@ -1,13 +1,13 @@
-"""The same model in PyTorch: prediction and training step, in the forms that PyTorch offers.
+"""The same model in PyTorch, with prediction and training step, in several forms.
 
-Needs PyTorch, which is not among the requirements, and no JAX. What it is to compute comes as plain
-values, see `speed_rows.peer_fields`. Forms:
-  eager          float32, as the released code runs it
-  channels_last  memory laid out by pixels, PyTorch's own attention and optimizer kernels
-  compiled       that, by torch.compile
-  bfloat16       that, with autocast, for GPUs
-All compute the same function. The released denoiser interpolates its condition in each step in the
-eager form, as in the released code, and once in the others.
+This module needs PyTorch, which is not among the requirements, and no JAX. Plain values describe
+the model, see `speed_rows.peer_fields`. The forms:
+  eager          float32, as in the released code
+  channels_last  memory laid out by pixels, PyTorch's fused attention and fused optimizer
+  compiled       channels_last with torch.compile
+  bfloat16       compiled with autocast, for GPUs
+All forms compute the same function. The released denoiser interpolates its condition in each step
+in the eager form, as in the released code, and once in the other forms.
 """
 
 import contextlib
@@ -28,7 +28,7 @@ class Form:
     bfloat16: bool = False
 
     def layout(self, tensor):
-        """An image or a map as the form has it in memory."""
+        """Lays an image or feature map out in memory as the form wants it."""
         return tensor.contiguous(memory_format=torch.channels_last) if self.improved else tensor
 
 
@@ -41,7 +41,7 @@ FORMS = {
 
 
 class Peer(nn.Module):
-    """The parts of `DiffusionDepth`, and how its sampler joins them."""
+    """The parts of `DiffusionDepth`, and the sampler that joins them."""
 
     def __init__(self, fields, form):
         super().__init__()
@@ -83,7 +83,7 @@ class Peer(nn.Module):
         return torch.autocast(image.device.type, torch.bfloat16)
 
     def encode_image(self, image):
-        """Normalised [B, 3, H, W] -> condition."""
+        """Encodes a normalised image [B, 3, H, W] to the condition."""
         with self._precision(image):
             pyramid = self.neck(self.hahi(self.backbone(image)))
             return self.denoiser.project(pyramid, image).float()
@@ -99,7 +99,7 @@ class Peer(nn.Module):
         return self.codec.decoder(latent)
 
     def sample(self, noise, condition):
-        """The refined latent, with a gradient through the steps that have one."""
+        """Returns the refined latent; gradients flow through the last `gradient_steps` steps."""
         fields = self.fields
         latent = torch.zeros_like(noise) if fields["start"] == "zeros" else noise
         alpha_bars = [fields["alpha_bar"][step] for step in fields["timesteps"]] + [1.0]
@@ -128,7 +128,7 @@ class Peer(nn.Module):
 
     @torch.no_grad()
     def predict(self, image, noise):
-        """Metres [B, 1, H, W]."""
+        """Returns metres [B, 1, H, W]."""
         latent = self.sample(noise, self.encode_image(image))
         return self.decode_log_depth(latent)[..., : image.shape[2], : image.shape[3]].exp()
 
@@ -149,7 +149,7 @@ def _codec(model):
 
 
 def leaves(peer):
-    """(path of our leaf, tensor, how it lies in memory there: f(array, tensor's shape))."""
+    """Yields (path of our leaf, tensor, f): f(array, shape) turns our array into the tensor."""
     for name, module in peer.named_modules():
         path = name.replace(".", "/")
         if isinstance(module, torch_networks.WindowAttention):
@@ -165,7 +165,7 @@ def leaves(peer):
 
 
 def _of_dense(array, shape):
-    """Also of the attention's, whose heads are an axis of their own."""
+    """Turns a dense kernel; also one of an attention, which has another axis for the heads."""
     return array.reshape(shape[::-1]).T
 
 
@@ -197,7 +197,11 @@ _NAMES = {
 
 @torch.no_grad()
 def load(peer, variables):
-    """Fills the model from {path: array, flat or not}; ValueError unless both have all paths."""
+    """Fills the model from {path: array}, arrays flat or not.
+
+    Raises:
+      ValueError: a path is missing on one side.
+    """
     targets = {path: (tensor, order) for path, tensor, order in leaves(peer)}
     if targets.keys() != variables.keys():
         raise ValueError(f"not on both sides: {sorted(targets.keys() ^ variables.keys())}")
@@ -214,7 +218,7 @@ def _total(values):
 
 
 def _mean(values, mask, scale_invariance=0.0):
-    """Mean over images of 1/T sum d^2 - lambda/T^2 (sum d)^2, or for lambda None of 1/T sum |d|."""
+    """Mean over images of 1/T sum d^2 - lambda/T^2 (sum d)^2; with lambda None of 1/T sum |d|."""
     values = torch.where(mask, values, 0)
     count = _total(mask.float())
     divisor = count.clamp(min=1)
@@ -227,7 +231,7 @@ def _mean(values, mask, scale_invariance=0.0):
 
 
 def loss(peer, batch, draws):
-    """The objective: sum of the weighted terms that have a weight."""
+    """Returns the objective: the weighted sum of the terms that have a weight."""
     fields, mask = peer.fields, batch["mask"]
     depth = torch.where(mask, batch["depth"], 1.0)
     condition = peer.encode_image(batch["image"])
@@ -270,7 +274,7 @@ def _denoising_loss(peer, latent, condition, encoded, cells, draws):
 
 
 def draw(peer, size, latent_shape, device):
-    """What chance decides in one step."""
+    """Draws the random start, noise and timesteps of one step."""
     shape = (size, *latent_shape)
     return {
         "start": torch.randn(shape, device=device),
@@ -280,7 +284,7 @@ def draw(peer, size, latent_shape, device):
 
 
 def create_optimizer(peer):
-    """At the peak of its rates, which are not followed: they cost nothing."""
+    """Creates the optimizer with constant peak learning rates; a schedule would cost no time."""
     fields, groups = peer.fields["optimizer"], {}
     for path, tensor, _ in leaves(peer):
         if path.startswith("params/"):
@@ -303,7 +307,7 @@ def create_optimizer(peer):
 
 
 def train_step(peer, optimizer, batch, draws):
-    """One update; returns the loss before it."""
+    """Updates the model once; returns the loss before the update."""
     optimizer.zero_grad(set_to_none=True)
     value = loss(peer, batch, draws)
     value.backward()

@@ -1,18 +1,18 @@
-"""Memory of the compiled training step, by sampler steps and by what is rematerialised.
+"""Measures the compiled training step's memory, by sampler steps and by rematerialised parts.
 
 python -m benchmarks.training_memory --output=FILE.json [--only=PART_OF_A_ROW'S_NAME]
 
-The step is that of `train`, compiled for a batch of one image and never run: nothing is allocated.
-Temporary memory is the peak that XLA's buffer assignment reports, for the backend that compiles
-(JAX_PLATFORMS=cpu where there is a choice); it is named in the file. On CPU the order of operations
-is the one that saves memory: XLA's own choice there keeps many threads busy, and needs more. LLVM's
-passes are left out, which is seen in the compile time alone. Arguments are state (parameters and
-optimizer) and batch; the new state takes the old one's place.
+The training program's step is compiled for a batch of one image and never run, so that nothing is
+allocated. Temporary memory is the peak in XLA's buffer assignment, for the backend that compiles
+(JAX_PLATFORMS=cpu chooses the CPU); the file names the backend. On CPU a flag asks XLA for the
+order of operations that saves memory; by default XLA keeps more threads busy, which needs more
+memory. Another flag skips LLVM's passes, which changes nothing but the compile time. The arguments
+are the state (parameters and optimizer) and the batch; the new state reuses the old state's memory.
 
-Multiply-adds are those of the step's matrix products and convolutions, forward and backward, loops
-multiplied by their length, and what is recomputed counted as often as it is computed.
+Multiply-adds count the step's matrix products and convolutions, forward and backward; a loop's body
+and recomputed operations count as often as they run.
 
-Each row is written as soon as it is measured; rows that the file holds already are skipped.
+Each row is written as soon as it is measured; rows in the file are not measured again.
 """
 
 import argparse
@@ -37,20 +37,20 @@ NUM_STEPS = (5, 20)
 # name: (sampler.remat, train.remat_backbone)
 REMATERIALISED = {"nothing": (False, False), "sampler": (True, False), "all": (True, True)}
 GIB = 2**30
-# The scheduler's is heeded as a flag of the process only, not as an option of a compilation.
+# XLA reads the scheduler's option only from the process's flags, not from a compilation's options.
 XLA_FLAGS = (
     "--xla_cpu_enable_concurrency_optimized_scheduler=false --xla_backend_optimization_level=0"
 )
 
 
 def row_fields():
-    """{name of a row: (backbone, dtype, what is rematerialised)}."""
+    """Returns {name of a row: (backbone, dtype, rematerialised parts)}."""
     rows = [(backbone, "float32", remat) for backbone in SIZES for remat in REMATERIALISED]
     return {", ".join(row): row for row in [*rows, ("swin_large", "bfloat16", "all")]}
 
 
 def create_config(backbone, dtype, remat, num_steps):
-    """The default configuration with these fields."""
+    """Returns the default configuration with these fields."""
     config = default.get_config()
     config.model.update(backbone=backbone, dtype=dtype)
     config.inference.size = SIZES[backbone]
@@ -60,7 +60,7 @@ def create_config(backbone, dtype, remat, num_steps):
 
 
 def abstract_step(config, batch_size=1):
-    """(the jitted training step, its arguments as shapes and types)."""
+    """Returns (jitted training step, its arguments as shapes and types)."""
     model = create_model(**config.model)
     schedule = diffusion.create_schedule(**config.diffusion)
     _, optimizer = loop._create_optimizer(config)
@@ -81,7 +81,7 @@ def abstract_step(config, batch_size=1):
 
 
 def measure(config):
-    """{quantity: value}, bytes and seconds."""
+    """Compiles the step; returns {quantity: value} in bytes and seconds."""
     step, arguments = abstract_step(config)
     start = time.perf_counter()
     memory = step.lower(*arguments).compile().memory_analysis()
@@ -95,7 +95,7 @@ def measure(config):
 
 
 def read_rows(path):
-    """{name: {num_steps as text: measurement}} of an earlier run."""
+    """Reads {name: {num_steps as text: measurement}} of an earlier run."""
     return json.loads(path.read_text())["rows"] if path.exists() else {}
 
 
@@ -107,7 +107,7 @@ def write_rows(path, rows):
 
 
 def measure_rows(path, only):
-    """Measures what the file lacks, row by row; returns all of it."""
+    """Measures the rows that the file lacks; returns all rows."""
     rows = read_rows(path)
     for name, fields in row_fields().items():
         for num_steps in NUM_STEPS:
@@ -119,7 +119,7 @@ def measure_rows(path, only):
 
 
 def format_table(rows):
-    """Rows of which both numbers of steps are measured."""
+    """Returns a table of the rows that are measured with both numbers of steps."""
     few, many = map(str, NUM_STEPS)
     lines = [
         f"{'backbone, dtype, rematerialised':<34}{f'{few} steps':>11}{f'{many} steps':>11}"
