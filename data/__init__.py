@@ -1,1 +1,1 @@
-"""Offline preparation: raw downloads in, records out. numpy only, never jax."""
+"""Programs that turn raw downloads of NYU Depth V2 and KITTI into records; they never use jax."""

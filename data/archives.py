@@ -1,4 +1,4 @@
-"""Extraction of tar files, done once."""
+"""Extraction of tar files; each archive is extracted once."""
 
 import pathlib
 import shutil
@@ -11,13 +11,18 @@ from diffdepth_jax.errors import UserError
 
 
 def is_archive(path: pathlib.Path) -> bool:
+    """Whether `path` is a file that `extract` extracts: .tar, .tar.gz or .tgz."""
     return path.is_file() and path.name.endswith((".tar", ".tar.gz", ".tgz"))
 
 
 def extract(archive: pathlib.Path, folder: pathlib.Path) -> pathlib.Path:
-    """Extracts to a folder below `folder` named after the archive and its size; returns that.
+    """Extracts a tar file into a new folder below `folder`, and returns the new folder.
 
-    If that folder is there already it is used as it is: it gets its name only when complete.
+    The new folder is named after the archive and its size. It gets this name when extraction is
+    complete; a folder that has the name already is therefore used as it is.
+
+    Raises:
+      UserError: the file is no tar file, or it is damaged.
     """
     if not is_archive(archive):
         raise UserError(f"{archive} is no folder and no .tar, .tar.gz or .tgz file")
@@ -36,7 +41,7 @@ def extract(archive: pathlib.Path, folder: pathlib.Path) -> pathlib.Path:
     return target
 
 
-def _extract_all(archive, size, folder):
+def _extract_all(archive: pathlib.Path, size: int, folder: pathlib.Path) -> None:
     bar = tqdm(desc="extract", total=size, unit="B", unit_scale=True)
     try:
         with bar, archive.open("rb") as file, tarfile.open(fileobj=file) as members:

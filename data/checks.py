@@ -1,38 +1,52 @@
-"""Whether what was found is whole, decodes and means what it should, before anything is written."""
+"""Checks the frames that were found, before anything is written.
+
+The numbers of frames are the published ones, every file decodes, and sizes and units are plausible.
+"""
 
 import collections
 import dataclasses
 import functools
 import itertools
 import statistics
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from tqdm import tqdm
 
-from diffdepth_jax.data.frames import Found, Frame, Options, Source, depth_bytes, depth_format
+from diffdepth_jax.data.frames import (
+    Found,
+    Frame,
+    LoadedDepth,
+    Metres,
+    Options,
+    Source,
+    depth_bytes,
+    depth_format,
+)
 from diffdepth_jax.data.parallel import ordered_map
 from diffdepth_jax.datasets.records import decode_depth, decode_image
+from diffdepth_jax.datasets.samples import RGB
 
 
 @dataclasses.dataclass(frozen=True)
 class Verdict:
-    """Of one frame: what is wrong with it, the median of its depth in metres, its bytes."""
+    """The result of checking one frame."""
 
-    problem: str = ""
-    median: float | None = None
-    num_bytes: int = 0
+    problem: str = ""  # "": nothing is wrong
+    median: float | None = None  # of the valid depth, metres
+    num_bytes: int = 0  # estimated size of its record
 
 
 def check(found: Found, source: Source, options: Options) -> int:
-    """Adds to `found.problems` whatever is wrong with the frames; returns their bytes."""
+    """Adds problems and notes to `found`; returns the bytes that the records will take."""
     found.problems += _wrong_counts(found, source, options)
     _note_repetition(found)
     if not options.allow_shared_scenes:
         found.problems += _shared_scenes(found.frames)
     frames = [frame for split in found.frames.values() for frame in split]
     check_one = functools.partial(check_frame, source=source, any_size=options.any_size)
-    verdicts = ordered_map(check_one, frames, options.num_workers)
-    verdicts = list(tqdm(verdicts, "check", len(frames), unit="frame", smoothing=0))
+    results = ordered_map(check_one, frames, options.num_workers)
+    verdicts = list(tqdm(results, "check", len(frames), unit="frame", smoothing=0))
     found.problems += [verdict.problem for verdict in verdicts if verdict.problem]
     remaining = iter(verdicts)
     for split, members in found.frames.items():
@@ -41,20 +55,25 @@ def check(found: Found, source: Source, options: Options) -> int:
     return sum(verdict.num_bytes for verdict in verdicts)
 
 
-def _wrong_counts(found, source, options):
+def _wrong_counts(found: Found, source: Source, options: Options) -> Iterator[str]:
+    """Problems of splits whose number of frames is not a published one."""
     for split, frames in found.frames.items():
         count, published = len(frames), source.num_frames[split]
         if not count or (published and count not in published and not options.any_size):
             expected = " or ".join(map(str, published)) or "thousands"
             yield (
-                f"split {split}: {count} usable frames, published are {expected}: complete it,"
-                " accept another number (but not 0) with --any_size, or leave it out with --splits"
+                f"split {split}: {count} usable frames, but {expected} are published: complete the"
+                " split, accept another number above 0 with --any_size, or leave the split out with"
+                " --splits"
             )
             yield from (f"split {split}: {gap}" for gap in found.gaps.get(split, ()))
 
 
-def _note_repetition(found):
-    """Frames listed twice weigh double in training, which is no error, and spoil a score."""
+def _note_repetition(found: Found) -> None:
+    """Reports frames that are listed more than once.
+
+    In training they weigh double, which is no error; in the other splits they spoil a score.
+    """
     for split, frames in found.frames.items():
         counts = collections.Counter(frame.name for frame in frames)
         repeated = [name for name, count in counts.items() if count > 1]
@@ -62,47 +81,52 @@ def _note_repetition(found):
             found.notes.append(f"split train: {len(repeated)} frames are listed more than once")
         elif repeated:
             names = ", ".join(repeated)
-            found.problems.append(f"split {split}: listed more than once, must be once: {names}")
+            found.problems.append(f"split {split}: frames are listed more than once: {names}")
 
 
-def _shared_scenes(frames):
-    """Train against the others; KITTI's validation splits may share drives with each other."""
+def _shared_scenes(frames: dict[str, list[Frame]]) -> Iterator[str]:
+    """Problems of scenes that train shares with another split.
+
+    The other splits may share scenes with each other, as the validation splits of KITTI do.
+    """
     scenes = {split: {frame.scene for frame in members} - {""} for split, members in frames.items()}
     for split in sorted(scenes.keys() - {"train"}):
         for scene in sorted(scenes.get("train", set()) & scenes[split]):
             yield (
-                f"splits train and {split} share {scene}: scores on {split} would not be of unseen"
-                " scenes; take it out of one, or accept it with --allow_shared_scenes"
+                f"splits train and {split} share {scene}, so that {split} would score a scene seen"
+                " in training; take it out of one split, or accept it with --allow_shared_scenes"
             )
 
 
 def check_frame(frame: Frame, source: Source, any_size: bool) -> Verdict:
-    """Loads and decodes a frame by the very functions that read it later."""
+    """Loads and decodes a frame with the functions that read its record later."""
     path = frame.image_path
     try:
         image, depth = frame.load()
         pixels = image if isinstance(image, np.ndarray) else decode_image(image)
         path = frame.depth_path or frame.image_path
-        metres = _in_metres(depth, source.depth_scale, pixels.shape[:2])
+        height, width, _ = pixels.shape
+        metres = _in_metres(depth, source.depth_scale, (height, width))
     except (OSError, ValueError, KeyError) as error:
         reason = " ".join(str(error).split())
         return Verdict(f"{path}: cannot be read ({reason}); fetch or extract it again")
     problem, median = _wrong_size(frame, pixels, metres, source, any_size), None
     if depth is not None and not problem:
         problem, median = _wrong_depth(frame, metres, source)
-    # Pixels will be stored as PNG, which takes about half.
-    num_bytes = image.nbytes // 2 if image is pixels else len(image)
+    # Pixels are stored as PNG, which takes about half of their bytes.
+    num_bytes = image.nbytes // 2 if isinstance(image, np.ndarray) else len(image)
     return Verdict(problem, median, num_bytes + len(depth_bytes(depth)))
 
 
-def _in_metres(depth, scale, size):
-    """float32 [H, W] of the depth of a loaded frame."""
+def _in_metres(depth: LoadedDepth, scale: float, size: tuple[int, int]) -> Metres:
+    """The depth of a loaded frame as values; zeros where no depth is published."""
     if isinstance(depth, np.ndarray):
         return depth
     return decode_depth(depth_bytes(depth), depth_format(depth), scale, size)
 
 
-def _wrong_size(frame, pixels, metres, source, any_size):
+def _wrong_size(frame: Frame, pixels: RGB, metres: Metres, source: Source, any_size: bool) -> str:
+    """The problem with the sizes of image and depth, or ""."""
     (height, width), depth_size = pixels.shape[:2], metres.shape
     if depth_size != (height, width):
         return (
@@ -113,12 +137,14 @@ def _wrong_size(frame, pixels, metres, source, any_size):
     if fits or any_size:
         return ""
     return (
-        f"{frame.image_path}: {height} x {width}, published are {_span(source.heights)} x"
-        f" {_span(source.widths)} (height x width); use the original, or accept it with --any_size"
+        f"{frame.image_path}: {height} x {width}, but the published size is"
+        f" {_span(source.heights)} x {_span(source.widths)} (height x width); use the original, or"
+        " accept this size with --any_size"
     )
 
 
-def _wrong_depth(frame, metres, source):
+def _wrong_depth(frame: Frame, metres: Metres, source: Source) -> tuple[str, float | None]:
+    """The problem with the depth of a frame, or ""; and the median of its valid depth."""
     valid = metres[np.isfinite(metres) & (metres > 0)]
     if not valid.size:
         return f"{frame.depth_path}: no valid depth (all 0 or not finite); remove the frame", None
@@ -128,13 +154,14 @@ def _wrong_depth(frame, metres, source):
     return f"{frame.depth_path}: {_unit_guess(median, source.median_depth)}", None
 
 
-def _untypical_depth(split, medians, source):
-    medians = [median for median in medians if median is not None]
-    if medians and not _within(statistics.median(medians), source.typical_depth):
-        yield f"split {split}: {_unit_guess(statistics.median(medians), source.typical_depth)}"
+def _untypical_depth(split: str, medians: Iterable[float | None], source: Source) -> Iterator[str]:
+    """The problem of a split whose depth as a whole is in another unit, if it is."""
+    known = [median for median in medians if median is not None]
+    if known and not _within(statistics.median(known), source.typical_depth):
+        yield f"split {split}: {_unit_guess(statistics.median(known), source.typical_depth)}"
 
 
-def _unit_guess(median, limits):
+def _unit_guess(median: float, limits: tuple[float, float]) -> str:
     guess = "millimetres taken for metres" if median > limits[1] else "metres taken for millimetres"
     return (
         f"median depth {median:.4g} m, expected {_span(limits)}: looks like {guess}, or another"
@@ -142,9 +169,9 @@ def _unit_guess(median, limits):
     )
 
 
-def _within(value, limits):
+def _within(value: float, limits: tuple[float, float]) -> bool:
     return limits[0] <= value <= limits[1]
 
 
-def _span(limits):
+def _span(limits: tuple[float, float]) -> str:
     return f"{limits[0]:g}" if limits[0] == limits[1] else f"{limits[0]:g} to {limits[1]:g}"

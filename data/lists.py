@@ -1,4 +1,4 @@
-"""List files: lines "image depth [focal length]" of paths relative to the source."""
+"""List files: each line holds the paths "image depth [focal length]", relative to the source."""
 
 import pathlib
 
@@ -17,7 +17,7 @@ def find_list(options: Options, split: str, defaults: tuple[str, ...]) -> pathli
 
 
 def missing_list(options: Options, split: str, defaults: tuple[str, ...]) -> str:
-    """The problem to report where `find_list` finds nothing."""
+    """The problem to report where `find_list` finds no file."""
     looked_for = options.lists.get(split) or " or ".join(defaults)
     return (
         f"split {split}: list file {looked_for} is not in {options.source};"
@@ -26,7 +26,11 @@ def missing_list(options: Options, split: str, defaults: tuple[str, ...]) -> str
 
 
 def read_list(path: pathlib.Path) -> list[tuple[int, str, str]]:
-    """(line number, image, depth) of each line; depth may be the word None."""
+    """(line number, image, depth) of each line; the depth may be the word None.
+
+    Raises:
+      UserError: the file cannot be read, or a line holds one word only.
+    """
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -35,7 +39,7 @@ def read_list(path: pathlib.Path) -> list[tuple[int, str, str]]:
     for number, line in enumerate(lines, start=1):
         fields = line.split()
         if len(fields) == 1:
-            raise UserError(f"list file {path}, line {number}: expected 'image depth', got one")
+            raise UserError(f"list file {path}, line {number}: expected 'image depth', got 1 word")
         if fields:
             # The lists of NYU write paths with a slash in front.
             entries.append((number, fields[0].lstrip("/"), fields[1].lstrip("/")))
@@ -43,7 +47,7 @@ def read_list(path: pathlib.Path) -> list[tuple[int, str, str]]:
 
 
 def resolve(candidates: list[pathlib.Path], what: str, found: Found) -> pathlib.Path | None:
-    """The first candidate that exists; if none does, the first is reported as missing."""
+    """The first candidate that exists; if none exists, the first is reported as missing."""
     for path in candidates:
         if path.is_file():
             return path

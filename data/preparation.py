@@ -1,4 +1,4 @@
-"""Finding, checking and writing a dataset, in this order."""
+"""Finds, checks and writes a dataset, in this order."""
 
 import contextlib
 import dataclasses
@@ -7,41 +7,58 @@ import pathlib
 import shutil
 import sys
 import tempfile
+from collections.abc import Generator
+from typing import TYPE_CHECKING
 
 from diffdepth_jax.data.checks import check
-from diffdepth_jax.data.frames import Options
+from diffdepth_jax.data.frames import Frame, Options, Source
 from diffdepth_jax.errors import UserError
+
+if TYPE_CHECKING:
+    from diffdepth_jax.data.builder import DepthBuilder
 
 DATASETS = ("nyu_depth", "kitti_depth")
 
 
 def prepare(dataset: str, options: Options, overwrite: bool = False) -> pathlib.Path:
-    """Finds, checks and writes; returns the folder. Nothing is written if anything is wrong."""
+    """Prepares a dataset unless it is prepared already, and returns its folder.
+
+    Args:
+      dataset: DATASET/SOURCE, such as "nyu_depth/sync".
+      options: the options of the command line.
+      overwrite: prepare it again; the old dataset stays until the new one is complete.
+
+    Raises:
+      UserError: anything is wrong with the source. Then nothing is written.
+    """
     name, config, builder_class = _builder(dataset)
     source = builder_class.SOURCES[config]
     target = options.data_dir / name / config / str(builder_class.VERSION)
     if target.exists() and not overwrite:
         print(f"{dataset} is prepared already in {target}; --overwrite prepares it anew")
         return target
-    for root in options.roots:
-        if not root.exists():
-            raise UserError(f"{root} does not exist: check --source and --depth_source")
-    options = _with_all_splits(dataset, source, options)
+    _check_roots(options)
+    frames, num_bytes = _checked_frames(source, _with_all_splits(dataset, source, options))
+    _check_space(options.data_dir, num_bytes)
+    with _set_aside(target):
+        builder = builder_class(config=config, data_dir=str(options.data_dir))
+        builder.write(frames, num_bytes=num_bytes, num_workers=options.num_workers)
+    _print_summary(dataset, frames, target)
+    return target
+
+
+def _checked_frames(source: Source, options: Options) -> tuple[dict[str, list[Frame]], int]:
+    """The frames of each split, and the bytes that their records will take."""
     found = source.find(options)
     num_bytes = check(found, source, options)
     for note in found.notes:
         print(note)
     if found.problems:
         raise UserError(_report(found.problems, options.source))
-    _check_space(options.data_dir, num_bytes)
-    with _set_aside(target):
-        builder = builder_class(config=config, data_dir=str(options.data_dir))
-        builder.write(found.frames, num_bytes=num_bytes, num_workers=options.num_workers)
-    _print_summary(dataset, found.frames, target)
-    return target
+    return found.frames, num_bytes
 
 
-def _print_summary(dataset, frames, target):
+def _print_summary(dataset: str, frames: dict[str, list[Frame]], target: pathlib.Path) -> None:
     for split, members in frames.items():
         scenes = len({frame.scene for frame in members} - {""})
         of_scenes = f" of {scenes} scenes" if scenes else ""
@@ -51,7 +68,7 @@ def _print_summary(dataset, frames, target):
     print(f"written to {target}")
 
 
-def _builder(dataset):
+def _builder(dataset: str) -> tuple[str, str, type["DepthBuilder"]]:
     """Dataset name, source name, and the builder class."""
     name, _, config = dataset.partition("/")
     if name not in DATASETS:
@@ -63,7 +80,14 @@ def _builder(dataset):
     return name, config, builder
 
 
-def _with_all_splits(dataset, source, options):
+def _check_roots(options: Options) -> None:
+    for root in options.roots:
+        if not root.exists():
+            raise UserError(f"{root} does not exist: check --source and --depth_source")
+
+
+def _with_all_splits(dataset: str, source: Source, options: Options) -> Options:
+    """The options with the splits to prepare: the given ones, or all of the source."""
     unknown = [split for split in options.splits if split not in source.num_frames]
     if unknown:
         known = ", ".join(source.num_frames)
@@ -71,7 +95,8 @@ def _with_all_splits(dataset, source, options):
     return dataclasses.replace(options, splits=options.splits or tuple(source.num_frames))
 
 
-def _report(problems, source):
+def _report(problems: list[str], source: pathlib.Path) -> str:
+    """Prints the problems; returns the message that counts them."""
     problems = list(dict.fromkeys(problems))  # one file may spoil many frames
     print(*problems, sep="\n", file=sys.stderr)
     count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
@@ -79,8 +104,11 @@ def _report(problems, source):
 
 
 @contextlib.contextmanager
-def _set_aside(target):
-    """Keeps what was prepared before under a name that is not read, until the new is written."""
+def _set_aside(target: pathlib.Path) -> Generator[None]:
+    """Keeps an older dataset under a name that no reader looks for, until the new one is written.
+
+    If writing fails, the older dataset gets its name back.
+    """
     if not target.exists():
         yield
         return
@@ -94,7 +122,7 @@ def _set_aside(target):
     shutil.rmtree(old)
 
 
-def _check_space(data_dir, num_bytes):
+def _check_space(data_dir: pathlib.Path, num_bytes: int) -> None:
     data_dir.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(data_dir).free
     if free < num_bytes:

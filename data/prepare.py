@@ -2,7 +2,7 @@
 
 python -m data.prepare --dataset=nyu_depth/sync --source=DIR --data_dir=DIR
 
-data/README.md says what the source of each dataset holds.
+data/README.md lists the datasets, and the files that the source of each must hold.
 """
 
 import os
@@ -17,7 +17,7 @@ from diffdepth_jax.program.entry import start
 _DATASET = flags.DEFINE_string("dataset", None, "DATASET/SOURCE, such as nyu_depth/sync.")
 _SOURCE = flags.DEFINE_string("source", None, "Folder or file of the raw download.")
 _DEPTH_SOURCE = flags.DEFINE_string(
-    "depth_source", None, "Folder of the depth (KITTI: data_depth_annotated), if elsewhere."
+    "depth_source", None, "Folder of the depth (KITTI: data_depth_annotated), if not in --source."
 )
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "Where prepared datasets are kept.")
 _SPLITS = flags.DEFINE_list("splits", None, "Splits to prepare; default: all of the source.")
@@ -35,23 +35,27 @@ _NUM_WORKERS = flags.DEFINE_integer(
 )
 
 
-def _run():
+def _path(flag: flags.FlagHolder[str | None]) -> pathlib.Path:
+    """The path that a flag gives, with `~` expanded."""
+    return pathlib.Path(flag.value or "").expanduser()
+
+
+def _run() -> None:
     lists = {"train": _TRAIN_LIST.value, "test": _TEST_LIST.value}
-    depth_source = _DEPTH_SOURCE.value and pathlib.Path(_DEPTH_SOURCE.value).expanduser()
     options = Options(
-        source=pathlib.Path(_SOURCE.value).expanduser(),
-        data_dir=pathlib.Path(_DATA_DIR.value).expanduser(),
+        source=_path(_SOURCE),
+        data_dir=_path(_DATA_DIR),
         splits=tuple(_SPLITS.value or ()),
-        depth_source=depth_source,
+        depth_source=_path(_DEPTH_SOURCE) if _DEPTH_SOURCE.value else None,
         lists={split: path for split, path in lists.items() if path},
         any_size=_ANY_SIZE.value,
         allow_shared_scenes=_ALLOW_SHARED_SCENES.value,
-        num_workers=_NUM_WORKERS.value or os.cpu_count(),
+        num_workers=_NUM_WORKERS.value or os.cpu_count() or 1,
     )
-    prepare(_DATASET.value, options, _OVERWRITE.value)
+    prepare(_DATASET.value or "", options, _OVERWRITE.value)
 
 
-def main():
+def main() -> None:
     start(_run, required=["dataset", "source", "data_dir"])
 
 

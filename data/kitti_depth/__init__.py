@@ -1,1 +1,1 @@
-"""KITTI depth, from each form in which people have it."""
+"""KITTI depth: one module for each form in which it is published."""

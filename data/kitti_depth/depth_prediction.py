@@ -2,8 +2,9 @@
 
 import functools
 import pathlib
+from collections.abc import Iterator
 
-from diffdepth_jax.data.frames import Found, Options, missing_split
+from diffdepth_jax.data.frames import Found, Frame, Options, missing_split
 from diffdepth_jax.data.kitti_depth.calibration import (
     Calibrations,
     calibrated_frames,
@@ -22,7 +23,7 @@ _DEPTH = "*/proj_depth/groundtruth/image_0[23]/[0-9]*.png"
 
 
 def find(options: Options) -> Found:
-    """All frames with published depth, and the test images, in order of their names."""
+    """Finds all frames with published depth, and the test images, in order of their names."""
     found, calibrations = Found(), Calibrations(options.roots)
     for split in options.splits:
         folders = [root / name for root in reversed(options.roots) for name in _FOLDERS[split]]
@@ -37,8 +38,14 @@ def find(options: Options) -> Found:
     return found
 
 
-def _drives(folder, split, roots, calibrations, found):
-    """Frames of the drives of train or val; images there, or in the raw data's DATE folders."""
+def _drives(
+    folder: pathlib.Path,
+    split: str,
+    roots: list[pathlib.Path],
+    calibrations: Calibrations,
+    found: Found,
+) -> list[Frame]:
+    """Frames of the drives of train or val. An image lies there, or in the raw data below DATE."""
     frames = []
     for depth in sorted(folder.glob(_DEPTH)):
         drive, camera = depth.parents[3].name, depth.parent.name
@@ -54,8 +61,8 @@ def _drives(folder, split, roots, calibrations, found):
     return frames
 
 
-def _gaps(folder):
-    """Frame numbers that a drive lacks between its first and its last, in either camera."""
+def _gaps(folder: pathlib.Path) -> Iterator[str]:
+    """Reports the frames that one camera of a drive lacks between the drive's first and last."""
     for drive in sorted(folder.glob("*/proj_depth/groundtruth")):
         cameras = {
             camera: {int(path.stem) for path in (drive / camera).glob("[0-9]*.png")}
@@ -69,8 +76,8 @@ def _gaps(folder):
                 yield f"{drive / camera} has no {numbers}"
 
 
-def _selection(folder, found):
-    """Frames of a folder image/ with intrinsics/ and, but for the test images, ground truth."""
+def _selection(folder: pathlib.Path, found: Found) -> list[Frame]:
+    """Frames of image/ with intrinsics/; and with groundtruth_depth/, except in the test split."""
     frames = []
     for image in sorted((folder / "image").glob("*.png")):
         drive, depth = "", None

@@ -1,8 +1,9 @@
 """KITTI's Eigen split: raw drives, annotated depth, and list files."""
 
 import functools
+import pathlib
 
-from diffdepth_jax.data.frames import Found, Options
+from diffdepth_jax.data.frames import Found, Frame, Options
 from diffdepth_jax.data.kitti_depth.calibration import Calibrations, calibrated_frames
 from diffdepth_jax.data.lists import find_list, missing_list, read_list, resolve
 
@@ -11,7 +12,7 @@ _DEPTH_FOLDERS = ("", "data_depth_annotated")
 
 
 def find(options: Options) -> Found:
-    """The frames with depth that the list of each split names, in its order."""
+    """Finds the frames that the list of each split names with depth, in the order of the list."""
     found, calibrations = Found(), Calibrations(options.roots)
     for split in options.splits:
         defaults = (f"eigen_{split}_files_with_gt.txt", f"{split}.txt")
@@ -32,8 +33,14 @@ def find(options: Options) -> Found:
     return found
 
 
-def _frames(entry, list_path, roots, calibrations, found):
-    """The frame of a line of the list, or none if a file of it is missing."""
+def _frames(
+    entry: tuple[int, str, str],
+    list_path: pathlib.Path,
+    roots: list[pathlib.Path],
+    calibrations: Calibrations,
+    found: Found,
+) -> list[Frame]:
+    """A list of the one frame that a line names; empty if a file of the frame is missing."""
     number, image_name, depth_name = entry
     where = f"{list_path}, line {number}"
     image = resolve(_image_candidates(roots, image_name), where, found)
@@ -45,14 +52,14 @@ def _frames(entry, list_path, roots, calibrations, found):
     return calibrated_frames(name, drive, image, depth, calibrate, found)
 
 
-def _image_candidates(roots, name):
-    """DATE/DRIVE/... as in the raw data, or split/DRIVE/... beside the annotated depth."""
+def _image_candidates(roots: list[pathlib.Path], name: str) -> list[pathlib.Path]:
+    """Paths DATE/DRIVE/... as in the raw data, and SPLIT/DRIVE/... beside the annotated depth."""
     _, _, rest = name.partition("/")
     raw = [root / folder / name for root in roots for folder in _RAW_FOLDERS]
     return raw + [root / split / rest for root in roots for split in ("train", "val")]
 
 
-def _depth_candidates(roots, name):
-    """The lists name depth below train/ or val/ with or without that folder."""
+def _depth_candidates(roots: list[pathlib.Path], name: str) -> list[pathlib.Path]:
+    """Paths with and without train/ or val/ in front: some lists name this folder, some do not."""
     bases = [root / folder for root in reversed(roots) for folder in _DEPTH_FOLDERS]
     return [base / split / name for base in bases for split in ("", "train", "val")]

@@ -1,4 +1,4 @@
-"""The builder `kitti_depth` with a config for each source."""
+"""The TFDS builder `kitti_depth`, with a config for each source."""
 
 import functools
 
@@ -32,7 +32,7 @@ SOURCES = {
 
 
 class Builder(DepthBuilder):
-    """KITTI depth."""
+    """Writes KITTI depth."""
 
     SOURCES = SOURCES
     BUILDER_CONFIGS = builder_configs(SOURCES)

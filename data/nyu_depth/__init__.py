@@ -1,1 +1,1 @@
-"""NYU Depth V2, from each form in which people have it."""
+"""NYU Depth V2: one module for each form in which it is published."""

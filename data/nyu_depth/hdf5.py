@@ -6,14 +6,15 @@ import pathlib
 import numpy as np
 
 from diffdepth_jax.data.archives import extract, is_archive
-from diffdepth_jax.data.frames import Found, Frame, Options, missing_split
+from diffdepth_jax.data.frames import Found, Frame, Metres, Options, missing_split
 from diffdepth_jax.datasets.records import NYU_INTRINSICS
+from diffdepth_jax.datasets.samples import RGB
 
 _PATTERNS = {"train": "train/*/*.h5", "test": "val/official/*.h5"}
 
 
 def find(options: Options) -> Found:
-    """All frames of archives, or of the folder that they were extracted to, by scene and number."""
+    """Finds all frames, in order of scene and number; extracts archives first."""
     found, roots = Found(), _roots(options)
     for split in options.splits:
         paths = sorted(path for root in roots for path in root.glob(_PATTERNS[split]))
@@ -24,8 +25,11 @@ def find(options: Options) -> Found:
     return found
 
 
-def _roots(options):
-    """The folders that hold train/ and val/: of an archive, of a folder of archives, or as is."""
+def _roots(options: Options) -> list[pathlib.Path]:
+    """The folders that hold train/ and val/.
+
+    `options.source` is an archive, a folder of archives, or a folder of extracted files.
+    """
     source = options.source
     archives = [source] if source.is_file() else sorted(filter(is_archive, source.iterdir()))
     folders = [extract(archive, options.data_dir / "extracted") for archive in archives]
@@ -35,15 +39,15 @@ def _roots(options):
     ]
 
 
-def _frame(path, split):
+def _frame(path: pathlib.Path, split: str) -> Frame:
     name = f"{path.parent.name}/{path.stem}"
     scene = path.parent.name if split == "train" else ""  # the test frames all lie in one folder
     return Frame(name, scene, str(path), str(path), functools.partial(_load, path), NYU_INTRINSICS)
 
 
-def _load(path: pathlib.Path):
-    """(image uint8 [H, W, 3], depth float32 [H, W] metres) of one file."""
-    import h5py  # here: only two of the sources need it
+def _load(path: pathlib.Path) -> tuple[RGB, Metres]:
+    """Image and depth of one file; ValueError if a shape or a dtype is wrong."""
+    import h5py  # not at the top: only two of the sources need it
 
     with h5py.File(path, "r") as file:
         image, depth = file["rgb"][()], file["depth"][()]

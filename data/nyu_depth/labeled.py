@@ -1,23 +1,37 @@
-"""NYU's labelled file, nyu_depth_v2_labeled.mat (MATLAB 7.3, which is HDF5), with splits.mat.
+"""NYU's labelled file, nyu_depth_v2_labeled.mat, with splits.mat.
 
-h5py sees MATLAB's axes in reverse: images [N, 3, W, H], depths and rawDepths [N, W, H].
+The file has MATLAB's version 7.3, which is HDF5. h5py shows the axes in reverse order: images are
+[N, 3, W, H], depths and rawDepths [N, W, H].
 """
 
 import functools
 import pathlib
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from diffdepth_jax.data.frames import Found, Frame, Options
+from diffdepth_jax.data.frames import Found, Frame, Metres, Options
 from diffdepth_jax.datasets.records import NYU_INTRINSICS
+from diffdepth_jax.datasets.samples import RGB
 from diffdepth_jax.errors import UserError
+
+if TYPE_CHECKING:
+    import h5py
 
 FILE, SPLITS_FILE = "nyu_depth_v2_labeled.mat", "splits.mat"
 _INDICES = {"train": "trainNdxs", "test": "testNdxs"}
 
 
 def find(options: Options, *, depth: str) -> Found:
-    """The frames of both splits in the order of the file; `depth` is depths or rawDepths."""
+    """Finds the frames of each split in the order of splits.mat.
+
+    Args:
+      options: the options of the command line.
+      depth: name of the depth in the file: "depths" (holes filled) or "rawDepths" (as measured).
+
+    Raises:
+      UserError: a file is missing or damaged, or the two files do not belong together.
+    """
     path = options.source if options.source.is_file() else options.source / FILE
     splits_path = path.parent / SPLITS_FILE
     missing = [str(path) for path in (path, splits_path) if not path.is_file()]
@@ -33,24 +47,23 @@ def find(options: Options, *, depth: str) -> Found:
     return found
 
 
-def _frame(path, index, scene, scene_type, depth):
-    # The name that the `sync` lists give to the same frame: its type and its index from 0.
+def _frame(path: pathlib.Path, index: int, scene: str, scene_type: str, depth: str) -> Frame:
+    # The lists of `sync` name the same frame so: its scene type and its index from 0.
     name, place = f"{scene_type}/rgb_{index:05d}", f"{path}, frame {index + 1}"
     load = functools.partial(_load, path, index, depth)
     return Frame(name, scene, f"{place} of images", f"{place} of {depth}", load, NYU_INTRINSICS)
 
 
-def _load(path: pathlib.Path, index: int, depth: str):
-    """(image uint8 [H, W, 3], depth float32 [H, W] metres) of one frame."""
-    import h5py  # here: only two of the sources need it
+def _load(path: pathlib.Path, index: int, depth: str) -> tuple[RGB, Metres]:
+    import h5py  # not at the top: only two of the sources need it
 
     with h5py.File(path, "r") as file:
         image, metres = file["images"][index], file[depth][index]
     return image.transpose(2, 1, 0), metres.T.astype(np.float32)
 
 
-def _read_scenes(path, depth):
-    """Scene and scene type of each frame."""
+def _read_scenes(path: pathlib.Path, depth: str) -> tuple[list[str], list[str]]:
+    """Scene and scene type of each frame; checks that the file holds as many of each as frames."""
     import h5py
 
     try:
@@ -69,15 +82,15 @@ def _read_scenes(path, depth):
     return scenes, types
 
 
-def _read_cells(file, name):
-    """Texts of a cell array: references to arrays of UTF-16 code units."""
+def _read_cells(file: "h5py.File", name: str) -> list[str]:
+    """Texts of a MATLAB cell array, which holds references to arrays of UTF-16 code units."""
     cells = file[name][()].reshape(-1)
     return ["".join(chr(unit) for unit in file[cell][()].reshape(-1)) for cell in cells]
 
 
-def _read_splits(path, num_frames):
-    """Indices from 0 of the frames of each split."""
-    import scipy.io  # here: this source alone needs it; jax depends on it in any case
+def _read_splits(path: pathlib.Path, num_frames: int) -> dict[str, list[int]]:
+    """Indices, from 0, of the frames of each split."""
+    import scipy.io  # not at the top: only this source needs it
 
     try:
         indices = scipy.io.loadmat(path)

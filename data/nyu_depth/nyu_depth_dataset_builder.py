@@ -1,4 +1,4 @@
-"""The builder `nyu_depth` with a config for each source."""
+"""The TFDS builder `nyu_depth`, with a config for each source."""
 
 import functools
 
@@ -42,7 +42,7 @@ SOURCES = {
 
 
 class Builder(DepthBuilder):
-    """NYU Depth V2."""
+    """Writes NYU Depth V2."""
 
     SOURCES = SOURCES
     BUILDER_CONFIGS = builder_configs(SOURCES)

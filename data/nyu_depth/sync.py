@@ -2,13 +2,13 @@
 
 import pathlib
 
-from diffdepth_jax.data.frames import Found, Options, file_frame
+from diffdepth_jax.data.frames import Found, Frame, Options, file_frame
 from diffdepth_jax.data.lists import find_list, missing_list, read_list, resolve
 from diffdepth_jax.datasets.records import NYU_INTRINSICS
 
 
 def find(options: Options) -> Found:
-    """The frames that the list of each split names, in its order."""
+    """Finds the frames that the list of each split names, in the order of the list."""
     found = Found()
     for split in options.splits:
         defaults = (f"{split}.txt", f"nyudepthv2_{split}_files_with_gt.txt")
@@ -24,11 +24,16 @@ def find(options: Options) -> Found:
     return found
 
 
-def _frame(entry, list_path, roots, found):
+def _frame(
+    entry: tuple[int, str, str], list_path: pathlib.Path, roots: list[pathlib.Path], found: Found
+) -> Frame | None:
+    """The frame that a line names, or None if a file of it is missing, which is then reported."""
     number, image, depth = entry
     where = f"{list_path}, line {number}"
-    paths = [resolve([root / name for root in roots], where, found) for name in (image, depth)]
-    if None in paths:
+    image_path = resolve([root / image for root in roots], where, found)
+    depth_path = resolve([root / depth for root in roots], where, found)
+    if image_path is None or depth_path is None:
         return None
-    name = str(pathlib.PurePosixPath(image).with_suffix(""))
-    return file_frame(name, str(pathlib.PurePosixPath(image).parent), *paths, NYU_INTRINSICS)
+    name = pathlib.PurePosixPath(image)
+    scene, name = str(name.parent), str(name.with_suffix(""))
+    return file_frame(name, scene, image_path, depth_path, NYU_INTRINSICS)

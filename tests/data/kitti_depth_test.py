@@ -109,7 +109,7 @@ def test_a_wrong_count_names_the_gaps_of_drives(tmp_path, capsys):
         (truth / name).unlink()
     with pytest.raises(UserError):
         prepare_small(OFFICIAL, tmp_path, tmp_path / "data", any_size=False)
-    printed = problems(capsys, "split train: 6 usable frames, published are 85898")
+    printed = problems(capsys, "split train: 6 usable frames, but 85898 are published")
     assert "groundtruth/image_03 has no 0000000006.png, 0000000008.png" in printed
 
 

@@ -87,8 +87,8 @@ def test_command_ends_in_one_line_and_names_every_problem(raw, tmp_path):
 
 def test_wrong_counts_and_sizes_are_refused_without_any_size(raw, tmp_path, capsys):
     refused(raw, tmp_path / "data", any_size=False)
-    problems(capsys, "split train: 4 usable frames, published are 24231 or 36253", "--any_size")
-    problems_of_sizes = "rgb_00000.jpg: 48 x 64, published are 480 x 640"
+    problems(capsys, "split train: 4 usable frames, but 24231 or 36253 are published", "--any_size")
+    problems_of_sizes = "rgb_00000.jpg: 48 x 64, but the published size is 480 x 640"
     refused(raw, tmp_path / "data", any_size=False)
     problems(capsys, problems_of_sizes)
 
@@ -139,7 +139,7 @@ def test_other_bad_input(raw, tmp_path, capsys):
         list_file = raw / f"nyudepthv2_{split}_files_with_gt.txt"
         list_file.write_text(list_file.read_text() * 2)
     assert refused(raw, tmp_path / "data").startswith("2 problems")
-    problems(capsys, "mode L; expected RGB", "split test: listed more than once", "rgb_00001")
+    problems(capsys, "mode L; expected RGB", "frames are listed more than once", "rgb_00001")
     list_file.write_text("kitchen_0000/rgb_00000.jpg\n")
     assert "line 1: expected 'image depth'" in refused(raw, tmp_path / "data")
     assert "does not exist" in refused(tmp_path / "nowhere", tmp_path / "data")
