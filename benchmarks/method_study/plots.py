@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from benchmarks.method_study import results as result_files
 from benchmarks.method_study import scenes, tables
 from benchmarks.method_study.variants import SAMPLER_STEPS, Size
-from diffdepth_jax.media import drawing
+from diffdepth_jax.media import color_maps
 
 STEPS_OF = (
     "default",
@@ -117,7 +117,7 @@ def panel_figure(rows):
     grid = figure.subplots(len(rows), len(names) + 2, squeeze=False)
     for index, (axes, (image, depth, predictions)) in enumerate(zip(grid, rows, strict=True)):
         low, high = np.percentile(depth[depth > 0], (2, 98))
-        color = functools.partial(drawing.colorize_depth, min_depth=low, max_depth=high)
+        color = functools.partial(color_maps.colorize_depth, min_depth=low, max_depth=high)
         pictures = {"image": image, "truth": color(depth)}
         pictures |= {name: color(prediction) for name, prediction in predictions.items()}
         for one, (title, picture) in zip(axes, pictures.items(), strict=True):

@@ -1,36 +1,34 @@
 """Augmentation and preprocessing in numpy, one sample at a time.
 
-A sample holds `image` uint8 [H, W, 3], `depth` float32 [H, W, 1] in metres and `mask` bool
-[H, W, 1]; where the mask is False there is no ground truth and depth may be anything, nan
-included. Every function returns a new sample, leaves its argument as it was, and passes other
-keys through. What moves the image moves depth and mask with it; what changes colour leaves them
-alone.
+Every function returns a new sample and leaves its argument as it was; keys other than `image`,
+`depth` and `mask` pass through. A function that moves the image's pixels moves those of depth and
+mask in the same way. A function that changes colours leaves depth and mask as they are.
 """
 
 from collections.abc import Callable
 
 import numpy as np
+from jaxtyping import Int, Shaped
 from PIL import Image
 
+from diffdepth_jax.datasets.samples import Sample
 from diffdepth_jax.media.preprocessing import (
     KB_SIZE,
     Size,
-    _check_positive,
+    check_positive,
     kb_offset,
     resize_image,
     zero_outside,
 )
 
-Sample = dict[str, np.ndarray]
-
 
 def resize(sample: Sample, size: Size) -> Sample:
-    """Scales to `size`: the image antialiased bilinear, depth and mask nearest.
+    """Scales to `size`: the image bilinear and antialiased, depth and mask to the nearest pixel.
 
-    Depth and mask share one index map, so a depth is never mixed across an edge or with a pixel
+    Depth and mask take the same pixels, so no depth is a mixture across an edge or with a pixel
     that has no ground truth.
     """
-    _check_positive(*size)
+    check_positive(*size)
     height, width = sample["image"].shape[:2]
     if (height, width) == tuple(size):
         return sample
@@ -45,10 +43,10 @@ def resize(sample: Sample, size: Size) -> Sample:
 
 
 def pad_to(sample: Sample, size: Size) -> Sample:
-    """Pads right and bottom up to `size`; a side that is already as long stays as it is.
+    """Pads right and bottom up to `size`; a side that is long enough stays as it is.
 
-    The image repeats its last row and column, which makes no edge for the network to see; the
-    new pixels have depth 0 and are masked out.
+    The image repeats its last row and column, so that the network sees no edge there. The new
+    pixels have depth 0 and mask False.
     """
     height, width = sample["image"].shape[:2]
     padding = ((0, max(0, size[0] - height)), (0, max(0, size[1] - width)), (0, 0))
@@ -63,22 +61,23 @@ def pad_to(sample: Sample, size: Size) -> Sample:
 
 
 def kb_crop(sample: Sample) -> Sample:
-    """Cuts KITTI's benchmark crop out of a frame: 352x1216, at the bottom, centred."""
+    """Cuts KITTI's benchmark crop out of a frame: 352x1216 pixels at the bottom, centred."""
     top, left = kb_offset(*sample["image"].shape[:2])
     height, width = KB_SIZE
     return _move_pixels(sample, lambda array: array[top : top + height, left : left + width])
 
 
 def random_rotation(sample: Sample, rng: np.random.Generator, degrees: float) -> Sample:
-    """Turns about the centre by an angle from +-degrees; what comes from outside has no truth.
+    """Rotates about the centre by a random angle between -degrees and +degrees.
 
-    The image is interpolated, depth and mask take the nearest pixel.
+    The image is interpolated; depth and mask take the nearest pixel. Pixels that come from outside
+    the frame are black and have no ground truth.
     """
     angle = rng.uniform(-degrees, degrees)
     if angle == 0:
         return sample
 
-    def turn(array, resample):
+    def turn(array: np.ndarray, resample: Image.Resampling) -> np.ndarray:
         return np.array(Image.fromarray(array).rotate(angle, resample))
 
     nearest = Image.Resampling.NEAREST
@@ -91,9 +90,9 @@ def random_rotation(sample: Sample, rng: np.random.Generator, degrees: float) ->
 
 
 def random_zoom(sample: Sample, rng: np.random.Generator, zoom: float) -> Sample:
-    """Enlarges by a factor from [1, zoom] and divides depth by it; a crop has to follow.
+    """Enlarges by a random factor from [1, zoom] and divides depth by it; a crop has to follow.
 
-    What looks that much larger through the same lens is that much nearer.
+    An object that looks twice as large through the same lens is half as far away.
     """
     height, width = sample["image"].shape[:2]
     factor = rng.uniform(1, zoom)
@@ -105,8 +104,8 @@ def random_zoom(sample: Sample, rng: np.random.Generator, zoom: float) -> Sample
 
 
 def random_crop(sample: Sample, rng: np.random.Generator, size: Size) -> Sample:
-    """Cuts out a window of `size`, every position equally likely; pads first where too small."""
-    _check_positive(*size)
+    """Cuts out a random window of `size`; a frame that is too small is padded first."""
+    check_positive(*size)
     sample = pad_to(sample, size)
     height, width = sample["image"].shape[:2]
     top = rng.integers(height - size[0] + 1)
@@ -131,14 +130,14 @@ def color_jitter(
 ) -> Sample:
     """With the given probability changes gamma, brightness and colour balance of the image.
 
-    As in BTS (Lee et al. 2019): the exponent is drawn from 1 +- gamma, one factor from
-    1 +- brightness and one for each channel from 1 +- color.
+    As in BTS (Lee et al. 2019): the exponent is drawn from 1 +- gamma, a factor for all channels
+    from 1 +- brightness, and a factor for each channel from 1 +- color.
     """
     if rng.random() >= probability:
         return sample
     exponent = rng.uniform(1 - gamma, 1 + gamma)
     factors = rng.uniform(1 - brightness, 1 + brightness) * rng.uniform(1 - color, 1 + color, 3)
-    # There are only 256 values in a channel: a table costs less than a power for each pixel.
+    # A channel has only 256 levels: a table costs less than a power for each pixel.
     levels = np.linspace(0, 1, 256) ** exponent
     tables = np.clip(np.rint(255 * factors[:, None] * levels), 0, 255).astype(np.uint8)
     changed = Image.fromarray(sample["image"]).point(tables.ravel().tolist())
@@ -146,9 +145,9 @@ def color_jitter(
 
 
 def valid_range(sample: Sample, min_depth: float, max_depth: float) -> Sample:
-    """Keeps ground truth strictly between the two depths in metres; depth is 0 elsewhere.
+    """Keeps ground truth strictly between two depths in metres.
 
-    After this no nan or inf is left for a later step to meet.
+    Elsewhere the mask is False and depth is 0, so that later steps meet no nan and no inf.
     """
     depth = sample["depth"]
     mask = sample["mask"] & (depth > min_depth) & (depth < max_depth)
@@ -160,19 +159,28 @@ def thin_mask(sample: Sample, rng: np.random.Generator, fraction: float) -> Samp
     return {**sample, "mask": sample["mask"] & (rng.random(sample["mask"].shape) < fraction)}
 
 
-def _nearest_indices(length: int, new_length: int) -> np.ndarray:
-    """Source index of each target pixel: the source pixel that contains the target's centre."""
+def _nearest_indices(length: int, new_length: int) -> Int[np.ndarray, " new_length"]:
+    """Returns for each new pixel the index of the old pixel that contains its centre."""
     return (2 * np.arange(new_length) + 1) * length // (2 * new_length)
 
 
 def _move_pixels(sample: Sample, move: Callable[[np.ndarray], np.ndarray]) -> Sample:
-    """Applies one geometric operation to all three arrays, and copies, so no frame is kept."""
-    moved = {name: np.ascontiguousarray(move(sample[name])) for name in ("image", "depth", "mask")}
-    return {**sample, **moved}
+    """Applies one geometric operation to image, depth and mask.
+
+    The results are copies: a view of a crop would keep the whole frame in memory.
+    """
+    return {
+        **sample,
+        "image": np.ascontiguousarray(move(sample["image"])),
+        "depth": np.ascontiguousarray(move(sample["depth"])),
+        "mask": np.ascontiguousarray(move(sample["mask"])),
+    }
 
 
-def _mirror(array: np.ndarray) -> np.ndarray:
-    """[H, W, C] left to right; channel by channel, because numpy is slow on backward pixels."""
+def _mirror(
+    array: Shaped[np.ndarray, "height width channels"],
+) -> Shaped[np.ndarray, "height width channels"]:
+    """Mirrors left and right; by channel, because numpy is slow on pixels in backward order."""
     mirrored = np.empty_like(array)
     for channel in range(array.shape[2]):
         mirrored[..., channel] = array[:, ::-1, channel]

@@ -1,1 +1,1 @@
-"""Pictures, video, cameras and point clouds: read, drawn, prepared."""
+"""Images, video, cameras, point clouds: reading, preprocessing, drawing, writing."""

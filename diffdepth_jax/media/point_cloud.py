@@ -1,21 +1,38 @@
-"""Depth in three dimensions: points or a surface in colour, as PLY and as GLB.
+"""Point clouds and surfaces from depth, in colour, written as PLY and as GLB.
 
-PLY holds metres in the camera's axes: x right, y down, z forward. GLB has those of glTF: y up, and
-the camera looks along -z.
+PLY holds metres in the camera's axes: x right, y down, z forward. GLB has the axes of glTF: y up,
+and the camera looks along -z.
 """
 
 import dataclasses
 import json
 import struct
+from typing import Any
 
 import numpy as np
+from jaxtyping import Float, Float32, Int32, UInt8
 
 from diffdepth_jax.media.camera import Camera
+from diffdepth_jax.media.reading import RGB, FilePath
 
-# Of the depths of a triangle's corners, the farthest by the nearest: beyond it lies an edge of an
-# object, over which no surface is drawn.
+# A triangle is left out when its farthest corner is more than this times as far as its nearest:
+# the triangle would span the edge of an object.
 _MAX_RATIO = 1.1
+_PLY_PROPERTIES = (  # name, type in PLY, type in numpy
+    ("x", "float", "<f4"),
+    ("y", "float", "<f4"),
+    ("z", "float", "<f4"),
+    ("red", "uchar", "u1"),
+    ("green", "uchar", "u1"),
+    ("blue", "uchar", "u1"),
+)
 _GLTF_AXES = np.array([1, -1, -1], np.float32)
+# Numbers of the glTF 2.0 specification.
+_FLOAT, _UNSIGNED_INT = 5126, 5125
+_VERTICES, _INDICES = 34962, 34963
+_POINTS, _TRIANGLES = 0, 4
+
+_GltfArray = tuple[str, np.ndarray, int, str]  # name, array, component type, element type
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,20 +40,33 @@ class PointCloud:
     """Points of an image, row by row.
 
     Attributes:
-      points: metres, float32 [N, 3], in the camera's axes.
-      colors: uint8 RGB [N, 3].
-      faces: int32 [M, 3], three points each, anticlockwise as the camera sees them; may be empty.
+      points: metres, in the camera's axes.
+      colors: RGB.
+      faces: indices of three points each, anticlockwise as the camera sees them; may be empty.
     """
 
-    points: np.ndarray
-    colors: np.ndarray
-    faces: np.ndarray
+    points: Float32[np.ndarray, "points 3"]
+    colors: UInt8[np.ndarray, "points 3"]
+    faces: Int32[np.ndarray, "faces 3"]
 
 
-def create(depth, image, camera: Camera, *, surface=False, max_points=None) -> PointCloud:
-    """The points of depth [H, W] in metres along the optical axis, and their image's colours.
+def create(
+    depth: Float[np.ndarray, "height width"],
+    image: RGB,
+    camera: Camera,
+    *,
+    surface: bool = False,
+    max_points: int | None = None,
+) -> PointCloud:
+    """Returns a point in the image's colour for each pixel.
 
-    Of every k-th row and column only, with the smallest k that leaves at most `max_points`.
+    Args:
+      depth: metres along the optical axis.
+      image: as large as depth.
+      camera: of this image.
+      surface: whether to join neighbouring points to triangles.
+      max_points: of every k-th row and column only, with the smallest k that leaves at most so
+        many points.
     """
     height, width = depth.shape
     step = 1
@@ -51,8 +81,8 @@ def create(depth, image, camera: Camera, *, surface=False, max_points=None) -> P
     return PointCloud(points, image[::step, ::step].reshape(-1, 3), faces)
 
 
-def _faces(depth):
-    """int32 [M, 3]: two triangles between any four neighbours that no edge of an object parts."""
+def _faces(depth: Float[np.ndarray, "height width"]) -> Int32[np.ndarray, "faces 3"]:
+    """Joins each square of four pixels by two triangles, except across the edge of an object."""
     height, width = depth.shape
     index = np.arange(height * width, dtype=np.int32).reshape(height, width)
     a, b, c, d = index[:-1, :-1], index[:-1, 1:], index[1:, :-1], index[1:, 1:]
@@ -61,12 +91,9 @@ def _faces(depth):
     return faces[corners.max(axis=1) <= _MAX_RATIO * corners.min(axis=1)]
 
 
-def write_ply(path, cloud: PointCloud):
-    """Binary PLY with float x, y, z in metres, uchar red, green, blue, and faces if there are."""
-    vertices = np.empty(
-        len(cloud.points),
-        [("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("red", "u1"), ("green", "u1"), ("blue", "u1")],
-    )
+def write_ply(path: FilePath, cloud: PointCloud) -> None:
+    """Writes binary PLY: positions in metres, colours, and faces if there are any."""
+    vertices = np.empty(len(cloud.points), [(name, code) for name, _, code in _PLY_PROPERTIES])
     for axis, name in enumerate(("x", "y", "z")):
         vertices[name] = cloud.points[:, axis]
     for channel, name in enumerate(("red", "green", "blue")):
@@ -74,8 +101,7 @@ def write_ply(path, cloud: PointCloud):
     faces = np.empty(len(cloud.faces), [("count", "u1"), ("corners", "<i4", 3)])
     faces["count"], faces["corners"] = 3, cloud.faces
     lines = ["ply", "format binary_little_endian 1.0", f"element vertex {len(vertices)}"]
-    kinds = {"<f4": "float", "|u1": "uchar"}
-    lines += [f"property {kinds[vertices.dtype[n].str]} {n}" for n in vertices.dtype.names]
+    lines += [f"property {kind} {name}" for name, kind, _ in _PLY_PROPERTIES]
     if len(faces):
         lines += [f"element face {len(faces)}", "property list uchar int vertex_indices"]
     with open(path, "wb") as file:
@@ -84,14 +110,15 @@ def write_ply(path, cloud: PointCloud):
         file.write(faces.tobytes())
 
 
-def write_glb(path, cloud: PointCloud):
-    """Binary glTF 2.0 with one mesh of points or triangles, coloured by vertex and unlit."""
-    arrays = [
-        ("POSITION", cloud.points * _GLTF_AXES, 5126, "VEC3"),
-        ("COLOR_0", _linear_colors(cloud.colors), 5126, "VEC3"),
+def write_glb(path: FilePath, cloud: PointCloud) -> None:
+    """Writes binary glTF 2.0: one mesh of points or triangles, with vertex colours and unlit."""
+    arrays: list[_GltfArray] = [
+        ("POSITION", cloud.points * _GLTF_AXES, _FLOAT, "VEC3"),
+        ("COLOR_0", _linear_colors(cloud.colors), _FLOAT, "VEC3"),
     ]
     if len(cloud.faces):
-        arrays.append(("indices", cloud.faces.astype(np.uint32).reshape(-1), 5125, "SCALAR"))
+        indices = cloud.faces.astype(np.uint32).reshape(-1)
+        arrays.append(("indices", indices, _UNSIGNED_INT, "SCALAR"))
     binary = b"".join(array.tobytes() for _, array, _, _ in arrays)  # all multiples of 4 bytes
     header = json.dumps(_gltf(arrays, len(binary))).encode()
     header += b" " * (-len(header) % 4)
@@ -101,20 +128,11 @@ def write_glb(path, cloud: PointCloud):
         file.write(struct.pack("<I4s", len(binary), b"BIN\0") + binary)
 
 
-def _gltf(arrays, length):
-    """The JSON part for (name, array, component type, element type) that follow each other."""
-    views, accessors, offset = [], [], 0
-    for name, array, component, kind in arrays:
-        target = 34963 if name == "indices" else 34962
-        size = {"byteOffset": offset, "byteLength": array.nbytes}
-        views.append({"buffer": 0, **size, "target": target})
-        accessor = {"componentType": component, "count": len(array), "type": kind}
-        accessors.append({"bufferView": len(accessors), **accessor})
-        offset += array.nbytes
-    positions = arrays[0][1]
-    accessors[0] |= {"min": positions.min(axis=0).tolist(), "max": positions.max(axis=0).tolist()}
+def _gltf(arrays: list[_GltfArray], length: int) -> dict[str, Any]:
+    """Returns the JSON part; the arrays follow each other in a buffer of `length` bytes."""
+    views, accessors = _gltf_arrays(arrays)
     primitive = {"attributes": {"POSITION": 0, "COLOR_0": 1}, "material": 0}
-    primitive |= {"mode": 4, "indices": 2} if len(arrays) == 3 else {"mode": 0}
+    primitive |= {"mode": _TRIANGLES, "indices": 2} if len(arrays) == 3 else {"mode": _POINTS}
     return {
         "asset": {"version": "2.0", "generator": "diffdepth_jax"},
         "extensionsUsed": ["KHR_materials_unlit"],
@@ -129,10 +147,25 @@ def _gltf(arrays, length):
     }
 
 
-def _linear_colors(colors):
-    """uint8 sRGB [N, 3] -> float32 [N, 3]: glTF wants colours of vertices linear.
+def _gltf_arrays(arrays: list[_GltfArray]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Returns glTF's views of the buffer and its accessors, one of each for an array."""
+    views, accessors, offset = [], [], 0
+    for name, array, component, kind in arrays:
+        target = _INDICES if name == "indices" else _VERTICES
+        size = {"byteOffset": offset, "byteLength": array.nbytes}
+        views.append({"buffer": 0, **size, "target": target})
+        accessor = {"componentType": component, "count": len(array), "type": kind}
+        accessors.append({"bufferView": len(accessors), **accessor})
+        offset += array.nbytes
+    positions = arrays[0][1]
+    accessors[0] |= {"min": positions.min(axis=0).tolist(), "max": positions.max(axis=0).tolist()}
+    return views, accessors
 
-    As floats, because 8 bits are too few for dark ones, and not all programs read 16.
+
+def _linear_colors(colors: UInt8[np.ndarray, "points 3"]) -> Float32[np.ndarray, "points 3"]:
+    """Maps sRGB to linear RGB in [0, 1], which glTF wants for vertices.
+
+    Floats, because 8 bits are too few for dark colours, and not all programs read 16 bits.
     """
     levels = np.arange(256) / 255
     linear = np.where(levels <= 0.04045, levels / 12.92, ((levels + 0.055) / 1.055) ** 2.4)

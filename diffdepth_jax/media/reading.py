@@ -1,58 +1,85 @@
-"""One photo from whatever holds it, as RGB the way the camera was held."""
+"""Reads images and depth from files; photos come as RGB, turned the way the camera was held."""
 
 import dataclasses
+import math
 import os
 import pathlib
 import tokenize
 import warnings
 
 import numpy as np
+from jaxtyping import Float32, UInt8
+from numpy.typing import ArrayLike
 from PIL import ExifTags, Image, ImageOps
 
 from diffdepth_jax.errors import UserError
 
+RGB = UInt8[np.ndarray, "height width 3"]
+FilePath = str | os.PathLike[str]
+
+# The errors that Pillow and NumPy were seen to raise on truncated and damaged files.
+_DECODER_ERRORS = (
+    OSError,
+    EOFError,
+    SyntaxError,
+    ValueError,
+    tokenize.TokenError,
+    Image.DecompressionBombError,
+)
+_DEPTH_FORMATS = "single-channel 16-bit PNG or .npy in metres"
+
 
 @dataclasses.dataclass(frozen=True)
 class Photo:
-    """An image file.
+    """An image and what its file says of it.
 
     Attributes:
       image: uint8 RGB [H, W, 3].
-      focal_length_35mm: EXIF's FocalLengthIn35mmFilm in millimetres; 0 if it is not stated.
-      num_pictures: in the file; of an animation, or of a file of many pages, `image` is the first.
+      focal_length_35mm: EXIF's FocalLengthIn35mmFilm in millimetres; 0 if the file has none.
+      num_pictures: number of pictures in the file; `image` is the first of an animation's frames
+        or of a document's pages.
     """
 
-    image: np.ndarray
+    image: RGB
     focal_length_35mm: float
     num_pictures: int
 
 
-def read_photo(path) -> Photo:
-    """Reads an image file; a UserError names what cannot be read, or is too large to."""
+def read_photo(path: FilePath) -> Photo:
+    """Reads an image file; raises a UserError if it cannot be read or is too large."""
     try:
         with warnings.catch_warnings():
-            # Pillow warns first and refuses at twice the size, which takes gigabytes to unpack.
+            # Pillow warns at this size, and refuses at twice the size, which takes gigabytes.
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             image = read_image(path, exif_orientation=True)
-            with Image.open(path) as file:
-                focal_length = file.getexif().get_ifd(ExifTags.IFD.Exif)
-                focal_length = focal_length.get(ExifTags.Base.FocalLengthIn35mmFilm) or 0
-                # A camera's own file of a photo and its previews is a photo.
-                frames = 1 if file.format == "MPO" else getattr(file, "n_frames", 1)
+            focal_length, num_pictures = _read_header(path)
     except Image.DecompressionBombWarning as error:
+        limit = Image.MAX_IMAGE_PIXELS or math.inf  # None turns Pillow's limit off
         raise UserError(
-            f"image {path} is larger than {Image.MAX_IMAGE_PIXELS / 1e6:.0f} megapixels: "
-            "make it smaller"
+            f"image {path} is larger than {limit / 1e6:.0f} megapixels: make it smaller"
         ) from error
     except UserError as error:
         if pathlib.Path(path).suffix.lower() in (".heic", ".heif"):
             raise UserError(f"{error}; HEIC has to be converted to JPEG") from error
         raise
-    return Photo(image, float(focal_length), frames)
+    return Photo(image, focal_length, num_pictures)
 
 
-def as_rgb(image) -> np.ndarray:
-    """uint8 [H, W, 3] of an array, which has to be that already, a PIL image, or a file's path."""
+def _read_header(path: FilePath) -> tuple[float, int]:
+    """Reads EXIF's focal length on 35 mm film, 0 if there is none, and the number of pictures."""
+    with Image.open(path) as file:
+        exif = file.getexif().get_ifd(ExifTags.IFD.Exif)
+        # In an MPO file a camera puts previews behind the photo.
+        num_pictures = 1 if file.format == "MPO" else getattr(file, "n_frames", 1)
+    return float(exif.get(ExifTags.Base.FocalLengthIn35mmFilm) or 0), num_pictures
+
+
+def as_rgb(image: ArrayLike | Image.Image | FilePath) -> RGB:
+    """Returns an image as uint8 RGB; it may be such an array, a PIL image, or a file's path.
+
+    Raises a UserError for an array of another shape or type, and for a PIL image with more than 8
+    bits per channel.
+    """
     if isinstance(image, (str, os.PathLike)):
         return read_photo(pathlib.Path(image)).image
     if isinstance(image, Image.Image):
@@ -70,22 +97,10 @@ def as_rgb(image) -> np.ndarray:
     return image
 
 
-# What Pillow and NumPy were seen to raise on truncated and damaged files.
-_DECODER_ERRORS = (
-    OSError,
-    EOFError,
-    SyntaxError,
-    ValueError,
-    tokenize.TokenError,
-    Image.DecompressionBombError,
-)
-_DEPTH_FORMATS = "single-channel 16-bit PNG or .npy in metres"
+def read_image(path: FilePath, *, exif_orientation: bool) -> RGB:
+    """Reads an image file; grey becomes three equal channels, alpha is dropped.
 
-
-def read_image(path: str, *, exif_orientation: bool) -> np.ndarray:
-    """Reads an image file as uint8 [H, W, 3]: grey is repeated, alpha dropped.
-
-    With `exif_orientation` a photograph is turned the way the camera was held.
+    With `exif_orientation` the image is turned the way the camera was held.
     """
     try:
         with Image.open(path) as image:
@@ -102,8 +117,11 @@ def read_image(path: str, *, exif_orientation: bool) -> np.ndarray:
     )
 
 
-def read_depth(path: str, depth_scale: float) -> np.ndarray:
-    """Reads float32 [H, W, 1] in metres, as the file has it: 0, nan and inf included."""
+def read_depth(path: str, depth_scale: float) -> Float32[np.ndarray, "height width 1"]:
+    """Reads depth in metres from a PNG, TIFF or .npy file; 0, nan and inf stay as they are.
+
+    Integers in the file are metres times `depth_scale`; floats are metres.
+    """
     read = _read_depth_array if path.lower().endswith(".npy") else _read_depth_picture
     try:
         values = read(path)
@@ -114,7 +132,7 @@ def read_depth(path: str, depth_scale: float) -> np.ndarray:
 
 
 def _read_depth_array(path: str) -> np.ndarray:
-    """Reads a .npy file of [H, W] or [H, W, 1]; floats, or integers of 16 bits and more."""
+    """Reads [H, W] or [H, W, 1] from a .npy file; floats, or integers of 16 bits and more."""
     values = np.load(path, allow_pickle=False)
     if not isinstance(values, np.ndarray):
         raise UserError(f"depth file {path} is an archive of arrays; expected {_DEPTH_FORMATS}")
@@ -129,7 +147,7 @@ def _read_depth_array(path: str) -> np.ndarray:
 
 
 def _read_depth_picture(path: str) -> np.ndarray:
-    """Reads integers [H, W] from a PNG or TIFF of one channel and 16 or 32 bits."""
+    """Reads integers [H, W] from a PNG or TIFF file of one channel with 16 or 32 bits."""
     with Image.open(path) as picture:
         if picture.mode == "L":
             raise UserError(
@@ -141,6 +159,7 @@ def _read_depth_picture(path: str) -> np.ndarray:
         return np.array(picture)
 
 
-def unreadable(kind: str, path: str, error: Exception) -> UserError:
+def unreadable(kind: str, path: FilePath, error: Exception) -> UserError:
+    """Returns the UserError that names a damaged file and the decoder's reason in one line."""
     reason = " ".join(str(error).split())
     return UserError(f"{kind} {path} cannot be read ({reason}); replace or remove it")
