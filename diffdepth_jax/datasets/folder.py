@@ -1,7 +1,7 @@
-"""A folder of the user's own RGB-D pairs, read by index; and one image file, read alone.
+"""A folder of RGB-D pairs, read by index.
 
-EXIF orientation is not applied to pairs: a depth file carries none, so turning the image alone
-would part the two. Turn image and depth alike before use.
+EXIF orientation is ignored: a depth file has none, so an image turned by it would no longer fit its
+depth. Turn image and depth in the same way before use.
 """
 
 import copy
@@ -10,9 +10,11 @@ import math
 import os
 import re
 from collections.abc import Iterable, Sequence
+from typing import SupportsIndex
 
 import numpy as np
 
+from diffdepth_jax.datasets.samples import Sample
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.media.reading import read_depth, read_image, unreadable
 
@@ -21,10 +23,9 @@ _COMMENT = re.compile(r"(^|\s)#.*")  # a # inside a name is part of the name
 
 
 class RGBDFolder:
-    """Random-access source of {image uint8 [H, W, 3], depth float32 [H, W, 1], mask bool, name}.
+    """Random-access source of the pairs; depth is 0 where the mask is False.
 
-    The name is the image's path relative to the root. Depth is in metres; where the mask [H, W, 1]
-    is False there is no ground truth and depth is 0.
+    A sample's name is the path of its image relative to the root.
     """
 
     def __init__(
@@ -34,20 +35,24 @@ class RGBDFolder:
         depth_pattern: str,
         list_file: str = "",
         depth_scale: float = 1000.0,
-    ):
+    ) -> None:
         """Finds the pairs; reads no picture.
 
         Args:
             root: the folder; every other path is relative to it.
-            image_pattern: such as "**/rgb_*.jpg". `*` is any part of a name, `**/` any number of
-                folders, every other character stands for itself.
-            depth_pattern: the same with as many wildcards; the k-th stands for what the k-th of
-                `image_pattern` matched.
-            list_file: replaces the patterns by lines "image depth [anything]". Blank lines and
-                # comments are skipped, and so are lines whose depth is None, with which KITTI's
-                lists say that a frame has no ground truth.
-            depth_scale: integer depth files hold metres times this: 1000 for millimetres, 256 for
-                KITTI. Not used for float .npy files, which hold metres.
+            image_pattern: such as "**/rgb_*.jpg". `*` is any part of a name, `**/` is any number
+                of folders, every other character is itself.
+            depth_pattern: a pattern with the same wildcards; the k-th wildcard is the text that the
+                k-th wildcard of `image_pattern` matched.
+            list_file: a file to use in place of the patterns, with lines "image depth [anything]".
+                Blank lines and # comments are skipped, and so are lines whose depth is None:
+                KITTI's lists mark a frame without ground truth in this way.
+            depth_scale: integer depth files hold metres times this number: 1000 for millimetres,
+                256 for KITTI. Float .npy files hold metres and ignore it.
+
+        Raises:
+            UserError: the folder, a listed file or a depth partner does not exist, or nothing
+                matches.
         """
         if not (math.isfinite(depth_scale) and depth_scale > 0):
             raise UserError(
@@ -63,11 +68,11 @@ class RGBDFolder:
 
     @property
     def names(self) -> list[str]:
-        """Path of each image relative to the root, in the order of the indices."""
+        """The path of each image relative to the root, by index."""
         return [image for image, _ in self._pairs]
 
-    def select(self, indices: Iterable[int]) -> "RGBDFolder":
-        """Returns a source of these samples alone, in this order."""
+    def select(self, indices: Iterable[SupportsIndex]) -> "RGBDFolder":
+        """Returns a source with only these samples, in this order."""
         subset = copy.copy(self)
         subset._pairs = [self._pairs[index] for index in indices]
         return subset
@@ -78,7 +83,7 @@ class RGBDFolder:
     def __repr__(self) -> str:
         return f"RGBDFolder({self._root!r}, {len(self)} pairs, depth_scale={self._depth_scale})"
 
-    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
+    def __getitem__(self, index: int) -> Sample:
         image_path, depth_path = (os.path.join(self._root, path) for path in self._pairs[index])
         image = read_image(image_path, exif_orientation=False)
         depth = read_depth(depth_path, self._depth_scale)
@@ -99,7 +104,7 @@ class RGBDFolder:
 
 
 def _listed_pairs(root: str, list_file: str) -> list[tuple[str, str]]:
-    """Reads (image, depth) from each line of a list, relative to the root; all files exist."""
+    """Reads (image, depth) from each line of a list file, and checks that the files exist."""
     path = os.path.join(root, list_file)
     try:
         with open(path, encoding="utf-8-sig") as file:
@@ -110,8 +115,8 @@ def _listed_pairs(root: str, list_file: str) -> list[tuple[str, str]]:
         if len(fields) == 1:
             raise UserError(f"list file {path}, line {number}: expected 'image depth', got one")
     # The lists of NYU and KITTI write paths with a slash in front.
-    pairs = [tuple(name.lstrip("/") for name in fields[:2]) for fields in lines if fields]
-    pairs = [(image, depth) for image, depth in pairs if depth != "None"]
+    names = [[name.lstrip("/") for name in fields[:2]] for fields in lines if fields]
+    pairs = [(image, depth) for image, depth in names if depth != "None"]
     if not pairs:
         raise UserError(f"list file {path} names no pair; expected lines 'image depth'")
     _check_files(root, [name for pair in pairs for name in pair], f"files of the list {path}")
@@ -119,7 +124,7 @@ def _listed_pairs(root: str, list_file: str) -> list[tuple[str, str]]:
 
 
 def _matched_pairs(root: str, image_pattern: str, depth_pattern: str) -> list[tuple[str, str]]:
-    """Finds the images by their pattern, sorted, and the depth partner of each."""
+    """Finds the images by their pattern, in sorted order, and the depth file of each."""
     _check_patterns(image_pattern, depth_pattern)
     pieces = _WILDCARD.split(image_pattern)  # literal, wildcard, literal, ..., literal
     pieces[::2] = map(glob.escape, pieces[::2])
@@ -133,12 +138,14 @@ def _matched_pairs(root: str, image_pattern: str, depth_pattern: str) -> list[tu
 
 
 def _partner(image: str, image_pattern: str, depth_pattern: str) -> str:
-    """Puts what the wildcards of one pattern matched in the place of those of the other."""
+    """Fills the wildcards of the depth pattern with the text that the image pattern's matched."""
     pieces = _WILDCARD.split(image_pattern)
     pieces[::2] = map(re.escape, pieces[::2])
     pieces[1::2] = ["((?:.*/)?)" if piece == "**/" else "([^/]*)" for piece in pieces[1::2]]
+    match = re.fullmatch("".join(pieces), image, re.DOTALL)
+    assert match, f"{image} was found by {image_pattern}"
     depth_pieces = _WILDCARD.split(depth_pattern)
-    depth_pieces[1::2] = re.fullmatch("".join(pieces), image, re.DOTALL).groups()
+    depth_pieces[1::2] = match.groups()
     return "".join(depth_pieces)
 
 
@@ -151,7 +158,8 @@ def _check_patterns(image_pattern: str, depth_pattern: str) -> None:
     if wildcards[0] != wildcards[1]:
         raise UserError(
             f"image_pattern {image_pattern!r} and depth_pattern {depth_pattern!r} must have"
-            " the same wildcards in the same order: those of one say what those of the other mean"
+            " the same wildcards in the same order: depth_pattern takes from each wildcard the text"
+            " that it matched in image_pattern"
         )
 
 

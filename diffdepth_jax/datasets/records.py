@@ -1,60 +1,73 @@
 """Prepared datasets, read by index: the only module that knows tensorflow_datasets.
 
-Reads what `python -m data.prepare` wrote, and `nyu_depth_v2` as TFDS itself prepares it.
+A dataset was prepared by `python -m data.prepare`, or is `nyu_depth_v2` as TFDS prepares it.
 """
 
 import io
 import os
 import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from google.protobuf.message import DecodeError
+from jaxtyping import Float32
 from PIL import Image
 
+from diffdepth_jax.datasets.samples import RGB, Sample
 from diffdepth_jax.datasets.tfrecord import TFRecords
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.media.preprocessing import zero_outside
 
-# Of the colour camera at 480 x 640, published with the dataset's toolbox.
+if TYPE_CHECKING:
+    from tensorflow_datasets.core import DatasetBuilder
+
+# Camera matrix of NYU's colour camera at 480 x 640, from the dataset's toolbox.
 NYU_INTRINSICS = ((518.8579, 0.0, 325.58245), (0.0, 519.46961, 253.73617), (0.0, 0.0, 1.0))
 _OWN_DATASETS = ("nyu_depth", "kitti_depth")
 _TFDS_NYU = "nyu_depth_v2"
 _VERSION = re.compile(r"\d+\.\d+\.\d+")
-# What Pillow, and what the readers of records, raise on damaged files.
+# The errors that Pillow raises on damaged pictures, and the readers of records on damaged files.
 _DECODER_ERRORS = (OSError, EOFError, SyntaxError, ValueError, Image.DecompressionBombError)
 _DAMAGE = (OSError, ValueError, KeyError, IndexError, RuntimeError, DecodeError)
 
+_Example = Mapping[str, Any]  # the features of a record by name
+_Frame = tuple[RGB, Float32[np.ndarray, "height width"], str, Float32[np.ndarray, "3 3"]]
+_Serialized = TFRecords | Sequence[bytes]  # the records of a split by index
+
 
 class Records:
-    """Random-access source of the frames of one split.
+    """Random-access source of the frames of one split, with names and intrinsics.
 
-    A sample is {image: uint8 [H, W, 3], depth: float32 [H, W, 1] metres, mask: bool [H, W, 1],
-    name: str, intrinsics: float32 [3, 3]}. Where the mask is False there is no ground truth and
-    depth is 0. H and W are the frame's own. May be read from many threads and pickled.
+    Frames may differ in size. Depth is 0 where the mask is False. Many threads may read at a time,
+    and a source can be pickled.
     """
 
-    def __init__(self, name: str, split: str, data_dir: str):
+    def __init__(self, name: str, split: str, data_dir: str | os.PathLike[str]) -> None:
         """Opens the split; reads no record.
 
         Args:
-          name: "nyu_depth/sync", or any other DATASET/SOURCE that was prepared, or "nyu_depth_v2".
-          split: as prepared; a part of it may be asked for as in TFDS: "train[:90%]".
-          data_dir: what `--data_dir` was when the dataset was prepared.
+          name: DATASET/SOURCE as it was prepared, such as "nyu_depth/sync"; or "nyu_depth_v2".
+          split: name of a prepared split, or a part of it in the notation of TFDS: "train[:90%]".
+          data_dir: the folder that was given as `--data_dir` when the dataset was prepared.
+
+        Raises:
+          UserError: the dataset is not prepared, has no such split, or cannot be opened.
         """
         self.name, self.split = name, split
         self.data_dir = os.path.expanduser(data_dir)
         self._open()
 
-    def _open(self):
+    def _open(self) -> None:
         builder = _prepared(self.name, self.data_dir)
         self._decode = _decode_tfds_nyu if self.name == _TFDS_NYU else _decode
         self._features = builder.info.features
         self._records = _open_split(builder, self.name, self.split)
 
-    def __getstate__(self):
+    def __getstate__(self) -> dict[str, str]:
         return {"name": self.name, "split": self.split, "data_dir": self.data_dir}
 
-    def __setstate__(self, state):
+    def __setstate__(self, state: dict[str, str]) -> None:
         self.__dict__.update(state)
         self._open()
 
@@ -64,23 +77,28 @@ class Records:
     def __repr__(self) -> str:
         return f"Records({self.name!r}, {self.split!r}, {self.data_dir!r}, {len(self)} frames)"
 
-    def __getitem__(self, index: int) -> dict:
+    def __getitem__(self, index: int) -> Sample:
         if not 0 <= index < len(self):
             raise IndexError(f"frame {index} of {len(self)} in {self!r}")
         try:
             example = self._features.deserialize_example_np(self._records[index])
-            image, depth, rest = self._decode(example, f"{self.split}/{index:05d}")
+            image, depth, name, intrinsics = self._decode(example, f"{self.split}/{index:05d}")
         except _DAMAGE as error:
             raise UserError(
                 f"frame {index} of {self!r} cannot be read ({_one_line(error)}); prepare it again"
             ) from error
         mask = np.isfinite(depth) & (depth > 0)
-        depth = zero_outside(depth, mask)
-        return {"image": image, "depth": depth[..., None], "mask": mask[..., None], **rest}
+        return {
+            "image": image,
+            "depth": zero_outside(depth, mask)[..., None],
+            "mask": mask[..., None],
+            "name": name,
+            "intrinsics": intrinsics,
+        }
 
 
-def decode_image(encoded: bytes) -> np.ndarray:
-    """uint8 [H, W, 3] of a JPEG or PNG file of 8 bits per channel; ValueError if it is not that."""
+def decode_image(encoded: bytes) -> RGB:
+    """Decodes a JPEG or PNG file; raises a ValueError unless it is RGB with 8 bits per channel."""
     try:
         with Image.open(io.BytesIO(encoded)) as image:
             if image.mode != "RGB":
@@ -90,14 +108,20 @@ def decode_image(encoded: bytes) -> np.ndarray:
         raise ValueError(_one_line(error)) from error
 
 
-def decode_depth(encoded: bytes, format: str, scale: float, size: tuple[int, int]) -> np.ndarray:
-    """float32 [H, W] in metres as stored: 0, nan and inf included; ValueError if it is damaged.
+def decode_depth(
+    encoded: bytes, format: str, scale: float, size: tuple[int, int]
+) -> Float32[np.ndarray, "height width"]:
+    """Decodes depth in metres; 0, nan and inf stay as they are.
 
     Args:
-      encoded: a 16-bit PNG file; little-endian float32 values, row by row; or nothing.
-      format: "png", "float32" or "none", in this order.
+      encoded: the stored depth.
+      format: "png", a 16-bit PNG file; "float32", little-endian values row by row; or "none", for
+        which the result is 0 everywhere.
       scale: stored value = metres x scale.
-      size: (H, W) of float32 values, and of the zeros that stand for nothing.
+      size: (H, W), used for "float32" and "none".
+
+    Raises:
+      ValueError: the data are damaged.
     """
     if format == "none":
         return np.zeros(size, np.float32)
@@ -112,27 +136,27 @@ def decode_depth(encoded: bytes, format: str, scale: float, size: tuple[int, int
         raise ValueError(_one_line(error)) from error
 
 
-def _one_line(error):
+def _one_line(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def _decode(example, _):
-    """Image, depth and the rest of a record that data.prepare wrote."""
+def _decode(example: _Example, _: str) -> _Frame:
+    """Decodes a record that data.prepare wrote: image, depth, name, intrinsics."""
     image = decode_image(example["image"])
     format = example["depth_format"].decode()
-    depth = decode_depth(example["depth"], format, example["depth_scale"], image.shape[:2])
-    rest = {"name": example["name"].decode(), "intrinsics": example["intrinsics"]}
-    return image, depth, rest
+    size = (image.shape[0], image.shape[1])
+    depth = decode_depth(example["depth"], format, example["depth_scale"], size)
+    return image, depth, example["name"].decode(), example["intrinsics"]
 
 
-def _decode_tfds_nyu(example, name):
-    """The same of a record of TFDS's own builder, which keeps no names and 16-bit float metres."""
-    rest = {"name": name, "intrinsics": np.array(NYU_INTRINSICS, np.float32)}
-    return example["image"], example["depth"].astype(np.float32), rest
+def _decode_tfds_nyu(example: _Example, name: str) -> _Frame:
+    """Decodes a record of TFDS's nyu_depth_v2, which has no names and stores float16 metres."""
+    depth = example["depth"].astype(np.float32)
+    return example["image"], depth, name, np.array(NYU_INTRINSICS, np.float32)
 
 
-def _prepared(name, data_dir):
-    """The TFDS builder of the newest prepared version."""
+def _prepared(name: str, data_dir: str) -> "DatasetBuilder":
+    """Returns the TFDS builder of the newest prepared version."""
     folder = os.path.join(data_dir, name)
     names = os.listdir(folder) if os.path.isdir(folder) else []
     versions = [
@@ -149,7 +173,7 @@ def _prepared(name, data_dir):
     return tfds.builder_from_directory(os.path.join(folder, newest))
 
 
-def _remedy(name, data_dir):
+def _remedy(name: str, data_dir: str) -> str:
     if name == _TFDS_NYU:
         return "TFDS prepares it; from HDF5 frames prepare nyu_depth/hdf5 (see data/README.md)"
     if name.split("/")[0] not in _OWN_DATASETS or name.count("/") != 1:
@@ -160,8 +184,11 @@ def _remedy(name, data_dir):
     )
 
 
-def _open_split(builder, name, split):
-    """Serialized examples by index, from array_record or, as TFDS writes by default, TFRecord."""
+def _open_split(builder: Any, name: str, split: str) -> _Serialized:
+    """Opens the files of a split: array_record, or TFRecord, which TFDS writes by default.
+
+    `builder` is a DatasetBuilder; its decorated methods are opaque to type checkers.
+    """
     import tensorflow_datasets as tfds
 
     splits = builder.info.splits

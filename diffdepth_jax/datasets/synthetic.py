@@ -1,78 +1,91 @@
-"""The embedded dataset: procedural rooms and streets with exact depth, by index, in numpy alone.
+"""The embedded dataset: procedural rooms and streets with exact depth, rendered by numpy alone.
 
-Scene i is a function of (split, kind, i, seed) and of nothing else: these seed its random stream,
-so any order of access and any number of workers give the same scenes, and no scene of one split
-has the stream of a scene of the other. The geometry and the colours do not depend on the
-resolution; the sensor's noise and the LiDAR's pattern do.
+Split, kind, index and seed of a scene seed its random stream, and nothing else does. So every order
+of access and every number of workers give the same scenes, and no two splits share a scene. The
+geometry and the colours do not depend on the resolution; the sensor's noise and the LiDAR's pattern
+do.
 
-'rooms' stand in for NYU Depth v2: dense depth up to 10 m. 'streets' stand in for KITTI: depth up to
-80 m, known only where a scanning LiDAR hits. 'mixed' alternates the two: mixed[2k] is rooms[k] and
+'rooms' resemble NYU Depth v2: dense depth up to 10 m. 'streets' resemble KITTI: depth up to 80 m,
+known only where a scanning LiDAR hits. 'mixed' alternates the two: mixed[2k] is rooms[k] and
 mixed[2k + 1] is streets[k] of the same split and seed.
 """
 
 import operator
+from typing import SupportsIndex
 
 import numpy as np
+from jaxtyping import Bool, Float32
 
-from diffdepth_jax.datasets.scenes import renderer
-from diffdepth_jax.datasets.scenes.layouts import sample_room, sample_street
+from diffdepth_jax.datasets.samples import RGB, Sample
+from diffdepth_jax.datasets.scenes import projection, renderer
+from diffdepth_jax.datasets.scenes.rooms import sample_room
+from diffdepth_jax.datasets.scenes.scene import Camera
+from diffdepth_jax.datasets.scenes.streets import sample_street
 from diffdepth_jax.errors import UserError
 
 KINDS = ("rooms", "streets")
 SPLITS = ("train", "eval")
 MAX_DEPTH = {"rooms": 10.0, "streets": 80.0}  # metres
-LIDAR_ELEVATIONS = np.radians((-24.8, 2.0))  # of the Velodyne HDL-64E, KITTI's
-# Beam spacing in pixels (rows, columns), not in degrees, so that about 4 % of the pixels are valid
-# at any resolution, as in KITTI's annotated depth.
+LIDAR_ELEVATIONS = np.radians((-24.8, 2.0))  # lowest and highest beam of KITTI's Velodyne HDL-64E
+# Spacing of the beams in pixels (rows, columns). Because it is not in degrees, about 4 % of the
+# pixels are valid at every resolution, as in KITTI's annotated depth.
 LIDAR_SPACING = (4.0, 2.8)
-LIDAR_DROPOUT = 0.1
-NOISE = 0.008  # standard deviation of the sensor's noise, of the full range
+LIDAR_DROPOUT = 0.1  # fraction of the beams that do not return
+NOISE = 0.008  # standard deviation of the sensor's noise, as a fraction of the full range
 
 
 def focal_length(width: int) -> float:
-    """Focal length in pixels of images `width` pixels wide, the same for every kind and scene."""
-    return renderer.focal_length(width)
+    """Returns the focal length in pixels of images `width` pixels wide, equal in all scenes."""
+    return projection.focal_length(width)
 
 
-def intrinsics(height: int, width: int) -> np.ndarray:
-    """Pinhole matrix [3, 3] float32, the principal point in the image's centre.
+def intrinsics(height: int, width: int) -> Float32[np.ndarray, "3 3"]:
+    """Returns the pinhole matrix; the principal point is the image's centre.
 
     Integer coordinates are pixel centres: a pixel (row, column) of depth z is the point
-    z * inverse(intrinsics) @ (column, row, 1) with x right, y down, z forward.
+    z * inverse(intrinsics) @ (column, row, 1), with x right, y down, z forward.
     """
-    return renderer.intrinsics(height, width)
+    return projection.intrinsics(height, width)
 
 
 class SyntheticScenes:
-    """Random-access source of {'image', 'depth', 'mask'}.
+    """Random-access source of rendered scenes; depth is 0 in the sky and beyond 80 m.
 
-    image: uint8 [H, W, 3]. depth: float32 [H, W, 1], metres along the optical axis, 0 where there
-    is none (sky, beyond 80 m). mask: bool [H, W, 1], the pixels whose depth is ground truth.
+    Where the mask of a street is False, no LiDAR beam hit, but depth is there nevertheless.
     """
 
     def __init__(
         self, kind: str, split: str, num_scenes: int, height: int, width: int, seed: int = 0
-    ):
+    ) -> None:
+        """Renders nothing yet.
+
+        Args:
+          kind: rooms, streets or mixed.
+          split: train or eval.
+          num_scenes: length of the source.
+          height: of the images, in pixels.
+          width: of the images, in pixels.
+          seed: of all scenes; not negative.
+        """
         _check(kind, split, num_scenes=num_scenes, height=height, width=width)
         if seed < 0:
             raise UserError(f"synthetic scenes: seed {seed} must not be negative")
         self.kind, self.split, self.seed = kind, split, seed
         self.num_scenes, self.height, self.width = num_scenes, height, width
 
-    def __len__(self):
+    def __len__(self) -> int:
         return self.num_scenes
 
-    def __getitem__(self, index):
-        index = operator.index(index)
-        if not 0 <= index < self.num_scenes:
-            raise IndexError(f"scene {index} of {self.num_scenes}")
-        kind = self.kind
+    def __getitem__(self, index: SupportsIndex) -> Sample:
+        number, kind = operator.index(index), self.kind
+        if not 0 <= number < self.num_scenes:
+            raise IndexError(f"scene {number} of {self.num_scenes}")
         if kind == "mixed":
-            index, kind = index // 2, KINDS[index % 2]
-        return _sample(kind, self.split, index, self.height, self.width, self.seed)
+            number, kind = number // 2, KINDS[number % 2]
+        return _sample(kind, self.split, number, self.height, self.width, self.seed)
 
 
-def _check(kind, split, **counts):
+def _check(kind: str, split: str, **counts: int) -> None:
     if kind not in (*KINDS, "mixed"):
         raise UserError(f"synthetic kind {kind!r}: choose rooms, streets or mixed")
     if split not in SPLITS:
@@ -82,8 +95,9 @@ def _check(kind, split, **counts):
             raise UserError(f"synthetic scenes: {name} {value} must be positive")
 
 
-def _sample(kind, split, index, height, width, seed):
-    # The seed comes last: only the last number may take several words of the stream's seed.
+def _sample(kind: str, split: str, index: int, height: int, width: int, seed: int) -> Sample:
+    # The seed comes last because it may be longer than 32 bits and then counts as two numbers. In
+    # front of the others it could give two scenes the same stream.
     rng = np.random.default_rng([SPLITS.index(split), KINDS.index(kind), index, seed])
     scene = sample_room(rng) if kind == "rooms" else sample_street(rng)
     exposure = rng.uniform(0.9, 1.1)
@@ -96,14 +110,16 @@ def _sample(kind, split, index, height, width, seed):
     return {"image": image, "depth": depth[:, :, None], "mask": mask[:, :, None]}
 
 
-def _photograph(rng, light):
-    """Linear light [H, W, 3] to uint8: a gamma of 2, noise, saturation."""
+def _photograph(rng: np.random.Generator, light: Float32[np.ndarray, "height width 3"]) -> RGB:
+    """Maps linear light to an image: a gamma of 2, noise, saturation."""
     image = np.sqrt(light) + np.float32(NOISE) * rng.standard_normal(light.shape, np.float32)
     return (np.clip(image, 0, 1) * np.float32(255) + np.float32(0.5)).astype(np.uint8)
 
 
-def lidar_pattern(rng, camera, height, width):
-    """Pixels [H, W] that the beams of a level, scanning LiDAR at the camera's place fall on."""
+def lidar_pattern(
+    rng: np.random.Generator, camera: Camera, height: int, width: int
+) -> Bool[np.ndarray, "height width"]:
+    """Returns which pixels are hit by the beams of a level, scanning LiDAR at the camera."""
     focal = focal_length(width)
     rows, columns = LIDAR_SPACING
     elevations = np.arange(*LIDAR_ELEVATIONS, rows / focal)

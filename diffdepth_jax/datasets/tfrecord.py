@@ -1,6 +1,7 @@
-"""TFRecord files by index and without TensorFlow: what TFDS writes unless told otherwise.
+"""TFRecord files, the default format of TFDS, read by index and without TensorFlow.
 
-A record is its length (8 bytes), a checksum of that (4), the data, a checksum of the data (4).
+A record is: length of the data (8 bytes), checksum of the length (4), data, checksum of the data
+(4).
 """
 
 import os
@@ -10,13 +11,17 @@ import numpy as np
 
 
 class TFRecords:
-    """Random access to the data of records, as bytes."""
+    """Random access to the data of each record."""
 
-    def __init__(self, parts: list[tuple[str, int, int]]):
-        """Reads the length of every record and skips its data.
+    def __init__(self, parts: list[tuple[str, int, int]]) -> None:
+        """Reads the length of every record, but not its data.
 
         Args:
-          parts: (path, records to skip, records to take; -1 for all that follow).
+          parts: for each file its path, how many records to skip, and how many records to take
+            after these; -1 takes all.
+
+        Raises:
+          ValueError: a file ends within a record.
         """
         self._paths = [path for path, _, _ in parts]
         places = []
@@ -35,8 +40,8 @@ class TFRecords:
             return file.read(length)
 
 
-def _spans(path):
-    """(offset, length) of the data of each record of a file."""
+def _spans(path: str) -> list[tuple[int, int]]:
+    """Returns (offset, length) in bytes of the data of each record in a file."""
     size, offset, spans = os.path.getsize(path), 0, []
     with open(path, "rb") as file:
         while offset < size:

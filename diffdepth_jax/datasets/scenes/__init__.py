@@ -1,1 +1,1 @@
-"""The rendered rooms and streets of the embedded dataset, in numpy alone."""
+"""The rooms and streets of the embedded dataset: random scenes, rendered with numpy alone."""
