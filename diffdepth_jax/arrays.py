@@ -11,18 +11,23 @@ import jax
 import numpy as np
 from jaxtyping import Bool, Float, Int, Key
 
-Array = jax.Array | np.ndarray  # what is computed with; numpy where a caller hands over its own
+Array = jax.Array | np.ndarray  # callers may pass numpy arrays
+Size = int | Any  # of an axis: an int, or a symbolic size under `jax.export`
 
 Image = Float[Array, "batch height width 3"]  # normalised as the backbones expect
 Depth = Float[Array, "batch height width 1"]  # metres along the optical axis
 Mask = Bool[Array, "batch height width 1"]  # True where there is ground truth
+LogDepth = Float[Array, "batch height width 1"]  # natural log of metres
 Features = Float[Array, "batch _ _ _"]  # a feature map; a pyramid is a tuple, finest first
+FeatureMap = Float[Array, "batch height width channels"]  # Features where a layer keeps the shape
 Latent = Float[Array, "batch rows columns channels"]  # depth in the latent space
-Condition = Float[Array, "batch rows columns features"]  # what of the image guides the denoiser
+LatentMask = Bool[Array, "batch rows columns 1"]  # True in cells with ground truth
+DecodedLogDepth = Float[Array, "batch 2*rows 2*columns 1"]  # the LogDepth of a Latent, uncropped
+Condition = Float[Array, "batch rows columns features"]  # image features that guide the denoiser
 Timestep = Int[Array, " batch"]  # of the diffusion, 0 the least noisy
 ImageKeys = Key[Array, " batch"]  # one random key for each image
 
-Scalar = Float[Array, ""] | Int[Array, ""] | float | int
+Scalar = Float[Array, ""] | Int[Array, ""] | np.generic | float | int
 Term = tuple[Scalar, Scalar]  # (sum, count) of a loss: added over devices, divided once
 Variables = Mapping[str, Any]  # Flax collections: "params", and "batch_stats" if there are any
 

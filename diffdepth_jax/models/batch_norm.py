@@ -3,17 +3,22 @@
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jaxtyping import Float
 
+from diffdepth_jax.arrays import Array
 from diffdepth_jax.distributed import collectives
+
+_Input = Float[Array, "... channels"]
+_Statistic = Float[Array, " channels"]
 
 
 class BatchNorm(nn.Module):
     """Normalises [..., C] over all axes but the last.
 
-    Flax's own keeps a biased running variance and takes the variance as a difference of means. Here
-    the running variance is unbiased and the batch's is the mean of squared deviations, both in
-    float32, so that a converted model trains on as it would have in PyTorch. Over several devices
-    the statistics are the whole batch's.
+    It differs from `nn.BatchNorm` so that a converted model trains on as it would in PyTorch. The
+    running variance is unbiased, and the variance of a batch is the mean of squared deviations.
+    (Flax keeps a biased running variance and computes it as a difference of means.) Both are
+    computed in float32. If several devices share a batch, the statistics are of the whole batch.
 
     Attributes:
       momentum: weight of the new batch in the running statistics (PyTorch's meaning).
@@ -24,7 +29,8 @@ class BatchNorm(nn.Module):
     epsilon: float = 1e-5
 
     @nn.compact
-    def __call__(self, x, train: bool):
+    def __call__(self, x: _Input, train: bool) -> _Input:
+        """Uses the statistics of x if `train`, otherwise the running statistics."""
         shape = x.shape[-1:]
         scale = self.param("scale", nn.initializers.ones, shape)
         bias = self.param("bias", nn.initializers.zeros, shape)
@@ -40,14 +46,22 @@ class BatchNorm(nn.Module):
         y = (x.astype(jnp.float32) - moments[0]) * jax.lax.rsqrt(moments[1] + self.epsilon)
         return (y * scale + bias).astype(x.dtype)
 
-    def _update(self, mean, var, batch_mean, batch_var, count):
+    def _update(
+        self,
+        mean: nn.Variable,
+        var: nn.Variable,
+        batch_mean: _Statistic,
+        batch_var: _Statistic,
+        count: int,
+    ) -> None:
         unbiased = batch_var * (count / max(count - 1, 1))
         # Not +=, which would change the caller's numpy arrays in place.
         mean.value = mean.value + self.momentum * (batch_mean - mean.value)
         var.value = var.value + self.momentum * (unbiased - var.value)
 
 
-def _moments(x):
+def _moments(x: _Input) -> tuple[_Statistic, _Statistic]:
+    """Mean and biased variance of the whole batch."""
     axes = tuple(range(x.ndim - 1))
     mean = collectives.mean(x.mean(axes))
     return mean, collectives.mean(((x - mean) ** 2).mean(axes))

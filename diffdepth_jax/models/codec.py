@@ -1,4 +1,4 @@
-"""The latent depth space: depth [B, H, W, 1] in metres <-> latent [B, ceil(H/2), ceil(W/2), d]."""
+"""The depth codec: metres [B, H, W, 1] to a latent [B, ceil(H/2), ceil(W/2), d] and back."""
 
 import functools
 import math
@@ -7,6 +7,17 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from diffdepth_jax.arrays import (
+    DecodedLogDepth,
+    Depth,
+    FeatureMap,
+    Features,
+    Latent,
+    LatentMask,
+    LogDepth,
+    Mask,
+    Size,
+)
 from diffdepth_jax.models.convolutions import ConvTranspose2x, LoopSafeConv
 
 # The smallest sigmoid that the decoder divides by (paper: eta = 1e-6): depth <= 1e6 - 1 metres.
@@ -14,33 +25,35 @@ ETA = 1e-6
 MAX_LOG_DEPTH = math.log(1 / ETA - 1)
 
 
-def pool_valid(x, mask):
-    """Means over the valid pixels of each 2x2 cell.
+def pool_valid(x: FeatureMap, mask: Mask) -> tuple[Latent, LatentMask]:
+    """Averages the valid pixels of each 2x2 cell.
 
     Args:
-      x: [B, H, W, C]; what stands where the mask is False has no influence if it is finite.
-      mask: bool [B, H, W, 1].
+      x: [B, H, W, C]; finite values have no influence where the mask is False.
+      mask: bool [B, H, W, 1], True at valid pixels.
 
     Returns:
-      [B, ceil(H/2), ceil(W/2), C], zero in cells without a valid pixel, and those cells' mask.
+      The means [B, ceil(H/2), ceil(W/2), C], zero in cells without a valid pixel, and a mask of
+      the cells that have a valid pixel.
     """
     x = jnp.where(mask, x, 0)
     pad = ((0, 0), (0, x.shape[1] % 2), (0, x.shape[2] % 2), (0, 0))
     x, weight = jnp.pad(x, pad), jnp.pad(mask.astype(x.dtype), pad)
     batch, height, width, _ = x.shape
 
-    def cells(y):
+    def sums(y: Features) -> Features:
         return y.reshape(batch, height // 2, 2, width // 2, 2, -1).sum((2, 4))
 
-    count = cells(weight)
-    return cells(x) / jnp.maximum(count, 1), count > 0
+    count = sums(weight)
+    return sums(x) / jnp.maximum(count, 1), count > 0
 
 
-def fill_invalid(latent, mask):
-    """Gives cells without ground truth the mean of the nearest coarser cell that has some.
+def fill_invalid(latent: Latent, mask: LatentMask) -> Latent:
+    """Fills cells without ground truth with the mean of the nearest coarser cell that has some.
 
-    The decoder looks at neighbours. A lone encoded cell among zeros is nothing that it meets in a
-    refined latent, so reconstruction at 4 % valid pixels would train it on the wrong input.
+    The decoder's kernels see neighbouring cells. In a refined latent every cell holds depth. If
+    only 4 % of the pixels are valid, an encoded latent has lone cells among zeros. Without filling,
+    the reconstruction loss would train the decoder on inputs that it never meets in prediction.
     """
     height, width = latent.shape[1:3]
     if height == 1 and width == 1:
@@ -51,50 +64,62 @@ def fill_invalid(latent, mask):
 
 
 class DepthEncoder(nn.Module):
-    """Sparse ground truth to latent: a bottleneck of 1x1 convolutions, then a masked 2x2 mean.
+    """Encodes sparse ground truth: a bottleneck of 1x1 convolutions, then a masked 2x2 mean.
 
-    1x1 kernels and d channels follow the paper: nothing leaks from pixels without ground truth. Of
-    3x3 kernels, there to compare, the neighbours see such pixels as one metre.
-    Ours: it reads the log of depth, which is what the decoder writes; and tanh bounds the latent to
-    (-1, 1), where the released encoder has it too, so that unit Gaussian noise suits it.
+    The 1x1 kernels and the d channels follow the paper. With 1x1 kernels a pixel without ground
+    truth influences nothing. With 3x3 kernels, which exist for comparison, its neighbours see it as
+    one metre.
+
+    Two things are ours. The encoder reads the log of depth, because the decoder writes it. And tanh
+    bounds the latent to (-1, 1), as in the released encoder, so that unit Gaussian noise suits it.
+
+    Attributes:
+      latent_channels: d.
+      kernel: side of the kernels ahead of the mean.
     """
 
     latent_channels: int
     kernel: int = 1
 
     @nn.compact
-    def __call__(self, depth, mask):
+    def __call__(self, depth: Depth, mask: Mask) -> tuple[Latent, LatentMask]:
+        """Returns the latent, zero in cells without ground truth, and the mask of its cells."""
         conv = functools.partial(nn.Conv, self.latent_channels, (self.kernel, self.kernel))
         log_depth = jnp.log(jnp.clip(jnp.where(mask, depth, 1.0), ETA, 1 / ETA))
         x = jax.nn.gelu(conv(name="expand")(log_depth))
         x = x + jax.nn.gelu(conv(name="bottleneck")(x))
         x, cell_mask = pool_valid(x, mask)
-        # Started wide, so that the depths of a scene spread over the range of tanh.
+        # A wide initialisation spreads the depths of a scene over the range of tanh.
         spread = nn.initializers.variance_scaling(4.0, "fan_in", "truncated_normal")
         x = nn.Conv(self.latent_channels, (1, 1), kernel_init=spread, name="project")(x)
         x = jnp.tanh(x)
         return jnp.where(cell_mask, x, 0), cell_mask
 
 
-def log_depth_of(z):
-    """The log of depth = 1 / clamp(sigmoid(z), eta) - 1, with which the paper's decoder ends.
+def log_depth_of(z: LogDepth) -> LogDepth:
+    """Returns the log of depth = 1 / clamp(sigmoid(z), ETA) - 1, the paper's last decoder step.
 
-    As 1 / sigmoid(z) - 1 = exp(-z), the log depth is -z, bounded where the clamp bounds it: the log
-    of a rounded depth would be -inf from z = 17 on.
+    Without the clamp depth is 1 / sigmoid(z) - 1 = exp(-z), and its log is -z. The clamp limits the
+    log to MAX_LOG_DEPTH. The log of a rounded depth would be -inf for z of 17 and more.
     """
     return jnp.minimum(-z, MAX_LOG_DEPTH)
 
 
 class DepthDecoder(nn.Module):
-    """Latent to log depth: 1x1 conv, 3x3 transposed conv, 3x3 conv (paper); float32 throughout."""
+    """Latent to log depth: 1x1 conv, 3x3 transposed conv, 3x3 conv (paper); float32 throughout.
+
+    Attributes:
+      width: channels at the latent's size; half as many at full size.
+    """
 
     width: int
 
     @nn.compact
-    def __call__(self, latent):
+    def __call__(self, latent: Latent) -> DecodedLogDepth:
         expand = LoopSafeConv(self.width, 1, jnp.float32, name="expand")
         x = jax.nn.gelu(expand(latent.astype(jnp.float32)))
-        x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), "edge")  # zeros would draw a frame
+        # Padding with zeros would draw a frame around the depth map.
+        x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), "edge")
         x = jax.nn.gelu(ConvTranspose2x(self.width // 2, kernel_size=3, name="up")(x))
         z = LoopSafeConv(1, 3, jnp.float32, name="head")(x)[:, 2:-2, 2:-2]
         return log_depth_of(z)
@@ -105,23 +130,26 @@ class DepthCodec(nn.Module):
 
     Attributes:
       latent_channels: d, 16 in the paper.
-      decoder_width: channels at H/2 inside the decoder; half of it at full size.
-      encoder_kernel: see `DepthEncoder`.
+      decoder_width: `width` of the decoder.
+      encoder_kernel: `kernel` of the encoder.
     """
 
     latent_channels: int = 16
     decoder_width: int = 32
     encoder_kernel: int = 1
 
-    def setup(self):
+    def setup(self) -> None:
         self.encoder = DepthEncoder(self.latent_channels, self.encoder_kernel)
         self.decoder = DepthDecoder(self.decoder_width)
 
-    def latent_shape(self, height, width):
+    def latent_shape(self, height: Size, width: Size) -> tuple[Size, Size, int]:
+        """Returns (h, w, d) of the latent of a depth map; h and w are halves, rounded up."""
         return (-(-height // 2), -(-width // 2), self.latent_channels)
 
-    def encode(self, depth, mask, train=False):
+    def encode(self, depth: Depth, mask: Mask, train: bool = False) -> tuple[Latent, LatentMask]:
+        """Encodes metres; see `DepthEncoder`. `train` changes nothing."""
         return self.encoder(depth, mask)
 
-    def decode(self, latent, train=False):
+    def decode(self, latent: Latent, train: bool = False) -> DecodedLogDepth:
+        """Decodes to the natural log of metres [B, 2 h, 2 w, 1]. `train` changes nothing."""
         return self.decoder(latent)

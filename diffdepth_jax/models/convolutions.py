@@ -1,47 +1,61 @@
 """Convolutions in the form that is fast on every backend, in loops too."""
 
 import functools
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
+from jaxtyping import Float, Key
 
+from diffdepth_jax.arrays import Array
 from diffdepth_jax.models.layers import flat_dot_general
 
+Sides = tuple[int, int]  # zeros before and after the elements of an axis
+Padding = tuple[Sides, Sides]  # (top, bottom), (left, right)
+
+_Input = Float[Array, "batch _ _ inputs"]
+_Output = Float[Array, "batch _ _ outputs"]
+_Kernel = Float[Array, "size size inputs outputs"]
+
 _NHWC = ("NHWC", "HWIO", "NHWC")
-_SMALL, _BAND = 4096, 640  # pixels: of maps summed at once for a kernel's gradient, of a band
+_SMALL = 4096  # pixels; `_correlate` sums batches of at most this size at once
+_BAND = 640  # pixels; `_correlate` cuts larger batches into bands of about this size
 
 
-def _padding(kernel, padding):
-    """(before, after) of either axis; None is 'SAME' of an odd kernel."""
-    return padding or ((kernel.shape[0] // 2,) * 2,) * 2
+def _padding(kernel: _Kernel, padding: Padding | None) -> Padding:
+    """Replaces None, which means 'SAME', by the padding for this odd kernel."""
+    same = kernel.shape[0] // 2
+    return padding or ((same, same), (same, same))
 
 
-def _convolve(x, kernel, padding):
-    """Plain convolution of stride 1: x [B, H, W, I], kernel [k, k, I, O]."""
-    pads = _padding(kernel, padding)
+def _convolve(x: _Input, kernel: _Kernel, padding: Padding | None) -> _Output:
+    """Plain convolution of stride 1."""
+    x, kernel, pads = jnp.asarray(x), jnp.asarray(kernel), _padding(kernel, padding)
     return jax.lax.conv_general_dilated(x, kernel, (1, 1), pads, dimension_numbers=_NHWC)
 
 
-def _correlate(x, y, padding):
-    """[k, k, I, O] sums of x [B, H, W, I] times y [B, h, w, O] shifted against each other.
+def _correlate(x: _Input, y: _Output, padding: Padding) -> _Kernel:
+    """Sums the products of x and y at each shift of y against the padded x.
 
-    Of large maps a band of rows of one image at a time: XLA's CPU backend takes up to twice as long
-    for a whole map, whose sums leave the cache, and three times for several.
+    This is the kernel's gradient if y is the cotangent. Large maps are summed in bands of rows of
+    one image. Otherwise XLA's CPU backend would take up to twice as long for one map, because its
+    sums leave the cache, and three times as long for several.
     """
     (top, bottom), sides = padding
     batch, height, width, _ = y.shape
     if batch * height * width <= _SMALL:
         return _correlate_band(_pad(x, (top, bottom)), y, sides)
     bands = -(-height // max(round(_BAND / width), 1))
-    rows = -(-height // bands)  # nearly the same in all of them, the last is filled with zeros
+    rows = -(-height // bands)  # of every band; zeros fill up the last one
     bands = -(-height // rows)
     missing = bands * rows - height
     x, y = _pad(x, (top, bottom + missing)), _pad(y, (0, missing))
-    seen = x.shape[1] - (bands - 1) * rows  # rows of x that a band of y meets
+    seen = x.shape[1] - (bands - 1) * rows  # the rows of x that belong to a band of y
 
-    def sums_of(index):
+    def sums_of(index: Any) -> _Kernel:
         corner = index // bands, index % bands * rows, 0, 0
         x_band = jax.lax.dynamic_slice(x, corner, (1, seen, *x.shape[2:]))
         y_band = jax.lax.dynamic_slice(y, corner, (1, rows, *y.shape[2:]))
@@ -52,17 +66,17 @@ def _correlate(x, y, padding):
     return jax.lax.scan(add, zeros, jnp.arange(batch * bands))[0]
 
 
-def _pad(x, rows, columns=(0, 0)):
+def _pad(x: Array, rows: Sides, columns: Sides = (0, 0)) -> Array:
     return jnp.pad(x, ((0, 0), rows, columns, (0, 0)))
 
 
-def _correlate_band(x, y, sides):
-    """`_correlate` as one convolution of x whose rows are padded, in float32 at least."""
-    if x.shape[2] < y.shape[2]:  # XLA's own padding is slow where the kernel exceeds the map
+def _correlate_band(x: _Input, y: _Output, sides: Sides) -> _Kernel:
+    """`_correlate` as one convolution, in float32 or wider; the rows of x are padded already."""
+    if x.shape[2] < y.shape[2]:  # XLA pads slowly where the kernel is larger than the map
         x, sides = _pad(x, (0, 0), sides), (0, 0)
     sums = jax.lax.conv_general_dilated(
-        x.transpose(3, 1, 2, 0),  # [I, H, W, B]
-        y.transpose(1, 2, 0, 3),  # [h, w, B, O]
+        jnp.transpose(x, (3, 1, 2, 0)),  # [I, H, W, B]
+        jnp.transpose(y, (1, 2, 0, 3)),  # [h, w, B, O]
         (1, 1),
         [(0, 0), sides],
         dimension_numbers=_NHWC,
@@ -71,44 +85,57 @@ def _correlate_band(x, y, sides):
     return sums.transpose(1, 2, 0, 3)
 
 
-def _canonical_gradients(x, kernel, cotangent, padding):
-    """Both gradients as convolutions in canonical layout, the transposes spelled out."""
+def _canonical_gradients(
+    x: _Input, kernel: _Kernel, cotangent: _Output, padding: Padding | None
+) -> tuple[_Input, _Kernel]:
+    """Computes both gradients by convolutions in canonical layout and explicit transposes."""
     padding = _padding(kernel, padding)
-    opposite = tuple(tuple(kernel.shape[0] - 1 - pad for pad in axis) for axis in padding)
+    (top, bottom), (left, right) = padding
+    last = kernel.shape[0] - 1
+    opposite = (last - top, last - bottom), (last - left, last - right)
     flipped = jnp.flip(kernel, (0, 1)).transpose(0, 1, 3, 2)
     if x.shape[-1] <= cotangent.shape[-1]:
         kernel_gradient = _correlate(x, cotangent, padding)
-    else:  # the same sums seen from the other map: many output channels are faster
+    else:  # the same sums with swapped maps: a convolution to many channels is faster
         seen = _correlate(cotangent, x, opposite)
         kernel_gradient = jnp.flip(seen, (0, 1)).transpose(0, 1, 3, 2)
     return _convolve(cotangent, flipped, opposite), kernel_gradient.astype(kernel.dtype)
 
 
-def _gradients_by_autodiff(x, kernel, cotangent, padding):
+def _gradients_by_autodiff(
+    x: _Input, kernel: _Kernel, cotangent: _Output, padding: Padding | None
+) -> tuple[_Input, _Kernel]:
     return jax.vjp(lambda *args: _convolve(*args, padding), x, kernel)[1](cotangent)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
-def loop_safe_convolve(x, kernel, padding=None):
-    """Convolution of stride 1 whose gradient is fast inside `lax.scan` on CPU too.
+def loop_safe_convolve(x: _Input, kernel: _Kernel, padding: Padding | None = None) -> _Output:
+    """Convolves with stride 1; the gradient is fast inside `lax.scan` on CPU too.
 
-    XLA's CPU backend canonicalises convolutions in the entry computation only; the gradients that
-    autodiff writes for a convolution in a loop body fall to naive loops, 30 to 100 times slower.
-    So there they are written in canonical form; elsewhere autodiff rules.
+    XLA's CPU backend canonicalises convolutions in the entry computation only. In the body of a
+    loop, the gradients that autodiff writes become naive loops, which are 30 to 100 times slower.
+    On CPU the gradients are therefore written in canonical form. Elsewhere autodiff writes them.
 
     Args:
       x: [B, H, W, I].
       kernel: [k, k, I, O].
-      padding: zeros ((top, bottom), (left, right)); None: 'SAME', for odd k.
+      padding: zeros ((top, bottom), (left, right)); None means 'SAME', for odd k.
+
+    Returns:
+      [B, H', W', O].
     """
     return _convolve(x, kernel, padding)
 
 
-def _loop_safe_forward(x, kernel, padding):
+def _loop_safe_forward(
+    x: _Input, kernel: _Kernel, padding: Padding | None
+) -> tuple[_Output, tuple[_Input, _Kernel]]:
     return _convolve(x, kernel, padding), (x, kernel)
 
 
-def _loop_safe_backward(padding, residuals, cotangent):
+def _loop_safe_backward(
+    padding: Padding | None, residuals: tuple[_Input, _Kernel], cotangent: _Output
+) -> tuple[_Input, _Kernel]:
     return jax.lax.platform_dependent(
         *residuals,
         cotangent,
@@ -120,13 +147,24 @@ def _loop_safe_backward(padding, residuals, cotangent):
 loop_safe_convolve.defvjp(_loop_safe_forward, _loop_safe_backward)
 
 
-def _flax_convolve(x, kernel, strides, padding, **unused):
-    """The signature by which `nn.Conv` calls a convolution; `LoopSafeConv` fixes the rest."""
+def _flax_convolve(
+    x: _Input, kernel: _Kernel, strides: object, padding: object, **unused: object
+) -> _Output:
+    """`loop_safe_convolve` with the signature that `nn.Conv` needs.
+
+    `LoopSafeConv` has no options that would change the unused arguments.
+    """
     return loop_safe_convolve(x, kernel)
 
 
-def LoopSafeConv(features, kernel_size, dtype, name=None, **kwargs):
-    """`nn.Conv` of stride 1, 'SAME', odd square kernel, for the body of a loop."""
+def LoopSafeConv(
+    features: int, kernel_size: int, dtype: DTypeLike, name: str | None = None, **kwargs: Any
+) -> nn.Conv:
+    """Returns an `nn.Conv` for the body of a loop: stride 1, 'SAME' padding, odd square kernel.
+
+    Raises:
+      ValueError: kernel_size is even.
+    """
     if kernel_size % 2 == 0:
         raise ValueError(f"kernel_size {kernel_size}: must be odd")
     return nn.Conv(
@@ -140,11 +178,11 @@ def LoopSafeConv(features, kernel_size, dtype, name=None, **kwargs):
 
 
 @functools.cache
-def _subpixel_taps(size: int) -> np.ndarray:
-    """[taps, 2, size] of 0 and 1: which kernel element joins input tap and output phase.
+def _subpixel_taps(size: int) -> Float[np.ndarray, "taps 2 size"]:
+    """Maps input taps and output phases to kernel elements: 1 where they belong together, else 0.
 
-    A transposed convolution of stride 2 gives out[o] = sum_i in[i] w[o - 2 i + pad]. Output 2 i + p
-    therefore sees in[i + t] through w[p - 2 t + pad].
+    A transposed convolution of stride 2 gives out[o] = sum_i in[i] w[o - 2 i + pad]. Therefore
+    output 2 i + p (phase p, 0 or 1) sees input i + t (tap t) through kernel element p - 2 t + pad.
     """
     pad = (size - 1) // 2
     offsets = {2: (0,), 3: (0, 1), 4: (-1, 0, 1)}[size]
@@ -157,11 +195,13 @@ def _subpixel_taps(size: int) -> np.ndarray:
     return taps
 
 
-def conv_transpose_2x(x, kernel):
+def conv_transpose_2x(
+    x: Float[Array, "batch height width inputs"], kernel: _Kernel
+) -> Float[Array, "batch 2*height 2*width outputs"]:
     """Transposed convolution of stride 2 to exactly twice the size.
 
-    Written as an ordinary convolution, for k = 2 a matrix product, that computes the four output
-    phases as channels, then depth-to-space: XLA's own lowering is 40 times slower on CPU.
+    An ordinary convolution (for k = 2 a matrix product) computes the four output phases as
+    channels, and depth-to-space follows. XLA's transposed convolution is 40 times slower on CPU.
 
     Args:
       x: [B, H, W, I].
@@ -184,11 +224,14 @@ def conv_transpose_2x(x, kernel):
     return y.reshape(batch, 2 * height, 2 * width, -1)
 
 
-def interpolating_kernel(key, shape, dtype=jnp.float32):
-    """A random 1x1 convolution followed by interpolation, as a transposed convolution's kernel.
+def interpolating_kernel(
+    key: Key[jax.Array, ""], shape: tuple[int, int, int, int], dtype: DTypeLike = jnp.float32
+) -> Float[Array, "size size inputs outputs"]:
+    """Draws a kernel [k, k, I, O] with which `conv_transpose_2x` interpolates from the start.
 
-    Nearest for size 2, bilinear for 3 and 4. From independent elements the output starts as a
-    checkerboard, because its phases see different ones, and what learns for minutes keeps it.
+    It amounts to a random 1x1 convolution and an interpolation, nearest for k = 2, bilinear for 3
+    and 4. With independent random elements the output would start as a checkerboard, because its
+    phases see different elements. After minutes of training the checkerboard would still be there.
     """
     size, _, fan_in, features = shape
     taper = jnp.asarray({2: (1, 1), 3: (0.5, 1, 0.5), 4: (0.25, 0.75, 0.75, 0.25)}[size], dtype)
@@ -197,15 +240,24 @@ def interpolating_kernel(key, shape, dtype=jnp.float32):
 
 
 class ConvTranspose2x(nn.Module):
-    """Learned upsampling by two, [B, H, W, I] -> [B, 2 H, 2 W, features]."""
+    """Learned upsampling by two: [B, H, W, I] -> [B, 2 H, 2 W, features].
+
+    Attributes:
+      features: channels of the output.
+      kernel_size: 2, 3 or 4.
+      use_bias: add a bias.
+      dtype: compute dtype.
+    """
 
     features: int
     kernel_size: int
     use_bias: bool = True
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
-    def __call__(self, x):
+    def __call__(
+        self, x: Float[Array, "batch height width inputs"]
+    ) -> Float[Array, "batch 2*height 2*width features"]:
         shape = (self.kernel_size, self.kernel_size, x.shape[-1], self.features)
         kernel = self.param("kernel", interpolating_kernel, shape)
         y = conv_transpose_2x(x.astype(self.dtype), kernel.astype(self.dtype))

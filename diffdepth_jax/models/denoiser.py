@@ -2,31 +2,46 @@
 
 import functools
 import math
+import operator
+from collections.abc import Sequence
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
+from jaxtyping import Float
 
+from diffdepth_jax.arrays import (
+    Array,
+    Condition,
+    FeatureMap,
+    Features,
+    Image,
+    Latent,
+    Timestep,
+)
 from diffdepth_jax.models.convolutions import LoopSafeConv
 from diffdepth_jax.models.layers import Dense, LayerNorm, resize_bilinear
 
 
-def timestep_embedding(timestep, features):
-    """Sinusoids of the timestep [B] -> [B, features] (Vaswani et al. 2017; Ho et al. 2020)."""
+def timestep_embedding(timestep: Timestep, features: int) -> Float[Array, "batch features"]:
+    """Embeds timesteps [B] as sinusoids [B, features] (Vaswani et al. 2017; Ho et al. 2020)."""
     half = features // 2
     frequencies = jnp.exp(-math.log(10_000) * jnp.arange(half) / half)
     angles = timestep.astype(jnp.float32)[:, None] * frequencies
     return jnp.concatenate([jnp.cos(angles), jnp.sin(angles)], axis=-1)
 
 
-def pool_cells(x, cell):
-    """Means over square cells: [B, H, W, C] -> [B, ceil(H/cell), ceil(W/cell), C].
+def pool_cells(
+    x: Float[Array, "batch _ _ channels"], cell: int
+) -> Float[Array, "batch _ _ channels"]:
+    """Averages square cells: [B, H, W, C] -> [B, ceil(H/cell), ceil(W/cell), C].
 
-    Cells at the border average what they have. As a reshape: XLA's CPU backend is slow in the
-    gradient of a pooling window.
+    A cell at the border averages only the pixels that lie inside the map. The cells are made by
+    reshaping, because the gradient of a pooling window is slow in XLA's CPU backend.
     """
 
-    def sums(y):
+    def sums(y: Features) -> Features:
         batch, height, width, channels = y.shape
         y = jnp.pad(y, ((0, 0), (0, -height % cell), (0, -width % cell), (0, 0)))
         y = y.reshape(batch, -(-height // cell), cell, -(-width // cell), cell, channels)
@@ -36,18 +51,24 @@ def pool_cells(x, cell):
 
 
 class PooledAttention(nn.Module):
-    """Self-attention over the map averaged in square cells, added back to every pixel of a cell.
+    """Self-attention between square cells: averages cells, attends, upsamples and adds to the map.
 
-    At the latent's size global attention would cost (H W / 4)^2; averaged over 8x8 cells the tokens
-    have stride 16 of the image, enough for the layout that light convolutions cannot see.
+    Attention between the pixels of a latent would cost (H W / 4)^2 for an image of H x W. With
+    cells of 8x8 the tokens have stride 16 in the image. That is fine enough for the layout of the
+    scene, which light convolutions cannot see.
+
+    Attributes:
+      num_heads: attention heads; they divide the channels.
+      cell: side of a cell.
+      dtype: compute dtype; the softmax is in float32.
     """
 
     num_heads: int
     cell: int = 8
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
-    def __call__(self, x):
+    def __call__(self, x: FeatureMap) -> FeatureMap:
         batch, height, width, channels = x.shape
         pooled = pool_cells(x, self.cell)
         tokens = LayerNorm(dtype=self.dtype, name="norm")(pooled).reshape(batch, -1, channels)
@@ -60,15 +81,22 @@ class PooledAttention(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """x + conv1x1(gelu(conv3x3(norm(x)))), the norm modulated by the time embedding."""
+    """x + conv1x1(gelu(conv3x3(norm(x)))), where the time embedding scales the norm's output.
+
+    Attributes:
+      features: channels of x.
+      dtype: compute dtype.
+    """
 
     features: int
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
-    def __call__(self, x, time):
+    def __call__(
+        self, x: Float[Array, "batch rows columns features"], time: Float[Array, "batch _"]
+    ) -> Float[Array, "batch rows columns features"]:
         scale = Dense(self.features, dtype=self.dtype, name="time")(time)
-        # In float32, as its gradient is a sum over the map.
+        # In float32, because its gradient is a sum over the map.
         scale = scale.astype(jnp.float32)[:, None, None]
         y = LayerNorm(dtype=jnp.float32, name="norm")(x) * (1 + scale)
         y = LoopSafeConv(self.features, 3, self.dtype, name="conv")(y)
@@ -76,21 +104,22 @@ class ResidualBlock(nn.Module):
 
 
 class Denoiser(nn.Module):
-    """Predicts the denoising step from noisy latent, timestep and condition.
+    """Predicts the denoising step from a noisy latent, its timestep and the condition.
 
-    From the paper: the condition is projected and upsampled to the latent's size, fused with the
-    noisy latent and a time embedding, and passes light convolutional layers and self-attention.
-    Ours: layer norms, sinusoidal time embedding, attention over pooled cells, a signed output (the
-    released head ends in ReLU, so that it can never predict negative noise), and `project` as a
-    method of its own, since nothing in it depends on the step.
+    As in the paper, the condition is projected and upsampled to the latent's size. It is fused with
+    the noisy latent and a time embedding, and light convolutions and self-attention follow.
+
+    Ours are the layer norms, the sinusoidal time embedding, attention over pooled cells, and a
+    signed output. (The head of the released code ends in ReLU, so it can never predict negative
+    noise.) `project` is a method apart from the call, because it does not depend on the step.
 
     Attributes:
       latent_channels: d, the channels of latent and output.
-      features: width inside.
-      num_blocks: residual blocks; self-attention stands after the first.
-      num_heads: of the self-attention.
-      condition_levels: 1 lets the block see the finest map of the pyramid only, n the n finest.
-      self_attention: whether it is there at all.
+      features: channels inside.
+      num_blocks: residual blocks; the self-attention follows the first of them.
+      num_heads: heads of the self-attention.
+      condition_levels: how many maps of the pyramid the condition sees, from the finest on.
+      self_attention: False leaves the self-attention out.
       dtype: compute dtype.
     """
 
@@ -100,16 +129,16 @@ class Denoiser(nn.Module):
     num_heads: int = 4
     condition_levels: int = 4
     self_attention: bool = True
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
-    def setup(self):
+    def setup(self) -> None:
         dense = functools.partial(Dense, self.features, dtype=self.dtype)
         self.level_projections = [dense() for _ in range(self.condition_levels)]
         self.condition_norm = LayerNorm(dtype=self.dtype)
         self.condition_conv = nn.Conv(self.features, (3, 3), dtype=self.dtype)
         self.stem = nn.Conv(self.features, (3, 3), (2, 2), dtype=self.dtype)
         self.time_in, self.time_out = dense(), dense()
-        # Starting noise is all noise: it enters faintly at first, so that the condition leads.
+        # The sampler starts from pure noise. With small initial weights the condition leads.
         self.latent_in = LoopSafeConv(
             self.features, 3, self.dtype, kernel_init=nn.initializers.normal(0.01)
         )
@@ -117,32 +146,37 @@ class Denoiser(nn.Module):
         if self.self_attention:
             self.attention = PooledAttention(self.num_heads, dtype=self.dtype)
         self.out_norm = LayerNorm(dtype=self.dtype)
-        # The prediction starts at zero: with random large noise the sampler would amplify it.
+        # Small initial weights: the sampler would amplify large random predictions.
         self.out = LoopSafeConv(
             self.latent_channels, 3, jnp.float32, kernel_init=nn.initializers.normal(1e-3)
         )
 
-    def project(self, pyramid, image):
-        """Pyramid of [B, h_i, w_i, C], finest first -> float32 condition [B, H/2, W/2, features].
+    def project(self, pyramid: Sequence[Features], image: Image) -> Condition:
+        """Fuses pyramid and image into the condition, float32 [B, H/2, W/2, features].
 
-        The pyramid ends at stride 4; a convolution of the image adds edges at the latent's stride.
+        The pyramid has maps [B, h_i, w_i, C], finest first. Its finest map has stride 4. A
+        convolution of the image [B, H, W, 3] adds edges at stride 2, the stride of the latent.
         """
         stem = self.stem(image.astype(self.dtype))
         height, width = stem.shape[1:3]
         finest = pyramid[0].shape[1:3]
-        maps = zip(self.level_projections, pyramid, strict=False)  # the coarsest may stay unseen
-        x = sum(resize_bilinear(projection(level), *finest) for projection, level in maps)
+        maps = zip(self.level_projections, pyramid, strict=False)  # may leave out coarse maps
+        levels = [resize_bilinear(projection(level), *finest) for projection, level in maps]
+        x = functools.reduce(operator.add, levels)
         x = resize_bilinear(self.condition_norm(x), 2 * finest[0], 2 * finest[1])
         x = x[:, :height, :width]
         condition = self.condition_conv(jax.nn.gelu(x + stem))
-        return condition.astype(jnp.float32)  # its gradient is a sum over the sampler's steps
+        return condition.astype(jnp.float32)  # float32: its gradient is a sum over steps
 
-    def prepare(self):
-        """What all steps share and no image changes: nothing."""
+    def prepare(self) -> tuple[()]:
+        """Returns what depends on the parameters only, so that all steps share it: nothing."""
         return ()
 
-    def __call__(self, latent, timestep, condition):
-        """latent [B, h, w, d], timestep [B], condition [B, h, w, features] -> float32 as latent."""
+    def __call__(self, latent: Latent, timestep: Timestep, condition: Condition) -> Latent:
+        """Predicts [B, h, w, d], float32, for a latent of that shape.
+
+        The timestep is [B], the condition [B, h, w, features].
+        """
         time = timestep_embedding(timestep, self.features)
         time = self.time_out(jax.nn.silu(self.time_in(time)))
         x = condition + time.astype(jnp.float32)[:, None, None] + self.latent_in(latent)

@@ -1,16 +1,42 @@
-"""A model's variables: random ones, and their shapes."""
+"""A model's variables: random ones, their shapes, and a comparison of shapes."""
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jaxtyping import Key, PyTree
+
+from diffdepth_jax.arrays import Variables
 
 
-def init_variables(model, key, height=32, width=32):
-    """Random float32 variables; their shapes do not depend on the size of the image."""
+def init_variables(
+    model: nn.Module, key: Key[jax.Array, ""], height: int = 32, width: int = 32
+) -> Variables:
+    """Draws random float32 variables; their shapes do not depend on the size of the image."""
     image = jnp.zeros((1, height, width, 3))
     depth = jnp.ones((1, height, width, 1))
     return jax.jit(model.init)(key, image, depth, depth > 0)
 
 
-def abstract_variables(model):
-    """Shapes and types of `init_variables`, nothing computed."""
+def abstract_variables(model: nn.Module) -> Variables:
+    """Returns the shapes and types of `init_variables` without computing anything."""
     return jax.eval_shape(lambda: init_variables(model, jax.random.key(0)))
+
+
+def leaf_difference(found: PyTree, expected: PyTree) -> str | None:
+    """Says in which leaves two trees differ, by name or shape; None if they do not differ."""
+    theirs, ours = _shapes(found), _shapes(expected)
+    differing = sorted(path for path in ours | theirs if ours.get(path) != theirs.get(path))
+    if not differing:
+        return None
+    path = differing[0]
+    return (
+        f"{len(differing)} leaves differ; {path}: saved {theirs.get(path, 'not')}, "
+        f"the model has {ours.get(path, 'none')}"
+    )
+
+
+def _shapes(tree: PyTree) -> dict[str, tuple[int, ...]]:
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="/"): tuple(leaf.shape)
+        for path, leaf in jax.tree.leaves_with_path(tree)
+    }

@@ -1,20 +1,24 @@
 """MPViT (Lee et al., CVPR 2022, arXiv 2112.11010) as a multi-scale backbone.
 
-As DiffusionDepth's released weights have it: the stem has stride 1 and every stage pools, so that
-the first map has stride 2. Written from the paper.
+This is the network of DiffusionDepth's released weights. Its stem has stride 1 and every stage
+halves the map, so that the first map has stride 2. The code is written from the MPViT paper.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
+from jaxtyping import Float
 
+from diffdepth_jax.arrays import Array, FeatureMap, Features, Image
 from diffdepth_jax.models.batch_norm import BatchNorm
 from diffdepth_jax.models.layers import Dense, DropPath, LayerNorm, rematerialised
 
-VARIANTS = {
+VARIANTS: dict[str, dict[str, Any]] = {
     "mpvit_small": {
         "channels": (64, 128, 216, 288),
         "depths": (1, 3, 6, 3),
@@ -22,12 +26,20 @@ VARIANTS = {
     },
 }
 
-_HEADS_OF_WINDOW = {3: 2, 5: 3, 7: 3}  # side of the relative position window: attention heads
+# Side of a window of relative positions: the number of attention heads that use this window.
+_HEADS_OF_WINDOW = {3: 2, 5: 3, 7: 3}
 _NUM_HEADS = sum(_HEADS_OF_WINDOW.values())
 
 
-def DepthwiseConv(channels, kernel_size, dtype, name, stride=1, use_bias=False):
-    """Pads both sides at any stride, as PyTorch does; 'SAME' pads even sizes at one side only."""
+def DepthwiseConv(
+    channels: int,
+    kernel_size: int,
+    dtype: DTypeLike,
+    name: str,
+    stride: int = 1,
+    use_bias: bool = False,
+) -> nn.Conv:
+    """Pads both sides, as PyTorch does. With stride 2, 'SAME' pads even sizes at one side only."""
     pad = kernel_size // 2
     return nn.Conv(
         channels,
@@ -42,15 +54,15 @@ def DepthwiseConv(channels, kernel_size, dtype, name, stride=1, use_bias=False):
 
 
 class ConvNorm(nn.Module):
-    """Convolution without bias, batch norm and, where wanted, Hardswish."""
+    """Convolution without bias, batch norm and, if `activation`, Hardswish."""
 
     features: int
     kernel_size: int = 1
     activation: bool = True
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
-    def __call__(self, x, train: bool = False):
+    def __call__(self, x: Features, train: bool = False) -> Features:
         size = (self.kernel_size, self.kernel_size)
         x = nn.Conv(self.features, size, use_bias=False, dtype=self.dtype, name="conv")(x)
         x = BatchNorm(name="bn")(x, train)
@@ -60,14 +72,16 @@ class ConvNorm(nn.Module):
 class PatchEmbedding(nn.Module):
     """Overlapping 3x3 patches by a depthwise separable convolution; stride 2 halves the map.
 
-    Two and three of them in a row see 5x5 and 7x7: the paths' patch sizes.
+    Two in a row see patches of 5x5, three in a row patches of 7x7.
     """
 
     stride: int
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
-    def __call__(self, x, train: bool = False):
+    def __call__(
+        self, x: Float[Array, "batch _ _ channels"], train: bool = False
+    ) -> Float[Array, "batch _ _ channels"]:
         channels = x.shape[-1]
         x = DepthwiseConv(channels, 3, self.dtype, "dwconv", self.stride)(x)
         x = nn.Conv(channels, (1, 1), use_bias=False, dtype=self.dtype, name="pwconv")(x)
@@ -77,10 +91,10 @@ class PatchEmbedding(nn.Module):
 class InvertedResidual(nn.Module):
     """The convolutional branch of a stage: [B, H, W, C] -> [B, H, W, C]."""
 
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
-    def __call__(self, x, train: bool = False):
+    def __call__(self, x: FeatureMap, train: bool = False) -> FeatureMap:
         channels = x.shape[-1]
         y = ConvNorm(channels, dtype=self.dtype, name="conv1")(x, train)
         y = DepthwiseConv(channels, 3, self.dtype, "dwconv")(y)
@@ -89,15 +103,15 @@ class InvertedResidual(nn.Module):
 
 
 class RelativePositions(nn.Module):
-    """What each value's neighbours add to it, [B, H, W, C] -> [B, H, W, C], heads along C.
+    """Encodes relative positions by depthwise convolutions of the values v [B, H, W, C].
 
-    A depthwise convolution, with windows of another size for each group of heads.
+    Each group of attention heads, which is a slice of the channels, has its window: 3, 5 or 7.
     """
 
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
-    def __call__(self, v):
+    def __call__(self, v: FeatureMap) -> FeatureMap:
         head_size = v.shape[-1] // _NUM_HEADS
         bounds = np.cumsum(list(_HEADS_OF_WINDOW.values()))[:-1] * head_size
         groups = jnp.split(v, bounds, axis=-1)
@@ -109,13 +123,20 @@ class RelativePositions(nn.Module):
 
 
 class FactorizedAttention(nn.Module):
-    """Attention whose cost is linear in the tokens: softmax(k)^T v is formed before q enters."""
+    """Attention at a cost linear in the tokens: softmax(k)^T v first, then its product with q."""
 
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
-    def __call__(self, x, relative_positions):
-        """x: [B, H, W, C]; relative_positions: maps v to what is added. Softmax in float32."""
+    def __call__(
+        self, x: FeatureMap, relative_positions: Callable[[FeatureMap], FeatureMap]
+    ) -> FeatureMap:
+        """Attends from every token of x [B, H, W, C] to all others. Softmax is in float32.
+
+        Args:
+          x: [B, H, W, C], C a multiple of 8.
+          relative_positions: encodes the values v; q times its result is added to the output.
+        """
         batch, height, width, channels = x.shape
         head_size = channels // _NUM_HEADS
         q, k, v = jnp.split(Dense(3 * channels, dtype=self.dtype, name="qkv")(x), 3, axis=-1)
@@ -135,16 +156,18 @@ class EncoderLayer(nn.Module):
     """Attention and an MLP, each with pre-norm, residual and stochastic depth.
 
     Attributes:
-      relative_positions: maps v to what is added, the same for all layers of an encoder. An
-        attribute, since what is rematerialised takes arrays only.
+      relative_positions: see `FactorizedAttention`; all layers of an encoder share it. It is an
+        attribute, because the call of a rematerialised layer takes arrays only.
+      drop_path_rate: of the stochastic depth.
+      dtype: compute dtype.
     """
 
-    relative_positions: Callable
+    relative_positions: Callable[[FeatureMap], FeatureMap]
     drop_path_rate: float
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
-    def __call__(self, x, train: bool = False):
+    def __call__(self, x: FeatureMap, train: bool = False) -> FeatureMap:
         channels = x.shape[-1]
         drop_path = DropPath(self.drop_path_rate)
         y = LayerNorm(dtype=self.dtype, name="norm1")(x)
@@ -158,19 +181,24 @@ class EncoderLayer(nn.Module):
 
 
 class Encoder(nn.Module):
-    """The transformer of one path; all its layers share both position encodings.
+    """The transformer of one path.
+
+    All layers share two position encodings: a convolution of the tokens, which is added to them
+    ahead of each layer, and the relative positions in the attention.
 
     Attributes:
-      drop_path_rates: one for each layer.
+      drop_path_rates: the rate of stochastic depth of each layer.
+      dtype: compute dtype.
+      remat: recompute each layer in the backward pass.
     """
 
     drop_path_rates: tuple[float, ...]
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
     remat: bool = False
 
     @nn.compact
-    def __call__(self, x, train: bool = False):
-        """x: [B, H, W, C], C a multiple of 8."""
+    def __call__(self, x: FeatureMap, train: bool = False) -> FeatureMap:
+        """[B, H, W, C] -> [B, H, W, C], C a multiple of 8."""
         conditional = DepthwiseConv(x.shape[-1], 3, self.dtype, "cpe", use_bias=True)
         relative = RelativePositions(self.dtype, name="crpe")
         make_layer = rematerialised(EncoderLayer, self.remat)
@@ -183,17 +211,25 @@ class Encoder(nn.Module):
 class Stage(nn.Module):
     """Halves the map, then joins a convolutional branch and `num_paths` transformers.
 
-    Each path embeds the patches of the previous path; the convolutional branch takes the first's.
+    Each path embeds the patch embeddings of the path before it. The convolutional branch reads the
+    patch embeddings of the first path.
+
+    Attributes:
+      features: channels of the output.
+      num_paths: transformers side by side.
+      drop_path_rates: the rate of stochastic depth of each transformer layer.
+      dtype: compute dtype.
+      remat: recompute each residual block in the backward pass.
     """
 
     features: int
     num_paths: int
     drop_path_rates: tuple[float, ...]
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
     remat: bool = False
 
     @nn.compact
-    def __call__(self, x, train: bool = False):
+    def __call__(self, x: Features, train: bool = False) -> Features:
         """[B, H, W, C] -> [B, ceil(H/2), ceil(W/2), features]."""
         paths = []
         for path in range(self.num_paths):
@@ -213,8 +249,8 @@ class MPViT(nn.Module):
     """Image to feature maps at strides 2, 4, 8 and 16.
 
     Attributes:
-      channels: within each stage, multiples of 8. A stage's map already has the next one's, the
-        last its own.
+      channels: channels inside each stage, multiples of 8. The map that a stage returns has the
+        channels of the next stage; the last stage returns as many as it has inside.
       depths: transformer layers in each path of each stage.
       num_paths: transformers side by side in each stage.
       drop_path_rate: stochastic depth of the last layer; rises linearly from 0 at the first.
@@ -226,12 +262,12 @@ class MPViT(nn.Module):
     depths: tuple[int, ...]
     num_paths: tuple[int, ...]
     drop_path_rate: float = 0.2
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
     remat: bool = False
 
     @nn.compact
-    def __call__(self, image, train: bool = False):
-        """image: [B, H, W, 3] normalised, any size. Returns a tuple, finest map first."""
+    def __call__(self, image: Image, train: bool = False) -> tuple[Features, ...]:
+        """Maps a normalised image [B, H, W, 3] of any size to feature maps, finest first."""
         x = image.astype(self.dtype)
         for layer, features in enumerate((self.channels[0] // 2, self.channels[0])):
             x = ConvNorm(features, 3, dtype=self.dtype, name=f"stem{layer}")(x, train)

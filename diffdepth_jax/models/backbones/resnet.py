@@ -1,24 +1,30 @@
 """ResNet (He et al., CVPR 2016, arXiv 1512.03385) as DiffusionDepth's released weights have it.
 
-Without stem and max-pool, so that the first map has stride 2, and with basic blocks at every depth:
-these are not the ImageNet networks of the same names.
+It has neither stem nor max-pool, so that the first map has stride 2, and basic blocks at every
+depth. It differs in both from the ImageNet networks of the same names.
 """
+
+from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
+from diffdepth_jax.arrays import Features, Image
 from diffdepth_jax.models.batch_norm import BatchNorm
 from diffdepth_jax.models.layers import rematerialised
 
-VARIANTS = {
+VARIANTS: dict[str, dict[str, Any]] = {
     "resnet18": {"depths": (2, 2, 2, 2)},
     "resnet50": {"depths": (3, 4, 6, 3)},
     "resnet101": {"depths": (3, 4, 23, 3)},
 }
 
 
-def _conv3x3(features, stride, dtype, name, use_bias=False):
-    """Pads both sides at any stride, as PyTorch does; 'SAME' pads even sizes at one side only."""
+def _conv3x3(
+    features: int, stride: int, dtype: DTypeLike, name: str, use_bias: bool = False
+) -> nn.Conv:
+    """Pads both sides, as PyTorch does. With stride 2, 'SAME' pads even sizes at one side only."""
     return nn.Conv(
         features, (3, 3), stride, ((1, 1), (1, 1)), use_bias=use_bias, dtype=dtype, name=name
     )
@@ -27,15 +33,20 @@ def _conv3x3(features, stride, dtype, name, use_bias=False):
 class BasicBlock(nn.Module):
     """Two 3x3 convolutions and a shortcut: [B, H, W, C] -> [B, ceil(H/s), ceil(W/s), features].
 
-    The shortcut of a block that changes the shape is a 3x3 convolution with bias and without norm.
+    If the stride s is more than 1, the shortcut is a 3x3 convolution with bias and without norm.
+
+    Attributes:
+      features: channels of the output.
+      stride: s of the first convolution and of the shortcut.
+      dtype: compute dtype.
     """
 
     features: int
     stride: int
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
-    def __call__(self, x, train: bool = False):
+    def __call__(self, x: Features, train: bool = False) -> Features:
         y = _conv3x3(self.features, self.stride, self.dtype, "conv1")(x)
         y = nn.relu(BatchNorm(name="bn1")(y, train))
         y = _conv3x3(self.features, 1, self.dtype, "conv2")(y)
@@ -49,20 +60,20 @@ class ResNet(nn.Module):
     """Image to feature maps at strides 2, 4, 8 and 16.
 
     Attributes:
-      depths: blocks in each stage; the first of each halves the map.
-      channels: of each stage.
+      depths: blocks in each stage; the first block of a stage halves the map.
+      channels: channels of each stage's map.
       dtype: compute dtype; parameters and the norms' statistics are float32.
       remat: recompute each block in the backward pass instead of storing its activations.
     """
 
     depths: tuple[int, ...]
     channels: tuple[int, ...] = (64, 128, 256, 512)
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
     remat: bool = False
 
     @nn.compact
-    def __call__(self, image, train: bool = False):
-        """image: [B, H, W, 3] normalised, any size. Returns a tuple, finest map first."""
+    def __call__(self, image: Image, train: bool = False) -> tuple[Features, ...]:
+        """Maps a normalised image [B, H, W, 3] of any size to feature maps, finest first."""
         x = image.astype(self.dtype)
         make_block = rematerialised(BasicBlock, self.remat)
         features = []

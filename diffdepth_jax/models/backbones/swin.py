@@ -2,17 +2,21 @@
 
 import functools
 import math
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
+from jaxtyping import Float, Int, Shaped
 
+from diffdepth_jax.arrays import Array, FeatureMap, Features, Image, Size
 from diffdepth_jax.models import layers
 from diffdepth_jax.models.layers import Dense, DropPath, rematerialised
 
-# embed_dim, depths and num_heads of the paper; micro is ours, for CPU-sized runs.
-VARIANTS = {
+# The sizes of the Swin paper; swin_micro is ours, for training on CPUs.
+VARIANTS: dict[str, dict[str, Any]] = {
     "swin_micro": {"embed_dim": 48, "depths": (2, 2, 2, 2), "num_heads": (2, 4, 8, 16)},
     "swin_tiny": {"embed_dim": 96, "depths": (2, 2, 6, 2), "num_heads": (3, 6, 12, 24)},
     "swin_small": {"embed_dim": 96, "depths": (2, 2, 18, 2), "num_heads": (3, 6, 12, 24)},
@@ -20,43 +24,50 @@ VARIANTS = {
     "swin_large": {"embed_dim": 192, "depths": (2, 2, 18, 2), "num_heads": (6, 12, 24, 48)},
 }
 
-_MASKED = -100.0  # added to the logits of token pairs that the cyclic shift made neighbours
+_MASKED = -100.0  # added to the logits of two tokens that are neighbours only by the cyclic shift
 
 LayerNorm = functools.partial(layers.LayerNorm, epsilon=1e-5)
 _truncated_normal = nn.initializers.truncated_normal(0.02)
 
 
 @functools.cache
-def relative_position_index(window: int) -> np.ndarray:
-    """[w * w, w * w] row of the bias table for each pair of tokens, as in the official code."""
+def relative_position_index(window: int) -> Int[np.ndarray, "tokens tokens"]:
+    """Returns the bias table's row for each pair of tokens, [w * w, w * w], as in official code."""
     grid = np.stack(np.meshgrid(np.arange(window), np.arange(window), indexing="ij"))
     coordinates = grid.reshape(2, -1)
     relative = coordinates[:, :, None] - coordinates[:, None, :] + window - 1
     return relative[0] * (2 * window - 1) + relative[1]
 
 
-def partition_windows(x, window):
-    """[B, H, W, C] -> [B, nW, w * w, C]; H and W are multiples of the window."""
+def partition_windows(
+    x: Shaped[Array, "batch _ _ channels"], window: int
+) -> Shaped[Array, "batch windows tokens channels"]:
+    """Splits [B, H, W, C] into windows [B, nW, w * w, C]; H and W are multiples of w."""
     batch, height, width, channels = x.shape
     x = x.reshape(batch, height // window, window, width // window, window, channels)
     return x.transpose(0, 1, 3, 2, 4, 5).reshape(batch, -1, window * window, channels)
 
 
-def merge_windows(x, window, height, width):
-    """[B, nW, w * w, C] -> [B, H, W, C], the inverse of `partition_windows`."""
+def merge_windows(
+    x: Shaped[Array, "batch windows tokens channels"], window: int, height: Size, width: Size
+) -> Shaped[Array, "batch _ _ channels"]:
+    """Joins windows [B, nW, w * w, C] to [B, H, W, C]; the inverse of `partition_windows`."""
     batch, channels = x.shape[0], x.shape[-1]
     x = x.reshape(batch, height // window, width // window, window, window, channels)
     return x.transpose(0, 1, 3, 2, 4, 5).reshape(batch, height, width, channels)
 
 
-def shift_mask(height, width, window, shift):
-    """[nW, w * w, w * w] additive mask of a padded, cyclically shifted map.
+def shift_mask(
+    height: Size, width: Size, window: int, shift: int
+) -> Float[Array, "windows tokens tokens"]:
+    """Returns the additive mask [nW, w * w, w * w] of a padded, cyclically shifted map.
 
-    Tokens attend to each other only if they were neighbours before the shift: rows fall into three
-    regions, bounded at `height - window` and `height - shift`, and so do columns.
+    Two tokens of a window attend to each other only if the shift did not bring them together. The
+    shift parts the rows into three regions, bounded at `height - window` and `height - shift`, and
+    the columns likewise. Tokens of one region were together before the shift.
     """
 
-    def region(size):
+    def region(size: Size) -> Int[Array, " size"]:
         position = jnp.arange(size)
         return (position >= size - window).astype(jnp.int32) + (position >= size - shift)
 
@@ -65,8 +76,12 @@ def shift_mask(height, width, window, shift):
     return jnp.where(regions[:, :, None] == regions[:, None, :], 0.0, _MASKED)
 
 
-def pad_to_multiple(x, multiple, value=0.0):
-    """`value`, a scalar or [C], at right and bottom until H and W of [B, H, W, C] are multiples."""
+def pad_to_multiple(
+    x: Float[Array, "batch _ _ channels"],
+    multiple: int,
+    value: float | Float[Array, "1 channels"] = 0.0,
+) -> Float[Array, "batch _ _ channels"]:
+    """Pads [B, H, W, C] with `value` at right and bottom until H and W are multiples."""
     height, width = x.shape[1:3]
     pads = (0, 0), (0, -height % multiple), (0, -width % multiple), (0, 0)
     inside = jnp.pad(jnp.ones((1, height, width, 1), bool), pads)
@@ -74,20 +89,28 @@ def pad_to_multiple(x, multiple, value=0.0):
 
 
 class WindowAttention(nn.Module):
-    """Multi-head self-attention within (shifted) windows, with a learned relative position bias."""
+    """Multi-head self-attention within (shifted) windows, with a learned relative position bias.
+
+    Attributes:
+      num_heads: attention heads; they divide the channels.
+      window_size: side of a window.
+      shift: pixels by which the windows are shifted, in both directions.
+      dtype: compute dtype; the softmax is in float32.
+    """
 
     num_heads: int
     window_size: int
     shift: int = 0
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
-    def __call__(self, x):
-        """x: [B, H, W, C], any H and W. Softmax in float32.
+    def __call__(self, x: FeatureMap) -> FeatureMap:
+        """[B, H, W, C] -> [B, H, W, C], any H and W.
 
-        A map that the windows do not divide is padded with zeros, which are not masked, as in
-        mmseg's and the released Swin. Query, key and value of a zero are their biases, and what
-        attention makes at padded places is dropped: neither passes a linear map.
+        A map that the windows do not divide is padded with zeros, which are not masked, as in the
+        Swin of mmseg and of the released code. The query, key and value of a zero vector are the
+        biases of their projection. Therefore padding follows this projection. Cropping precedes the
+        output projection.
         """
         height, width, channels = x.shape[1:]
         qkv = Dense(3 * channels, dtype=self.dtype, name="qkv")
@@ -100,8 +123,10 @@ class WindowAttention(nn.Module):
         y = jnp.roll(y, (self.shift, self.shift), (1, 2))[:, :height, :width]
         return Dense(channels, dtype=self.dtype, name="proj")(y)
 
-    def _attend(self, qkv, height, width):
-        """[B, nW, T, 3 C] of a map of that size -> [B, nW, T, C]."""
+    def _attend(
+        self, qkv: Float[Array, "batch windows tokens _"], height: Size, width: Size
+    ) -> Float[Array, "batch windows tokens _"]:
+        """[B, nW, T, 3 C] -> [B, nW, T, C]; `height` and `width` are of the padded map."""
         batch, windows, tokens, _ = qkv.shape
         q, k, v = jnp.moveaxis(qkv.reshape(batch, windows, tokens, 3, self.num_heads, -1), 3, 0)
         logits = jnp.einsum("bwqhd,bwkhd->bwhqk", q * q.shape[-1] ** -0.5, k)
@@ -111,7 +136,7 @@ class WindowAttention(nn.Module):
         weights = jax.nn.softmax(logits).astype(self.dtype)
         return jnp.einsum("bwhqk,bwkhd->bwqhd", weights, v).reshape(batch, windows, tokens, -1)
 
-    def _position_bias(self):
+    def _position_bias(self) -> Float[Array, "heads tokens tokens"]:
         rows = (2 * self.window_size - 1) ** 2
         table = self.param(
             "relative_position_bias_table", _truncated_normal, (rows, self.num_heads), jnp.float32
@@ -120,17 +145,22 @@ class WindowAttention(nn.Module):
 
 
 class SwinBlock(nn.Module):
-    """(Shifted) window attention and an MLP, each with pre-norm, residual and stochastic depth."""
+    """(Shifted) window attention and an MLP, each with pre-norm, residual and stochastic depth.
+
+    Attributes:
+      num_heads, window_size, shift, dtype: see `WindowAttention`.
+      drop_path_rate: of the stochastic depth.
+    """
 
     num_heads: int
     window_size: int
     shift: int
     drop_path_rate: float
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
-    def __call__(self, x, train: bool = False):
-        """x: [B, H, W, C], any H and W."""
+    def __call__(self, x: FeatureMap, train: bool = False) -> FeatureMap:
+        """[B, H, W, C] -> [B, H, W, C], any H and W."""
         channels = x.shape[-1]
         drop_path = DropPath(self.drop_path_rate)
         attention = WindowAttention(
@@ -151,25 +181,25 @@ class PatchMerging(nn.Module):
     The 4 C inputs are ordered (dx, dy, c), as in the official weights.
     """
 
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
-    def __call__(self, x):
+    def __call__(
+        self, x: Float[Array, "batch _ _ channels"]
+    ) -> Float[Array, "batch _ _ 2*channels"]:
         x = pad_to_multiple(x, 2)
         batch, height, width, channels = x.shape
         x = x.reshape(batch, height // 2, 2, width // 2, 2, channels)
         x = x.transpose(0, 1, 3, 4, 2, 5).reshape(batch, height // 2, width // 2, 4 * channels)
         x = LayerNorm(dtype=self.dtype, name="norm")(x)
-        return Dense(
-            2 * channels,
-            use_bias=False,
-            dtype=self.dtype,
-            name="reduction",
-        )(x)
+        return Dense(2 * channels, use_bias=False, dtype=self.dtype, name="reduction")(x)
 
 
-def coordinate_features(height, width):
-    """[h, w, 14]: x and y in [-1, 1] at patch centres, and sinusoids of one to four half-turns."""
+def coordinate_features(height: Size, width: Size) -> Float[Array, "height width 14"]:
+    """Returns y and x of the patch centres in [-1, 1], and sinusoids of them, [h, w, 14].
+
+    From -1 to 1 the sinusoids make one, two and four half-turns.
+    """
     y = (jnp.arange(height) + 0.5) / height * 2 - 1
     x = (jnp.arange(width) + 0.5) / width * 2 - 1
     grid = jnp.stack(jnp.meshgrid(y, x, indexing="ij"), axis=-1)
@@ -178,16 +208,16 @@ def coordinate_features(height, width):
 
 
 class SwinTransformer(nn.Module):
-    """Image to four feature maps at strides 4, 8, 16 and 32, each through its own LayerNorm.
+    """Image to four feature maps at strides 4, 8, 16 and 32, each normalised by a LayerNorm.
 
     Attributes:
       embed_dim: channels of the first stage; each further stage doubles them.
       depths: blocks in each stage; odd blocks shift their windows by half.
-      num_heads: attention heads in each stage.
+      num_heads: attention heads in each block of each stage.
       window_size: side of the attention window; 7 and 12 are published.
-      position_embedding: add a linear map of the patch's coordinates to its embedding. Attention
-        with relative positions cannot tell the rows of an image apart, and the row at which a thing
-        stands on the floor is its depth. The official code's `ape` is a table for one size.
+      position_embedding: add a linear map of a patch's coordinates to its embedding. Attention with
+        relative positions cannot tell the rows of an image apart, but the row where an object
+        meets the floor gives its depth. (The `ape` of the official code is a table for one size.)
       drop_path_rate: stochastic depth of the last block; rises linearly from 0 at the first.
       dtype: compute dtype; parameters are float32.
       remat: recompute each block in the backward pass instead of storing its activations.
@@ -199,12 +229,12 @@ class SwinTransformer(nn.Module):
     window_size: int = 7
     position_embedding: bool = False
     drop_path_rate: float = 0.1
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
     remat: bool = False
 
     @nn.compact
-    def __call__(self, image, train: bool = False):
-        """image: [B, H, W, 3] normalised, any size. Returns a tuple, finest map first."""
+    def __call__(self, image: Image, train: bool = False) -> tuple[Features, ...]:
+        """Maps a normalised image [B, H, W, 3] of any size to feature maps, finest first."""
         x = nn.Conv(self.embed_dim, (4, 4), (4, 4), dtype=self.dtype, name="patch_embed")(
             pad_to_multiple(image.astype(self.dtype), 4)
         )

@@ -1,9 +1,13 @@
 """The HAHI neck of the released checkpoints, with both of its attentions switched off."""
 
+from collections.abc import Sequence
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
+from diffdepth_jax.arrays import FeatureMap, Features
 from diffdepth_jax.models.batch_norm import BatchNorm
 
 
@@ -12,10 +16,10 @@ class _ConvBatchNorm(nn.Module):
 
     features: int
     kernel_size: int
-    dtype: jnp.dtype
+    dtype: DTypeLike
 
     @nn.compact
-    def __call__(self, x, train):
+    def __call__(self, x: Features, train: bool) -> Features:
         kernel = (self.kernel_size, self.kernel_size)
         x = nn.Conv(self.features, kernel, use_bias=False, dtype=self.dtype, name="conv")(x)
         return jax.nn.relu(BatchNorm(name="norm")(x, train))
@@ -24,8 +28,8 @@ class _ConvBatchNorm(nn.Module):
 class HAHI(nn.Module):
     """Hierarchical aggregation and heterogeneous interaction (Li et al. 2022, arXiv 2203.14211).
 
-    The released DiffusionDepth builds it without its attentions: each level is widened by a
-    projection of itself and fused again. Sizes and channels stay.
+    The released DiffusionDepth builds it without the attentions. What remains concatenates each
+    map with a projection of the map and fuses both. Sizes and channels stay.
 
     Attributes:
       embedding: channels of the projections.
@@ -33,18 +37,18 @@ class HAHI(nn.Module):
     """
 
     embedding: int = 512
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
-    def __call__(self, features, train: bool = False):
-        """Tuple of [B, h_i, w_i, C_i], finest first -> the same shapes."""
+    def __call__(self, features: Sequence[Features], train: bool = False) -> tuple[Features, ...]:
+        """Maps [B, h_i, w_i, C_i], finest first, to maps of the same shapes."""
         return tuple(self._level(level, x, train) for level, x in enumerate(features))
 
-    def _level(self, level, x, train):
+    def _level(self, level: int, x: FeatureMap, train: bool) -> FeatureMap:
         channels = x.shape[-1]
         x = _ConvBatchNorm(channels, 1, self.dtype, name=f"lateral{level}")(x, train)
         projection = _ConvBatchNorm(self.embedding, 1, self.dtype, name=f"projection{level}")
-        # The finest level is joined in the other order: there the CNN branch meets the transformer.
+        # The projection comes first at level 0, which in HAHI is of a CNN, not of a transformer.
         pair = (projection(x, train), x) if level == 0 else (x, projection(x, train))
         fusion = _ConvBatchNorm(channels, 3, self.dtype, name=f"fusion{level}")
         return fusion(jnp.concatenate(pair, axis=-1), train)
