@@ -26,7 +26,7 @@ def test_evaluation_uses_the_running_statistics():
 
 
 def test_training_normalises_by_the_biased_and_keeps_the_unbiased_variance():
-    """Of 30 values: PyTorch's running variance divides by 29."""
+    """A channel has 30 values; PyTorch's running variance divides by 29."""
     y, updated = BatchNorm().apply(VARIABLES, X, True, mutable="batch_stats")
     rows = X.reshape(-1, 4).astype(np.float64)
     expected = normalised(X, rows.mean(0), rows.var(0))

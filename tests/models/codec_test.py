@@ -262,7 +262,7 @@ def test_a_codec_can_learn_to_tell_near_from_far():
 
 
 def test_kernels_of_three_let_a_pixel_reach_its_neighbours():
-    """What 1x1 kernels rule out; cells without ground truth stay zero all the same."""
+    """With 1x1 kernels none could. Cells without ground truth stay zero with both."""
     depth, mask = sparse()
     encoder = DepthEncoder(4, kernel=3)
     variables = tiny.init(encoder, depth, mask)

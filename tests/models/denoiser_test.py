@@ -51,7 +51,7 @@ def compiled_denoise(**attributes):
 
 
 def gradient_of(function, argnums=0):
-    """Of a scalar that depends on every entry of what the function returns."""
+    """Gradient of a scalar that depends on every entry of the function's result."""
     return jax.jit(jax.grad(lambda *args: jnp.sum(jnp.sin(function(*args))), argnums))
 
 
@@ -82,7 +82,7 @@ def test_condition_and_prediction_have_the_latents_size(size, dtype):
 
 
 def test_the_head_is_signed(inputs):
-    """Its negative predicts the negative: no ReLU as in the released head cuts one off."""
+    """A negated head predicts the negative. The ReLU of the released head would cut one of them."""
     denoise = functions()[0]
     apply, parameters = denoise.func, denoise.args[0]["params"]
     negated = {**parameters, "out": jax.tree.map(jnp.negative, parameters["out"])}
@@ -106,7 +106,7 @@ def test_the_condition_sees_as_many_maps_as_configured(levels):
 
 
 def test_every_pixel_of_the_image_reaches_the_condition():
-    """Through the stem, since the pyramid is handed over here."""
+    """The path is the stem, because this test passes the pyramid separately."""
     gradient = gradient_of(functions()[1], 1)(pyramid_of(*IMAGE), normal(0, 2, *IMAGE, 3))
     assert np.all(np.abs(gradient).max(-1) > 0)
 

@@ -47,7 +47,7 @@ def test_loop_safe_convolution_equals_the_plain_one(size, kernel_size, channels)
 @pytest.mark.parametrize("padding", [None, ((0, 0), (0, 2)), ((2, 1), (1, 1))])
 @pytest.mark.parametrize(("inputs", "features"), [(3, 4), (4, 3)])
 def test_both_ways_to_the_gradient_agree(inputs, features, padding):
-    """One is for the CPU, the other for the rest: whichever this machine is, both are run."""
+    """One is for CPU, one for other platforms; the test runs both on any machine."""
     x, kernel = normal(0, 2, 5, 8, inputs), normal(1, 3, 3, inputs, features)
     y = convolutions.loop_safe_convolve(x, kernel, padding)
     args = x, kernel, normal(2, *y.shape), padding
@@ -62,7 +62,7 @@ def test_both_ways_to_the_gradient_agree(inputs, features, padding):
 @pytest.mark.parametrize(("inputs", "features"), [(2, 3), (3, 2)])
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 def test_kernel_gradients_of_large_maps_agree(size, kernel_size, padding, inputs, features, dtype):
-    """They are summed by bands of rows of an image; the sums keep their precision."""
+    """Large maps are summed by bands of rows of an image; the sums keep their precision."""
     assert np.prod(size) > convolutions._SMALL
     shape = kernel_size, kernel_size, inputs, features
     x, kernel = (jnp.asarray(a, dtype) for a in (normal(0, *size, inputs), normal(1, *shape)))
@@ -178,7 +178,7 @@ def test_upsampling_has_parameters_in_float32_and_computes_in_its_dtype():
 
 @pytest.mark.parametrize("kernel_size", [2, 3, 4])
 def test_upsampling_starts_without_a_checkerboard(kernel_size):
-    """A map of one value everywhere stays one, at about its variance over the channels."""
+    """A constant map stays constant, and about keeps its variance over the channels."""
     layer = convolutions.ConvTranspose2x(64, kernel_size)
     x = jnp.broadcast_to(normal(0, 64), (1, 6, 6, 64))
     y, _ = layer.init_with_output(jax.random.key(0), x)

@@ -1,4 +1,4 @@
-"""Recomputing the backbone's blocks changes nothing but memory and time."""
+"""Recomputing the backbone's blocks changes memory and time only."""
 
 import jax
 import jax.numpy as jnp
@@ -57,7 +57,7 @@ def test_outputs_gradients_and_statistics_do_not_depend_on_it(backbone):
 
 
 def test_the_blocks_are_computed_twice(backbone):
-    """What is recomputed counts: more products than without, by the forward pass at most."""
+    """Recomputing adds products, at most as many as the forward pass has."""
     module, variables = backbone
     forward = count_multiply_adds(lambda image: module.apply(variables, image), IMAGE)
     plain, remat = (

@@ -51,7 +51,7 @@ def test_gradients_of_components_equal_the_public_code(component, train):
 
 
 def test_the_first_stage_equals_the_public_code():
-    """Of a network whose second stage is random."""
+    """The network has a second stage too, which is random."""
     component = parity.Component(
         parity.GOLDEN / "mpvit_first_stage_40x56.npz",
         mpvit.MPViT(channels=(16, 24), depths=(1, 1), num_paths=(2, 1)),
@@ -74,8 +74,9 @@ def small(drop_path_rate=0.0, depths=(1, 2, 2, 1), dtype=jnp.float32):
     )
 
 
-# Which of the two images kept its residual in the first of a layer's two draws, where one did not.
-# The vectors hold the second draw; these are the only ones that give the recorded outputs.
+# Each layer draws twice which of the two images keep their residuals (1) or lose them (0). The
+# vectors hold the second draw only. These first draws are the only ones that give the recorded
+# outputs; in a layer that is not listed both images kept their residuals.
 FIRST_DRAWS = {
     "stage1/encoder0/layer1": (0, 1),
     "stage1/encoder1/layer0": (1, 0),
@@ -133,7 +134,7 @@ def test_the_whole_equals_the_public_code(whole, train):
 @pytest.mark.parametrize("size", [(33, 47), (1, 1), (16, 16), (5, 129)])
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 def test_maps_have_strides_2_to_16_of_any_size(size, dtype):
-    """Each has the channels of the next stage, the last its own."""
+    """Each map has the channels of the next stage, the last map those of the last stage."""
     assert_strides(small(depths=(1, 1, 1, 1), dtype=dtype), (24, 32, 40, 40), size)
 
 
@@ -143,7 +144,7 @@ def test_bfloat16_is_close_to_float32():
 
 
 def test_each_path_embeds_the_previous_paths_patches():
-    """So that the third is blank when the second is silenced."""
+    """If the second path's patches are silenced, the third path's patches are blank."""
     stage, x = mpvit.Stage(features=8, num_paths=3, drop_path_rates=()), normal(1, 6, 6, 8)
     variables = jax.jit(stage.init)(jax.random.key(0), x)
     variables["params"]["patch_embed1"]["bn"]["scale"] *= 0
@@ -157,7 +158,7 @@ def test_each_path_embeds_the_previous_paths_patches():
 
 
 def test_drop_rates_rise_linearly_over_the_layers_of_all_stages():
-    """By 0.2 / 12 over 13 layers, alike in the paths of a stage."""
+    """They rise by 0.2 / 12 over 13 layers; the paths of a stage have equal rates."""
     rates = {}
 
     def record(call, args, kwargs, context):

@@ -14,7 +14,7 @@ from tests.support import parity
 
 @pytest.mark.parametrize("train", [False, True])
 def test_two_stages_equal_the_public_code(train):
-    """Training, also the running statistics."""
+    """In training, the running statistics are compared too."""
     module = resnet.ResNet(depths=(1, 2), channels=(16, 32))
     file = parity.GOLDEN / "resnet_two_stages_32x48.npz"
     parity.assert_forward_parity(parity.Component(file, module, RESNET_RULES), train, 3e-6)
@@ -38,7 +38,7 @@ def small(dtype=jnp.float32):
 
 
 def assert_strides(module, channels, size):
-    """Strides 2 to 16, of any size, in any compute dtype over float32 variables."""
+    """The maps have strides 2 to 16 and the compute dtype; the variables are float32."""
     image = jnp.zeros((2, *size, 3))
     maps, variables = jax.eval_shape(lambda: module.init_with_output(jax.random.key(0), image))
     for level, (feature, features) in enumerate(zip(maps, channels, strict=True)):
@@ -59,7 +59,7 @@ def normal(*shape):
 
 
 def assert_bfloat16_is_close(full, half, bound):
-    """Root mean square difference as a fraction of the map's own."""
+    """Compares the root mean square difference with the root mean square of the map."""
     image = normal(2, 33, 47, 3)
     variables = jax.jit(full.init)(jax.random.key(0), image)
     for a, b in zip(*(jax.jit(m.apply)(variables, image) for m in (full, half)), strict=True):

@@ -102,7 +102,7 @@ def test_patch_embedding_equals_the_public_code():
 
 @pytest.mark.parametrize(("height", "width"), [(8, 6), (7, 6)])
 def test_patch_merging_equals_the_public_code(height, width):
-    """Whose channels are ordered (c, dy, dx), ours (dx, dy, c)."""
+    """The public code orders the channels (c, dy, dx), this package (dx, dy, c)."""
     case = f"patch_merging_{height}x{width}"
     order = [c * 4 + dy * 2 + dx for dx in (0, 1) for dy in (0, 1) for c in range(6)]
     parameters = {
@@ -209,7 +209,7 @@ def test_maps_have_strides_4_to_32_of_any_size(size, window_size):
 
 @pytest.fixture(scope="module")
 def features_at_init():
-    """Of the module's own initializers, for an odd size, in float32 and in bfloat16."""
+    """Features of an initialised module for an odd size, in float32 and in bfloat16."""
     image, module = normal(0, 2, 33, 47, 3), tiny.backbone(depths=(2, 1))
     variables = jax.jit(module.init)(jax.random.key(0), image)
     half = tiny.backbone(depths=(2, 1), dtype=jnp.bfloat16)
@@ -250,7 +250,7 @@ def count_parameters(**attributes):
 
 @pytest.mark.parametrize("variant", PUBLISHED)
 def test_variants_have_the_published_numbers_of_parameters(variant):
-    """Less the classification head, plus the norms of the three finer maps."""
+    """The published numbers include a classification head and no norms of the three finer maps."""
     width = swin.VARIANTS[variant]["embed_dim"]
     head, norms = 1000 * (8 * width + 1), 2 * (width + 2 * width + 4 * width)
     assert count_parameters(**swin.VARIANTS[variant]) == PUBLISHED[variant] - head + norms
@@ -314,7 +314,7 @@ def test_stochastic_depth_is_off_unless_training():
 
 @pytest.fixture(scope="module")
 def dropped():
-    """[B] copies of one map through a block whose MLP is silenced: (x, x + residual, trained)."""
+    """1000 copies of a map through a block with a silenced MLP: (x, x + residual, in training)."""
     block = swin.SwinBlock(num_heads=1, window_size=3, shift=0, drop_path_rate=0.25)
     x = np.broadcast_to(normal(0, 1, 3, 3, 4), (1000, 3, 3, 4))
     variables = tiny.init(block, x[:1])

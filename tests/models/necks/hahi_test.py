@@ -21,7 +21,7 @@ def component(file):
 
 
 def test_two_levels_equal_the_public_code():
-    """They are joined in different orders."""
+    """The two levels are joined in different orders."""
     two_levels = component(parity.GOLDEN / "hahi_two_levels.npz")
     parity.assert_forward_parity(two_levels, tolerance=3e-6)
 
@@ -29,7 +29,7 @@ def test_two_levels_equal_the_public_code():
 @parity.needs_shared
 @pytest.mark.parametrize("train", [False, True])
 def test_four_levels_and_their_gradients_equal_the_public_code(train):
-    """Training, also the running statistics."""
+    """In training, the running statistics are compared too."""
     four_levels = component(SHARED_FILE)
     parity.assert_forward_parity(four_levels, train, 5e-6)
     parity.assert_backward_parity(four_levels, train)
