@@ -1,11 +1,14 @@
-"""A picture of what every augmentation does, and numbers on whether image and depth stay together.
+"""Draws what every augmentation does, and measures whether image and depth stay together.
 
 python -m benchmarks.augmentation_sheet OUTPUT.png
 
-The picture has a row for each augmentation of a rendered room and of a street: the image; its
-depth, black without ground truth; and both together: depth edges in red and what is masked out
-darkened, or for the street's LiDAR its points in the colours of depth. The numbers are of a picture
-whose colours and depths both say where a pixel came from: by how many pixels the two disagree.
+The picture has a row for each augmentation of a rendered room and of a street. A row shows the
+image, the depth (black without ground truth), and both together. In the room, both together are the
+image with depth edges in red and masked-out pixels darkened; in the street they are the image with
+the LiDAR's points in the colours of depth.
+
+For the numbers, the colours and the depths of a picture both encode where a pixel came from. The
+numbers tell by how many pixels the two disagree after an augmentation.
 """
 
 import functools
@@ -16,7 +19,7 @@ from PIL import Image, ImageDraw
 
 from diffdepth_jax.datasets import transforms
 from diffdepth_jax.datasets.synthetic import SyntheticScenes
-from diffdepth_jax.media import drawing
+from diffdepth_jax.media import color_maps, drawing
 
 SCENES = {"rooms": (11, (240, 320), (208, 272)), "streets": (3, (192, 640), (176, 352))}
 SEED = 3  # -4.1 of 5 degrees
@@ -25,11 +28,11 @@ EDGE = 1.08  # ratio of neighbouring depths
 DARKENED = 0.35
 CAPTION = 16  # pixels
 MARGIN = 2  # pixels at a border, where black is mixed into the image
-SIDE = 256  # of the picture of positions: one grey level a pixel
+SIDE = 256  # of the picture that encodes positions, one grey level for each
 
 
 def augmentations(crop_size):
-    """{title: f(sample, rng)}, each so strong that it shows."""
+    """Returns {title: f(sample, rng)}; each augmentation is strong enough to be seen."""
     color = functools.partial(transforms.color_jitter, probability=1)
     return {
         "as it was": lambda s, rng: s,
@@ -56,10 +59,10 @@ def augmentations(crop_size):
 
 
 def overlay(sample, limits):
-    """uint8 [H, W, 3]: the image with what is known of depth drawn onto it."""
+    """Draws depth onto the image; returns uint8 [H, W, 3]."""
     image, depth, mask = sample["image"], sample["depth"][..., 0], sample["mask"][..., 0]
     if mask.mean() < SPARSE:
-        points = drawing.colorize_depth(depth, *limits, mask=mask, dilate=1)
+        points = color_maps.colorize_depth(depth, *limits, mask=mask, dilate=1)
         return np.where(points.any(axis=-1, keepdims=True), points, image)
     drawn = np.where(mask[..., None], image, DARKENED * image).astype(np.uint8)
     log_depth = np.log(np.where(mask, depth, np.nan))
@@ -71,9 +74,9 @@ def overlay(sample, limits):
 
 
 def row(title, sample, limits):
-    """Image, depth and overlay beside each other under a title."""
+    """Draws image, depth and overlay beside each other, under a title."""
     dilate = 1 if sample["mask"].mean() < SPARSE else 0
-    depth = drawing.colorize_depth(sample["depth"], *limits, sample["mask"], dilate)
+    depth = color_maps.colorize_depth(sample["depth"], *limits, sample["mask"], dilate)
     pictures = np.concatenate([sample["image"], depth, overlay(sample, limits)], axis=1)
     height, width = sample["mask"].shape[:2]
     caption = Image.new("RGB", (pictures.shape[1], CAPTION), "white")
@@ -83,7 +86,7 @@ def row(title, sample, limits):
 
 
 def rows(kind):
-    """The rows of one scene; all depths in the colours of the same limits."""
+    """Yields the rows of one scene; its depths share the limits of their colours."""
     index, size, crop_size = SCENES[kind]
     scene = SyntheticScenes(kind, "eval", index + 1, *size)[index]
     limits = np.percentile(scene["depth"][scene["mask"]], (1, 99))
@@ -92,9 +95,10 @@ def rows(kind):
 
 
 def disagreement(augment):
-    """(mean in x, mean in y, largest) distance in pixels of what colour and depth say.
+    """Returns (mean in x, mean in y, largest) distance in pixels of the two encoded places.
 
-    Grey levels that grow and grey levels that fall are averaged: Pillow cuts fractions off.
+    The colours' place is averaged over rising and falling grey levels, because Pillow cuts
+    fractions off.
     """
     y, x = np.mgrid[:SIDE, :SIDE]
     rising = np.stack([x, y, np.full_like(x, 255)], axis=-1).astype(np.uint8)
@@ -115,7 +119,7 @@ def disagreement(augment):
 
 
 def geometric():
-    """{title: f(sample, rng)}; `scale` undoes what the augmentation does to depth."""
+    """Returns {title: f(sample, rng)}; the sample's `scale` undoes the change of depth."""
 
     def zoom(sample, rng):
         zoomed = transforms.random_zoom(sample, rng, 1.5)

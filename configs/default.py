@@ -8,35 +8,38 @@ def get_config():
     config.seed = 0
     config.log_level = "info"  # debug, with the libraries' messages; info, warning, error
 
-    # Each source takes its own fields.
     config.data = ConfigDict(
         {
-            "source": "folder",  # synthetic, folder, records
-            # synthetic: rendered rooms and streets
-            "num_train": 10_000,
-            "num_eval": 200,
-            "height": 64,
-            "width": 96,
-            # folder: RGB images with depth maps
-            "root": "",
-            # The k-th * of the depth pattern stands for what the k-th * of the image's matched.
-            "image_pattern": "**/rgb_*.jpg",
-            "depth_pattern": "**/sync_depth_*.png",
-            "list_file": "",  # lines "rgb depth": then the patterns are unused
-            "eval_list_file": "",  # the same for evaluation: then holdout_every is unused
-            "depth_scale": 1000.0,  # integer depth maps: metres = value / depth_scale
-            # Every n-th sample is held out for evaluation; 0 evaluates on the training samples.
-            "holdout_every": 10,
-            # records: what `python -m data.prepare` wrote
-            "name": "nyu_depth/sync",
-            "data_dir": "datasets",
-            "train_split": "train",
-            "eval_split": "test",
+            "source": "folder",  # synthetic, folder or records: which of these groups counts
+            "synthetic": {  # rendered rooms and streets
+                "num_train": 10_000,
+                "num_eval": 200,
+                "height": 64,
+                "width": 96,
+            },
+            "folder": {  # RGB images with depth maps
+                "root": "",
+                # The k-th * of depth_pattern stands for the text that the k-th * of image_pattern
+                # matched.
+                "image_pattern": "**/rgb_*.jpg",
+                "depth_pattern": "**/sync_depth_*.png",
+                "list_file": "",  # lines "rgb depth"; the patterns are then unused
+                "eval_list_file": "",  # such a list for evaluation; holdout_every is then unused
+                "depth_scale": 1000.0,  # integer depth maps: metres = value / depth_scale
+                # Every n-th sample is held out for evaluation; 0 evaluates on the training samples.
+                "holdout_every": 10,
+            },
+            "records": {  # a dataset that `python -m data.prepare` wrote
+                "name": "nyu_depth/sync",
+                "data_dir": "datasets",
+                "train_split": "train",
+                "eval_split": "test",
+            },
         }
     )
     config.model = ConfigDict(
         {
-            "backbone": "swin_tiny",  # a VARIANT of models/swin.py, resnet.py or mpvit.py
+            "backbone": "swin_tiny",  # a name in VARIANTS of diffdepth_jax/models/backbones/*.py
             # The backbone starts from this PyTorch file of a Swin, or model directory, if any.
             "backbone_weights": "",
             "window_size": 7,
@@ -81,19 +84,19 @@ def get_config():
             "target": "self",  # what is diffused: self (the paper), self_attached, ground_truth
             # Back-propagate through the last so many sampler steps only; 0: all.
             "gradient_steps": 0,
-            # Together they make a model accurate with any number of sampler steps, see
-            # docs/method_study.md. Pixel losses are on every step's depth, or on the last only:
-            "every_step": True,
+            # The next two together make a model accurate with any number of sampler steps, see
+            # docs/method_study.md. False: the pixel losses see the last step's depth only.
+            "pixel_losses_on_every_step": True,
             # In training the sampler's first step is the noisiest, the others are drawn at random.
             "random_timesteps": True,
             "silog_lambda": 0.85,
             "clamp_depth": 0.0,  # metres; bounds both maps in l1 and l2, 0: no bound
-            # The pixel losses l1 and l2 are on for this first part of training, then off (paper).
-            "metric_fraction": 0.5,
+            # The pixel losses l1 and l2 are off after this fraction of training (paper: half).
+            "l1_l2_until": 0.5,
             "weights": {
                 "ddim": 10.0,
                 "silog": 1.0,
-                "literal_pixel": 0.0,
+                "pixel_as_printed": 0.0,
                 "l1": 0.1,
                 "l2": 0.01,
                 "latent": 1.0,
@@ -101,18 +104,24 @@ def get_config():
             },
         }
     )
-    # Resized to fit `size`, aspect kept: what the model sees in evaluation and prediction.
-    config.inference = ConfigDict({"size": (480, 640)})
-    config.inference.input_crop = "none"  # or kb, KITTI's benchmark crop: what of a frame is seen
-    # Focal length in pixels at that size; metres hold for such cameras. 0: not known.
-    config.inference.focal_length = 0.0
-    config.inference.min_depth = 1e-3  # metres: ground truth beyond these limits is not used,
-    config.inference.max_depth = 10.0  # and evaluated depth is clamped to them
-
+    config.frame = ConfigDict(
+        {
+            # (height, width) to which an image is resized, aspect kept, for the network.
+            "size": (480, 640),
+            # What the network sees of a frame: none crops nothing, kb is KITTI's benchmark crop.
+            "input_crop": "none",
+            # Focal length in pixels at that size; metres hold for such cameras. 0: not known.
+            "focal_length": 0.0,
+            # Metres. Ground truth counts strictly between the two; evaluated depth is clamped.
+            "min_depth": 1e-3,
+            "max_depth": 10.0,
+        }
+    )
     config.augmentation = ConfigDict(
         {
-            # Of a sample's valid pixels, before all else: chosen at random, the same each epoch.
-            "keep_valid": 1.0,
+            # Fraction of a sample's valid pixels that stay valid: chosen at random, before all
+            # else, the same pixels in each epoch.
+            "valid_pixel_fraction": 1.0,
             # Degrees to either side; BTS: 2.5 on NYU, 1 on KITTI; released code: 5.
             "rotation": 0.0,
             "zoom": 1.0,  # up to this factor, depth divided by it; released code: 1.5
@@ -147,7 +156,6 @@ def get_config():
             # A trace of steps first to last - 1 in WORKDIR/profile, for TensorBoard or Perfetto;
             # equal: none.
             "profile_steps": (0, 0),
-            "num_panels": 8,  # pictures of evaluation samples
         }
     )
     config.optimizer = ConfigDict(
@@ -185,9 +193,8 @@ def get_config():
             "flip_average": False,  # mean with the mirrored image's prediction
             "ensemble": 1,  # starting noises for each image; the median of what they lead to
             "baselines": False,  # rows of the best constant and of the mean map
+            "num_panels": 8,  # pictures of the first evaluation samples
         }
     )
-    for group in (*config.values(), config.loss.weights):
-        if isinstance(group, ConfigDict):
-            group.lock()  # a field that no code reads is an error in the other configurations too
+    config.lock()  # a field that no code reads is an error in the other configurations too
     return config

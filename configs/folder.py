@@ -1,7 +1,7 @@
 """Your own folder of RGB images with depth maps.
 
-python -m diffdepth_jax.main --config=configs/folder.py --config.data.root=DIR \
-    --config.data.image_pattern='image/*.png' --config.data.depth_pattern='depth/*.png'
+python -m diffdepth_jax.main --config=configs/folder.py --config.data.folder.root=DIR \
+    --config.data.folder.image_pattern='image/*.png' --config.data.folder.depth_pattern='depth/*.png'
 """
 
 from diffdepth_jax.configs import default
@@ -15,7 +15,7 @@ def get_config():
     config.model.drop_path_rate = 0.0
     config.model.denoiser_features = 32
     config.sampler.num_steps = 2
-    config.inference.size = (240, 320)
+    config.frame.size = (240, 320)
     config.augmentation.crop_size = (208, 272)
     config.train.batch_size = 8
     config.train.num_steps = 2000

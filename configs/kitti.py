@@ -14,11 +14,11 @@ from diffdepth_jax.configs import nyu
 
 def get_config():
     config = nyu.get_config()
-    config.data.name = "kitti_depth/eigen"
-    config.inference.size = (352, 1216)
-    config.inference.input_crop = "kb"
-    config.inference.focal_length = 721.5377
-    config.inference.max_depth = 80.0
+    config.data.records.name = "kitti_depth/eigen"
+    config.frame.size = (352, 1216)
+    config.frame.input_crop = "kb"
+    config.frame.focal_length = 721.5377
+    config.frame.max_depth = 80.0
     config.augmentation.crop_size = (352, 704)
     config.augmentation.brightness = 0.1
     config.evaluation.protocol = "kitti_garg_kb"

@@ -13,7 +13,7 @@ def get_config():
     config.sampler.num_steps = 20
     config.sampler.spacing = "leading"
     config.sampler.clip = 0.0
-    config.loss.every_step = True
+    config.loss.pixel_losses_on_every_step = True
     config.loss.random_timesteps = False
     config.loss.weights.ddim = 1.0
     config.loss.weights.reconstruction = 0.1

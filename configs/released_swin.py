@@ -15,7 +15,7 @@ from diffdepth_jax.configs import default
 def get_config():
     config = default.get_config()
     config.data.source = "records"
-    config.data.name = "kitti_depth/eigen"
+    config.data.records.name = "kitti_depth/eigen"
     config.model.backbone = "swin_large"
     config.model.position_embedding = False
     config.model.neck = "released_hahi"
@@ -27,10 +27,10 @@ def get_config():
     config.sampler.spacing = "leading"
     config.sampler.clip = 0.0
     config.loss.target = "self_attached"
-    config.loss.every_step = False
+    config.loss.pixel_losses_on_every_step = False
     config.loss.random_timesteps = False
     config.loss.clamp_depth = 88.0
-    config.loss.metric_fraction = 1.0
+    config.loss.l1_l2_until = 1.0
     config.train.batch_size = 8
     epoch = 23_158 // config.train.batch_size  # steps; the images of the Eigen training list
     config.train.num_steps = 20 * epoch
@@ -47,16 +47,16 @@ def get_config():
         {
             "ddim": 1 / config.train.batch_size,  # a mean, divided by the batch size once more
             "silog": 0.0,
-            "literal_pixel": 0.0,
+            "pixel_as_printed": 0.0,
             "l1": 1.0,
             "l2": 1.0,
             "latent": 0.0,
             "reconstruction": 0.0,
         }
     )
-    config.inference.size = (352, 1216)
-    config.inference.input_crop = "kb"
-    config.inference.max_depth = 80.0
+    config.frame.size = (352, 1216)
+    config.frame.input_crop = "kb"
+    config.frame.max_depth = 80.0
     config.evaluation.protocol = "kitti_garg_kb"
     config.augmentation.rotation = 5.0
     config.augmentation.zoom = 1.5

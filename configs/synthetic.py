@@ -19,14 +19,14 @@ def get_config():
     config.loss.silog_lambda = 0.3
     # The backbone learns from nothing here, and is better for a loss on the last step alone, at the
     # timesteps that prediction visits, and for little weight on the denoising loss.
-    config.loss.every_step = False
+    config.loss.pixel_losses_on_every_step = False
     config.loss.random_timesteps = False
     config.loss.weights.ddim = 1.0
     config.loss.weights.l1 = 0.0
     config.loss.weights.l2 = 0.0
-    config.inference.size = (64, 96)
-    config.inference.focal_length = 86.4
-    config.inference.max_depth = 80.0
+    config.frame.size = (64, 96)
+    config.frame.focal_length = 86.4
+    config.frame.max_depth = 80.0
     config.augmentation.crop_size = (64, 96)
     config.augmentation.color_probability = 0.0  # brightness tells distance here
     config.train.batch_size = 4

@@ -1,7 +1,10 @@
-"""PyTorch checkpoints to model directories.
+"""Converts a PyTorch checkpoint to a model directory.
 
 python -m diffdepth_jax.convert --checkpoint=FILE --config=configs/NAME.py --output=DIR
 """
+
+import os
+from typing import Any, Self
 
 import jax
 import numpy as np
@@ -9,12 +12,14 @@ from absl import flags
 from ml_collections import config_flags
 
 from diffdepth_jax.checkpoints.model_directory import save_model
+from diffdepth_jax.configuration import groups
+from diffdepth_jax.configuration.groups import Configuration
 from diffdepth_jax.models.assembly import create_model
 from diffdepth_jax.models.variables import abstract_variables
 from diffdepth_jax.program.entry import start
 from diffdepth_jax.torch_import.conversion import convert, only_backbone, read_state_dict
 
-# Other programs have flags of these names, and one process may import several.
+# `allow_override`: other programs have flags of these names, and one process may import several.
 _CHECKPOINT = flags.DEFINE_string(
     "checkpoint", None, "The .pt, .pth or .safetensors file.", allow_override=True
 )
@@ -25,27 +30,37 @@ _CONFIG = config_flags.DEFINE_config_file(
     allow_override=True,
 )
 _OUTPUT = flags.DEFINE_string(
-    "output", None, "Model directory to write; must not exist.", allow_override=True
+    "output", None, "Model directory to write. It must not exist, or be empty.", allow_override=True
 )
 
 
 class _Uncopied(np.ndarray):
-    """Orbax copies numpy arrays before it saves them, lest they change meanwhile: a gigabyte.
+    """A numpy array that Orbax does not copy.
 
-    JAX's it does not copy, but it restores them only where there is a device of the same name.
+    Orbax copies numpy arrays before it saves them, in case they change meanwhile. Here that would
+    be a gigabyte. It does not copy JAX arrays, but it restores them only to a device of the same
+    name.
     """
 
-    def __deepcopy__(self, memo):
+    def __deepcopy__(self, memo: dict[int, Any] | None, /) -> Self:
         return self
 
 
-def convert_file(path, config, output):
-    """Writes the model directory `output`, of a backbone alone if the file holds no more.
+def convert_file(
+    path: str | os.PathLike[str], config: Configuration, output: str | os.PathLike[str]
+) -> list[str]:
+    """Writes the model directory `output` from a checkpoint file.
 
-    Returns messages on what was not simply copied.
+    A file that holds only a backbone gives a model directory with only a backbone.
+
+    Returns:
+      Messages: the kind of the file, and each tensor that was not simply copied.
+
+    Raises:
+      UserError: the file is no checkpoint, does not fit the configuration, or `output` exists.
     """
     tensors, kind = read_state_dict(path)
-    abstract = abstract_variables(create_model(**config.model))
+    abstract = abstract_variables(create_model(config.model))
     if kind.backbone_only:
         abstract = only_backbone(abstract)
     variables, messages = convert(tensors, kind, abstract)
@@ -53,13 +68,15 @@ def convert_file(path, config, output):
     return [f"{path}: {kind.name}, {len(tensors)} tensors", *messages]
 
 
-def run():
-    for message in convert_file(_CHECKPOINT.value, _CONFIG.value.lock(), _OUTPUT.value):
+def run() -> None:
+    # `start` requires all flags: they have values.
+    path, output = _CHECKPOINT.value or "", _OUTPUT.value or ""
+    for message in convert_file(path, groups.read(_CONFIG.value), output):
         print(message)
-    print(f"written to {_OUTPUT.value}")
+    print(f"written to {output}")
 
 
-def main():
+def main() -> None:
     start(run, required=["checkpoint", "config", "output"])
 
 

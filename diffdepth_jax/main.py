@@ -9,6 +9,8 @@ import pathlib
 from absl import flags
 from ml_collections import config_flags
 
+from diffdepth_jax.configuration import groups
+from diffdepth_jax.configuration.groups import Configuration
 from diffdepth_jax.distributed import processes
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.evaluation.depth_files import score_folder
@@ -28,25 +30,29 @@ _MODE = flags.DEFINE_enum("mode", "train", ["train", "evaluate", "submit"], "Wha
 _PREDICTIONS = flags.DEFINE_string(
     "predictions",
     None,
-    "evaluate: instead of a model, a folder of depth files NAME.npy (metres) or NAME.png (16 bit); "
-    "NAME is the sample's name.",
+    "evaluate: folder of depth files to score instead of a model. They are NAME.npy (metres) or "
+    "NAME.png (16 bit), where NAME is the sample's name.",
 )
 _PREDICTIONS_SCALE = flags.DEFINE_float(
     "predictions_scale",
     None,
-    "evaluate: PNG value = metres x this: 256 as in KITTI, 1000 for millimetres.",
+    "evaluate: values of the PNG files are metres x this: 256 in KITTI, 1000 for millimetres.",
 )
 _SKIP_MISSING = flags.DEFINE_bool(
-    "skip_missing", False, "evaluate: score the predictions that are there, not all."
+    "skip_missing",
+    False,
+    "evaluate: score the samples that have a prediction, and leave out the others.",
 )
 _OUTPUT = flags.DEFINE_string("output", None, "submit: the zip file to write.")
 _COORDINATOR = flags.DEFINE_string(
     "coordinator",
     None,
-    "Of a run of several processes: HOST:PORT of the first; on Cloud TPU, SLURM, Open MPI: auto.",
+    "For a run of several processes: HOST:PORT of the first process. auto: on Cloud TPU, SLURM and "
+    "Open MPI the processes find each other.",
 )
-_NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "How many the run has.", 1)
-_PROCESS_ID = flags.DEFINE_integer("process_id", None, "Which this is, from 0.", 0)
+_NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "Number of processes of the run.", 1)
+_PROCESS_ID = flags.DEFINE_integer("process_id", None, "Number of this process, from 0.", 0)
+# The only mode in which a flag has a meaning.
 _MODE_OF = {
     "predictions": "evaluate",
     "predictions_scale": "evaluate",
@@ -55,22 +61,22 @@ _MODE_OF = {
 }
 
 
-def _default_workdir():
+def _default_workdir() -> str:
     name = config_flags.get_config_filename(flags.FLAGS["config"])
     return str(pathlib.Path("runs") / pathlib.Path(name).stem)
 
 
-def _evaluate_folder(config, workdir):
+def _evaluate_folder(config: Configuration, predictions: str, workdir: str) -> str:
     return score_folder(
         config,
-        _PREDICTIONS.value,
+        predictions,
         pathlib.Path(workdir) / "evaluation",
         scale=_PREDICTIONS_SCALE.value,
         skip_missing=_SKIP_MISSING.value,
     )
 
 
-def _check_flags():
+def _check_flags() -> None:
     for name, mode in _MODE_OF.items():
         if flags.FLAGS[name].present and _MODE.value != mode:
             raise UserError(f"--{name} means nothing to --mode={_MODE.value}: add --mode={mode}")
@@ -80,35 +86,36 @@ def _check_flags():
     _check_processes()
 
 
-def _check_processes():
-    names = ("num_processes", "process_id")
-    given = [name for name in names if flags.FLAGS[name].present]
+def _check_processes() -> None:
+    number, index = _NUM_PROCESSES.value, _PROCESS_ID.value
     if _COORDINATOR.value in (None, "auto"):
-        if given:
-            raise UserError(f"--{given[0]} means nothing without --coordinator=HOST:PORT")
-    elif len(given) < len(names):
+        for name, value in (("num_processes", number), ("process_id", index)):
+            if value is not None:
+                raise UserError(f"--{name} means nothing without --coordinator=HOST:PORT")
+    elif number is None or index is None:
         raise UserError("--coordinator=HOST:PORT needs --num_processes=N and --process_id=I")
-    elif _PROCESS_ID.value >= _NUM_PROCESSES.value:
-        raise UserError(f"--process_id={_PROCESS_ID.value}: must be below --num_processes")
+    elif index >= number:
+        raise UserError(f"--process_id={index}: must be below --num_processes")
     if _COORDINATOR.value and (_MODE.value == "submit" or _PREDICTIONS.value is not None):
         raise UserError("--coordinator: only training and evaluating a model take more processes")
 
 
-def run():
+def run() -> None:
     with processes.fail_together(), one_line_errors(), compilation_cache.kept():
         _run()
 
 
-def _run():
-    show_messages(_CONFIG.value.log_level)
+def _run() -> None:
+    config, mode = groups.read(_CONFIG.value), _MODE.value
+    show_messages(config.log_level)
     _check_flags()
     if _COORDINATOR.value is not None:
         processes.join(_COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value)
-    config, workdir, mode = _CONFIG.value.lock(), _WORKDIR.value or _default_workdir(), _MODE.value
+    workdir = _WORKDIR.value or _default_workdir()
     if mode == "submit":
         print(submit(config, workdir, _OUTPUT.value))
     elif mode == "evaluate" and _PREDICTIONS.value is not None:
-        print(_evaluate_folder(config, workdir))
+        print(_evaluate_folder(config, _PREDICTIONS.value, workdir))
     else:
         verb = train if mode == "train" else evaluate_checkpoint
         report = format_report(config, verb(config, workdir))
@@ -116,7 +123,7 @@ def _run():
             print(report)
 
 
-def main():
+def main() -> None:
     start(run, required=["config"])
 
 

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from tests.support import compile_flags
+from tests.support import compile_flags, type_checks  # noqa: F401  the hook finds it by name
 
 # Before jax.
 os.environ["XLA_FLAGS"] = f"{compile_flags.QUICK} {os.environ.get('XLA_FLAGS', '')}".strip()
@@ -14,7 +14,7 @@ from jaxtyping import install_import_hook
 
 # Shapes in annotations are checked at every call, here and not in users' programs.
 CHECKED = ("diffdepth_jax.method", "diffdepth_jax.models", "diffdepth_jax.evaluation.metrics")
-install_import_hook(CHECKED, "beartype.beartype")
+install_import_hook(CHECKED, "tests.support.type_checks.check")
 
 from diffdepth_jax.training.loop import train  # noqa: E402
 from tests.support import small_run  # noqa: E402

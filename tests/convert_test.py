@@ -15,6 +15,7 @@ import safetensors.numpy
 from PIL import Image
 
 from diffdepth_jax.checkpoints.model_directory import load_variables, read_config
+from diffdepth_jax.configuration import groups
 from diffdepth_jax.convert import convert_file
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.evaluation import evaluator
@@ -46,14 +47,14 @@ def tiny_variants(monkeypatch):
 def released_config(name):
     """A released architecture, smaller, with data and training of the small run."""
     released = importlib.import_module(f"diffdepth_jax.configs.{name}").get_config()
-    config = small_run.config()
-    with config.unlocked():
+    fields = small_run.fields()
+    with fields.unlocked():
         for group in ("model", "diffusion", "sampler", "loss"):
-            config[group] = released[group]
-        config.model.update(window_size=3, neck_features=8, latent_channels=4)
-        config.sampler.num_steps = 2
-        config.evaluation.baselines = False
-    return config.lock()
+            fields[group] = released[group]
+        fields.model.update(window_size=3, neck_features=8, latent_channels=4)
+        fields.sampler.num_steps = 2
+        fields.evaluation.baselines = False
+    return groups.read(fields)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +67,7 @@ class Released:
 
     @property
     def model(self):
-        return create_model(**self.config.model)
+        return create_model(self.config.model)
 
     def write(self, path):
         return parity.write_checkpoint(path, self.tensors)
@@ -74,7 +75,7 @@ class Released:
 
 def create(config_name, kind, variant):
     config = released_config(config_name)
-    abstract = abstract_variables(create_model(**config.model))
+    abstract = abstract_variables(create_model(config.model))
     variables = parity.random_variables(abstract)
     tensors = parity.state_dict(variables, KIND[kind].rules, variant)
     return Released(config, tensors, variables)
@@ -104,8 +105,8 @@ def test_a_converted_directory_predicts_what_the_checkpoint_does(swin_checkpoint
     depth = estimator(image, seed=3).depth
     model, config = swin_checkpoint.model, swin_checkpoint.config
     noise = jax.random.normal(jax.random.key(3), model.latent_shape(*small_run.SIZE))
-    sampler = {name: value for name, value in config.sampler.items() if name != "remat"}
-    schedule = diffusion.create_schedule(**config.diffusion)
+    sampler = {name: value for name, value in vars(config.sampler).items() if name != "remat"}
+    schedule = diffusion.create_schedule(**vars(config.diffusion))
     predict = functools.partial(refinement.predict_depth, model, schedule=schedule, **sampler)
     normalized = preprocessing.normalize_image(image)[None]
     expected = jax.jit(predict)(swin_checkpoint.variables, normalized, noise[None])
@@ -122,7 +123,7 @@ def converted(resnet_checkpoint, tmp_path):
 
 def test_a_converted_directory_holds_configuration_and_values(resnet_checkpoint, converted):
     assert sorted(path.name for path in converted.iterdir()) == ["config.json", "parameters"]
-    assert read_config(converted).to_json() == resnet_checkpoint.config.to_json()
+    assert read_config(converted).model == resnet_checkpoint.config.model
     variables = load_variables(converted, abstract_variables(resnet_checkpoint.model))
     jax.tree.map(np.testing.assert_array_equal, variables, resnet_checkpoint.variables)
 
@@ -136,12 +137,10 @@ def test_a_converted_directory_is_evaluated(resnet_checkpoint, converted):
 def test_a_converted_directory_is_fine_tuned(resnet_checkpoint, converted, tmp_path):
     """From its values, and with batch statistics that follow the new data."""
     config = resnet_checkpoint.config
-    with config.unlocked():
-        config.train.initial_weights = str(converted)
-        config.train.update(num_steps=1, log_every=1, evaluate_every=1, checkpoint_every=1)
-        config.optimizer.warmup_steps = 0
-        config.optimizer.learning_rate = 1e-5
-    loop.train(config.lock(), tmp_path / "run")
+    every = {"log_every": 1, "evaluate_every": 1, "checkpoint_every": 1}
+    once = dataclasses.replace(config.train, initial_weights=str(converted), num_steps=1, **every)
+    slowly = dataclasses.replace(config.optimizer, warmup_steps=0, learning_rate=1e-5)
+    loop.train(dataclasses.replace(config, train=once, optimizer=slowly), tmp_path / "run")
     (line,) = [line for line in small_run.read_metrics(tmp_path / "run") if "train/loss" in line]
     assert np.isfinite(line["train/loss"])
     after = small_run.read_state(tmp_path / "run", 1)["variables"]
@@ -314,7 +313,7 @@ def test_the_command_converts_a_checkpoint_of_full_size_that_predicts(
     tmp_path, variant, kind, config
 ):
     path, output = full_size(variant, kind, tmp_path / "a.pt"), tmp_path / "converted"
-    arguments = (f"--config=configs/{config}.py", "--config.inference.size=(64, 96)")
+    arguments = (f"--config=configs/{config}.py", "--config.frame.size=(64, 96)")
     status, out, errors = run("convert", f"--checkpoint={path}", f"--output={output}", *arguments)
     assert (status, errors) == (0, "")
     assert f"released DiffusionDepth with {kind}" in out and f"written to {output}" in out

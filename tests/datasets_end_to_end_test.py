@@ -18,9 +18,9 @@ from unittest import mock
 
 import numpy as np
 import pytest
-from ml_collections import ConfigDict
 from PIL import Image
 
+from diffdepth_jax.configuration import groups
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.evaluation import metrics
 from diffdepth_jax.evaluation.depth_files import score_folder
@@ -33,7 +33,9 @@ from tests.support.paths import ROOT
 
 REAL_FRAMES = ROOT.parent / "shared/real_frames/kitti"
 KITTI_SIZE, SELECTED_SIZE = (375, 1242), (352, 1216)  # the recipes of KITTI cut 352x1216 out
-TINY = {name: value for name, value in small_run.OVERRIDES.items() if "data." not in name} | {
+TINY = {
+    name: value for name, value in small_run.OVERRIDES.items() if not name.startswith("data.")
+} | {
     "model.backbone": "swin_micro",
     "model.backbone_weights": "none",
     "model.dtype": "float32",
@@ -102,10 +104,10 @@ def _configuration(recipe, data_dir, **overrides):
     """configs/RECIPE.py with a tiny model; `overrides` by dotted name with __ for the dot."""
     config = importlib.import_module(f"diffdepth_jax.configs.{recipe}").get_config()
     size = INPUT_SIZE[recipe]
-    fields = TINY | {"inference.size": size, "augmentation.crop_size": small_run.SIZE}
+    fields = TINY | {"frame.size": size, "augmentation.crop_size": small_run.SIZE}
     fields |= {name.replace("__", "."): value for name, value in overrides.items()}
-    config.update_from_flattened_dict(fields | {"data.data_dir": str(data_dir)})
-    return config.lock()
+    config.update_from_flattened_dict(fields | {"data.records.data_dir": str(data_dir)})
+    return groups.read(config)
 
 
 def _command(module, *arguments):
@@ -153,7 +155,7 @@ def prepared(tmp_path_factory):
 class Run:
     """What a training run was given, left, returned and said."""
 
-    config: ConfigDict
+    config: groups.Configuration
     workdir: pathlib.Path
     rows: dict
     said: list[str]
@@ -166,7 +168,9 @@ def trained(prepared, tmp_path_factory):
     @functools.cache
     def train_case(case):
         source = SOURCES[case]
-        config = _configuration(source.recipe, prepared(case)[0], data__name=source.dataset)
+        config = _configuration(
+            source.recipe, prepared(case)[0], data__records__name=source.dataset
+        )
         return _train(config, tmp_path_factory.mktemp("runs") / "run")
 
     return train_case
@@ -186,7 +190,7 @@ def _assert_trained_and_scored(run, names):
         line["train/loss"] for line in small_run.read_metrics(run.workdir) if "train/loss" in line
     ]
     assert len(losses) == 3 and all(map(math.isfinite, losses))
-    split = run.config.data.eval_split
+    split = run.config.data.records.eval_split
     rows = evaluate_checkpoint(run.config, run.workdir)
     assert rows == {split: pytest.approx(run.rows[split], rel=1e-6)}
     assert rows[split]["images"] == len(names)
@@ -209,7 +213,7 @@ def _read_csv(path):
 @pytest.mark.parametrize("case", CASES)
 def test_every_source_trains_and_is_scored(prepared, trained, case):
     run, (_, frames) = trained(case), prepared(case)
-    _assert_trained_and_scored(run, frames[run.config.data.eval_split])
+    _assert_trained_and_scored(run, frames[run.config.data.records.eval_split])
     last = format_report(run.config, run.rows).splitlines()[-1]
     assert last.startswith(TITLES[SOURCES[case].recipe])
     crop = "none" if SOURCES[case].recipe == "nyu" else "kb"
@@ -219,9 +223,11 @@ def test_every_source_trains_and_is_scored(prepared, trained, case):
 def test_the_benchmark_is_submitted(trained, tmp_path):
     """Two images of its anonymous test set, which has no depth."""
     run = trained("depth_prediction")
-    config = run.config.copy_and_resolve_references()
-    config.data.eval_split = "test"
-    told = submit(config, run.workdir, str(tmp_path / "submission.zip"))
+    records = dataclasses.replace(run.config.data.records, eval_split="test")
+    data = dataclasses.replace(run.config.data, records=records)
+    told = submit(
+        dataclasses.replace(run.config, data=data), run.workdir, str(tmp_path / "submission.zip")
+    )
     assert "2 predictions" in told and "the benchmark's test set has 500" in told
     assert check_submission(tmp_path / "submission.zip", [SELECTED_SIZE] * 2) == []
 
@@ -244,7 +250,10 @@ def test_a_missing_backbone_file_names_the_command_that_gets_it(prepared, tmp_pa
 def test_nyu_as_tfds_prepares_it_trains(tmp_path):
     tfds_nyu.write(tmp_path / "data")
     config = _configuration(
-        "nyu", tmp_path / "data", data__name="nyu_depth_v2", data__eval_split="validation"
+        "nyu",
+        tmp_path / "data",
+        data__records__name="nyu_depth_v2",
+        data__records__eval_split="validation",
     )
     run = _train(config, tmp_path / "run")
     _assert_trained_and_scored(
@@ -277,8 +286,8 @@ def test_known_answers_on_real_frames_prepared_as_they_lie(tmp_path):
         config = _configuration(
             "kitti",
             data_dir,
-            data__name=dataset,
-            data__eval_split="train",
+            data__records__name=dataset,
+            data__records__eval_split="train",
             evaluation__protocol=protocol,
         )
         report = score_folder(config, tmp_path / "predictions", tmp_path / protocol, scale=256)
@@ -295,9 +304,9 @@ def test_the_documented_commands_train_score_and_submit(prepared, tmp_path):
     """configs/kitti_official.py on the command line, each mode in a process of its own."""
     data_dir, _ = prepared("depth_prediction")
     fields = TINY | {
-        "inference.size": "32,112",
+        "frame.size": "32,112",
         "augmentation.crop_size": "32,48",
-        "data.data_dir": data_dir,
+        "data.records.data_dir": data_dir,
     }
     common = ["--config=configs/kitti_official.py", f"--workdir={tmp_path / 'run'}"]
     common += [f"--config.{name}={value}" for name, value in fields.items()]
@@ -305,7 +314,11 @@ def test_the_documented_commands_train_score_and_submit(prepared, tmp_path):
     modes = {
         "train": [],
         "evaluate": ["--mode=evaluate"],
-        "submit": ["--mode=submit", "--config.data.eval_split=test", f"--output={zip_file}"],
+        "submit": [
+            "--mode=submit",
+            "--config.data.records.eval_split=test",
+            f"--output={zip_file}",
+        ],
     }
     printed = {}
     for mode, flags in modes.items():

@@ -29,9 +29,9 @@ TRAINING = small_run.command_line_flags(
     }
 )
 FOLDER = {
-    "data.image_pattern": "rgb_*.png",
-    "data.depth_pattern": "depth_*.png",
-    "data.holdout_every": 0,
+    "data.folder.image_pattern": "rgb_*.png",
+    "data.folder.depth_pattern": "depth_*.png",
+    "data.folder.holdout_every": 0,
     "train.num_threads": 2,
 }
 
@@ -242,18 +242,18 @@ def test_bad_arguments_end_in_one_line(environment, tmp_path, arguments, words):
         ("train.num_threads", -1),
         ("train.log_every", 0),
         ("train.checkpoint_every", 0),
-        ("train.num_panels", 0),
+        ("evaluation.num_panels", 0),
         ("evaluation.batch_size", 0),
         ("model.window_size", 0),
         ("model.denoiser_heads", 3),
-        ("data.num_train", 1),  # no street for the baselines
+        ("data.synthetic.num_train", 1),  # no street for the baselines
     ],
 )
 def test_a_value_out_of_range_is_named(environment, tmp_path, field, value):
     fields = {"train.num_steps": 3, "evaluation.baselines": True, field: value}
     flags = small_run.command_line_flags(**fields)
     result = _finish(_start(environment, *_train(tmp_path / "run", flags)))
-    _assert_one_line(result, field.split(".")[1], str(value))
+    _assert_one_line(result, field.split(".")[-1], str(value))
 
 
 @pytest.mark.parametrize(
@@ -261,8 +261,11 @@ def test_a_value_out_of_range_is_named(environment, tmp_path, field, value):
     [
         ([], ["--config"]),
         (["--config=configs/none.py"], ["configs/none.py"]),
-        (["--config=configs/folder.py"], ["data.root is empty"]),
-        (["--config=configs/folder.py", "--config.data.root=/nowhere"], ["/nowhere", "not exist"]),
+        (["--config=configs/folder.py"], ["data.folder.root is empty"]),
+        (
+            ["--config=configs/folder.py", "--config.data.folder.root=/nowhere"],
+            ["/nowhere", "not exist"],
+        ),
     ],
 )
 def test_missing_configuration_or_data_ends_in_one_line(environment, tmp_path, arguments, words):
@@ -311,7 +314,7 @@ def folder(tmp_path):
         depth = np.full((32, 48), 1500 + index, np.uint16)
         Image.fromarray(depth).save(root / f"depth_{index}.png")
     named = {name: value for name, value in small_run.OVERRIDES.items() if "data" not in name}
-    fields = {**named, **FOLDER, "data.root": root}
+    fields = {**named, **FOLDER, "data.folder.root": root}
     flags = [f"--config.{name}={value}" for name, value in fields.items()]
     return root, ("--config=configs/folder.py", f"--workdir={tmp_path / 'run'}", *flags)
 
@@ -332,5 +335,5 @@ def test_a_bad_file_met_by_a_reading_thread_is_named(environment, folder, size, 
 def test_a_wrong_depth_scale_is_named(environment, folder):
     """Every depth is then below the limit: training has nothing to learn from."""
     _, arguments = folder
-    process = _start(environment, *arguments, "--config.data.depth_scale=1e9")
+    process = _start(environment, *arguments, "--config.data.folder.depth_scale=1e9")
     _assert_one_line(_finish(process), "no evaluation image has ground truth", "depth scale")

@@ -1,19 +1,21 @@
-"""Whether the files of a folder are those that were written: orbax reads changed numbers as such.
+"""Checksums of a folder's files, to find files that changed after they were written.
 
-Tensorstore checks its index, not the arrays: one flipped bit is one wrong number.
+Orbax reads a changed file without complaint: tensorstore checks its index, not the arrays, so that
+one flipped bit is one wrong number.
 """
 
 import json
+import pathlib
 import zlib
 
 FILE = "checksums.json"
-# Orbax changes these last, and restores the same without them.
+# Orbax writes these last, and restores the same without them.
 _UNCHECKED = {FILE, "_CHECKPOINT_METADATA", "commit_success.txt"}
 _BLOCK = 2**22  # bytes
 
 
-def write_checksums(folder):
-    """Notes size and CRC-32 of each file below a folder, in the folder."""
+def write_checksums(folder: pathlib.Path) -> None:
+    """Writes size and CRC-32 of each file below a folder into a file of the folder."""
     entries = {
         str(path.relative_to(folder)): _read(path) for path in folder.rglob("*") if path.is_file()
     }
@@ -22,8 +24,8 @@ def write_checksums(folder):
     (folder / FILE).write_text(json.dumps(entries, indent=1) + "\n")
 
 
-def find_damage(folder):
-    """What the first file is that is missing or changed, in words; None if all is as written."""
+def find_damage(folder: pathlib.Path) -> str | None:
+    """A sentence about the first file that is missing or changed; None if there is none."""
     try:
         entries = json.loads((folder / FILE).read_bytes())
         for name, (size, checksum) in entries.items():
@@ -41,7 +43,7 @@ def find_damage(folder):
     return None
 
 
-def _read(path):
+def _read(path: pathlib.Path) -> list[int]:
     """(size in bytes, CRC-32) of a file."""
     size = checksum = 0
     with open(path, "rb") as file:

@@ -1,67 +1,77 @@
-"""Models and training runs on disk.
+"""Model directories: `config.json` and `parameters/`.
 
-A model is a directory: `config.json` and `parameters/`. A run's directory is one too, of its best
-parameters by evaluation, and holds `checkpoints/` beside them, from which the run resumes, and
-`damaged/`, to which checkpoints are moved that are not what was written.
+The directory of a training run is a model directory too, of its best parameters by evaluation. It
+also holds `checkpoints/`, from which the run resumes, and `damaged/`, to which checkpoints are
+moved whose files have changed.
 """
 
 import contextlib
+import dataclasses
 import json
+import os
 import pathlib
-import shutil
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import jax
-from ml_collections import ConfigDict
+from jaxtyping import PyTree
 
+from diffdepth_jax.arrays import Variables
 from diffdepth_jax.checkpoints import checksums, saved_steps
-from diffdepth_jax.checkpoints.saved_steps import SavedSteps, in_first_process
+from diffdepth_jax.checkpoints.saved_steps import SavedSteps
+from diffdepth_jax.configuration.groups import Configuration, ModelConfiguration, read_model
+from diffdepth_jax.configuration.renamed import with_new_names
+from diffdepth_jax.distributed.processes import in_first
 from diffdepth_jax.errors import UserError
+from diffdepth_jax.models.variables import leaf_difference
+from diffdepth_jax.whole_files import whole_file, whole_folder
 
 CONFIG_FILE = "config.json"
-_GROUPS = {"model", "diffusion", "sampler", "inference"}  # what using a model needs
-# What may change when a run is resumed: how it is watched, and spread over a machine.
-_FREE = {"log_level", "data.root", "data.data_dir", "sampler.remat"} | {
-    f"train.{name}"
-    for name in (
-        "accumulate",
-        "checkpoint_every",
-        "evaluate_every",
-        "log_every",
-        "max_skipped",
-        "num_panels",
-        "num_threads",
-        "parallel",
-        "profile_steps",
-        "remat_backbone",
-    )
+# A resumed run may change these fields: they say how it is watched, and spread over a machine.
+_FREE = {
+    "log_level",
+    "data.folder.root",
+    "data.records.data_dir",
+    "evaluation.num_panels",
+    "sampler.remat",
+    "train.accumulate",
+    "train.checkpoint_every",
+    "train.evaluate_every",
+    "train.log_every",
+    "train.max_skipped",
+    "train.num_threads",
+    "train.parallel",
+    "train.profile_steps",
+    "train.remat_backbone",
 }
 
 
-def _plain(config):
-    """The configuration as JSON reads it back, tuples as lists."""
-    return json.loads(config.to_json())
+def _plain(config: Configuration) -> dict[str, Any]:
+    """The configuration as JSON reads it back, with tuples as lists."""
+    return json.loads(json.dumps(dataclasses.asdict(config)))
 
 
-def _differences(ours, theirs, prefix=""):
+def _differences(ours: dict[str, Any], theirs: dict[str, Any], prefix: str = "") -> Iterator[str]:
     """Dotted names of the fields in which two nested dicts differ."""
-    names = []
     for key in sorted(ours.keys() | theirs.keys()):
         a, b = ours.get(key), theirs.get(key)
         if isinstance(a, dict) and isinstance(b, dict):
-            names += _differences(a, b, f"{prefix}{key}.")
+            yield from _differences(a, b, f"{prefix}{key}.")
         elif a != b:
-            names.append(f"{prefix}{key}")
-    return names
+            yield f"{prefix}{key}"
 
 
-def check_directory(workdir, config, groups=None):
-    """Raises unless `workdir` is the directory of a run of `config`, or of these groups of it.
+def check_directory(
+    workdir: str | os.PathLike, config: Configuration, groups: Sequence[str] = ()
+) -> None:
+    """Raises a UserError unless `workdir` is the directory of a run of this configuration.
 
-    Of a group what the function computes matters, not what its training started from.
+    With `groups`, only these groups have to be equal, and in them only the fields that the network
+    computes with: where its training started from does not matter.
     """
-    names = _differences(_plain(config), _plain(read_config(workdir)))
-    names = [name for name in names if name not in _FREE]
-    if groups is not None:
+    differences = _differences(_plain(config), _read_fields(workdir))
+    names = [name for name in differences if name not in _FREE]
+    if groups:
         names = [name for name in names if name.split(".")[0] in groups]
         names = [name for name in names if name != "model.backbone_weights"]
     if names:
@@ -71,32 +81,47 @@ def check_directory(workdir, config, groups=None):
         )
 
 
-def claim_directory(workdir, config):
-    """Makes `workdir` the directory of a run of `config`, or checks that it already is one.
+def claim_directory(workdir: str | os.PathLike, config: Configuration) -> None:
+    """Makes `workdir` the directory of a run of `config`, or checks that it is one already.
 
-    One in which nothing was saved yet, such as after a mistyped field, is taken over.
+    A directory in which nothing was saved yet, such as after a mistyped field, is taken over.
     """
-    in_first_process(_claim, workdir, config)
+    in_first(_claim, workdir, config)
 
 
-def _claim(workdir, config):
+def _claim(workdir: str | os.PathLike, config: Configuration) -> None:
     path = pathlib.Path(workdir) / CONFIG_FILE
     if path.exists() and holds_steps(workdir):
         return check_directory(workdir, config)
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(".unfinished")
-    unfinished.write_text(config.to_json(indent=1) + "\n")
-    unfinished.replace(path)
+    with whole_file(path) as unfinished:
+        unfinished.write_text(json.dumps(dataclasses.asdict(config), indent=1) + "\n")
 
 
-def holds_steps(workdir):
+def holds_steps(workdir: str | os.PathLike) -> bool:
     """Whether something was saved there, to resume from or to predict with."""
     folders = (pathlib.Path(workdir) / name for name in ("checkpoints", "parameters"))
     return any(saved_steps.steps(folder) for folder in folders)
 
 
-def read_config(directory) -> ConfigDict:
-    """The locked configuration of a model directory."""
+def read_config(directory: str | os.PathLike) -> ModelConfiguration:
+    """The part of a model directory's configuration that using the model needs.
+
+    Raises:
+      UserError: the directory has no configuration, or not one of a model of this version.
+    """
+    fields = _read_fields(directory)
+    try:
+        return read_model(fields)
+    except UserError as error:
+        raise UserError(
+            f"{directory}/{CONFIG_FILE} does not describe a model of this version ({error}): "
+            "convert or train it anew, or restore the file from a backup"
+        ) from error
+
+
+def _read_fields(directory: str | os.PathLike) -> dict[str, Any]:
+    """The nested fields of a directory's configuration, under the names of this version."""
     path = pathlib.Path(directory) / CONFIG_FILE
     if not path.is_file():
         raise UserError(
@@ -107,48 +132,37 @@ def read_config(directory) -> ConfigDict:
         fields = json.loads(path.read_text())
     except ValueError as error:
         raise UserError(f"{path} is damaged ({error}): restore it from a backup") from error
-    if not isinstance(fields, dict) or not fields.keys() >= _GROUPS:
+    if not isinstance(fields, dict):
         raise UserError(f"{path} is no configuration of a model: restore it from a backup")
-    return ConfigDict(fields, convert_dict=True).lock()
+    return with_new_names(fields)
 
 
-def save_model(directory, config, variables):
+def save_model(directory: str | os.PathLike, config: Configuration, variables: Variables) -> None:
     """Writes a model directory, whole or not at all; it must not exist or be empty."""
     directory = pathlib.Path(directory)
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         raise UserError(f"{directory} exists and is not empty: give another, or delete it")
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = directory.with_name(f"{directory.name}.unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    try:
+    with whole_folder(directory) as unfinished:
         claim_directory(unfinished, config)
         folder = unfinished / "parameters"
         with contextlib.closing(SavedSteps(folder, "default", keep=1)) as parameters:
             parameters.save(0, variables)
-        unfinished.replace(directory)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
 
 
-def load_variables(directory, abstract=None):
+def load_variables(directory: str | os.PathLike, abstract: Variables | None = None) -> Variables:
     """A model directory's variables, float32, on this process's first device.
 
-    They have to have the leaves and shapes of `abstract`; without it whatever is there will do,
-    such as the backbone that a conversion wrote.
-    """
-    parameters = pathlib.Path(directory) / "parameters"
-    if not parameters.is_dir():
-        raise UserError(f"{directory} has no parameters yet: its training has to evaluate once")
-    steps = saved_steps.steps(parameters)
-    if not steps:
-        raise UserError(f"{parameters} is empty: its training has to evaluate once")
-    folder = parameters / str(steps[-1])
-    if (folder / checksums.FILE).exists():  # older versions wrote none
-        damage = checksums.find_damage(folder)
-        if damage:
-            raise UserError(f"{folder} is damaged ({damage}): restore it from a backup")
+    Args:
+      directory: of the model.
+      abstract: the leaves and shapes that the variables must have. Without it any variables will
+        do, such as the backbone that a conversion wrote.
 
-    def to_restore(saved):
+    Raises:
+      UserError: the files are missing or damaged, or hold another model.
+    """
+    folder = _newest_parameters(pathlib.Path(directory) / "parameters", directory)
+
+    def to_restore(saved: PyTree) -> PyTree:
         if abstract is not None:
             check_leaves(saved, abstract)
         return _on_one_device(saved)
@@ -163,29 +177,34 @@ def load_variables(directory, abstract=None):
         ) from error
 
 
-def _on_one_device(tree):
-    """Shapes and types to restore to: orbax would look for the devices that saved."""
+def _newest_parameters(parameters: pathlib.Path, directory: str | os.PathLike) -> pathlib.Path:
+    """The folder of the newest parameters, whose files are as they were written."""
+    if not parameters.is_dir():
+        raise UserError(f"{directory} has no parameters yet: its training has to evaluate once")
+    steps = saved_steps.steps(parameters)
+    if not steps:
+        raise UserError(f"{parameters} is empty: its training has to evaluate once")
+    folder = parameters / str(steps[-1])
+    if (folder / checksums.FILE).exists():  # older versions wrote no checksums
+        damage = checksums.find_damage(folder)
+        if damage:
+            raise UserError(f"{folder} is damaged ({damage}): restore it from a backup")
+    return folder
+
+
+def _on_one_device(tree: PyTree) -> PyTree:
+    """Shapes and types to restore to; without a device, orbax looks for the devices that saved."""
     device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     return jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device), tree
     )
 
 
-def check_leaves(saved, abstract):
-    """ValueError unless both trees have the same leaves of the same shapes."""
-    theirs, ours = (
-        {
-            jax.tree_util.keystr(path, simple=True, separator="/"): tuple(leaf.shape)
-            for path, leaf in jax.tree.leaves_with_path(tree)
-        }
-        for tree in (saved, abstract)
-    )
-    if all("/backbone/" in path for path in theirs) and ours != theirs:
+def check_leaves(saved: PyTree, expected: PyTree) -> None:
+    """Raises a ValueError unless both trees have the same leaves of the same shapes."""
+    difference = leaf_difference(saved, expected)
+    if difference is None:
+        return
+    if isinstance(saved, dict) and all(set(tree) == {"backbone"} for tree in saved.values()):
         raise ValueError("it holds a backbone alone, for model.backbone_weights")
-    differing = sorted(path for path in ours | theirs if ours.get(path) != theirs.get(path))
-    if differing:
-        path = differing[0]
-        raise ValueError(
-            f"{len(differing)} leaves differ; {path}: saved {theirs.get(path, 'not')}, "
-            f"the model has {ours.get(path, 'none')}"
-        )
+    raise ValueError(difference)

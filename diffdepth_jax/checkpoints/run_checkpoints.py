@@ -1,13 +1,17 @@
 """The checkpoints of a training run: what it resumes from, and its best parameters."""
 
 import math
+import os
 import pathlib
+from typing import Any, Self
 
 from absl import logging
+from jaxtyping import PyTree
 
+from diffdepth_jax.arrays import Variables
 from diffdepth_jax.checkpoints import saved_steps
 from diffdepth_jax.checkpoints.model_directory import check_leaves
-from diffdepth_jax.checkpoints.saved_steps import SavedSteps, in_first_process
+from diffdepth_jax.checkpoints.saved_steps import SavedSteps
 from diffdepth_jax.distributed import processes
 from diffdepth_jax.errors import UserError
 
@@ -15,15 +19,15 @@ from diffdepth_jax.errors import UserError
 class RunCheckpoints:
     """The checkpoints of one training run, for saving and resuming; a context manager.
 
-    Damaged ones are moved aside first, as long as a whole one is left to go on from.
+    Damaged checkpoints are moved aside first, as long as a whole one is left to go on from.
     """
 
-    def __init__(self, workdir):
+    def __init__(self, workdir: str | os.PathLike):
         directory = pathlib.Path(workdir).absolute()
-        in_first_process(_set_damaged_aside, directory)
+        processes.in_first(_set_damaged_aside, directory)
         self._checkpoints = directory / "checkpoints"
         self._latest = SavedSteps(self._checkpoints, "state", keep=2)
-        # The newest is the best: a save happens only if the score is better than all before.
+        # The newest is the best: variables are saved only if their score is the best so far.
         self._best = SavedSteps(
             directory / "parameters",
             "default",
@@ -34,12 +38,15 @@ class RunCheckpoints:
         best = self._best.newest
         self._score = None if best is None else self._best.score(best)
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind, *_):
-        """Waits for what is being written; that it failed is raised unless something else was."""
-        failure = None
+    def __exit__(self, kind: type[BaseException] | None, *_: Any) -> None:
+        """Waits for the saves in progress.
+
+        Their failure is raised, unless another error ends the run: then it is a warning.
+        """
+        failure: UserError | None = None
         for steps in (self._latest, self._best):
             try:
                 steps.close()
@@ -51,18 +58,18 @@ class RunCheckpoints:
             logging.warning("%s", failure)
 
     @property
-    def empty(self):
+    def empty(self) -> bool:
         """Whether there is nothing to resume from."""
         return self._latest.newest is None
 
-    def restore(self, state):
-        """The newest saved state, with the shardings of this one; this one if nothing was saved."""
+    def restore(self, state: PyTree) -> PyTree:
+        """The newest saved state, laid out like `state`; `state` itself if nothing was saved."""
         step = self._latest.newest
         if step is None:
             return state
         folder = self._checkpoints / str(step)
 
-        def to_restore(saved):
+        def to_restore(saved: PyTree) -> PyTree:
             check_leaves(saved, state)
             return saved_steps.abstract_tree(state)
 
@@ -78,13 +85,13 @@ class RunCheckpoints:
             logging.info("resuming from checkpoints/%d", step)
         return restored
 
-    def save(self, step, state):
-        """Saves what resuming needs; a second save of one step does nothing."""
+    def save(self, step: int, state: PyTree) -> None:
+        """Saves the state to resume from; a second save of one step does nothing."""
         if step != self._latest.newest:
             self._latest.save(step, state)
 
-    def save_best(self, step, variables, score):
-        """Keeps these variables if their score, lower is better, is the best so far."""
+    def save_best(self, step: int, variables: Variables, score: float) -> None:
+        """Keeps these variables if their score is the lowest so far."""
         if self._score is not None and not (score < self._score or math.isnan(self._score)):
             return
         best = self._best.newest
@@ -94,7 +101,7 @@ class RunCheckpoints:
         self._score = score
 
 
-def _set_damaged_aside(workdir):
+def _set_damaged_aside(workdir: pathlib.Path) -> None:
     for name, prefix in (("checkpoints", ""), ("parameters", "parameters-")):
         damaged, whole = saved_steps.find_damaged(workdir / name)
         if damaged and whole is None and name == "checkpoints":  # nothing to go on from
@@ -117,7 +124,7 @@ def _set_damaged_aside(workdir):
             )
 
 
-def _unused(path):
+def _unused(path: pathlib.Path) -> pathlib.Path:
     while path.exists():
         path = path.with_name(f"{path.name}-again")
     return path

@@ -1,36 +1,44 @@
-"""Numbered checkpoints in a folder, whole or not at all: the only place that knows orbax."""
+"""Numbered checkpoints in a folder; the only module that knows orbax."""
 
 import contextlib
 import logging as python_logging
+import os
 import pathlib
 import shutil
+from collections.abc import Callable, Generator
+from typing import Any
 
 import jax
 import orbax.checkpoint as ocp
 from absl import logging
+from jaxtyping import PyTree
 from orbax.checkpoint import checkpoint_managers
 
 from diffdepth_jax.checkpoints.checksums import find_damage, write_checksums
-from diffdepth_jax.distributed import processes
+from diffdepth_jax.distributed.processes import in_first
 from diffdepth_jax.errors import UserError
 
-# What orbax and tensorstore raise on files that are not of the form or the shapes asked for.
+# Orbax and tensorstore raise these on files of another form or other shapes.
 RESTORE_ERRORS = (ValueError, KeyError, TypeError, AttributeError, FileNotFoundError)
 
 
-def first_line(error):
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, or its class if there is no message."""
     return str(error).strip().split("\n")[0][:800] or type(error).__name__
 
 
-def steps(directory):
+def steps(directory: str | os.PathLike) -> list[int]:
     """The steps saved in a folder, rising."""
     folder = pathlib.Path(directory)
     return sorted(int(path.name) for path in folder.glob("*") if path.name.isdigit())
 
 
-def find_damaged(directory):
-    """({step: what is wrong with it} newest first, the newest whole step or None)."""
-    damaged = {}
+def find_damaged(directory: str | os.PathLike) -> tuple[dict[int, str], int | None]:
+    """The damaged steps newer than the newest whole one, and that whole step or None.
+
+    The damaged steps are {step: what is wrong with it}, newest first.
+    """
+    damaged: dict[int, str] = {}
     for step in reversed(steps(directory)):
         damage = find_damage(pathlib.Path(directory) / str(step))
         if damage is None:
@@ -39,23 +47,12 @@ def find_damaged(directory):
     return damaged, None
 
 
-def in_first_process(function, *args):
-    """Calls what judges or changes a shared directory; that it fails is raised in all processes."""
-    message = None
-    if processes.is_first():
-        try:
-            function(*args)
-        except (UserError, OSError) as error:
-            if jax.process_count() == 1:
-                raise
-            message = str(error)
-    message = processes.gather([message])[0]
-    if message is not None:
-        raise UserError(message)
+def read_step(folder: str | os.PathLike, abstract: Callable[[PyTree], PyTree]) -> PyTree:
+    """The tree saved in a step's folder.
 
-
-def read_step(folder, abstract):
-    """The tree saved in a step's folder; `abstract` makes of it, as saved, what to restore to."""
+    `abstract` maps the shapes and types of the saved tree to the shapes, types and shardings that
+    the tree is restored to.
+    """
     _silence_orbax()
     with ocp.StandardCheckpointer() as checkpointer:
         path = pathlib.Path(folder).absolute()
@@ -63,84 +60,92 @@ def read_step(folder, abstract):
         return checkpointer.restore(path, abstract(saved))
 
 
-def abstract_tree(tree):
-    """Shapes, types and shardings: restores to them, whatever those were that were saved."""
+def abstract_tree(tree: PyTree) -> PyTree:
+    """The shapes, types and shardings of a tree, to which another tree can be restored."""
     return jax.tree.map(ocp.tree.to_shape_dtype_struct, tree)
 
 
 class SavedSteps:
-    """A folder of checkpoints that are written in the background, of which the newest are kept."""
+    """A folder of checkpoints, written in the background; the newest are kept.
 
-    def __init__(self, directory, item, keep, **options):
-        """`item` is the tree's folder within that of a step; options are orbax's."""
+    Args:
+      directory: the folder.
+      item: the name of the folder, within the folder of a step, that holds the tree.
+      keep: the number of checkpoints that are kept.
+      **options: orbax's.
+    """
+
+    def __init__(self, directory: str | os.PathLike, item: str, keep: int, **options: Any):
         self._directory, self._item = pathlib.Path(directory).absolute(), item
-        self._saving = None
-        options = ocp.CheckpointManagerOptions(
+        self._saving: int | None = None
+        manager_options = ocp.CheckpointManagerOptions(
             preservation_policy=checkpoint_managers.LatestN(keep),
-            cleanup_tmp_directories=True,  # what a kill left
+            cleanup_tmp_directories=True,  # left by a run that was killed
             async_options=ocp.AsyncOptions(post_finalization_callback=self._seal),
-            # Two folders may be written at once: processes must not meet at the other's barrier.
+            # Two folders may be written at once; each has its own barrier between processes.
             multiprocessing_options=ocp.options.MultiprocessingOptions(
                 barrier_sync_key_prefix=self._directory.name
             ),
             **options,
         )
         _silence_orbax()
-        self._manager = ocp.CheckpointManager(self._directory, options=options)
+        self._manager = ocp.CheckpointManager(self._directory, options=manager_options)
 
     @property
-    def newest(self):
+    def newest(self) -> int | None:
         """The newest step, saved or being saved; None if there is none."""
         return self._manager.latest_step()
 
-    def score(self, step):
-        return self._manager.metrics(step)["score"]
+    def score(self, step: int) -> float:
+        """The score that a step was saved with."""
+        return self._manager.metrics(step)["score"]  # ty: ignore[not-subscriptable]  it has one
 
-    def delete(self, step):
+    def delete(self, step: int) -> None:
+        """Deletes a step, after the save in progress."""
         self._finish()
         self._manager.delete(step)
 
-    def save(self, step, tree, **kwargs):
+    def save(self, step: int, tree: PyTree, **kwargs: Any) -> None:
         """Starts writing a step.
 
-        The arrays may be donated at once: orbax keeps a copy, or on the CPU a reference, because of
-        which JAX does not reuse their memory.
+        The arrays may be donated at once: orbax keeps a copy, or on the CPU a reference, which
+        keeps JAX from reusing their memory.
 
         Raises:
           UserError: this step cannot be written, or the one before could not.
         """
         self._finish()
-        in_first_process(_check_space, self._directory, step, tree)
+        in_first(_check_space, self._directory, step, tree)
         self._saving = step
         args = ocp.args.Composite(**{self._item: ocp.args.StandardSave(tree)})
         with self._named_errors():
             self._manager.save(step, args=args, **kwargs)
 
-    def close(self):
+    def close(self) -> None:
         """Waits until all is written; raises as `save` does."""
         try:
             self._finish()
         finally:
             self._manager.close()
 
-    def _seal(self):
+    def _seal(self) -> None:
         """Called by orbax when all files are written, before the folder gets its name."""
         write_checksums(self._directory / f"{self._saving}{ocp.utils.TMP_DIR_SUFFIX}")
 
-    def _finish(self):
+    def _finish(self) -> None:
         with self._named_errors():
             self._manager.wait_until_finished()
 
     @contextlib.contextmanager
-    def _named_errors(self):
+    def _named_errors(self) -> Generator[None]:
         try:
             yield
         except Exception as error:  # orbax and tensorstore pass on an OSError in many classes
             raise _unwritten(self._directory, self._saving, first_line(error)) from error
 
 
-def _check_space(directory, step, tree):
-    """Refuses what a disk cannot hold before orbax starts: its own report of that is unreadable."""
+def _check_space(directory: pathlib.Path, step: int, tree: PyTree) -> None:
+    """Refuses a tree that the disk cannot hold; orbax's report of a full disk is unreadable."""
     need = sum(leaf.nbytes for leaf in jax.tree.leaves(tree))
     free = shutil.disk_usage(directory).free
     if need > free:
@@ -148,19 +153,19 @@ def _check_space(directory, step, tree):
         raise _unwritten(directory, step, reason)
 
 
-def _unwritten(directory, step, reason):
+def _unwritten(directory: pathlib.Path, step: int | None, reason: str) -> UserError:
     return UserError(
         f"checkpoint {directory}/{step} could not be written ({reason}): free space or give a "
         "writable directory, then run the same command again to resume"
     )
 
 
-def _silence_orbax():
-    """What it logs as it fails it raises too, and that becomes one line."""
+def _silence_orbax() -> None:
+    """Drops orbax's log of a failure: it raises the failure too, and that becomes one line."""
     for logger in (logging.get_absl_logger(), python_logging.getLogger("asyncio")):
         logger.addFilter(_is_wanted)
 
 
-def _is_wanted(record):
+def _is_wanted(record: python_logging.LogRecord) -> bool:
     orbax = "orbax" in pathlib.Path(record.pathname).parts or record.name == "asyncio"
     return logging.level_debug() or not orbax

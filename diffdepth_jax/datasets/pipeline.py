@@ -1,33 +1,37 @@
-"""From random-access sources to batches: the only place that knows grain."""
+"""From random-access sources to batches; the only module that knows grain."""
 
 import functools
 import threading
+from collections.abc import Iterator
+from typing import Any
 
 import grain
 import numpy as np
 from absl import logging
 
+from diffdepth_jax.arrays import Batch
 from diffdepth_jax.datasets import transforms
+from diffdepth_jax.datasets.samples import EvaluationSample, Sample, Source
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.media import preprocessing
 
 
 class Tolerant:
-    """Gives for a sample that cannot be read the next one that can, up to `limit` such samples.
+    """Replaces a sample that cannot be read by the next one that can, up to `limit` samples.
 
-    The stream keeps its length and order. Each is named in a warning; with limit 0 the first ends
-    the run.
+    The stream keeps its length and order. A warning names each unreadable sample. With a limit of 0
+    the first one ends the run.
     """
 
-    def __init__(self, source, limit):
+    def __init__(self, source: Source, limit: int):
         self._source, self._limit = source, limit
-        self._unreadable = set()
+        self._unreadable: set[int] = set()
         self._lock = threading.Lock()
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self._source)
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: int) -> Sample:
         while True:
             try:
                 return self._source[index]
@@ -35,7 +39,7 @@ class Tolerant:
                 self._note(index, error)
             index = (index + 1) % len(self._source)
 
-    def _note(self, index, error):
+    def _note(self, index: int, error: UserError) -> None:
         with self._lock:
             known = index in self._unreadable
             self._unreadable.add(index)
@@ -50,54 +54,57 @@ class Tolerant:
 
 
 class _Share:
-    """The samples that one process reads from a stream: its part of each global batch, from a step.
+    """The samples that one process reads from a stream: its part of each batch, from a step on.
 
-    Whole batches of which every process takes its own would give the same, but would be the least
-    that a thread reads and that is held ahead.
+    The unit is a sample, not a batch, so that several threads can read one batch.
     """
 
-    def __init__(self, stream, batch_size, process, first_step):
+    def __init__(
+        self,
+        stream: grain.MapDataset,
+        batch_size: int,
+        process: tuple[int, int],
+        first_step: int,
+    ):
         self._stream, self._batch_size, self._first_step = stream, batch_size, first_step
         self._index, self._count = process
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self._stream) // self._count
 
-    def __getitem__(self, position):
+    def __getitem__(self, position: int) -> Any:
         step, place = divmod(position, self._batch_size)
         part = (self._first_step + step) * self._count + self._index
         return self._stream[part * self._batch_size + place]
 
 
-def cut(sample, input_crop):
-    """What of a frame the model sees: all of it ("none") or KITTI's benchmark crop ("kb")."""
-    if input_crop not in ("none", "kb"):
-        raise UserError(f"inference.input_crop {input_crop!r}: must be none or kb")
+def cut(sample: Sample, input_crop: str) -> Sample:
+    """The part of a frame that the model sees: all ("none"), or KITTI's benchmark crop ("kb")."""
     return transforms.kb_crop(sample) if input_crop == "kb" else sample
 
 
-def fit(sample, size):
+def fit(sample: Sample, size: tuple[int, int]) -> Sample:
     """Resizes a sample, aspect kept, to fit inside `size` (H, W)."""
     return transforms.resize(sample, preprocessing.letterbox_size(*sample["image"].shape[:2], size))
 
 
 def _augment(
-    sample,
-    rng,
+    sample: Sample,
+    rng: np.random.Generator,
     *,
-    size,
-    min_depth,
-    max_depth,
-    rotation,
-    zoom,
-    crop_size,
-    flip_probability,
-    color_probability,
-    gamma,
-    brightness,
-    color,
-    input_crop="none",
-):
+    size: tuple[int, int],
+    min_depth: float,
+    max_depth: float,
+    rotation: float,
+    zoom: float,
+    crop_size: tuple[int, int],
+    flip_probability: float,
+    color_probability: float,
+    gamma: float,
+    brightness: float,
+    color: float,
+    input_crop: str = "none",
+) -> dict[str, np.ndarray]:
     sample = fit(cut(sample, input_crop), size)
     sample = transforms.random_rotation(sample, rng, rotation)
     sample = transforms.random_zoom(sample, rng, zoom)
@@ -109,77 +116,89 @@ def _augment(
 
 
 class Thinned:
-    """Keeps a fraction of each sample's valid pixels: as a sensor would, the same at each read."""
+    """Keeps a random fraction of each sample's valid pixels, the same pixels at each read."""
 
-    def __init__(self, source, fraction, seed):
+    def __init__(self, source: Source, fraction: float, seed: int):
         self._source, self._fraction, self._seed = source, fraction, seed
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self._source)
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: int) -> Sample:
         rng = np.random.default_rng([self._seed, index])
         return transforms.thin_mask(self._source[index], rng, self._fraction)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"Thinned({self._source!r}, {self._fraction})"
 
 
-def _normalize(batch):
-    """After batching, because until then an image is a quarter as large."""
+def _normalize(batch: dict[str, Any]) -> dict[str, Any]:
+    """Normalises after batching: until then an image takes a quarter of the memory."""
     return {**batch, "image": preprocessing.normalize_image(batch["image"])}
 
 
-def train_iterator(
-    source,
-    *,
-    seed,
-    batch_size,
-    num_threads,
-    max_unreadable=0,
-    process=(0, 1),
-    first_step=0,
-    keep_valid=1.0,
-    **augmentation,
-):
-    """Endless iterator of augmented batches, those of the training steps from `first_step` on.
+def _dataset(source: Any) -> Any:
+    """Grain's data set over a source, which grain's types describe more narrowly than it is."""
+    return grain.MapDataset.source(source)
 
-    Samples are a function of the seed and of their position in the stream: global batch k is
-    positions k B to (k + 1) B - 1, of which each process reads one contiguous part, in turn. So
-    batches neither depend on the number of threads nor, put together, on that of processes.
+
+def train_iterator(
+    source: Source,
+    *,
+    seed: int,
+    batch_size: int,
+    num_threads: int,
+    max_unreadable: int = 0,
+    process: tuple[int, int] = (0, 1),
+    first_step: int = 0,
+    valid_pixel_fraction: float = 1.0,
+    **augmentation: Any,
+) -> Iterator[Batch]:
+    """Yields the augmented batches of the training steps from `first_step` on, without end.
+
+    A sample is a function of the seed and of its position in the stream. Global batch k has the
+    positions k B to (k + 1) B - 1, and each process reads a contiguous part of them. So a global
+    batch depends neither on the number of threads nor on the number of processes.
 
     Args:
       source: random access to samples.
       seed: of order and augmentation.
-      batch_size: of this process; B is this times the number of processes.
-      num_threads: that read and augment.
-      max_unreadable: samples of the source that are replaced by others, see `Tolerant`.
+      batch_size: this process's; B is this times the number of processes.
+      num_threads: the threads that read and augment.
+      max_unreadable: this many samples of the source may be replaced by others, see `Tolerant`.
       process: (index, count).
       first_step: of the run, from 0.
-      keep_valid: fraction of each sample's valid pixels, see `Thinned`.
+      valid_pixel_fraction: see `Thinned`.
       **augmentation: size, depth limits, and the fields of the `augmentation` group.
 
     Yields:
       image float32 [B, H, W, 3] normalised, depth float32 [B, H, W, 1] metres, mask bool.
     """
-    if keep_valid < 1:
-        source = Thinned(source, keep_valid, seed)
+    if valid_pixel_fraction < 1:
+        source = Thinned(source, valid_pixel_fraction, seed)
     tolerant = Tolerant(source, max_unreadable)
-    stream = grain.MapDataset.source(tolerant).seed(seed).shuffle().repeat()
+    stream = _dataset(tolerant).seed(seed).shuffle().repeat()
     stream = stream.random_map(functools.partial(_augment, **augmentation))
-    share = grain.MapDataset.source(_Share(stream, batch_size, process, first_step))
+    share = _dataset(_Share(stream, batch_size, process, first_step))
     # Samples, at most: memory is that of two more batches, or of what the threads work at.
     ahead = max(2 * batch_size, num_threads)
     options = grain.ReadOptions(num_threads=num_threads, prefetch_buffer_size=ahead)
-    batches = share.to_iter_dataset(options).batch(batch_size, drop_remainder=True)
+    batches: Any = share.to_iter_dataset(options).batch(batch_size, drop_remainder=True)
     return iter(batches.map(_normalize))
 
 
-def evaluation_sample(sample, *, size, min_depth, max_depth, input_crop="none"):
-    """What the model sees (`image` normalised, cut, fitted and padded to size) beside native truth.
+def evaluation_sample(
+    sample: Sample,
+    *,
+    size: tuple[int, int],
+    min_depth: float,
+    max_depth: float,
+    input_crop: str = "none",
+) -> EvaluationSample:
+    """What the model sees of a frame, beside the frame and its ground truth, see EvaluationSample.
 
-    `content` is the (h, w) of the cut within the padded image. `picture`, depth and mask keep the
-    size in which they were found, for that is where metrics are taken; other keys pass through.
+    The image is cut, fitted and padded to `size`, and normalised. Metrics are taken at the size of
+    the ground truth. Other keys pass through.
     """
     truth = transforms.valid_range(sample, min_depth, max_depth)
     seen = fit(cut(sample, input_crop), size)
@@ -192,16 +211,18 @@ def evaluation_sample(sample, *, size, min_depth, max_depth, input_crop="none"):
     }
 
 
-def evaluation_batches(source, indices, *, batch_size, **fields):
-    """Each of these samples once, in order: lists of `batch_size` samples, the last list shorter.
+def evaluation_batches(
+    source: Source, indices: range, *, batch_size: int, **fields: Any
+) -> Iterator[list[EvaluationSample]]:
+    """Yields these samples once, in order, in lists of `batch_size`; the last list may be shorter.
 
     Args:
       source: random access to samples.
-      indices: a range.
-      batch_size: of a list.
+      indices: the samples.
+      batch_size: the length of a list.
       **fields: for `evaluation_sample`.
     """
-    stream = grain.MapDataset.source(source)[indices.start : indices.stop]
+    stream = _dataset(source)[indices.start : indices.stop]
     stream = stream.map(functools.partial(evaluation_sample, **fields))
     stream = stream.batch(batch_size, batch_fn=list)
     return iter(stream.to_iter_dataset(grain.ReadOptions(num_threads=2, prefetch_buffer_size=2)))

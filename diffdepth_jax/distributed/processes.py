@@ -1,13 +1,14 @@
 """Several processes train one model: they join, share the work, and agree when to stop."""
 
 import contextlib
+import functools
 import json
 import os
 import socket
 import sys
 import time
 import traceback
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Any
 
 import jax
@@ -137,3 +138,32 @@ class Agreement:
 def is_first() -> bool:
     """Whether this is process 0, which prints and writes for all."""
     return jax.process_index() == 0
+
+
+def only_in_first(function: Callable[..., None]) -> Callable[..., None]:
+    """Decorates a function that only process 0 runs; in the others it does nothing."""
+
+    @functools.wraps(function)
+    def wrapped(*args: Any, **kwargs: Any) -> None:
+        if is_first():
+            function(*args, **kwargs)
+
+    return wrapped
+
+
+def in_first(function: Callable[..., None], *args: Any) -> None:
+    """Calls a function in process 0, and raises its failure in all processes.
+
+    For functions that check or change a directory that all processes share.
+    """
+    message = None
+    if is_first():
+        try:
+            function(*args)
+        except (UserError, OSError) as error:
+            if jax.process_count() == 1:
+                raise
+            message = str(error)
+    message = gather([message])[0]
+    if message is not None:
+        raise UserError(message)

@@ -1,14 +1,19 @@
-"""Scores a folder of depth files, of any program, against a configuration's evaluation sets."""
+"""Scores a folder of depth files, from any program, on a configuration's evaluation sets."""
 
+import os
 import pathlib
+from collections.abc import Sequence
 
 import numpy as np
 
+from diffdepth_jax.configuration.groups import Configuration
+from diffdepth_jax.datasets.samples import EvaluationSample
 from diffdepth_jax.datasets.sources import create_sources
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.evaluation import scoring
-from diffdepth_jax.evaluation.evaluator import Evaluator
 from diffdepth_jax.evaluation.report import describe, format_report, write_results
+from diffdepth_jax.evaluation.scorer import Scorer
+from diffdepth_jax.evaluation.scoring import Prediction
 from diffdepth_jax.media import preprocessing, reading
 
 _IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
@@ -17,25 +22,25 @@ _IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
 class DepthFiles:
     """A predictor that reads DIR/NAME.npy or DIR/NAME.png, by a sample's name without extension.
 
-    Float .npy hold metres, integers metres x scale. A file has the size of its frame, or of KITTI's
-    benchmark crop in it and is then put back in its place.
+    Float .npy files hold metres, integer files metres x scale. A file has the size of its frame, or
+    of KITTI's benchmark crop; a crop is put back in its place in the frame.
 
     Attributes:
       missing: names of the samples without a file, so far.
     """
 
-    def __init__(self, directory, scale=None):
+    def __init__(self, directory: str | os.PathLike, scale: float | None = None):
         self._directory, self._scale = pathlib.Path(directory), scale
-        self.missing = []
+        self.missing: list[str] = []
         if not self._directory.is_dir():
             raise UserError(f"predictions {directory} is no folder: check --predictions")
         if scale is not None and not 0 < scale < float("inf"):
             raise UserError(f"predictions_scale {scale}: must be positive; 256 for KITTI's PNG")
 
-    def __call__(self, samples, first):
+    def __call__(self, samples: Sequence[EvaluationSample], first: int) -> list[Prediction | None]:
         return [self._read(sample, index) for index, sample in enumerate(samples, start=first)]
 
-    def _read(self, sample, index):
+    def _read(self, sample: EvaluationSample, index: int) -> Prediction | None:
         name = scoring.sample_name(sample, index)
         path = self._path(name)
         if path is None:
@@ -49,8 +54,8 @@ class DepthFiles:
             )
         return _placed(depth, sample["depth"].shape[:2], path)
 
-    def _path(self, name):
-        """The file of a sample; .npy, which rounds nothing, before .png."""
+    def _path(self, name: str) -> pathlib.Path | None:
+        """The file of a sample; .npy goes before .png, because it rounds nothing."""
         stem = pathlib.PurePosixPath(name.lstrip("/"))
         if stem.suffix.lower() in _IMAGE_SUFFIXES:
             stem = stem.with_suffix("")
@@ -58,12 +63,12 @@ class DepthFiles:
         return next((path for path in paths if path.is_file()), None)
 
 
-def _holds_integers(path):
+def _holds_integers(path: pathlib.Path) -> bool:
     return path.suffix == ".png" or np.load(path, mmap_mode="r").dtype.kind != "f"
 
 
-def _placed(depth, size, path):
-    """Metres [H, W, 1] of the frame."""
+def _placed(depth: np.ndarray, size: tuple[int, int], path: pathlib.Path) -> Prediction:
+    """Metres [H, W, 1] at the size of the frame."""
     if depth.shape[:2] == size:
         return depth
     if depth.shape[:2] == preprocessing.KB_SIZE:
@@ -75,34 +80,46 @@ def _placed(depth, size, path):
     )
 
 
-def score_folder(config, directory, results, *, scale=None, skip_missing=False):
-    """Scores the files of a folder; of several sets, each in the subfolder of its name.
+def score_folder(
+    config: Configuration,
+    directory: str | os.PathLike,
+    results: str | os.PathLike,
+    *,
+    scale: float | None = None,
+    skip_missing: bool = False,
+) -> str:
+    """Scores the depth files of a folder; each of several sets lies in the subfolder of its name.
 
     Args:
-      config: whose data and protocol.
+      config: names the data and the protocol.
       directory: the folder.
       results: folder for SET.json and SET.csv, see `write_results`.
-      scale: of integer files.
-      skip_missing: leave out samples without a file, instead of refusing.
+      scale: integer files hold metres times this.
+      skip_missing: leaves out samples without a file, instead of refusing them.
 
     Returns:
       The report to print.
+
+    Raises:
+      UserError: a file is missing, unreadable or of another size than its frame.
     """
-    _, sources = create_sources(seed=config.seed, **config.data)
-    evaluator = Evaluator(config, None, None, sources)
+    _, sources = create_sources(config.data, config.seed)
+    scorer = Scorer(config, sources)
     origin, means, notes = f"depth files of {directory}", {}, []
     for name in sources:
-        inside = pathlib.Path(directory) / name if len(sources) > 1 else directory
+        inside = pathlib.Path(directory) / name if len(sources) > 1 else pathlib.Path(directory)
         files = DepthFiles(inside, scale)
-        rows = evaluator.score(name, files, input_crop="none")
+        rows = scorer.score(name, files, input_crop="none")
         notes += _check_missing(files.missing, len(rows), inside, skip_missing)
-        means[name] = evaluator.means(rows)
+        means[name] = scorer.means(rows)
         write_results(results, name, means[name], rows, describe(config, origin))
     return "\n".join([format_report(config, means, origin), *notes])
 
 
-def _check_missing(missing, found, directory, skip):
-    """Lines on the samples without a file; an error unless these may be left out."""
+def _check_missing(
+    missing: list[str], found: int, directory: pathlib.Path, skip: bool
+) -> list[str]:
+    """Lines about the samples without a file; a UserError unless these may be left out."""
     if not missing:
         return []
     total = found + len(missing)

@@ -1,19 +1,32 @@
-"""What is scored: a model's predictions, and two baselines."""
+"""Predictors to score: a model's predictions, and two baselines."""
 
 import functools
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float, Int
 
+from diffdepth_jax.arrays import Array, ImageKeys, Variables
+from diffdepth_jax.datasets.samples import EvaluationSample, Sample, Source
 from diffdepth_jax.distributed import sharding
+from diffdepth_jax.evaluation.scoring import Predictor
 from diffdepth_jax.method import diffusion, refinement
+from diffdepth_jax.models.assembly import DiffusionDepth
 
 
-def create_predict_step(model, schedule, sampler, mesh):
+def create_predict_step(
+    model: DiffusionDepth,
+    schedule: diffusion.NoiseSchedule,
+    sampler: Mapping[str, Any],
+    mesh: jax.sharding.Mesh,
+) -> Callable:
     """A jitted (variables, image [B, H, W, 3], keys [B]) -> metres [B, H, W, 1].
 
-    Images and keys may be numpy; the batch is split over the mesh and must divide over it.
+    Images and keys may be numpy. The batch is split over the mesh, so its size must be a multiple
+    of the number of devices.
     """
 
     @functools.partial(
@@ -28,20 +41,29 @@ def create_predict_step(model, schedule, sampler, mesh):
     return predict_step
 
 
-def model_predictor(predict_step, variables, key, batch_size, *, flip_average=False, ensemble=1):
+def model_predictor(
+    predict_step: Callable,
+    variables: Variables,
+    key: jax.Array,
+    batch_size: int,
+    *,
+    flip_average: bool = False,
+    ensemble: int = 1,
+) -> Predictor:
     """The predictor of a model.
 
-    Noise is keyed by a sample's index, not by its place in a batch. A short batch is filled up, so
-    that one shape is compiled.
+    The noise of a sample depends on its index, not on its place in a batch. A short batch is filled
+    up, so that one shape is compiled.
 
     Args:
       predict_step: see `create_predict_step`.
       variables: of the model.
-      key: root of all noise.
-      batch_size: samples in a batch; all their views are computed as one batch.
-      flip_average: each prediction is the mean with that of the mirrored image, mirrored back.
-      ensemble: starting noises for each image. Their median is taken: it has the least expected
-        absolute error, and one stray sample does not move it.
+      key: the root of all noise.
+      batch_size: samples in a batch; all views of these samples are computed as one batch.
+      flip_average: the mean of two predictions, one of them made from the mirrored image and
+        mirrored back.
+      ensemble: starting noises for each image. The median of the members is taken: it has the least
+        expected absolute error, and one stray member does not move it.
     """
     flips = (False, True) if flip_average else (False,)
 
@@ -60,8 +82,8 @@ def model_predictor(predict_step, variables, key, batch_size, *, flip_average=Fa
     return predict
 
 
-def _view(sample, flip):
-    """The sample's image [H, W, 3]; if asked, its content mirrored and padded as before."""
+def _view(sample: EvaluationSample, flip: bool) -> Float[np.ndarray, "height width 3"]:
+    """The sample's image; with `flip` its content is mirrored, and padded again."""
     image = sample["image"]
     if not flip:
         return image
@@ -70,28 +92,30 @@ def _view(sample, flip):
     return np.pad(image[:height, :width][:, ::-1], padding, mode="edge")
 
 
-def _view_keys(key, indices, views):
-    """Keys [len(indices) * views]; the first view's is the sample's own, whatever follows it."""
+def _view_keys(key: jax.Array, indices: Int[np.ndarray, " samples"], views: int) -> ImageKeys:
+    """Keys [samples * views]; the first view of a sample has the same key for any `views`."""
 
     def of_sample(index):
-        own = jax.random.fold_in(key, index)
-        return jnp.stack([own, *(jax.random.fold_in(own, view) for view in range(1, views))])
+        first = jax.random.fold_in(key, index)
+        return jnp.stack([first, *(jax.random.fold_in(first, view) for view in range(1, views))])
 
     return jax.vmap(of_sample)(indices).reshape(-1)
 
 
-def _combine(views, content):
-    """Metres [ensemble, flips, H, W, 1] -> [h, w, 1] of the content: mean of flips, then median."""
+def _combine(
+    views: Float[Array, "ensemble flips _ _ 1"], content: Int[np.ndarray, " 2"]
+) -> Float[np.ndarray, "height width 1"]:
+    """The content's metres: the mean over flips, then the median over the ensemble."""
     views = views[:, :, : content[0], : content[1]]
     if views.shape[1] == 2:
         views = np.stack([views[:, 0], views[:, 1, :, ::-1]], axis=1)
     return np.median(views.mean(axis=1), axis=0)
 
 
-def constant_predictor(source, prepare):
-    """The constant that minimises the mean of |g - c| / g over the source's valid pixels.
+def constant_predictor(source: Source, prepare: Callable[[Sample], Sample]) -> Predictor:
+    """Predicts the constant that minimises the mean of |g - c| / g over the source's valid pixels.
 
-    That is the median of the depths weighted by 1 / depth.
+    That constant is the median of the depths g, each weighted by 1 / g.
     """
     depths = []
     for index in range(len(source)):
@@ -107,9 +131,9 @@ def constant_predictor(source, prepare):
     return predict
 
 
-def mean_map_predictor(source, prepare):
-    """Each pixel's mean depth over the source; the overall mean where no sample is valid."""
-    total, count = 0.0, 0
+def mean_map_predictor(source: Source, prepare: Callable[[Sample], Sample]) -> Predictor:
+    """Predicts each pixel's mean depth over the source; the overall mean where none is valid."""
+    total, count = np.zeros(()), np.zeros((), int)
     for index in range(len(source)):
         sample = prepare(source[index])
         total = total + np.where(sample["mask"], sample["depth"], 0).astype(np.float64)

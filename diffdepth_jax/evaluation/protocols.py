@@ -116,17 +116,12 @@ def create_protocol(name: str, min_depth: float, max_depth: float) -> Protocol:
     range of a submission. In the others both limits are min_depth and max_depth, in metres.
 
     Raises:
-      UserError: the name is unknown, or the limits are not 0 < min_depth < max_depth.
+      UserError: the name is unknown.
     """
     if name not in _CROPS:
         raise UserError(f"evaluation.protocol {name!r}: must be one of {', '.join(NAMES)}")
     if name == "kitti_official":
         tables = (metrics.NAMES, metrics.KITTI_NAMES)
         return Protocol(name, _CROPS[name], (0.0, np.inf), PNG_LIMITS, tables)
-    if not 0 < min_depth < max_depth:
-        raise UserError(
-            f"inference.min_depth {min_depth} and max_depth {max_depth}: must be positive metres, "
-            "the first below the second"
-        )
     limits = (min_depth, max_depth)
     return Protocol(name, _CROPS[name], limits, limits)

@@ -2,12 +2,17 @@
 
 import csv
 import json
+import os
 import pathlib
+from collections.abc import Mapping, Sequence
 
-from diffdepth_jax.evaluation import metrics, protocols
+from diffdepth_jax.configuration.groups import Configuration
+from diffdepth_jax.evaluation import metrics
+from diffdepth_jax.evaluation.protocols import Protocol, create_protocol
+from diffdepth_jax.evaluation.scoring import Means, Row
 
 
-def format_table(rows, names=metrics.NAMES):
+def format_table(rows: Mapping[str, Means], names: Sequence[str] = metrics.NAMES) -> str:
     """Text table of {row name: {metric: value}}."""
     width = max(map(len, rows)) + 2
     widths = [max(10, len(name) + 2) for name in (*names, "images")]
@@ -19,33 +24,49 @@ def format_table(rows, names=metrics.NAMES):
     return "\n".join(lines)
 
 
-def protocol_of(config):
-    """The evaluation protocol of a configuration."""
-    limits = config.inference.min_depth, config.inference.max_depth
-    return protocols.create_protocol(config.evaluation.protocol, *limits)
+def protocol_of(config: Configuration) -> Protocol:
+    """The evaluation protocol that a configuration names."""
+    frame = config.frame
+    return create_protocol(config.evaluation.protocol, frame.min_depth, frame.max_depth)
 
 
-def describe(config, origin=None):
-    """One line on how numbers came about; `origin`: where predictions are from if from no model."""
+def describe(config: Configuration, origin: str | None = None) -> str:
+    """One line that says how the numbers came about.
+
+    `origin` says where predictions come from; default: the model, as the configuration samples it.
+    """
+    return f"{protocol_of(config).describe()}; {origin or _model_origin(config)}"
+
+
+def _model_origin(config: Configuration) -> str:
     fields, steps = config.evaluation, config.sampler.num_steps
-    if origin is None:
-        origin = (
-            f"input crop {config.inference.input_crop}, "
-            f"flip averaging {'on' if fields.flip_average else 'off'}, "
-            f"{'one sample' if fields.ensemble == 1 else f'median of {fields.ensemble} samples'}, "
-            f"{steps} {'step' if steps == 1 else 'steps'}"
-        )
-    return f"{protocol_of(config).describe()}; {origin}"
+    return (
+        f"input crop {config.frame.input_crop}, "
+        f"flip averaging {'on' if fields.flip_average else 'off'}, "
+        f"{'one sample' if fields.ensemble == 1 else f'median of {fields.ensemble} samples'}, "
+        f"{steps} {'step' if steps == 1 else 'steps'}"
+    )
 
 
-def format_report(config, rows, origin=None):
-    """The protocol's tables of {row: metrics}, and under them the line of `describe`."""
+def format_report(
+    config: Configuration, rows: Mapping[str, Means], origin: str | None = None
+) -> str:
+    """The protocol's tables of {row: metrics}, and below them the line of `describe`."""
     tables = [format_table(rows, names) for names in protocol_of(config).tables]
     return "\n\n".join(tables) + "\n" + describe(config, origin)
 
 
-def write_results(directory, name, means, rows, description):
-    """NAME.json: means over images. NAME.csv: an image a line, no values where none is valid."""
+def write_results(
+    directory: str | os.PathLike,
+    name: str,
+    means: Means,
+    rows: Sequence[Row],
+    description: str,
+) -> None:
+    """Writes NAME.json, the means over images, and NAME.csv, one line for each image.
+
+    An image without a valid pixel has no values in its line.
+    """
     directory = pathlib.Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     report = {"set": name, "description": description, "means": means}

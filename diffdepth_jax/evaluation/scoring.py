@@ -1,34 +1,44 @@
-"""Scores predictions against ground truth: the same path for models, baselines and files.
-
-A predictor is a function (samples, index of the first) -> one float32 [h, w, 1] of metres for each
-sample, at any resolution, of what the model sees of the frame; or None where it has none. Samples
-are those of `input_pipeline.evaluation_batches`.
-"""
+"""Scores predictions against ground truth: the same path for models, baselines and files."""
 
 import dataclasses
 import functools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float
 
+from diffdepth_jax.arrays import Array
+from diffdepth_jax.datasets.samples import EvaluationSample
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.evaluation import metrics
+from diffdepth_jax.evaluation.protocols import Protocol
 from diffdepth_jax.media.preprocessing import input_box
 
+# A predictor maps (samples, index of the first) to one prediction for each sample: metres [h, w, 1]
+# of what the model sees of the frame, at any resolution, or None where it has no prediction.
+Prediction = Float[Array, "height width 1"]
+Predictor = Callable[[Sequence[EvaluationSample], int], Sequence[Prediction | None]]
+Batches = Iterable[Sequence[EvaluationSample]]  # see `pipeline.evaluation_batches`
+Row = dict[str, Any]  # of one image: its name, {metric: value}, and its number of "valid" pixels
+Means = dict[str, Any]  # {metric: mean over images}, and the number of "images" that count
 
-def resize_depth(depth, size):
-    """Metres [H, W, 1] -> [*size, 1], bilinear; the same size unchanged."""
+
+def resize_depth(depth: Prediction, size: tuple[int, int]) -> Prediction:
+    """Metres [H, W, 1] -> [*size, 1], bilinear; a map of that size comes back unchanged."""
     if depth.shape[:2] == tuple(size):
         return depth
     return jax.image.resize(depth, (*size, depth.shape[-1]), "bilinear", antialias=False)
 
 
 @functools.partial(jax.jit, static_argnames=("size", "input_crop"))
-def to_frame(prediction, *, size, input_crop):
-    """Metres [h, w, 1] of the input crop -> [*size, 1] of the frame, in its place.
+def to_frame(prediction: Prediction, *, size: tuple[int, int], input_crop: str) -> Prediction:
+    """Puts the metres of the input crop, [h, w, 1], in their place in the frame, [*size, 1].
 
-    Beyond the input crop the nearest value stands; KITTI's cropped protocols score nothing there.
+    Outside the crop a pixel takes the nearest value inside. KITTI's cropped protocols score no
+    pixel there.
     """
     top, bottom, left, right = input_box(*size, input_crop)
     inside = resize_depth(prediction, (bottom - top, right - left))
@@ -36,15 +46,17 @@ def to_frame(prediction, *, size, input_crop):
     return jnp.pad(inside, padding, mode="edge")
 
 
-def sample_name(sample, index):
-    """What its source calls a sample, otherwise its index."""
+def sample_name(sample: EvaluationSample, index: int) -> str:
+    """The name that the source gives to a sample; without one, its index."""
     return sample.get("name", f"{index:010d}")
 
 
-def predict_frames(predict, batches, input_crop="none", first=0):
+def predict_frames(
+    predict: Predictor, batches: Batches, input_crop: str = "none", first: int = 0
+) -> Iterator[tuple[int, EvaluationSample, Prediction]]:
     """Yields (index, sample, metres [H, W, 1] at the size of the sample's ground truth).
 
-    Samples that the predictor has nothing for are left out. `first`: index of the first sample.
+    Samples without a prediction are left out. `first` is the index of the first sample.
     """
     index = first
     for samples in batches:
@@ -57,15 +69,23 @@ def predict_frames(predict, batches, input_crop="none", first=0):
 
 @dataclasses.dataclass(frozen=True)
 class ScoredImage:
-    """One image's prediction, metres [H, W, 1] clamped, and {metric: float} with "valid" pixels."""
+    """One scored prediction.
+
+    Attributes:
+      index: of the sample in its set.
+      sample: with the ground truth.
+      prediction: metres [H, W, 1], clamped as the protocol says.
+      values: {metric: float}, and the number of "valid" pixels.
+    """
 
     index: int
-    sample: dict
+    sample: EvaluationSample
     prediction: np.ndarray
-    values: dict
+    values: dict[str, float]
 
     @property
-    def name(self):
+    def name(self) -> str:
+        """See `sample_name`."""
         return sample_name(self.sample, self.index)
 
 
@@ -78,16 +98,23 @@ def _score(prediction, depth, mask, *, protocol):
     return prediction, {name: value[0] for name, value in values.items()}
 
 
-def score_images(predict, batches, *, protocol, input_crop="none", first=0):
-    """Yields a ScoredImage for each frame that the predictor predicts, see `predict_frames`."""
+def score_images(
+    predict: Predictor,
+    batches: Batches,
+    *,
+    protocol: Protocol,
+    input_crop: str = "none",
+    first: int = 0,
+) -> Iterator[ScoredImage]:
+    """Yields a ScoredImage for each frame with a prediction, see `predict_frames`."""
     for index, sample, depth in predict_frames(predict, batches, input_crop, first):
         scored = _score(depth, sample["depth"], sample["mask"], protocol=protocol)
-        depth, values = jax.device_get(scored)
+        clamped, values = jax.device_get(scored)
         values = {name: value.item() for name, value in values.items()}
-        yield ScoredImage(index, sample, depth, values)
+        yield ScoredImage(index, sample, clamped, values)
 
 
-def mean_over_images(values, protocol):
+def mean_over_images(rows: Iterable[Row], protocol: Protocol) -> Means:
     """Means of per-image values over the images with valid pixels.
 
     Returns:
@@ -96,18 +123,16 @@ def mean_over_images(values, protocol):
     Raises:
       UserError: no image has a valid pixel.
     """
-    values = [of_image for of_image in values if of_image["valid"] > 0]
-    if not values:
+    rows = [row for row in rows if row["valid"] > 0]
+    if not rows:
         raise UserError(
             "no evaluation image has ground truth between {} and {} m inside the crop: check the "
-            "depth scale, inference.min_depth and max_depth".format(*protocol.truth)
+            "depth scale, frame.min_depth and frame.max_depth".format(*protocol.truth)
         )
-    means = {
-        name: float(np.mean([of_image[name] for of_image in values])) for name in metrics.ALL_NAMES
-    }
-    return means | {"images": len(values)}
+    means = {name: float(np.mean([row[name] for row in rows])) for name in metrics.ALL_NAMES}
+    return means | {"images": len(rows)}
 
 
-def mean_of(results, name="abs_rel"):
+def mean_of(results: Mapping[str, Means], name: str = "abs_rel") -> float:
     """The score that picks the best checkpoint: the mean of a metric over the evaluation sets."""
     return float(jnp.mean(jnp.array([values[name] for values in results.values()])))

@@ -1,17 +1,23 @@
 """KITTI's depth prediction benchmark: the zip of 16-bit PNG files, metres x 256."""
 
 import io
+import os
 import pathlib
 import re
 import zipfile
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from diffdepth_jax.configuration.groups import Configuration
+from diffdepth_jax.datasets.samples import EvaluationSample
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.evaluation import scoring
 from diffdepth_jax.evaluation.evaluator import load_evaluator
+from diffdepth_jax.evaluation.scoring import Prediction
+from diffdepth_jax.whole_files import whole_file
 
 SCALE = 256
 # Of the anonymous test set of depth prediction.
@@ -20,13 +26,13 @@ _NUMBERED = re.compile(r"\d{10}")
 _SHOWN = 5  # problems of a zip in one message
 
 
-def file_name(name, index):
-    """NNNNNNNNNN.png: the number that the sample is called by, otherwise its index."""
+def file_name(name: str, index: int) -> str:
+    """NNNNNNNNNN.png: the number in the sample's name if it has one, otherwise its index."""
     stem = pathlib.PurePosixPath(name).stem
     return f"{stem if _NUMBERED.fullmatch(stem) else f'{index:010d}'}.png"
 
 
-def encode_depth(depth):
+def encode_depth(depth: np.ndarray) -> bytes:
     """A PNG file of metres [H, W, 1]: uint16 = metres x 256, at least 1; nan becomes 1."""
     values = np.nan_to_num(depth[..., 0] * SCALE, nan=1, posinf=65535, neginf=1)
     values = np.clip(np.rint(values), 1, 65535).astype(np.uint16)
@@ -35,8 +41,10 @@ def encode_depth(depth):
     return file.getvalue()
 
 
-def check_submission(path, sizes=TEST_SIZES):
-    """What is wrong with a zip of predictions, a line for each problem; none if it is right.
+def check_submission(
+    path: str | os.PathLike, sizes: Sequence[tuple[int, int]] = TEST_SIZES
+) -> list[str]:
+    """The problems of a zip of predictions, a line for each; an empty list if there is none.
 
     Args:
       path: the zip file.
@@ -61,64 +69,76 @@ def check_submission(path, sizes=TEST_SIZES):
         return [f"{path} is no readable zip file ({error})"]
 
 
-def _check_file(name, archive, size):
+def _check_file(name: str, archive: zipfile.ZipFile, size: tuple[int, int]) -> list[str]:
     try:
         with Image.open(io.BytesIO(archive.read(name)), formats=["PNG"]) as image:
-            values = np.array(image)
+            values, mode = np.array(image), image.mode
     except (OSError, SyntaxError, ValueError, zipfile.BadZipFile) as error:
         return [f"{name} is no readable PNG ({error})"]
     if values.dtype != np.uint16 or values.ndim != 2:
-        return [f"{name} has mode {image.mode}, must be one channel of 16 bits"]
+        return [f"{name} has mode {mode}, must be one channel of 16 bits"]
     if values.shape != tuple(size):
         return ["{} is {} x {}, must be {} x {}".format(name, *values.shape, *size)]
     zeros = np.count_nonzero(values == 0)
     return [f"{name} has {zeros} zeros, which say that nothing was predicted"] if zeros else []
 
 
-def write_submission(path, frames, total=None):
+def write_submission(
+    path: str | os.PathLike,
+    frames: Iterable[tuple[int, EvaluationSample, Prediction]],
+    total: int | None = None,
+) -> int:
     """Writes and checks the zip, whole or not at all.
 
     Args:
       path: of the zip; must not exist.
-      frames: (index, sample, metres [H, W, 1]) of each image, see `evaluate.predict_frames`.
-      total: how many there are, for a progress bar.
+      frames: (index, sample, metres [H, W, 1]) of each image, see `scoring.predict_frames`.
+      total: the number of frames, for a progress bar.
 
     Returns:
       The number of files.
+
+    Raises:
+      UserError: the path exists, or the benchmark would refuse the zip.
     """
-    path, sizes = pathlib.Path(path), {}
+    path = pathlib.Path(path)
     if path.exists():
         raise UserError(f"output {path} exists: give another, or delete it")
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f"{path.name}.unfinished")
-    try:
-        with zipfile.ZipFile(unfinished, "w") as archive:
-            for index, sample, depth in tqdm(frames, desc="predict", total=total):
-                name = file_name(scoring.sample_name(sample, index), index)
-                archive.writestr(name, encode_depth(np.asarray(depth)))
-                sizes[name] = sample["depth"].shape[:2]
+    with whole_file(path) as unfinished:
+        sizes = _write_frames(unfinished, tqdm(frames, desc="predict", total=total))
         problems = check_submission(unfinished, [sizes[name] for name in sorted(sizes)])
         if problems:
             raise UserError(f"{path} would not be accepted: {'; '.join(problems[:_SHOWN])}")
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
     return len(sizes)
 
 
-def submit(config, workdir, output):
-    """Predicts the test set with the model of `workdir`: returns what to tell the user."""
+def _write_frames(
+    path: pathlib.Path, frames: Iterable[tuple[int, EvaluationSample, Prediction]]
+) -> dict[str, tuple[int, int]]:
+    """Writes the zip; returns {name of a file: (height, width) of its frame}."""
+    sizes = {}
+    with zipfile.ZipFile(path, "w") as archive:
+        for index, sample, depth in frames:
+            name = file_name(scoring.sample_name(sample, index), index)
+            archive.writestr(name, encode_depth(np.asarray(depth)))
+            sizes[name] = sample["depth"].shape[:2]
+    return sizes
+
+
+def submit(config: Configuration, workdir: str | os.PathLike, output: str | None) -> str:
+    """Predicts the test set with the model of `workdir` into a zip; returns a line for the user."""
     if not output:
         raise UserError("--mode=submit needs --output=FILE.zip")
     evaluator, variables = load_evaluator(config, workdir)
-    sets = evaluator.sets
+    sets = evaluator.scorer.sets
     if len(sets) != 1:
         raise UserError(
             f"the configuration has {len(sets)} evaluation sets ({', '.join(sets)}): a submission "
             "is made of one, the benchmark's test set"
         )
     ((name, total),) = sets.items()
-    frames = evaluator.frames(name, evaluator.predictor(variables))
+    frames = evaluator.scorer.frames(name, evaluator.predictor(variables))
     count = write_submission(output, frames, total)
     note = "" if count == len(TEST_SIZES) else f"; the benchmark's test set has {len(TEST_SIZES)}"
     return f"{output}: {count} predictions, 16-bit PNG of metres x {SCALE}, checked{note}"

@@ -1,7 +1,7 @@
 """Diffusion: noise schedules, the forward process and the DDIM sampler. No network lives here.
 
-With alpha_bar the cumulative product of 1 - beta, a = sqrt(alpha_bar) and s = sqrt(1 - alpha_bar):
-x_t = a x_0 + s noise. A network predicts one of
+alpha_bar is the cumulative product of 1 - beta. With a = sqrt(alpha_bar) and
+s = sqrt(1 - alpha_bar), the noisy sample is x_t = a x_0 + s noise. A network predicts one of
   epsilon        noise
   sample         x_0
   v_prediction   a noise - s x_0   (Salimans and Ho 2022, arXiv 2202.00512)
@@ -9,76 +9,101 @@ x_t = a x_0 + s noise. A network predicts one of
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float, Float32, Int, Int32
 
-from diffdepth_jax.errors import UserError, require_positive, require_within
+from diffdepth_jax.arrays import Array, ImageKeys
+from diffdepth_jax.errors import UserError
 
-PREDICTION_TYPES = ("epsilon", "sample", "v_prediction")
-SPACINGS = ("leading", "trailing")
-STARTS = ("noise", "zeros")
-SCHEDULES = ("linear", "scaled_linear", "cosine")
+Samples = Float[Array, "batch *shape"]
+Timesteps = Int[Array, " batch"]
+Amplitude = Float[Array, "..."] | np.floating | float  # shaped so that it multiplies samples
+Denoise = Callable[[Samples, Timesteps], Samples]
 
 
 @dataclasses.dataclass(frozen=True)
 class NoiseSchedule:
-    """The forward process: alpha_bar float32 [T], falling, and what a network predicts of it."""
+    """The forward process.
 
-    alpha_bar: np.ndarray
+    Attributes:
+      alpha_bar: float32 [T], falling.
+      prediction_type: what a network predicts: "epsilon", "sample" or "v_prediction".
+    """
+
+    alpha_bar: Float32[np.ndarray, " timesteps"]
     prediction_type: str
 
     @property
     def num_timesteps(self) -> int:
+        """T, 1000 in the paper."""
         return len(self.alpha_bar)
 
 
 def create_schedule(
     schedule: str, num_timesteps: int, beta_start: float, beta_end: float, prediction_type: str
 ) -> NoiseSchedule:
-    """linear (Ho et al. 2020), scaled_linear (Rombach et al. 2022) or cosine (Nichol 2021).
+    """The schedule of this name: "linear", "scaled_linear" or "cosine".
 
-    The cosine schedule has no use for beta_start and beta_end.
+    The sources are Ho et al. 2020, Rombach et al. 2022 and Nichol and Dhariwal 2021. The cosine
+    schedule does not use beta_start and beta_end.
     """
-    for name, value, known in (
-        ("schedule", schedule, SCHEDULES),
-        ("prediction_type", prediction_type, PREDICTION_TYPES),
-    ):
-        if value not in known:
-            raise UserError(f"diffusion.{name} {value!r}: must be one of {', '.join(known)}")
-    require_positive("diffusion", num_timesteps=num_timesteps)
-    if schedule != "cosine":
-        require_within("diffusion", 1e-9, 0.999, beta_start=beta_start, beta_end=beta_end)
-    if schedule == "linear":
-        betas = np.linspace(beta_start, beta_end, num_timesteps)
-    elif schedule == "scaled_linear":
-        betas = np.linspace(beta_start**0.5, beta_end**0.5, num_timesteps) ** 2
-    else:
-        time = np.arange(num_timesteps + 1) / num_timesteps
-        alpha_bar = np.cos((time + 0.008) / 1.008 * math.pi / 2) ** 2
-        betas = np.minimum(1 - alpha_bar[1:] / alpha_bar[:-1], 0.999)
-    return NoiseSchedule(np.cumprod(1 - betas).astype(np.float32), prediction_type)
+    betas = {
+        "linear": _linear_betas,
+        "scaled_linear": _scaled_linear_betas,
+        "cosine": _cosine_betas,
+    }
+    alpha_bar = np.cumprod(1 - betas[schedule](num_timesteps, beta_start, beta_end))
+    return NoiseSchedule(alpha_bar.astype(np.float32), prediction_type)
 
 
-def sampling_timesteps(num_timesteps: int, num_steps: int, spacing: str) -> np.ndarray:
-    """int32 [num_steps], falling. 20 of 1000: leading 950 .. 0, trailing 999 .. 49."""
-    if spacing not in SPACINGS:
-        raise UserError(f"sampler.spacing {spacing!r}: must be one of {', '.join(SPACINGS)}")
+def _linear_betas(num_timesteps: int, start: float, end: float) -> np.ndarray:
+    return np.linspace(start, end, num_timesteps)
+
+
+def _scaled_linear_betas(num_timesteps: int, start: float, end: float) -> np.ndarray:
+    return np.linspace(start**0.5, end**0.5, num_timesteps) ** 2
+
+
+def _cosine_betas(num_timesteps: int, _start: float, _end: float) -> np.ndarray:
+    time = np.arange(num_timesteps + 1) / num_timesteps
+    alpha_bar = np.cos((time + 0.008) / 1.008 * math.pi / 2) ** 2
+    return np.minimum(1 - alpha_bar[1:] / alpha_bar[:-1], 0.999)
+
+
+def sampling_timesteps(
+    num_timesteps: int, num_steps: int, spacing: str
+) -> Int32[np.ndarray, " steps"]:
+    """The timesteps that the sampler visits, falling.
+
+    With 20 steps of 1000, "leading" visits 950 .. 0 and "trailing" 999 .. 49.
+
+    Raises:
+      UserError: num_steps is not 1 to num_timesteps.
+    """
     if not 1 <= num_steps <= num_timesteps:
         raise UserError(f"num_steps {num_steps}: must be 1 to {num_timesteps}")
-    if spacing == "leading":
-        steps = np.arange(num_steps)[::-1] * (num_timesteps // num_steps)
-    else:
-        steps = np.round(np.arange(num_steps, 0, -1) * num_timesteps / num_steps) - 1
-    return steps.astype(np.int32)
+    spacings = {"leading": _leading_timesteps, "trailing": _trailing_timesteps}
+    return spacings[spacing](num_timesteps, num_steps).astype(np.int32)
 
 
-def random_timesteps(keys, num_timesteps: int, num_steps: int):
-    """int32 [num_steps, B], falling, each image's from its own key: the noisiest, then any others.
+def _leading_timesteps(num_timesteps: int, num_steps: int) -> np.ndarray:
+    return np.arange(num_steps)[::-1] * (num_timesteps // num_steps)
 
-    A network whose sampler is trained on them is at home at the timesteps of any number of steps.
+
+def _trailing_timesteps(num_timesteps: int, num_steps: int) -> np.ndarray:
+    return np.round(np.arange(num_steps, 0, -1) * num_timesteps / num_steps) - 1
+
+
+def random_timesteps(
+    keys: ImageKeys, num_timesteps: int, num_steps: int
+) -> Int32[Array, "steps batch"]:
+    """Timesteps for training: the noisiest, then random ones, falling; each image has its own.
+
+    A network whose sampler is trained on them is accurate with any number of steps.
     """
 
     def draw(key):
@@ -89,41 +114,49 @@ def random_timesteps(keys, num_timesteps: int, num_steps: int):
     return jax.vmap(draw, out_axes=1)(keys).astype(jnp.int32)
 
 
-def _alpha_bars(schedule, timesteps, ndim):
-    """alpha_bar at timesteps [S] or [S, B], and at the next ones, to multiply arrays [B, ...]."""
+def _alpha_bars(
+    schedule: NoiseSchedule, timesteps: Int[Array, " steps *batch"], ndim: int
+) -> tuple[Amplitude, Amplitude]:
+    """alpha_bar at each of the timesteps, and at the next one; the last step ends without noise."""
     xp = np if isinstance(timesteps, np.ndarray) else jnp
     alpha_bar = xp.asarray(schedule.alpha_bar)[timesteps]
     if timesteps.ndim == 2:
         alpha_bar = alpha_bar.reshape(alpha_bar.shape + (1,) * (ndim - 1))
-    following = xp.concatenate([alpha_bar[1:], xp.ones_like(alpha_bar[:1])])
-    return alpha_bar, following  # the last step ends without noise
+    return alpha_bar, xp.concatenate([alpha_bar[1:], xp.ones_like(alpha_bar[:1])])
 
 
-def _amplitudes(alpha_bar):
+def _amplitudes(alpha_bar: Amplitude) -> tuple[Amplitude, Amplitude]:
+    """a and s of the module's docstring."""
     return jnp.sqrt(alpha_bar), jnp.sqrt(1 - alpha_bar)
 
 
-def _amplitudes_at(schedule, timestep, ndim):
+def _amplitudes_at(
+    schedule: NoiseSchedule, timestep: Timesteps, ndim: int
+) -> tuple[Amplitude, Amplitude]:
     """a and s at timestep [B], shaped to multiply arrays of `ndim` axes."""
     alpha_bar = jnp.asarray(schedule.alpha_bar)[timestep]
     return _amplitudes(alpha_bar.reshape(alpha_bar.shape + (1,) * (ndim - 1)))
 
 
-def add_noise(schedule, x0, noise, timestep):
-    """x_t for timestep [B]; x0 and noise [B, ...]."""
+def add_noise(schedule: NoiseSchedule, x0: Samples, noise: Samples, timestep: Timesteps) -> Samples:
+    """x_t = a x_0 + s noise."""
     a, s = _amplitudes_at(schedule, timestep, x0.ndim)
     return a * x0 + s * noise
 
 
-def training_target(schedule, x0, noise, timestep):
+def training_target(
+    schedule: NoiseSchedule, x0: Samples, noise: Samples, timestep: Timesteps
+) -> Samples:
     """What the network should predict from x_t, by the schedule's prediction type."""
     a, s = _amplitudes_at(schedule, timestep, x0.ndim)
     targets = {"epsilon": noise, "sample": x0, "v_prediction": a * noise - s * x0}
     return targets[schedule.prediction_type]
 
 
-def predict_x0(latent, prediction, alpha_bar, prediction_type):
-    """The clean sample that a prediction at x_t = `latent` stands for."""
+def predict_x0(
+    latent: Samples, prediction: Samples, alpha_bar: Amplitude, prediction_type: str
+) -> Samples:
+    """The clean sample that follows from a prediction at x_t = `latent`."""
     a, s = _amplitudes(alpha_bar)
     if prediction_type == "epsilon":
         return (latent - s * prediction) / a
@@ -132,26 +165,36 @@ def predict_x0(latent, prediction, alpha_bar, prediction_type):
     return a * latent - s * prediction
 
 
-def _clip(x0, bound):
+def _clip(x0: Samples, bound: float) -> Samples:
     """Clips the value and lets the gradient pass, so that no cell is stuck outside the bound."""
     return x0 + jax.lax.stop_gradient(jnp.clip(x0, -bound, bound) - x0)
 
 
 def ddim_step(
-    latent, prediction, alpha_bar, alpha_bar_next, prediction_type, *, eta=0.0, noise=None, clip=0.0
-):
+    latent: Samples,
+    prediction: Samples,
+    alpha_bar: Amplitude,
+    alpha_bar_next: Amplitude,
+    prediction_type: str,
+    *,
+    eta: float = 0.0,
+    noise: Samples | None = None,
+    clip: float = 0.0,
+) -> tuple[Samples, Samples]:
     """One step of DDIM (Song et al. 2021, arXiv 2010.02502, eq. 12).
 
     Args:
-      latent, prediction: [B, ...].
-      alpha_bar, alpha_bar_next: scalars, at this step and at the next, less noisy one.
-      prediction_type: one of PREDICTION_TYPES.
+      latent: x_t.
+      prediction: the network's output at x_t.
+      alpha_bar: at this step.
+      alpha_bar_next: at the next step, which is less noisy.
+      prediction_type: see `NoiseSchedule`.
       eta: 0 is deterministic, 1 has the variance of DDPM.
-      noise: unit Gaussian as latent; needed if eta > 0.
-      clip: bound on |x_0|; 0 is none. The noise is then what joins latent and clipped x_0.
+      noise: unit Gaussian of the latent's shape; needed if eta > 0.
+      clip: bound on |x_0|; 0 is none. The noise is then recomputed from latent and clipped x_0.
 
     Returns:
-      (the next latent, this step's x_0).
+      The next latent, and this step's x_0.
     """
     a, s = _amplitudes(alpha_bar)
     x0 = predict_x0(latent, prediction, alpha_bar, prediction_type)
@@ -163,57 +206,71 @@ def ddim_step(
     direction = jnp.sqrt(jnp.maximum(1 - alpha_bar_next - eta**2 * variance, 0))
     following = jnp.sqrt(alpha_bar_next) * x0 + direction * epsilon
     if eta:
-        following += eta * jnp.sqrt(variance) * noise
+        # A stochastic step comes with noise.
+        following += eta * jnp.sqrt(variance) * noise  # ty: ignore[unsupported-operator]
     return following, x0
 
 
 def ddim_sample(
-    denoise: Callable,
-    noise,
+    denoise: Denoise,
+    noise: Samples,
     schedule: NoiseSchedule,
     *,
     num_steps: int,
     spacing: str,
     start: str = "noise",
     eta: float = 0.0,
-    keys=None,
+    keys: ImageKeys | None = None,
     clip: float = 0.0,
     remat: bool = True,
     gradient_steps: int = 0,
-    timesteps=None,
-):
+    timesteps: Int32[Array, "steps batch"] | None = None,
+) -> tuple[Float[Array, "latents batch *shape"], Float[Array, "steps batch *shape"]]:
     """Refines noise to a clean sample in `num_steps` steps, by `lax.scan`.
 
     Args:
-      denoise: (latent [B, ...], timestep int32 [B]) -> prediction [B, ...].
-      noise: [B, ...], from which it starts, see `start`.
+      denoise: the network: (latent [B, ...], timestep int32 [B]) -> prediction [B, ...].
+      noise: unit Gaussian [B, ...].
       schedule: the forward process.
       num_steps, spacing: which timesteps are visited, see `sampling_timesteps`.
-      start: "noise", or "zeros": from the noise's mean, the same whatever the noise.
+      start: "noise" starts from the noise; "zeros" starts from zeros, whatever the noise.
       eta: stochasticity, see `ddim_step`.
-      keys: one key for each image [B]; needed if eta > 0.
-      clip: bound on each step's x_0, 0 is none.
-      remat: recompute each step in the backward pass instead of storing its activations.
-      gradient_steps: only so many of the last steps get a gradient, 0: all. The others are not in
-        the backward pass at all, and neither is the start.
-      timesteps: int32 [num_steps, B], falling, of each image; default: those of the spacing.
+      keys: one key for each image; needed if eta > 0.
+      clip: bound on each step's x_0; 0 is none.
+      remat: the backward pass recomputes each step, so that activations are not stored.
+      gradient_steps: this many of the last steps get a gradient; 0: all steps. The backward pass
+        leaves out the other steps and the start.
+      timesteps: the timesteps of each image, falling. Default: the spacing's.
 
     Returns:
-      (latents, x0s): [S + 1, B, ...] from the start to the refined latent, and [S, B, ...].
+      The S + 1 latents from the start to the refined latent, and the S estimates of x_0.
     """
     if eta and keys is None:
         raise ValueError("eta > 0 draws noise at every step: pass one key for each image")
-    noise = _start(noise, start)
-    if timesteps is None:
-        timesteps = sampling_timesteps(schedule.num_timesteps, num_steps, spacing)
-    check_gradient_steps(gradient_steps, num_steps)
+    latent = {"noise": noise, "zeros": jnp.zeros_like(noise)}[start]
+    visited = sampling_timesteps(schedule.num_timesteps, num_steps, spacing)
+    visited = visited if timesteps is None else timesteps
+    inputs = (visited, *_alpha_bars(schedule, visited, noise.ndim))
+    step = _sampler_step(denoise, schedule, keys if eta else None, eta, clip)
+    learning_step = jax.checkpoint(step, prevent_cse=False) if remat else step
     num_detached = num_steps - (gradient_steps or num_steps)
-    inputs = (timesteps, *_alpha_bars(schedule, timesteps, noise.ndim))
+    if not num_detached:
+        return _scan(learning_step, latent, inputs)
+    early, early_x0s = _scan(
+        _without_gradient(step), jax.lax.stop_gradient(latent), [x[:num_detached] for x in inputs]
+    )
+    late, late_x0s = _scan(learning_step, early[-1], [x[num_detached:] for x in inputs])
+    return jnp.concatenate([early, late[1:]]), jnp.concatenate([early_x0s, late_x0s])
+
+
+def _sampler_step(
+    denoise: Denoise, schedule: NoiseSchedule, keys: ImageKeys | None, eta: float, clip: float
+) -> Callable:
+    """The scan's body: (latent, (timestep, alpha_bar, the next)) -> (latent, (latent, x_0))."""
 
     def step(latent, inputs):
         timestep, alpha_bar, alpha_bar_next = inputs
         prediction = denoise(latent, jnp.full(latent.shape[0], timestep))
-        step_noise = _noise_for_step(keys, timestep, latent) if eta else None
         latent, x0 = ddim_step(
             latent,
             prediction,
@@ -221,47 +278,31 @@ def ddim_sample(
             alpha_bar_next,
             schedule.prediction_type,
             eta=eta,
-            noise=step_noise,
+            noise=None if keys is None else _noise_for_step(keys, timestep, latent),
             clip=clip,
         )
         return latent, (latent, x0)
 
-    def detached_step(*args):
-        return jax.lax.stop_gradient(step(*args))
-
-    learning_step = jax.checkpoint(step, prevent_cse=False) if remat else step
-    if not num_detached:
-        return _scan(learning_step, noise, inputs)
-    start = jax.lax.stop_gradient(noise)
-    early, early_x0s = _scan(detached_step, start, [x[:num_detached] for x in inputs])
-    late, late_x0s = _scan(learning_step, early[-1], [x[num_detached:] for x in inputs])
-    return jnp.concatenate([early, late[1:]]), jnp.concatenate([early_x0s, late_x0s])
+    return step
 
 
-def check_gradient_steps(gradient_steps, num_steps):
-    if not 0 <= gradient_steps <= num_steps:
-        raise UserError(
-            f"loss.gradient_steps {gradient_steps}: must be 0, for all, to num_steps {num_steps}"
-        )
+def _without_gradient(step: Callable) -> Callable:
+    return lambda *args: jax.lax.stop_gradient(step(*args))
 
 
-def _start(noise, start):
-    if start not in STARTS:
-        raise UserError(f"sampler.start {start!r}: must be one of {', '.join(STARTS)}")
-    return jnp.zeros_like(noise) if start == "zeros" else noise
-
-
-def _scan(step, start, inputs):
-    """(latents [S + 1, B, ...] with the start, x0s [S, B, ...])."""
+def _scan(
+    step: Callable, start: Samples, inputs: Sequence[Array]
+) -> tuple[Float[Array, "latents batch *shape"], Float[Array, "steps batch *shape"]]:
+    """The latents, the start first, and the x_0 of each step."""
     _, (latents, x0s) = jax.lax.scan(step, start, inputs)
     return jnp.concatenate([start[None], latents]), x0s
 
 
-def normal_per_image(keys, shape):
-    """Unit Gaussian [B, *shape], each image's from its own key: its place in a batch is nothing."""
+def normal_per_image(keys: ImageKeys, shape: tuple[int, ...]) -> Float[Array, " batch *shape"]:
+    """Unit Gaussian [B, *shape]; an image's noise depends on its key, not on its place."""
     return jax.vmap(lambda key: jax.random.normal(key, shape))(keys)
 
 
-def _noise_for_step(keys, timestep, latent):
+def _noise_for_step(keys: ImageKeys, timestep: Int[Array, "*batch"], latent: Samples) -> Samples:
     keys = jax.vmap(jax.random.fold_in)(keys, jnp.broadcast_to(timestep, keys.shape))
     return normal_per_image(keys, latent.shape[1:])

@@ -1,63 +1,76 @@
 """Masked losses: f(prediction, target, mask, ...) -> (sum, count), float32.
 
-Each is a mean over an image's valid elements, summed over the images that have any; count is the
-number of those images. A batch's loss is sum / count, and pairs of parts of a batch, or of devices,
-add up before the division. Targets may hold anything, nan included, where the mask is False.
+A loss is a mean over the valid elements of one image. `sum` adds it up over the images that have a
+valid element; `count` is the number of these images. A batch's loss is sum / count. Pairs of parts
+of a batch, or of devices, are added before the division. Where the mask is False a target may hold
+anything, nan included.
 """
 
 import jax.numpy as jnp
+from jaxtyping import Bool, Float
+
+from diffdepth_jax.arrays import Array, Term
+
+Map = Float[Array, "batch *shape"]
+Valid = Bool[Array, "batch *shape"]
+PerImage = Float[Array, " batch"]
 
 
-def _per_image_sum(x):
+def _per_image_sum(x: Map) -> PerImage:
     return x.sum(axis=tuple(range(1, x.ndim)))
 
 
-def _valid_counts(mask):
-    """T, the valid elements of each image, [B] float32."""
+def _valid_counts(mask: Valid) -> PerImage:
+    """T, the number of valid elements of each image."""
     return _per_image_sum(mask.astype(jnp.float32))
 
 
-def _masked_difference(prediction, target, mask):
+def _masked_difference(prediction: Map, target: Map, mask: Valid) -> Map:
     """prediction - target, zero with zero gradient outside the mask."""
     difference = prediction.astype(jnp.float32) - jnp.where(mask, target, 0)
     return jnp.where(mask, difference, 0)
 
 
-def _sum_and_count(per_image_total, valid_counts):
-    """Sums total / T over images with T > 0."""
+def _sum_and_count(per_image_total: PerImage, valid_counts: PerImage) -> Term:
+    """The sum of total / T over the images with T > 0, and the number of these images."""
     return (per_image_total / jnp.maximum(valid_counts, 1)).sum(), (valid_counts > 0).sum()
 
 
-def l1(prediction, target, mask):
-    """1/T sum |delta|, arrays [B, ...] of one shape."""
+def l1(prediction: Map, target: Map, mask: Valid) -> Term:
+    """1/T sum |delta| with delta = prediction - target."""
     delta = _masked_difference(prediction, target, mask)
     return _sum_and_count(_per_image_sum(jnp.abs(delta)), _valid_counts(mask))
 
 
-def l2(prediction, target, mask):
-    """1/T sum delta^2, arrays [B, ...] of one shape; also of latents, if the mask is broadcast."""
+def l2(prediction: Map, target: Map, mask: Valid) -> Term:
+    """1/T sum delta^2 with delta = prediction - target, of depth maps or of latents."""
     delta = _masked_difference(prediction, target, mask)
     return _sum_and_count(_per_image_sum(delta**2), _valid_counts(mask))
 
 
-def _variance_like(delta, mask, weight):
+def _variance_like(delta: Map, mask: Valid, weight: float) -> Term:
     """1/T sum delta^2 + weight/T^2 (sum delta)^2 for each image."""
     count = _valid_counts(mask)
     mean = _per_image_sum(delta) / jnp.maximum(count, 1)
     return _sum_and_count(_per_image_sum(delta**2) + weight * mean**2 * count, count)
 
 
-def silog(log_prediction, log_target, mask, scale_invariance=0.85):
-    """Scale-invariant log loss (Eigen et al. 2014), no square root: arrays of log metres.
+def silog(
+    log_prediction: Map, log_target: Map, mask: Valid, scale_invariance: float = 0.85
+) -> Term:
+    """The scale-invariant log loss without square root (Eigen et al. 2014), of log metres.
 
     1/T sum e^2 - lambda/T^2 (sum e)^2 with e = log prediction - log target and lambda =
-    `scale_invariance`. The paper's L_pixel in the form of the work that it cites.
+    `scale_invariance`. This is the paper's L_pixel in the form of the work that the paper cites.
     """
     return _variance_like(
         _masked_difference(log_prediction, log_target, mask), mask, -scale_invariance
     )
 
 
-def literal_pixel(prediction, target, mask, weight=0.85):
-    """L_pixel as the user's documents print it: 1/T sum d^2 + lambda/T^2 (sum d)^2 on metres."""
+def pixel_as_printed(prediction: Map, target: Map, mask: Valid, weight: float = 0.85) -> Term:
+    """L_pixel as the paper prints it: 1/T sum d^2 + lambda/T^2 (sum d)^2 of metres.
+
+    The plus sign punishes an error that all pixels share; the minus sign of `silog` forgives it.
+    """
     return _variance_like(_masked_difference(prediction, target, mask), mask, weight)

@@ -1,205 +1,254 @@
-"""The training objective: L = l1 L_ddim + l2 L_pixel + l3 L_latent, and what anchors the codec."""
+"""The training objective: L = l1 L_ddim + l2 L_pixel + l3 L_latent, and a term for the codec.
 
-import functools
+The paper's three losses, and a reconstruction loss of ours: the latent loss alone would let the
+latents shrink to a point.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import struct
+from jaxtyping import Bool, Float, Int
 
-from diffdepth_jax.errors import UserError
+from diffdepth_jax.arrays import (
+    Array,
+    Batch,
+    Depth,
+    ImageKeys,
+    Latent,
+    Mask,
+    Scalar,
+    Term,
+    Variables,
+)
 from diffdepth_jax.method import diffusion, losses
-from diffdepth_jax.method.refinement import apply, decode_log_depth, refine
+from diffdepth_jax.method.refinement import Refinement, apply, decode_log_depth, refine
+from diffdepth_jax.models.assembly import DiffusionDepth
 from diffdepth_jax.models.codec import fill_invalid
 
-TARGETS = ("self", "self_attached", "ground_truth")
+PIXEL_LOSSES = ("silog", "pixel_as_printed", "l1", "l2")
 
 
+# The fields of a pytree have no shapes here: jax.tree.map builds pytrees of any leaves.
 @struct.dataclass
 class Draws:
-    """What chance decides in one step, each image's from its own key.
+    """The random numbers of one step; each image has its own key.
 
     Attributes:
-      start: [B, h, w, d] unit Gaussian from which the sampler starts.
-      timestep: int32 [B] and
-      noise: [B, h, w, d] of the denoising loss.
-      sampler_keys: [B], used if the sampler is stochastic.
+      start: unit Gaussian [B, h, w, d] from which the sampler starts.
+      timestep: int32 [B], at which the denoising loss adds noise.
+      noise: unit Gaussian [B, h, w, d] that the denoising loss adds.
+      sampler_keys: [B], for a stochastic sampler and for random timesteps.
     """
 
-    start: jnp.ndarray
-    timestep: jnp.ndarray
-    noise: jnp.ndarray
-    sampler_keys: jnp.ndarray
+    start: Any
+    timestep: Any
+    noise: Any
+    sampler_keys: Any
 
 
-def draw(keys, latent_shape, num_timesteps) -> Draws:
-    """The draws of a batch from one key for each image [B]."""
-    start, timestep, noise, sampler = jax.vmap(lambda key: jax.random.split(key, 4))(keys).T
-    return Draws(
-        start=diffusion.normal_per_image(start, latent_shape),
-        timestep=jax.vmap(lambda key: jax.random.randint(key, (), 0, num_timesteps))(timestep),
-        noise=diffusion.normal_per_image(noise, latent_shape),
-        sampler_keys=sampler,
-    )
+@dataclasses.dataclass(frozen=True)
+class Objective:
+    """All losses of the method for one model.
 
-
-def loss_terms(
-    model,
-    variables,
-    batch,
-    draws,
-    drop_path_key,
-    *,
-    schedule,
-    target,
-    every_step,
-    silog_lambda,
-    clamp_depth,
-    random_timesteps=False,
-    remat=True,
-    gradient_steps=0,
-    **sampler,
-):
-    """Every loss of the method on one batch.
-
-    Args:
-      model: DiffusionDepth.
-      variables: its variables.
-      batch: image [B, H, W, 3] normalised, depth [B, H, W, 1] metres, mask bool [B, H, W, 1].
-      draws: see `draw`.
-      drop_path_key: for the backbone's stochastic depth; None: no image encoder has any.
+    Attributes:
+      model: the network.
       schedule: the forward process.
-      target: what is diffused: "self", the model's own refined latent (the paper's self-diffusion);
-        "self_attached", the same with the gradient running on into the sampler, as in the released
-        code; "ground_truth", the encoded ground truth where there is some.
-      every_step: put the pixel losses on every step's decoded x_0 instead of on the last only.
-      silog_lambda: lambda of both pixel losses.
-      clamp_depth: bound in metres on both maps in l1 and l2, as in the released code; 0: none.
-      random_timesteps: the sampler visits those of `diffusion.random_timesteps`.
-      gradient_steps: see `diffusion.ddim_sample`; with every_step only those steps are decoded.
-      remat: recompute the sampler's steps, and each step's decoded depth, in the backward pass.
-      **sampler: for `diffusion.ddim_sample`.
-
-    Returns:
-      {name: (sum, count)}, see `losses`; and the variables with batch statistics updated.
+      sampler: arguments of `diffusion.ddim_sample`, num_steps and remat among them. With remat the
+        backward pass recomputes the sampler's steps, and each step's decoded depth.
+      target: what is diffused. "self" is the model's own refined latent (the paper's
+        self-diffusion). "self_attached" is the same latent, and the gradient runs on into the
+        sampler, as in the released code. "ground_truth" is the encoded ground truth.
+      pixel_losses_on_every_step: the pixel losses see every step's decoded x_0. Otherwise they see
+        the last step's alone.
+      random_timesteps: the sampler visits `diffusion.random_timesteps`.
+      gradient_steps: see `diffusion.ddim_sample`. With pixel losses on every step, only the steps
+        that have a gradient are decoded.
+      silog_lambda: lambda of the two pixel losses of the paper's form.
+      clamp_depth: metres; bounds both maps in l1 and l2, as in the released code. 0: no bound.
+      weights: {term: weight}.
+      l1_l2_steps: l1 and l2 count before this update and not from it on.
     """
-    depth, mask = batch["depth"], batch["mask"]
-    rngs = None if drop_path_key is None else {"drop_path": drop_path_key}
-    if random_timesteps:
-        sampler["timesteps"] = diffusion.random_timesteps(
-            draws.sampler_keys, schedule.num_timesteps, sampler["num_steps"]
+
+    model: DiffusionDepth
+    schedule: diffusion.NoiseSchedule
+    sampler: Mapping[str, Any]
+    target: str
+    pixel_losses_on_every_step: bool
+    random_timesteps: bool
+    gradient_steps: int
+    silog_lambda: float
+    clamp_depth: float
+    weights: Mapping[str, float]
+    l1_l2_steps: int
+
+    def draw(self, keys: ImageKeys, height: int, width: int) -> Draws:
+        """The draws for images of this size, from one key for each image."""
+        shape = self.model.latent_shape(height, width)
+        start, timestep, noise, sampler = jax.vmap(lambda key: jax.random.split(key, 4))(keys).T
+        total = self.schedule.num_timesteps
+        return Draws(
+            start=diffusion.normal_per_image(start, shape),
+            timestep=jax.vmap(lambda key: jax.random.randint(key, (), 0, total))(timestep),
+            noise=diffusion.normal_per_image(noise, shape),
+            sampler_keys=sampler,
         )
-    refinement = refine(
-        model,
-        variables,
-        batch["image"],
-        draws.start,
-        schedule=schedule,
-        train=True,
-        rngs=rngs,
-        keys=draws.sampler_keys,
-        remat=remat,
-        gradient_steps=gradient_steps,
-        **sampler,
-    )
-    (encoded, cell_mask), variables = apply(
-        model, refinement.variables, depth, mask, method="encode_depth", train=True
-    )
-    cell_mask = jnp.broadcast_to(cell_mask, encoded.shape)
-    log_target = jnp.log(jnp.where(mask, depth, 1.0))
-    compare = functools.partial(
-        _pixel_losses, model, silog_lambda=silog_lambda, clamp_depth=clamp_depth
-    )
-    # With gradient_steps 0 that is all of them.
-    decoded = refinement.x0s[-gradient_steps:] if every_step else refinement.latents[-1:]
-    pixel, variables = _mean_over_steps(compare, remat, variables, decoded, depth, log_target, mask)
-    return {
-        **pixel,
-        "latent": losses.l2(refinement.latent, encoded, cell_mask),
-        "reconstruction": _reconstruction_loss(
-            model, variables, encoded, cell_mask, log_target, mask
-        ),
-        "ddim": _denoising_loss(
-            model, variables, refinement, encoded, cell_mask, draws, schedule, target
-        ),
-    }, variables
 
+    def counts(self, mask: Mask) -> dict[str, Scalar]:
+        """{term: count} of `terms`; the counts depend on the mask alone."""
+        images = mask.any((1, 2, 3)).sum()
+        denoised = images if self.target == "ground_truth" else len(mask)
+        terms = (*PIXEL_LOSSES, "latent", "reconstruction")
+        return {**dict.fromkeys(terms, images), "ddim": denoised}
 
-def check_target(target):
-    if target not in TARGETS:
-        raise UserError(f"loss.target {target!r}: must be one of {', '.join(TARGETS)}")
+    def weights_at(self, step: Int[Array, ""]) -> dict[str, Any]:
+        """{term: weight} in the update from this step."""
+        early = (step < self.l1_l2_steps).astype(jnp.float32)
+        metres = ("l1", "l2")
+        return {name: w * early if name in metres else w for name, w in self.weights.items()}
 
+    def terms(
+        self, variables: Variables, batch: Batch, draws: Draws, drop_path_key: jax.Array | None
+    ) -> tuple[dict[str, Term], Variables]:
+        """Every loss on one batch.
 
-def counts(mask, target):
-    """{name: count} as of `loss_terms`, which depends on the mask [B, H, W, 1] alone."""
-    images = mask.any((1, 2, 3)).sum()
-    names = ("silog", "literal_pixel", "l1", "l2", "latent", "reconstruction")
-    denoised = images if target == "ground_truth" else len(mask)
-    return {**dict.fromkeys(names, images), "ddim": denoised}
+        Args:
+          variables: the model's.
+          batch: normalised images, depth in metres, and where there is ground truth.
+          draws: see `draw`.
+          drop_path_key: for the backbone's stochastic depth; None if the backbone has none.
 
+        Returns:
+          {term: (sum, count)}, see `losses`, and the variables with updated batch statistics.
+        """
+        refinement = self._refine(variables, batch, draws, drop_path_key)
+        depth, mask = batch["depth"], batch["mask"]
+        (encoded, cell_mask), variables = apply(
+            self.model, refinement.variables, depth, mask, method="encode_depth", train=True
+        )
+        cell_mask = jnp.broadcast_to(cell_mask, encoded.shape)
+        log_target = jnp.log(jnp.where(mask, depth, 1.0))
+        pixel, variables = self._pixel_losses(variables, refinement, depth, log_target, mask)
+        terms = {
+            **pixel,
+            "latent": losses.l2(refinement.latent, encoded, cell_mask),
+            "reconstruction": self._reconstruction_loss(
+                variables, encoded, cell_mask, log_target, mask
+            ),
+            "ddim": self._denoising_loss(variables, refinement, encoded, cell_mask, draws),
+        }
+        return terms, variables
 
-def _mean_over_steps(compare, remat, variables, latents, *truth):
-    """The pairs of `compare`, means over latents [S, B, h, w, d]; variables after the last.
+    def _refine(
+        self, variables: Variables, batch: Batch, draws: Draws, drop_path_key: jax.Array | None
+    ) -> Refinement:
+        timesteps = None
+        if self.random_timesteps:
+            timesteps = diffusion.random_timesteps(
+                draws.sampler_keys, self.schedule.num_timesteps, self.sampler["num_steps"]
+            )
+        return refine(
+            self.model,
+            variables,
+            batch["image"],
+            draws.start,
+            schedule=self.schedule,
+            train=True,
+            rngs=None if drop_path_key is None else {"drop_path": drop_path_key},
+            keys=draws.sampler_keys,
+            gradient_steps=self.gradient_steps,
+            timesteps=timesteps,
+            **self.sampler,
+        )
 
-    A loop, so that with `remat` the memory does not grow with the steps. Batch norms see a step's
-    latents at a time, as in prediction.
-    """
+    def _pixel_losses(
+        self, variables: Variables, refinement: Refinement, *truth: Array
+    ) -> tuple[dict[str, Term], Variables]:
+        """Means over the decoded steps, and the variables after the last of them.
 
-    def step(statistics, latent):
-        pairs, updated = compare({**variables, **statistics}, latent, *truth)
-        return {name: updated[name] for name in statistics}, pairs
+        The steps are decoded in a loop, so that with remat the memory does not grow with their
+        number. Batch norms see the latents of one step at a time, as in prediction.
+        """
+        every = self.pixel_losses_on_every_step
+        # A gradient_steps of 0 stands for all steps, and [-0:] takes all.
+        latents = refinement.x0s[-self.gradient_steps :] if every else refinement.latents[-1:]
 
-    statistics = {name: variables[name] for name in variables.keys() & {"batch_stats"}}
-    if remat and len(latents) > 1:
-        step = jax.checkpoint(step, prevent_cse=False)
-    statistics, pairs = jax.lax.scan(step, statistics, latents)
-    # Counts are of images, so that pairs mean the same whether one step is decoded or all.
-    pairs = {name: (totals.mean(), counts[0]) for name, (totals, counts) in pairs.items()}
-    return pairs, {**variables, **statistics}
+        def step(statistics, latent):
+            pairs, updated = self._compare({**variables, **statistics}, latent, *truth)
+            return {name: updated[name] for name in statistics}, pairs
 
+        recompute = self.sampler.get("remat", True) and len(latents) > 1
+        body = jax.checkpoint(step, prevent_cse=False) if recompute else step
+        statistics = {name: variables[name] for name in variables.keys() & {"batch_stats"}}
+        statistics, pairs = jax.lax.scan(body, statistics, latents)
+        # Counts are numbers of images, whether one step is decoded or all.
+        pairs = {name: (totals.mean(), counts[0]) for name, (totals, counts) in pairs.items()}
+        return pairs, {**variables, **statistics}
 
-def _pixel_losses(model, variables, latent, depth, log_target, mask, *, silog_lambda, clamp_depth):
-    """On the depth decoded from latent [B, h, w, d]."""
-    log_depth, variables = decode_log_depth(model, variables, latent, *depth.shape[1:3], train=True)
-    metres = jnp.exp(log_depth)
-    clamped = [jnp.clip(x, 0, clamp_depth) if clamp_depth else x for x in (metres, depth)]
-    return {
-        "silog": losses.silog(log_depth, log_target, mask, silog_lambda),
-        "literal_pixel": losses.literal_pixel(metres, depth, mask, silog_lambda),
-        "l1": losses.l1(*clamped, mask),
-        "l2": losses.l2(*clamped, mask),
-    }, variables
+    def _compare(
+        self, variables: Variables, latent: Latent, depth: Depth, log_target: Depth, mask: Mask
+    ) -> tuple[dict[str, Term], Variables]:
+        """The pixel losses of the depth that a latent stands for."""
+        log_depth, variables = decode_log_depth(
+            self.model, variables, latent, *depth.shape[1:3], train=True
+        )
+        metres, bound = jnp.exp(log_depth), self.clamp_depth
+        clamped = [jnp.clip(x, 0, bound) if bound else x for x in (metres, depth)]
+        return {
+            "silog": losses.silog(log_depth, log_target, mask, self.silog_lambda),
+            "pixel_as_printed": losses.pixel_as_printed(metres, depth, mask, self.silog_lambda),
+            "l1": losses.l1(*clamped, mask),
+            "l2": losses.l2(*clamped, mask),
+        }, variables
 
+    def _reconstruction_loss(
+        self,
+        variables: Variables,
+        encoded: Latent,
+        cell_mask: Bool[Array, "batch rows columns channels"],
+        log_target: Depth,
+        mask: Mask,
+    ) -> Term:
+        """|log decode(encode(ground truth)) - log ground truth|.
 
-def _reconstruction_loss(model, variables, encoded, cell_mask, log_target, mask):
-    """|log decode(encode(gt)) - log gt|, ours: the latent loss alone would shrink the latents.
+        Batch statistics of this second use of the decoder are dropped: prediction needs the
+        statistics of refined latents.
+        """
+        filled = fill_invalid(encoded, cell_mask[..., :1])
+        log_depth, _ = decode_log_depth(self.model, variables, filled, *mask.shape[1:3], train=True)
+        return losses.l1(log_depth, log_target, mask)
 
-    The batch statistics of this second use of the decoder are not kept: predictions need those of
-    refined latents.
-    """
-    filled = fill_invalid(encoded, cell_mask[..., :1])
-    log_depth, _ = decode_log_depth(model, variables, filled, *mask.shape[1:3], train=True)
-    return losses.l1(log_depth, log_target, mask)
+    def _denoising_loss(
+        self,
+        variables: Variables,
+        refinement: Refinement,
+        encoded: Latent,
+        cell_mask: Bool[Array, "batch rows columns channels"],
+        draws: Draws,
+    ) -> Term:
+        """L_ddim: the network denoises the target at a random timestep.
 
-
-def _denoising_loss(model, variables, refinement, encoded, cell_mask, draws, schedule, target):
-    """L_ddim: the network denoises its own refined latent, which gets no gradient from this."""
-    check_target(target)
-    if target == "ground_truth":
+        Unless the target is "self_attached", the target gets no gradient from this loss.
+        """
         x0, mask = encoded, cell_mask
-    else:
-        x0, mask = refinement.latent, jnp.ones_like(cell_mask)
-    if target != "self_attached":
-        x0 = jax.lax.stop_gradient(x0)
-    noisy = diffusion.add_noise(schedule, x0, draws.noise, draws.timestep)
-    prediction = model.apply(
-        variables, noisy, draws.timestep, refinement.condition, method="denoise"
-    )
-    goal = diffusion.training_target(schedule, x0, draws.noise, draws.timestep)
-    return losses.l2(prediction, goal, mask)
+        if self.target != "ground_truth":
+            x0, mask = refinement.latent, jnp.ones_like(cell_mask)
+        if self.target != "self_attached":
+            x0 = jax.lax.stop_gradient(x0)
+        noisy = diffusion.add_noise(self.schedule, x0, draws.noise, draws.timestep)
+        inputs = noisy, draws.timestep, refinement.condition
+        prediction, _ = apply(self.model, variables, *inputs, method="denoise", train=False)
+        goal = diffusion.training_target(self.schedule, x0, draws.noise, draws.timestep)
+        return losses.l2(prediction, goal, mask)
 
 
-def total_loss(terms, weights):
-    """Sum of weight * sum / count over the terms; count 0 (no ground truth at all) gives 0."""
+def total_loss(
+    terms: Mapping[str, Term], weights: Mapping[str, float | Float[Array, ""]]
+) -> Scalar:
+    """Sum of weight * sum / count over the terms; a count of 0 (no ground truth at all) gives 0."""
     return sum(
         weight * terms[name][0] / jnp.maximum(terms[name][1], 1) for name, weight in weights.items()
     )

@@ -1,17 +1,31 @@
-"""From a normalised image and noise to depth: what training, evaluation and prediction share."""
+"""From a normalised image and noise to depth: training, evaluation and prediction share this."""
+
+from collections.abc import Mapping
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
 from flax import struct
+from jaxtyping import Float
 
+from diffdepth_jax.arrays import Array, Depth, Latent, Variables
 from diffdepth_jax.method import diffusion
 
 
-def apply(model, variables, *args, method, train, **kwargs):
-    """One method of the model -> (its output, the variables after it).
+@runtime_checkable
+class DepthModel(Protocol):
+    """The part of `models.assembly.DiffusionDepth` that this module uses."""
 
-    In training a part with batch norms takes the batch's statistics, and the variables returned
-    hold the updated running ones; otherwise they are the ones that came in.
+    def apply(self, variables: Variables, *args: Any, **kwargs: Any) -> Any: ...
+
+
+def apply(
+    model: DepthModel, variables: Variables, *args: Array, method: str, train: bool, **kwargs: Any
+) -> tuple[Any, Variables]:
+    """Calls a method of the model; returns its output and the variables after it.
+
+    In training, batch norms use the statistics of the batch, and the returned variables hold the
+    updated running statistics. Otherwise the variables come back as they were.
     """
     if not train:
         return model.apply(variables, *args, method=method, **kwargs), variables
@@ -21,42 +35,57 @@ def apply(model, variables, *args, method, train, **kwargs):
     return output, {**variables, **updated}
 
 
+# The fields of a pytree have no shapes here: jax.tree.map builds pytrees of any leaves.
 @struct.dataclass
 class Refinement:
     """One run of the sampler.
 
     Attributes:
       variables: of the model after encoding the image, see `apply`.
-      condition: [B, h, w, C], of every start noise.
+      condition: [B, h, w, C], one for each start noise.
       latents: [S + 1, B, h, w, d], from the start noise to the refined latent.
       x0s: [S, B, h, w, d], each step's estimate of the clean latent.
     """
 
-    variables: dict
-    condition: jnp.ndarray
-    latents: jnp.ndarray
-    x0s: jnp.ndarray
+    variables: Any
+    condition: Any
+    latents: Any
+    x0s: Any
 
     @property
-    def latent(self):
+    def latent(self) -> Latent:
         """The refined latent [B, h, w, d]."""
         return self.latents[-1]
 
 
 def refine(
-    model, variables, image, noise, *, schedule, num_steps, train=False, rngs=None, **sampler
+    model: DepthModel,
+    variables: Variables,
+    image: Float[Array, "images height width 3"],
+    noise: Latent,
+    *,
+    schedule: diffusion.NoiseSchedule,
+    num_steps: int,
+    train: bool = False,
+    rngs: Mapping[str, jax.Array] | None = None,
+    **sampler: Any,
 ) -> Refinement:
-    """Encodes the image once and samples a latent from `noise`, [B, *model.latent_shape(H, W)].
+    """Encodes each image once and refines `noise`, [B, *model.latent_shape(H, W)], to a latent.
 
     An image may have several start noises: B is then a multiple of the number of images, and the
-    noises of one image follow each other. Each image is still encoded once.
-    `train` and `rngs` concern the image encoder only (stochastic depth, batch norms); `sampler`
-    goes to `diffusion.ddim_sample`.
+    noises of one image follow each other.
+
+    Args:
+      model, variables: DiffusionDepth.
+      image: normalised.
+      noise: unit Gaussian.
+      schedule, num_steps, **sampler: see `diffusion.ddim_sample`.
+      train, rngs: for the image encoder, which alone has stochastic depth.
     """
     condition, variables = apply(
         model, variables, image, method="encode_image", train=train, rngs=rngs
     )
-    num_images, num_noises = image.shape[0], noise.shape[0]  # which export knows by name only
+    num_images, num_noises = image.shape[0], noise.shape[0]  # under export these are symbols
     if num_noises != num_images:
         condition = jnp.repeat(condition, num_noises // num_images, axis=0)
 
@@ -69,17 +98,34 @@ def refine(
     return Refinement(variables, condition, latents, x0s)
 
 
-def decode_log_depth(model, variables, latent, height, width, train=False):
-    """Latent [B, h, w, d] -> (log of metres [B, height, width, 1], variables, see `apply`).
+def decode_log_depth(
+    model: DepthModel,
+    variables: Variables,
+    latent: Latent,
+    height: int,
+    width: int,
+    *,
+    train: bool = False,
+) -> tuple[Depth, Variables]:
+    """The log of metres [B, height, width, 1] of a latent, and the variables, see `apply`.
 
-    The codec's padding is cropped.
+    The codec's output is up to one pixel larger than the image; the surplus is cropped.
     """
     log_depth, variables = apply(model, variables, latent, method="decode_log_depth", train=train)
     return log_depth[:, :height, :width], variables
 
 
-def predict_depth(model, variables, image, noise, *, schedule, num_steps, **sampler):
-    """Depth in metres, float32 [B, H, W, 1], for a normalised image [B, H, W, 3] of any size."""
+def predict_depth(
+    model: DepthModel,
+    variables: Variables,
+    image: Float[Array, "images height width 3"],
+    noise: Latent,
+    *,
+    schedule: diffusion.NoiseSchedule,
+    num_steps: int,
+    **sampler: Any,
+) -> Depth:
+    """Depth in metres, float32 [B, H, W, 1], of normalised images of any size, see `refine`."""
     refinement = refine(
         model, variables, image, noise, schedule=schedule, num_steps=num_steps, **sampler
     )
@@ -87,8 +133,14 @@ def predict_depth(model, variables, image, noise, *, schedule, num_steps, **samp
     return jnp.exp(log_depth)
 
 
-def decode_steps(model, variables, latents, height, width):
-    """Metres [S, B, height, width, 1] of latents [S, B, h, w, d]; decodes step by step."""
+def decode_steps(
+    model: DepthModel,
+    variables: Variables,
+    latents: Float[Array, "latents batch rows columns channels"],
+    height: int,
+    width: int,
+) -> Float[Array, "latents batch height width 1"]:
+    """Metres of each step's latent; one step is decoded at a time, to save memory."""
 
     def decode(latent):
         log_depth, _ = decode_log_depth(model, variables, latent, height, width)

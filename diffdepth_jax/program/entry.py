@@ -7,6 +7,7 @@ from typing import Any
 
 from absl import app, flags
 
+from diffdepth_jax.configuration.renamed import refuse_old_names
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.program.messages import show_messages
 
@@ -33,6 +34,7 @@ def parse_flags(argv: list[str]) -> list[str]:
     Raises:
       UserError: a flag or a field of the configuration is unknown or has a wrong type.
     """
+    refuse_old_names(argv[1:])
     try:
         return flags.FLAGS(argv)
     # ml_collections passes on whatever the configuration raised.

@@ -1,17 +1,19 @@
-"""What a run runs on: versions, source and devices."""
+"""The environment of a run: versions, source and devices."""
 
 import collections
 import importlib.metadata
+import os
 import pathlib
 import platform
 import subprocess
 import sys
 import time
+from typing import Any
 
 import jax
 
 _SOURCE = pathlib.Path(__file__).parents[2]
-# requirements.txt, and the part of jax that compiles.
+# The packages of requirements.txt, and jaxlib, which compiles.
 PACKAGES = (
     "absl-py",
     "array-record",
@@ -39,15 +41,15 @@ PACKAGES = (
 )
 
 
-def _version(package):
+def _version(package: str) -> str | None:
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return None
 
 
-def _git(source, *arguments):
-    """What git prints about the folder `source`; None without git or outside a checkout."""
+def _git(source: str | os.PathLike, *arguments: str) -> str | None:
+    """The output of git on the folder `source`; None without git or outside a checkout."""
     command = ["git", "--no-optional-locks", "-C", str(source), *arguments]
     try:
         result = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
@@ -56,11 +58,11 @@ def _git(source, *arguments):
     return result.stdout.strip()
 
 
-def describe_source(source=_SOURCE):
-    """{"commit", "modified"} of the checkout at `source`, each None where that is not known.
+def describe_source(source: str | os.PathLike = _SOURCE) -> dict[str, Any]:
+    """{"commit", "modified"} of the checkout at `source`; a value is None if it is not known.
 
-    A checkout around it, such as the one whose virtual environment this is installed in, is
-    another program's.
+    A checkout that only contains `source`, such as one with a virtual environment inside, belongs
+    to another program and does not count.
     """
     top = _git(source, "rev-parse", "--show-toplevel")
     if not top or pathlib.Path(top).resolve() != pathlib.Path(source).resolve():
@@ -72,8 +74,8 @@ def describe_source(source=_SOURCE):
     }
 
 
-def describe_environment():
-    """Plain values for JSON: when and how the program was started, with what, on what."""
+def describe_environment() -> dict[str, Any]:
+    """Plain values for JSON: start time and command, versions, source, devices and processes."""
     return {
         "time": time.time(),
         "command": sys.orig_argv,

@@ -1,93 +1,71 @@
 """Optimizers and learning rates of the field's recipes, frozen parameters, rates by layer."""
 
-import math
 import re
+from collections.abc import Sequence
+from typing import Any
 
 import jax
 import optax
+from jaxtyping import PyTree
 
 from diffdepth_jax.errors import UserError
-
-OPTIMIZERS = ("adamw", "adam", "sgd")
-SCHEDULES = ("cosine", "polynomial", "steps", "constant")
-
-
-def _require(valid, name, value, rule):
-    if not valid:
-        raise UserError(f"optimizer.{name} {value!r}: must be {rule}")
-
 
 # The learning rate by step
 
 
 def create_schedule(
-    *, schedule, learning_rate, warmup_steps, num_steps, end_fraction, power, boundaries, factors
-):
-    """Linear warm-up from 0 to the peak, then what `schedule` names.
+    *,
+    schedule: str,
+    learning_rate: float,
+    warmup_steps: int,
+    num_steps: int,
+    end_fraction: float,
+    power: float,
+    starts: Sequence[int],
+    factors: Sequence[float],
+) -> optax.Schedule:
+    """A linear warm-up from 0 to the peak, then the schedule of this name.
 
     Args:
-      schedule: "cosine" and "polynomial" fall from the end of the warm-up to `num_steps`, "steps"
-        has the peak times a factor from each boundary on, "constant" stays at the peak.
+      schedule: "cosine" and "polynomial" fall from the end of the warm-up to `num_steps`. "steps"
+        multiplies the peak by a factor from each start on. "constant" stays at the peak.
       learning_rate: the peak.
-      warmup_steps: 0: none.
+      warmup_steps: 0: no warm-up.
       num_steps: of the run.
-      end_fraction: of the peak, where cosine and polynomial end.
-      power: of the polynomial; 1: linear.
-      boundaries: of steps, in fractions of the run if below 1, otherwise in steps.
-      factors: of steps, one for each boundary; of the peak, not of the rate before.
+      end_fraction: the fraction of the peak at which cosine and polynomial end.
+      power: of the polynomial; 1 is linear.
+      starts: for "steps", the steps at which a factor begins to count, rising.
+      factors: for "steps", one for each start; each multiplies the peak, not the rate before it.
     """
-    _require(0 < learning_rate < math.inf, "learning_rate", learning_rate, "positive")
-    below = f"0 or more, and below train.num_steps {num_steps}"
-    _require(0 <= warmup_steps < num_steps, "warmup_steps", warmup_steps, below)
-    _require(0 <= end_fraction <= 1, "end_fraction", end_fraction, "between 0 and 1")
-    _require(0 < power < math.inf, "power", power, "positive")
-    _require(schedule in SCHEDULES, "schedule", schedule, f"one of {', '.join(SCHEDULES)}")
-    rest, starts = num_steps - warmup_steps, []
-    if schedule == "cosine":
-        pieces = [optax.cosine_decay_schedule(learning_rate, rest, end_fraction)]
-    elif schedule == "polynomial":
-        end = end_fraction * learning_rate
-        pieces = [optax.polynomial_schedule(learning_rate, end, power, rest)]
-    elif schedule == "steps":
-        starts = _starts(boundaries, factors, warmup_steps, num_steps)
-        pieces = [optax.constant_schedule(learning_rate * factor) for factor in (1, *factors)]
-    else:
-        pieces = [optax.constant_schedule(learning_rate)]
+    rest = num_steps - warmup_steps
+    end = end_fraction * learning_rate
+    pieces = {
+        "cosine": lambda: [optax.cosine_decay_schedule(learning_rate, rest, end_fraction)],
+        "polynomial": lambda: [optax.polynomial_schedule(learning_rate, end, power, rest)],
+        "steps": lambda: [optax.constant_schedule(learning_rate * f) for f in (1, *factors)],
+        "constant": lambda: [optax.constant_schedule(learning_rate)],
+    }[schedule]()
+    boundaries = list(starts) if schedule == "steps" else []
     if warmup_steps:
         pieces = [optax.linear_schedule(0.0, learning_rate, warmup_steps), *pieces]
-        starts = [warmup_steps, *starts]
-    return optax.join_schedules(pieces, starts)
-
-
-def _starts(boundaries, factors, warmup_steps, num_steps):
-    """The boundaries as steps of the run; equal ones, of a very short run, skip a piece."""
-    for name, values in (("boundaries", boundaries), ("factors", factors)):
-        numbers = all(isinstance(x, int | float) and 0 < x < math.inf for x in values)
-        _require(numbers, name, tuple(values), "positive numbers")
-    rule = f"as many as the {len(boundaries)} boundaries"
-    _require(len(factors) == len(boundaries), "factors", tuple(factors), rule)
-    starts = [round(x * num_steps) if x < 1 else x for x in boundaries]
-    _require(
-        sorted([warmup_steps, *starts]) == [warmup_steps, *starts]
-        and all(x == int(x) for x in starts),
-        "boundaries",
-        tuple(boundaries),
-        f"steps, or fractions of the {num_steps} steps, that rise from the warm-up's end, "
-        f"{warmup_steps}",
-    )
-    return [int(x) for x in starts]
+        boundaries = [warmup_steps, *boundaries]
+    return optax.join_schedules(pieces, boundaries)
 
 
 # Which parameters
 
 
-def decayed(params):
+def decayed(params: PyTree) -> PyTree:
     """True for kernels: norms, biases and position-bias tables are not decayed."""
     return jax.tree_util.tree_map_with_path(lambda path, _: path[-1].key == "kernel", params)
 
 
-def frozen(params, pattern):
-    """True for parameters whose whole path, such as backbone/patch_embed/kernel, matches."""
+def frozen(params: PyTree, pattern: str) -> PyTree:
+    """True for parameters whose whole path, such as backbone/patch_embed/kernel, matches.
+
+    Raises:
+      UserError: the pattern is no regular expression, or matches no parameter, or all of them.
+    """
     try:
         expression = re.compile(pattern)
     except re.error as error:
@@ -102,14 +80,15 @@ def frozen(params, pattern):
             f"optimizer.freeze {pattern!r}: matches no parameter; it has to match whole paths as "
             "in parameters.txt of a run, for instance 'backbone/.*'"
         )
-    _require(not all(jax.tree.leaves(found)), "freeze", pattern, "less than all parameters")
+    if all(jax.tree.leaves(found)):
+        raise UserError(f"optimizer.freeze {pattern!r}: must be less than all parameters")
     return found
 
 
-def stop_frozen(params, pattern):
+def stop_frozen(params: PyTree, pattern: str) -> PyTree:
     """The same values, without gradient where the path matches; "" matches none.
 
-    What only frozen parameters need of the backward pass is then not computed.
+    The backward pass then leaves out the part that only frozen parameters need.
     """
     if not pattern:
         return params
@@ -120,12 +99,13 @@ def stop_frozen(params, pattern):
     )
 
 
-def rate_factors(params, *, backbone_multiplier, layer_decay):
-    """What the learning rate of each parameter is multiplied by.
+def rate_factors(params: PyTree, *, backbone_multiplier: float, layer_decay: float) -> PyTree:
+    """The factor of each parameter's learning rate.
 
-    In the backbone `backbone_multiplier`, times `layer_decay` for each layer from there to the
-    outputs. Layers are those of SimMIM's recipes for Swin: the patch embedding, each block, the
-    last of a stage with the downsampling after it; the norms of the outputs come after all.
+    Outside the backbone it is 1. In the backbone it is `backbone_multiplier`, times `layer_decay`
+    for each layer between the parameter and the outputs. Layers are counted as in SimMIM's recipes
+    for Swin: the patch embedding is one, and so is each block; the last block of a stage includes
+    the downsampling after it. The norms of the outputs come after all layers.
     """
     exponents = _exponents(params["backbone"]) if layer_decay != 1 else {}
 
@@ -137,8 +117,8 @@ def rate_factors(params, *, backbone_multiplier, layer_decay):
     return jax.tree_util.tree_map_with_path(factor, params)
 
 
-def _exponents(backbone):
-    """{name: layers from there to the outputs} of the parts of a Swin."""
+def _exponents(backbone: dict[str, Any]) -> dict[str, int]:
+    """{part of a Swin: number of layers from the part to the outputs}."""
     found = [re.fullmatch(r"stage(\d+)_block(\d+)", name) for name in backbone]
     blocks = sorted((int(match[1]), int(match[2])) for match in found if match)
     if not blocks or "patch_embed" not in backbone:  # ResNet's blocks have the same names
@@ -155,64 +135,58 @@ def _exponents(backbone):
 
 def create_optimizer(
     *,
-    rate,
-    name,
-    weight_decay,
-    b1,
-    b2,
-    eps,
-    momentum,
-    clip_norm,
-    backbone_multiplier,
-    layer_decay,
-    freeze,
-):
+    rate: optax.Schedule,
+    name: str,
+    weight_decay: float,
+    b1: float,
+    b2: float,
+    eps: float,
+    momentum: float,
+    clip_norm: float,
+    backbone_multiplier: float,
+    layer_decay: float,
+    freeze: str,
+) -> optax.GradientTransformation:
     """Global-norm clipping, the optimizer, then the rates; nothing for frozen parameters.
 
     Args:
       rate: the learning rate by step.
       name: "adamw", "adam" or "sgd", each as PyTorch's.
-      weight_decay: of kernels. adamw: decoupled; adam and sgd: added to the clipped gradient.
+      weight_decay: of kernels. In adamw it is decoupled; adam and sgd add it to the clipped
+        gradient.
       b1, b2, eps: of adamw and adam.
       momentum: of sgd.
-      clip_norm: bound on the norm of the gradient of all parameters that are trained; 0: none.
+      clip_norm: bound on the norm of the gradient of all trained parameters; 0: no bound.
       backbone_multiplier, layer_decay: see `rate_factors`.
-      freeze: see `frozen`; "": none. Frozen parameters have no state here.
+      freeze: see `frozen`; "": no parameter is frozen. The optimizer keeps no state for frozen
+        parameters.
     """
-    _require(name in OPTIMIZERS, "name", name, f"one of {', '.join(OPTIMIZERS)}")
-    for field, value in {"b1": b1, "b2": b2, "momentum": momentum}.items():
-        _require(0 <= value < 1, field, value, "0 or more, and below 1")
-    _require(0 < eps < math.inf, "eps", eps, "positive")
-    for field, value in {
-        "weight_decay": weight_decay,
-        "clip_norm": clip_norm,
-        "backbone_multiplier": backbone_multiplier,
-    }.items():
-        _require(0 <= value < math.inf, field, value, "0 or more")
-    _require(0 < layer_decay <= 1, "layer_decay", layer_decay, "above 0, and at most 1")
     decay = optax.add_decayed_weights(weight_decay, mask=decayed)
     adam = optax.scale_by_adam(b1=b1, b2=b2, eps=eps)
+    updates = {
+        "adamw": (adam, decay),
+        "adam": (decay, adam),
+        "sgd": (decay, optax.trace(momentum)),
+    }[name]
     trained = optax.chain(
         *([optax.clip_by_global_norm(clip_norm)] if clip_norm else []),
-        *{
-            "adamw": (adam, decay),
-            "adam": (decay, adam),
-            "sgd": (decay, optax.trace(momentum)),
-        }[name],
+        *updates,
         optax.scale_by_learning_rate(rate),
         _scale_by_factors(backbone_multiplier=backbone_multiplier, layer_decay=layer_decay),
     )
-    if not freeze:
-        return trained
-    return optax.partition(
-        {"trained": trained, "frozen": optax.set_to_zero()},
-        lambda params: jax.tree.map(
-            lambda stop: "frozen" if stop else "trained", frozen(params, freeze)
-        ),
-    )
+    return _all_but_frozen(trained, freeze) if freeze else trained
 
 
-def _scale_by_factors(**fields):
+def _all_but_frozen(
+    trained: optax.GradientTransformation, pattern: str
+) -> optax.GradientTransformation:
+    def labels(params):
+        return jax.tree.map(lambda stop: "frozen" if stop else "trained", frozen(params, pattern))
+
+    return optax.partition({"trained": trained, "frozen": optax.set_to_zero()}, labels)
+
+
+def _scale_by_factors(**fields: float) -> optax.GradientTransformation:
     """Updates times `rate_factors`."""
 
     def init(params):

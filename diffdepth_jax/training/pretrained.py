@@ -1,30 +1,37 @@
-"""What training starts from instead of random variables: a backbone, or a whole model."""
+"""The start of training from given weights: a backbone, or a whole model."""
 
+import os
 import pathlib
 
 import jax
-from flax import traverse_util
 
+from diffdepth_jax.arrays import Variables
 from diffdepth_jax.checkpoints.model_directory import load_variables
 from diffdepth_jax.errors import UserError
+from diffdepth_jax.models.variables import leaf_difference
 from diffdepth_jax.torch_import.conversion import load_backbone, only_backbone
 
 # Where the authors of Swin keep its ImageNet weights, under the names that their README lists.
 SWIN_RELEASE = "https://github.com/SwinTransformer/storage/releases/download/v1.0.0"
 
 
-def start_from(variables, *, backbone_weights, initial_weights):
-    """Variables with what the two paths hold in place of random values.
+def start_from(
+    variables: Variables, *, backbone_weights: str, initial_weights: str
+) -> tuple[Variables, list[str]]:
+    """Puts the weights of the two paths in the place of random values.
 
     Args:
       variables: nested arrays, as initialised.
-      backbone_weights: a PyTorch file of a Swin or a released model, or a model directory, of which
-        the backbone is taken; "": none; "none": none, and a message says so.
-      initial_weights: a model directory, converted or trained; "": none. It has a backbone of its
-        own, so `backbone_weights` is not read then, and a message says so.
+      backbone_weights: a PyTorch file of a Swin or of a released model, or a model directory. Its
+        backbone is taken. "" and "none" stand for no file; for "none" a message says so.
+      initial_weights: a model directory, converted or trained, or "". It brings its backbone, so
+        `backbone_weights` is then not read, and a message says so.
 
     Returns:
-      The variables, and messages on what was not simply copied.
+      The variables, and messages about leaves that were not simply copied.
+
+    Raises:
+      UserError: a path does not exist, or holds other leaves than `variables`.
     """
     check_backbone_path(backbone_weights, initial_weights)
     messages = []
@@ -46,8 +53,8 @@ def start_from(variables, *, backbone_weights, initial_weights):
     return variables, messages
 
 
-def check_backbone_path(backbone_weights, initial_weights):
-    """A missing file is worth knowing before a large model is built."""
+def check_backbone_path(backbone_weights: str, initial_weights: str) -> None:
+    """Raises a UserError if the file of a backbone is missing, before a large model is built."""
     path = pathlib.Path(backbone_weights)
     if backbone_weights not in ("", "none") and not initial_weights and not path.exists():
         raise UserError(
@@ -57,7 +64,7 @@ def check_backbone_path(backbone_weights, initial_weights):
         )
 
 
-def _backbone(path, variables):
+def _backbone(path: pathlib.Path, variables: Variables) -> tuple[Variables, list[str]]:
     if not path.is_dir():
         return load_backbone(path, variables)
     backbone = only_backbone(jax.device_get(load_variables(path, None)))
@@ -65,15 +72,13 @@ def _backbone(path, variables):
     return backbone, []
 
 
-def _check_leaves(path, part, found, expected):
-    """Raises unless both have the same leaves in the same shapes."""
-    ours, theirs = (
-        {name: leaf.shape for name, leaf in traverse_util.flatten_dict(tree, sep="/").items()}
-        for tree in (expected, found)
-    )
-    differing = sorted(name for name in ours | theirs if ours.get(name) != theirs.get(name))
-    if differing:
+def _check_leaves(
+    path: str | os.PathLike, part: str, found: Variables, expected: Variables
+) -> None:
+    """Raises a UserError unless both have the same leaves in the same shapes."""
+    difference = leaf_difference(found, expected)
+    if difference:
         raise UserError(
-            f"the {part} of {path} is another than the configuration's: {len(differing)} leaves "
-            f"differ, {differing[0]} for one; set config.model as it was there"
+            f"the {part} of {path} is another than the configuration's: {difference}; set "
+            "config.model as it was there"
         )

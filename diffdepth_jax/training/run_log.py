@@ -1,36 +1,30 @@
-"""What a run leaves to be read: JSON lines, TensorBoard events, pictures."""
+"""The record of a run: JSON lines, TensorBoard events, pictures, and a progress bar."""
 
 import contextlib
-import functools
 import json
 import math
+import os
 import pathlib
 import sys
 import time
+from collections.abc import Generator, Iterator, Sequence
+from typing import Any, Self
 
 import jax
 import numpy as np
+import optax
 from absl import logging
 from tensorboardX import SummaryWriter
 from tqdm import tqdm
 
+from diffdepth_jax.arrays import Term
+from diffdepth_jax.distributed.processes import is_first, only_in_first
 from diffdepth_jax.media import drawing
 
 
-def _in_first_process(function):
-    """Of several processes the first writes; in the others the function does nothing."""
-
-    @functools.wraps(function)
-    def wrapped(*args, **kwargs):
-        if jax.process_index() == 0:
-            function(*args, **kwargs)
-
-    return wrapped
-
-
-@_in_first_process
-def inform(message):
-    """A line for who watches the run."""
+@only_in_first
+def inform(message: str) -> None:
+    """Writes a line for the person who watches the run."""
     logging.info("%s", message)
 
 
@@ -40,69 +34,70 @@ class RunLog:
     Of several processes only the first writes.
     """
 
-    @_in_first_process
-    def __init__(self, workdir):
+    @only_in_first
+    def __init__(self, workdir: str | os.PathLike):
         self._directory = pathlib.Path(workdir)
         (self._directory / "panels").mkdir(parents=True, exist_ok=True)
         drop_unfinished_line(self._directory / "metrics.jsonl")
         self._lines = open(self._directory / "metrics.jsonl", "a", buffering=1)  # noqa: SIM115
-        # The library's own part of the file's name is a time in seconds.
+        # The library names the file by the second; two starts within one would share a file.
         self._events = SummaryWriter(
             str(self._directory / "tensorboard"), filename_suffix=f".{time.time_ns()}"
         )
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
-    @_in_first_process
-    def __exit__(self, *_):
+    @only_in_first
+    def __exit__(self, *_: Any) -> None:
         self._lines.close()
         self._events.close()
 
-    @_in_first_process
-    def scalars(self, step, **values):
-        """One line; what is not finite becomes null, for JSON has no word for it."""
+    @only_in_first
+    def scalars(self, step: int, **values: float) -> None:
+        """Writes one line; a value that is not finite becomes null, as JSON has no word for it."""
         line = {name: value if math.isfinite(value) else None for name, value in values.items()}
         self._lines.write(json.dumps({"step": step, "time": time.time(), **line}) + "\n")
         for name, value in values.items():
             self._events.add_scalar(name, value, step)
 
-    @_in_first_process
-    def text(self, name, text):
+    @only_in_first
+    def text(self, name: str, text: str) -> None:
+        """Writes WORKDIR/NAME."""
         (self._directory / name).write_text(text + "\n")
 
-    @_in_first_process
-    def append(self, name, fields):
-        """One more line of WORKDIR/NAME, as JSON."""
+    @only_in_first
+    def append(self, name: str, fields: dict[str, Any]) -> None:
+        """Appends a line of JSON to WORKDIR/NAME."""
         with open(self._directory / name, "a") as file:
             file.write(json.dumps(fields) + "\n")
 
-    @_in_first_process
-    def panels(self, name, step, panels):
-        """Stacks panels to panels/NAME.png, the newest step's replacing the one before."""
+    @only_in_first
+    def panels(self, name: str, step: int, panels: Sequence[np.ndarray]) -> None:
+        """Stacks panels to panels/NAME.png; the newest step replaces the one before."""
         picture = drawing.stack_panels(panels)
         drawing.write_png(self._directory / "panels" / f"{name}.png", picture)
         self._events.add_image(f"panels/{name}", picture, step, dataformats="HWC")
 
 
-def drop_unfinished_line(path):
-    """Cuts off what a killed process left of a line, which the next would be joined to."""
+def drop_unfinished_line(path: pathlib.Path) -> None:
+    """Cuts off the part of a line that a killed process left; the next line would join it."""
     if path.exists():
         with open(path, "rb+") as file:
             file.truncate(file.read().rfind(b"\n") + 1)
 
 
-def peak_memory(devices):
-    """{name: GiB} of the fullest device at its fullest; empty where the backend does not tell."""
+def peak_memory(devices: Sequence[jax.Device]) -> dict[str, float]:
+    """{name: GiB}: the largest peak of any device; empty where the backend does not tell."""
     stats = [device.memory_stats() or {} for device in devices]
     peaks = [each["peak_bytes_in_use"] for each in stats if "peak_bytes_in_use" in each]
     return {"train/device_memory_gib": max(peaks) / 2**30} if peaks else {}
 
 
-def _mean(pairs):
-    """Mean of (sum, count) pairs, of which those that are not finite are left out unless all are.
+def _mean(pairs: Sequence[Term]) -> float:
+    """Mean of (sum, count) pairs; pairs that are not finite are left out, unless all are.
 
-    Such an update was skipped; it must not hide what the others did.
+    An update that is not finite was skipped; it must not hide the others.
     """
     sums, counts = np.asarray(pairs, np.float64).T
     finite = np.isfinite(sums)
@@ -114,38 +109,39 @@ def _mean(pairs):
 class LossMeter:
     """Each loss's (sum, count) over the steps between two reports."""
 
-    def __init__(self, log, rate, batch_size):
+    def __init__(self, log: RunLog, rate: optax.Schedule, batch_size: int):
         self._log, self._rate, self._batch_size = log, rate, batch_size
-        self._newest = None
+        self._newest: dict[str, Term] | None = None
         self._reset()
-        self.postfix = {}
+        self.postfix: dict[str, str] = {}
 
-    def _reset(self):
-        self._terms, self._since = [], time.time()
+    def _reset(self) -> None:
+        self._terms: list[dict[str, Term]] = []
+        self._since = time.time()
 
-    def add(self, terms):
-        """Takes a step's terms and returns those of the step before, fetched; None at first.
+    def add(self, terms: dict[str, Term]) -> dict[str, Term] | None:
+        """Takes a step's terms and returns the terms of the step before, fetched; None at first.
 
-        One step late, the host stays one step ahead of the device.
+        Fetching one step late keeps the host one step ahead of the device.
         """
         before, self._newest = self.newest(), terms
         self._terms.append(terms)
         return before
 
-    def newest(self):
-        """The terms added last, fetched, for which it waits; None if there are none."""
+    def newest(self) -> dict[str, Term] | None:
+        """Waits for the terms added last and returns them, fetched; None if there are none."""
         if self._terms:
             self._terms[-1] = self._newest = jax.device_get(self._newest)
         return self._newest
 
     @contextlib.contextmanager
-    def paused(self):
-        """What happens inside does not count as training time."""
+    def paused(self) -> Generator[None]:
+        """The time inside does not count as training time."""
         start = time.time()
         yield
         self._since += time.time() - start
 
-    def flush(self, step):
+    def flush(self, step: int) -> None:
         """Logs the means since the last report, the learning rate and the speed."""
         if not self._terms:
             return
@@ -156,7 +152,7 @@ class LossMeter:
         }
         speed = len(self._terms) * self._batch_size / (time.time() - self._since)
         extra = {
-            "train/learning_rate": float(self._rate(step)),
+            "train/learning_rate": np.asarray(self._rate(step)).item(),
             "train/images_per_second": speed,
             **peak_memory(jax.local_devices()),
         }
@@ -166,25 +162,34 @@ class LossMeter:
 
 
 class _Stderr:
-    """Where the bar goes: that nobody reads it any more, as after Ctrl-C to a pipe, ends no run."""
+    """The stream of the progress bar; a closed stream, as after Ctrl-C to a pipe, ends no run."""
 
-    def write(self, text):
+    def write(self, text: str) -> None:
         with contextlib.suppress(OSError):
             sys.stderr.write(text)
 
-    def flush(self):
+    def flush(self) -> None:
         with contextlib.suppress(OSError):
             sys.stderr.flush()
 
-    def isatty(self):
+    def isatty(self) -> bool:
         return sys.stderr.isatty()
 
 
-def progress(first, total, meter):
-    """Yields first .. total under a bar of loss, images/s and time left; total is only the end."""
-    silent = jax.process_index() != 0
-    fields = {"desc": "train", "mininterval": 1, "disable": silent, "file": _Stderr()}
-    with tqdm(initial=first, total=total, **fields) as bar:
+def progress(first: int, total: int, meter: LossMeter) -> Iterator[int]:
+    """Yields first .. total under a bar of loss, images/s and time left.
+
+    No update follows after `total`.
+    """
+    bar = tqdm(
+        initial=first,
+        total=total,
+        desc="train",
+        mininterval=1,
+        disable=not is_first(),
+        file=_Stderr(),
+    )
+    with bar:
         for step in range(first, total + 1):
             yield step
             bar.set_postfix(meter.postfix, refresh=False)

@@ -1,11 +1,14 @@
-"""Updates skipped because loss or gradient were not finite: their batches, and how many to bear."""
+"""Updates that were skipped because the loss or the gradient was not finite."""
 
+import os
 import pathlib
+from typing import Any
 
 import jax
 import numpy as np
 from absl import logging
 
+from diffdepth_jax.arrays import Batch, Term
 from diffdepth_jax.errors import UserError
 
 
@@ -15,21 +18,24 @@ class SkippedUpdates:
     A skipped update is known one step late, so the newest two batches are held.
     """
 
-    def __init__(self, workdir, limit):
-        """`limit`: of the updates skipped in the whole run; one more raises."""
+    def __init__(self, workdir: str | os.PathLike, limit: int):
+        """`limit`: this many updates may be skipped in the whole run; one more raises."""
         self._directory, self._limit = pathlib.Path(workdir) / "nonfinite", limit
-        self._batches = {}
+        self._batches: dict[int, Batch] = {}
 
-    def keep(self, step, batch):
+    def keep(self, step: int, batch: Batch) -> None:
         """Holds this process's numpy batch of the update from `step` to `step + 1`."""
         self._batches = {**dict(list(self._batches.items())[-1:]), step: batch}
 
-    def check(self, step, terms):
-        """Acts if the update from `step` was skipped; it has to be one of the newest two kept.
+    def check(self, step: int, terms: dict[str, Term] | None) -> None:
+        """Acts if the update from `step` was skipped.
 
         Args:
-          step: of the update.
-          terms: {name: (sum, count)} of it, fetched; None: none was made.
+          step: the update's; one of the newest two that were kept.
+          terms: the update's {name: (sum, count)}, fetched; None if there was no update.
+
+        Raises:
+          UserError: more updates were skipped than the limit allows.
         """
         if terms is None or not terms["skipped"][0]:
             return
@@ -46,14 +52,15 @@ class SkippedUpdates:
         if count > self._limit:
             raise UserError(self._message(count))
 
-    def _write(self, step):
+    def _write(self, step: int) -> pathlib.Path:
         self._directory.mkdir(exist_ok=True)
         process = f"_process_{jax.process_index()}" if jax.process_count() > 1 else ""
         path = self._directory / f"step_{step}{process}.npz"
-        np.savez_compressed(path, step=step, **self._batches[step])
+        arrays: dict[str, Any] = dict(self._batches[step])
+        np.savez_compressed(path, step=step, **arrays)
         return path
 
-    def _message(self, count):
+    def _message(self, count: int) -> str:
         steps = sorted({int(path.stem.split("_")[1]) for path in self._directory.glob("*.npz")})
         return (
             f"{count} updates skipped for loss or gradient that are not finite, at most "

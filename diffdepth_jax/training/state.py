@@ -1,52 +1,60 @@
-"""What a training step carries on."""
+"""The state that training carries from step to step."""
 
 import math
 
 import jax
 import jax.numpy as jnp
 import optax
+from flax import linen as nn
 from flax import struct
+from jaxtyping import Int, PyTree
 
-from diffdepth_jax.errors import UserError
+from diffdepth_jax.arrays import Variables
 from diffdepth_jax.models.variables import init_variables
 
 
-@struct.dataclass
-class TrainState:
-    """What `train_step` maps to its successor.
+def _zero() -> Int[jax.Array, ""]:
+    return jnp.zeros((), jnp.int32)
+
+
+class TrainState(struct.PyTreeNode):
+    """The state that `train_step` maps to the next one.
 
     Attributes:
-      step: int32, of the batches seen.
+      step: int32, the number of batches seen.
       variables: {"params": ...}, with batch statistics if the model has any.
-      opt_state: of the optimizer.
-      average: of the parameters, see `update_average`; None: not kept.
-      skipped: int32, those of the steps that changed nothing because they were not finite.
+      opt_state: the optimizer's.
+      average: the parameters' average, see `update_average`; None if no average is kept.
+      skipped: int32, the number of steps that changed nothing because they were not finite.
     """
 
-    step: jnp.ndarray
-    variables: dict
+    step: Int[jax.Array, ""]
+    variables: Variables
     opt_state: optax.OptState
-    average: dict | None = None
-    skipped: jnp.ndarray = struct.field(default_factory=lambda: jnp.zeros((), jnp.int32))
+    average: PyTree | None = None
+    skipped: Int[jax.Array, ""] = struct.field(default_factory=_zero)
 
     @property
-    def evaluated(self):
+    def evaluated(self) -> Variables:
         """The variables to evaluate and keep: averaged parameters, current batch statistics."""
         if self.average is None:
             return self.variables
         return {**self.variables, "params": self.average}
 
-    def started_from(self, variables):
+    def started_from(self, variables: Variables) -> "TrainState":
         """This state, before its first step, with other variables."""
         average = None if self.average is None else jax.tree.map(jnp.copy, variables["params"])
         return self.replace(variables=variables, average=average)
 
 
-def update_average(average, params, decay, step):
+def update_average(
+    average: PyTree | None, params: PyTree, decay: float, step: Int[jax.Array, ""] | int
+) -> PyTree | None:
     """The exponential moving average after update number `step`, 1 for the first.
 
-    Bias-corrected: parameters after update i have weight decay^(step - i), divided by the sum of
-    these weights, so that the random parameters of the start have no part in it. None stays None.
+    The average is bias-corrected: the parameters after update i have the weight decay^(step - i),
+    divided by the sum of these weights. So the random parameters of the start have no part in it.
+    None stays None.
     """
     if average is None:
         return None
@@ -54,11 +62,12 @@ def update_average(average, params, decay, step):
     return jax.tree.map(lambda old, new: old + weight * (new - old), average, params)
 
 
-def create_train_state(model, optimizer, key, ema_decay):
-    if not 0 <= ema_decay < 1:
-        raise UserError(f"train.ema_decay {ema_decay}: must be 0 or more, and below 1")
+def create_train_state(
+    model: nn.Module, optimizer: optax.GradientTransformation, key: jax.Array, ema_decay: float
+) -> TrainState:
+    """The state before the first step; with an `ema_decay` of 0 no average is kept."""
     variables = init_variables(model, key)
     opt_state = optimizer.init(variables["params"])
-    # A copy: the step gives its state's memory away, each buffer once.
+    # A copy: the step donates the memory of its state, each buffer once.
     average = jax.tree.map(jnp.copy, variables["params"]) if ema_decay else None
-    return TrainState(jnp.zeros((), jnp.int32), variables, opt_state, average)
+    return TrainState(_zero(), variables, opt_state, average)

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from diffdepth_jax.configs import folder as folder_config
+from diffdepth_jax.configuration import groups
 from diffdepth_jax.datasets import pipeline
 from diffdepth_jax.datasets.sources import Cached, create_sources
 from diffdepth_jax.datasets.synthetic import SyntheticScenes
@@ -225,8 +226,10 @@ def test_cached_may_be_read_by_many_threads():
 
 
 def test_synthetic_baselines_are_fitted_to_scenes_of_their_own_kind():
-    fields = {"num_train": 5, "num_eval": 2, "height": 8, "width": 12}
-    train, pairs = create_sources(source="synthetic", seed=3, **fields)
+    fields = folder_config.get_config().data
+    fields.update(source="synthetic")
+    fields.synthetic.update(num_train=5, num_eval=2, height=8, width=12)
+    train, pairs = create_sources(groups.Data(**fields.to_dict()), seed=3)
     assert len(train) == 5 and {kind: len(pair[0]) for kind, pair in pairs.items()} == {
         "rooms": 3,
         "streets": 2,
@@ -245,12 +248,17 @@ def folder(tmp_path):
         Image.new("RGB", (4, 3), (index, 0, 0)).save(tmp_path / f"rgb_{index}.png")
         depth = np.full((3, 4), 1000, np.uint16)
         Image.fromarray(depth).save(tmp_path / f"depth_{index}.png")
-    fields = folder_config.get_config().data.to_dict() | {
+    fields = folder_config.get_config().data.to_dict()
+    fields["folder"] |= {
         "root": str(tmp_path),
         "image_pattern": "rgb_*.png",
         "depth_pattern": "depth_*.png",
     }
-    return lambda **changes: create_sources(seed=0, **fields | changes)
+
+    def create(**changes):
+        return create_sources(groups.Data(**fields | {"folder": fields["folder"] | changes}), 0)
+
+    return create
 
 
 @pytest.mark.parametrize(("every", "held_out"), [(3, {2, 5}), (2, {1, 3, 5}), (7, {6})])
@@ -281,12 +289,9 @@ def test_an_evaluation_list_comes_before_holding_out(folder, tmp_path):
     assert sources["eval"][1].names == ["rgb_5.png"]
 
 
-def test_refuses_an_unknown_source():
-    with pytest.raises(UserError, match=r"data\.source 'web': must be synthetic, folder or"):
-        create_sources(source="web", seed=0)
-
-
-@pytest.mark.parametrize(("root", "message"), [("", "data.root is empty"), ("/gone", "gone")])
+@pytest.mark.parametrize(
+    ("root", "message"), [("", "data.folder.root is empty"), ("/gone", "gone")]
+)
 def test_refuses_missing_data(folder, root, message):
     with pytest.raises(UserError, match=message):
         folder(root=root)
@@ -366,6 +371,6 @@ def test_a_kept_fraction_is_the_same_pixels_each_time():
 
 
 def test_training_sees_the_kept_fraction_only():
-    batches = _batches(Numbered(4), keep_valid=0.25, batch_size=4)
+    batches = _batches(Numbered(4), valid_pixel_fraction=0.25, batch_size=4)
     means = [next(batches)["mask"].mean() for _ in range(8)]
     assert 0.15 < np.mean(means) < 0.35

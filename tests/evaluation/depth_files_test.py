@@ -115,7 +115,7 @@ def dataset(monkeypatch):
     """Sets `near` of three frames at 2 m and `far` of one at 20 m; returns the configuration."""
     near = [_sample(f"drive/{index}") for index in range(3)]
     sets = {"near": (None, near), "far": (None, [_sample("house.png", 20.0)])}
-    monkeypatch.setattr(depth_files.input_pipeline, "create_sources", lambda **_: (None, sets))
+    monkeypatch.setattr(depth_files, "create_sources", lambda *_: (None, sets))
     return small_run.config()
 
 
@@ -141,12 +141,9 @@ def test_what_a_model_would_see_changes_nothing(monkeypatch, tmp_path):
     frame = _sample("a", size=(354, 1220))
     frame["depth"] = np.random.default_rng(0).uniform(1, 9, (354, 1220, 1)).astype(np.float32)
     sets = {"eval": (None, [frame])}
-    monkeypatch.setattr(depth_files.input_pipeline, "create_sources", lambda **_: (None, sets))
+    monkeypatch.setattr(depth_files, "create_sources", lambda *_: (None, sets))
     np.save(tmp_path / "a.npy", frame["depth"][..., 0])
-    config = small_run.config()
-    with config.unlocked():
-        config.inference.input_crop = "kb"
-    score_folder(config, tmp_path, tmp_path / "evaluation")
+    score_folder(small_run.config(frame__input_crop="kb"), tmp_path, tmp_path / "evaluation")
     assert json.loads((tmp_path / "evaluation/eval.json").read_text())["means"]["rmse"] == 0
 
 

@@ -22,17 +22,19 @@ def _evaluate(devices, batch_size):
     from diffdepth_jax.datasets.sources import create_sources
     from diffdepth_jax.evaluation.evaluator import create_evaluator
 
-    config = small_run.config()
-    with config.unlocked():
-        config.data.num_eval = SCENES
-        config.evaluation.update(batch_size=batch_size, flip_average=True, ensemble=2)
-    _, sources = create_sources(seed=0, **config.data)
+    config = small_run.config(
+        data__synthetic__num_eval=SCENES,
+        evaluation__batch_size=batch_size,
+        evaluation__flip_average=True,
+        evaluation__ensemble=2,
+    )
+    _, sources = create_sources(config.data, seed=0)
     mesh = jax.make_mesh(
         (devices,), ("batch",), (jax.sharding.AxisType.Auto,), devices=jax.devices()[:devices]
     )
     evaluator = create_evaluator(config, sources, mesh)
     predict = evaluator.predictor(small_model.random_variables(evaluator.model))
-    return {name: evaluator.score(name, predict) for name in evaluator.sets}
+    return {name: evaluator.scorer.score(name, predict) for name in evaluator.scorer.sets}
 
 
 @pytest.mark.slow

@@ -64,11 +64,11 @@ def _samples(metres, count):
 
 @pytest.fixture
 def config():
-    return small_run.config(num_panels=2)
+    return small_run.config(evaluation__num_panels=2)
 
 
 def _evaluator(config, metres, sources):
-    schedule = diffusion.create_schedule(**config.diffusion)
+    schedule = diffusion.create_schedule(**vars(config.diffusion))
     return Evaluator(config, Constant(metres), schedule, sources)
 
 
@@ -100,7 +100,7 @@ def test_pictures_are_of_the_first_images_at_their_own_size(evaluator):
 def test_baselines_are_fitted_to_training_samples_of_their_set(evaluator):
     """Samples are alike: constant and mean map are the training depth."""
     results = evaluator.evaluate({})
-    rows = evaluator.with_baselines(results)
+    rows = evaluator.scorer.with_baselines(results)
     for name, (fitted, held_out) in METRES.items():
         assert rows[f"{name}: this model"] == results[name]
         for title in ("best constant", "mean map"):
@@ -109,19 +109,10 @@ def test_baselines_are_fitted_to_training_samples_of_their_set(evaluator):
     assert len(rows) == 6
 
 
-def test_without_baselines_the_results_are_the_table(evaluator, config):
-    with config.unlocked():
-        config.evaluation.baselines = False
+def test_without_baselines_the_results_are_the_table():
+    evaluator = _evaluator(small_run.config(evaluation__baselines=False), 3.0, {})
     results = {"near": {"abs_rel": 0.1}}
-    assert evaluator.with_baselines(results) is results
-
-
-def _configured(**fields):
-    """The small run's configuration with other fields, by dotted name with __ for the dot."""
-    config = small_run.config()
-    with config.unlocked():
-        config.update_from_flattened_dict({k.replace("__", "."): v for k, v in fields.items()})
-    return config
+    assert evaluator.scorer.with_baselines(results) is results
 
 
 def _real_source(frame):
@@ -199,11 +190,11 @@ def test_known_answers_on_real_frames(protocol, frame, input_crop, metres, cap, 
     Only the network is left out, for its last step is an exponential: 15 m must not be 14.999999
     where truth of 12 m is on the edge of d1.
     """
-    config = _configured(
+    config = small_run.config(
         evaluation__protocol=protocol,
-        inference__input_crop=input_crop,
-        inference__min_depth=1e-3,
-        inference__max_depth=cap,
+        frame__input_crop=input_crop,
+        frame__min_depth=1e-3,
+        frame__max_depth=cap,
     )
     source = _real_source(frame)
     evaluator = _evaluator(config, None, {"frame": (source, source)})
@@ -213,7 +204,7 @@ def test_known_answers_on_real_frames(protocol, frame, input_crop, metres, cap, 
         jax.random.key(0),
         batch_size=2,
     )
-    (values,) = evaluator.score("frame", predict)
+    (values,) = evaluator.scorer.score("frame", predict)
     names = ("valid", "silog", "log10", "abs_rel", "sq_rel", "rmse", "rmse_log", "d1")
     for name, value in zip(names, expected, strict=True):
         assert round(values[name], 4) == value, name
@@ -243,10 +234,10 @@ def _made_up_frame():
     ],
 )
 def test_protocols_on_a_made_up_frame_by_hand(protocol, cap, abs_rel, valid):
-    config = _configured(evaluation__protocol=protocol, inference__max_depth=cap)
+    config = small_run.config(evaluation__protocol=protocol, frame__max_depth=cap)
     frames = [_made_up_frame()]
     evaluator = _evaluator(config, 20.0, {"frame": (frames, frames)})
-    (values,) = evaluator.score("frame", evaluator.predictor({}))
+    (values,) = evaluator.scorer.score("frame", evaluator.predictor({}))
     assert (values["valid"], values["abs_rel"]) == (valid, pytest.approx(abs_rel, abs=1e-6))
 
 
@@ -256,15 +247,15 @@ def test_what_is_seen_of_the_input_crop_is_scored_in_its_place():
     depth, inside = red + np.float32(1), np.zeros((354, 1220, 1), bool)
     inside[2:, 2:1218] = True
     frames = [{"image": np.repeat(red, 3, axis=2), "depth": depth, "mask": inside}]
-    config = _configured(inference__input_crop="kb", inference__size=(352, 1216))
+    config = small_run.config(frame__input_crop="kb", frame__size=(352, 1216))
     evaluator = _evaluator(config, None, {"frame": (frames, frames)})
 
     def predict(samples, first):
         return [denormalize_image(sample["image"])[..., :1] + np.float32(1) for sample in samples]
 
-    (values,) = evaluator.score("frame", predict)
+    (values,) = evaluator.scorer.score("frame", predict)
     assert (values["valid"], values["rmse"]) == (352 * 1216, 0)
-    ((_, _, metres),) = evaluator.frames("frame", predict)
+    ((_, _, metres),) = evaluator.scorer.frames("frame", predict)
     np.testing.assert_array_equal(metres[2:, 2:1218], depth[2:, 2:1218])
 
 
@@ -274,11 +265,11 @@ def test_the_report_names_protocol_and_settings(config):
     assert [row.split()[0] for row in table] == ["abs_rel", "set"]
     assert line.startswith("protocol full: whole image, ground truth strictly within 0.001 to 80 m")
     assert line.endswith("input crop none, flip averaging off, one sample, 2 steps")
-    config = _configured(
+    config = small_run.config(
         evaluation__protocol="kitti_official",
         evaluation__flip_average=True,
         evaluation__ensemble=5,
-        inference__input_crop="kb",
+        frame__input_crop="kb",
         sampler__num_steps=1,
     )
     *table, line = format_report(config, rows).splitlines()
@@ -308,7 +299,7 @@ def test_results_are_left_as_files(config, tmp_path):
 
 def test_all_views_of_a_batch_are_one_batch():
     """Two images (a multiple of the devices), three noises, two sides."""
-    config = _configured(
+    config = small_run.config(
         evaluation__batch_size=2, evaluation__ensemble=3, evaluation__flip_average=True
     )
     evaluator = _evaluator(config, 3.0, {"near": (None, _samples(2.0, 3))})
@@ -320,32 +311,32 @@ def test_all_views_of_a_batch_are_one_batch():
 @pytest.mark.parametrize("field", ["batch_size", "ensemble"])
 def test_numbers_below_one_are_named(field):
     with pytest.raises(UserError, match=f"evaluation.{field} 0: must be 1 or more"):
-        _evaluator(_configured(**{f"evaluation__{field}": 0}), 3.0, {})
+        _evaluator(small_run.config(**{f"evaluation__{field}": 0}), 3.0, {})
 
 
 def test_a_model_is_evaluated_on_other_data_than_it_was_made_with(tmp_path):
     """Only model and diffusion have to be the directory's own."""
     small_model.save(tmp_path)
-    other = _configured(
+    other = small_run.config(
         seed=1,
         data__num_eval=1,
         train__batch_size=2,
         evaluation__flip_average=True,
         evaluation__ensemble=2,
         evaluation__baselines=False,
-        inference__max_depth=60.0,
+        frame__max_depth=60.0,
     )
     results = evaluate_checkpoint(other, tmp_path)
     assert [values["images"] for values in results.values()] == [1, 1]
     names = sorted(path.name for path in (tmp_path / "evaluation").iterdir())
     assert names == ["rooms.csv", "rooms.json", "streets.csv", "streets.json"]
     with pytest.raises(UserError, match=r"model.decoder_width"):
-        evaluate_checkpoint(_configured(model__decoder_width=4), tmp_path)
+        evaluate_checkpoint(small_run.config(model__decoder_width=4), tmp_path)
 
 
 def test_another_way_of_sampling_than_the_models_own_is_told(tmp_path, caplog):
     small_model.save(tmp_path)
-    load_evaluator(_configured(sampler__num_steps=5), tmp_path)
+    load_evaluator(small_run.config(sampler__num_steps=5), tmp_path)
     assert not caplog.messages
-    load_evaluator(_configured(sampler__clip=0.5), tmp_path)
+    load_evaluator(small_run.config(sampler__clip=0.5), tmp_path)
     assert caplog.messages == [f"sampler.clip is 0.5 here, but 1.0 in {tmp_path}"]

@@ -79,9 +79,3 @@ def test_unknown_protocols_are_user_errors_and_the_known_ones_documented():
         protocols.create_protocol("garg", 1e-3, 80.0)
     documented = pathlib.Path(default.__file__).read_text()
     assert f"# {', '.join(protocols.NAMES)}\n" in documented
-
-
-@pytest.mark.parametrize("limits", [(0.0, 10.0), (10.0, 1.0), (-1.0, 5.0)])
-def test_limits_that_leave_no_depth_are_refused(limits):
-    with pytest.raises(UserError, match=r"inference\.min_depth"):
-        protocols.create_protocol("full", *limits)

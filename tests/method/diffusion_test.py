@@ -110,7 +110,7 @@ def test_alpha_bar_equals_the_released_scheduler(schedule, table):
     np.testing.assert_allclose(schedule_of(schedule).alpha_bar, expected, rtol=3e-5)
 
 
-@pytest.mark.parametrize("schedule", diffusion.SCHEDULES)
+@pytest.mark.parametrize("schedule", ["linear", "scaled_linear", "cosine"])
 @pytest.mark.parametrize("num_timesteps", [10, 1000])
 def test_alpha_bar_falls_within_zero_and_one(schedule, num_timesteps):
     created = schedule_of(schedule, num_timesteps=num_timesteps)
@@ -118,18 +118,6 @@ def test_alpha_bar_falls_within_zero_and_one(schedule, num_timesteps):
     assert created.alpha_bar.dtype == np.float32
     assert created.alpha_bar[-1] > 0 and created.alpha_bar[0] < 1
     assert np.all(np.diff(created.alpha_bar) < 0)
-
-
-@pytest.mark.parametrize(
-    ("schedule", "prediction_type", "named"),
-    [
-        ("sigmoid", "epsilon", r"diffusion.schedule 'sigmoid': must be one of .*cosine"),
-        ("linear", "noise", r"diffusion.prediction_type 'noise': must be one of epsilon"),
-    ],
-)
-def test_unknown_names_are_user_errors(schedule, prediction_type, named):
-    with pytest.raises(UserError, match=named):
-        schedule_of(schedule, prediction_type)
 
 
 # Timesteps
@@ -160,7 +148,7 @@ def test_leading_timesteps_equal_the_released_scheduler(case):
     np.testing.assert_array_equal(timesteps, VECTORS[f"timesteps/{case}"])
 
 
-@pytest.mark.parametrize("spacing", diffusion.SPACINGS)
+@pytest.mark.parametrize("spacing", ["leading", "trailing"])
 def test_timesteps_fall_strictly_and_touch_their_end(spacing):
     for num_steps in range(1, 101):
         timesteps = diffusion.sampling_timesteps(100, num_steps, spacing)
@@ -174,11 +162,6 @@ def test_timesteps_fall_strictly_and_touch_their_end(spacing):
 def test_impossible_step_counts_are_user_errors(num_steps):
     with pytest.raises(UserError, match=f"num_steps {num_steps}: must be 1 to 1000"):
         diffusion.sampling_timesteps(1000, num_steps, "leading")
-
-
-def test_unknown_spacing_is_a_user_error():
-    with pytest.raises(UserError, match=r"sampler.spacing 'linspace': must be one of lead"):
-        diffusion.sampling_timesteps(1000, 20, "linspace")
 
 
 # Forward process
@@ -203,7 +186,7 @@ def test_add_noise_and_velocity_equal_the_released_scheduler():
     np.testing.assert_allclose(velocity, VECTORS["velocity/out"], rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("prediction_type", diffusion.PREDICTION_TYPES)
+@pytest.mark.parametrize("prediction_type", ["epsilon", "sample", "v_prediction"])
 def test_the_training_target_stands_for_x0(prediction_type):
     schedule = schedule_of(prediction_type=prediction_type)
     x0, noise, timestep = normal(0), normal(1), np.array([0, 300, 700])
@@ -218,7 +201,7 @@ def test_training_targets_differ_by_type_as_documented():
     x0, noise, timestep = normal(0), normal(1), np.array([10, 300, 700])
     a, s = amplitudes(schedule_of(), timestep)
     expected = {"epsilon": noise, "sample": x0, "v_prediction": a * noise - s * x0}
-    for prediction_type in diffusion.PREDICTION_TYPES:
+    for prediction_type in ["epsilon", "sample", "v_prediction"]:
         schedule = schedule_of(prediction_type=prediction_type)
         target = diffusion.training_target(schedule, x0, noise, timestep)
         np.testing.assert_allclose(target, expected[prediction_type], rtol=1e-5, atol=1e-6)
@@ -229,7 +212,7 @@ def test_training_targets_differ_by_type_as_documented():
 
 @pytest.mark.parametrize("clip", [0, 1])
 @pytest.mark.parametrize("eta", [0.0, 0.5])
-@pytest.mark.parametrize("prediction_type", diffusion.PREDICTION_TYPES)
+@pytest.mark.parametrize("prediction_type", ["epsilon", "sample", "v_prediction"])
 def test_steps_equal_the_released_scheduler(prediction_type, eta, clip):
     expected = f"step/1000_5_eta{eta}_{prediction_type}_clip{clip}_useclipped1_one1/"
     alpha_bar = schedule_of().alpha_bar[[800, 600, 400, 200, 0]]
@@ -251,7 +234,11 @@ def test_steps_equal_the_released_scheduler(prediction_type, eta, clip):
 
 
 EVERY_SAMPLER = list(
-    itertools.product(diffusion.PREDICTION_TYPES, diffusion.SPACINGS, diffusion.SCHEDULES)
+    itertools.product(
+        ["epsilon", "sample", "v_prediction"],
+        ["leading", "trailing"],
+        ["linear", "scaled_linear", "cosine"],
+    )
 )
 
 
@@ -266,8 +253,8 @@ def test_an_exact_oracle_makes_the_sampler_return_x0(prediction_type, spacing, s
     np.testing.assert_allclose(x0s, np.broadcast_to(x0, x0s.shape), atol=2e-2)
 
 
-@pytest.mark.parametrize("spacing", diffusion.SPACINGS)
-@pytest.mark.parametrize("prediction_type", diffusion.PREDICTION_TYPES)
+@pytest.mark.parametrize("spacing", ["leading", "trailing"])
+@pytest.mark.parametrize("prediction_type", ["epsilon", "sample", "v_prediction"])
 def test_deterministic_latents_keep_their_noise(prediction_type, spacing):
     schedule, x0, noise = schedule_of("linear", prediction_type), normal(0), normal(1)
     latents, _ = diffusion.ddim_sample(
@@ -281,7 +268,7 @@ def test_deterministic_latents_keep_their_noise(prediction_type, spacing):
         np.testing.assert_allclose(latent, a * x0 + s * epsilon, atol=2e-4)
 
 
-@pytest.mark.parametrize("prediction_type", diffusion.PREDICTION_TYPES)
+@pytest.mark.parametrize("prediction_type", ["epsilon", "sample", "v_prediction"])
 def test_a_clip_that_x0_respects_changes_nothing(prediction_type):
     schedule, x0 = schedule_of("linear", prediction_type), np.tanh(normal(0))
     latents, x0s = diffusion.ddim_sample(
@@ -318,7 +305,7 @@ def test_clip_passes_the_gradient():
 
 
 @pytest.mark.parametrize("clip", [0.0, 0.8])
-@pytest.mark.parametrize("prediction_type", diffusion.PREDICTION_TYPES)
+@pytest.mark.parametrize("prediction_type", ["epsilon", "sample", "v_prediction"])
 def test_scan_equals_a_loop_of_steps_in_value_and_gradient(prediction_type, clip):
     schedule, noise = schedule_of("linear", prediction_type), normal(1)
     weight, weighting = normal(2, SHAPE[-1:]), normal(3)
@@ -453,12 +440,6 @@ def test_steps_without_gradient_are_computed_forward_only():
         assert counted == 4 * (7 + 3 * learning)
 
 
-@pytest.mark.parametrize("gradient_steps", [-1, 5])
-def test_impossible_numbers_of_gradient_steps_are_user_errors(gradient_steps):
-    with pytest.raises(UserError, match=rf"loss.gradient_steps {gradient_steps}: .* num_steps 4"):
-        sample_loss(gradient_steps, normal(1), 1.0)
-
-
 def test_the_network_sees_one_int32_timestep_for_each_image():
     seen = []
 
@@ -551,11 +532,6 @@ def test_from_zeros_the_noise_has_no_influence():
     np.testing.assert_array_equal(latents, sample_from(normal(1), "zeros"))
     np.testing.assert_array_equal(latents[0], np.zeros(SHAPE))
     np.testing.assert_array_equal(sample_from(normal(0), "noise")[0], normal(0))
-
-
-def test_an_unknown_start_is_a_user_error():
-    with pytest.raises(UserError, match=r"sampler\.start"):
-        sample_from(normal(0), "ones")
 
 
 def test_random_timesteps_fall_from_the_noisiest_and_are_each_images_own():

@@ -14,7 +14,7 @@ LOSSES = {
     "l2": losses.l2,
     "silog": losses.silog,
     "silog with lambda 1": functools.partial(losses.silog, scale_invariance=1.0),
-    "literal_pixel": losses.literal_pixel,
+    "pixel_as_printed": losses.pixel_as_printed,
 }
 every_loss = pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES.keys())
 SHAPE = (4, 3, 5, 1)
@@ -46,8 +46,8 @@ def mean(pair):
         (losses.silog, 7 - 0.85),
         (functools.partial(losses.silog, scale_invariance=0.5), 7 - 0.5),
         (functools.partial(losses.silog, scale_invariance=0.0), 7.0),
-        (losses.literal_pixel, 7 + 0.85),
-        (functools.partial(losses.literal_pixel, weight=0.5), 7 + 0.5),
+        (losses.pixel_as_printed, 7 + 0.85),
+        (functools.partial(losses.pixel_as_printed, weight=0.5), 7 + 0.5),
     ],
 )
 def test_three_valid_pixels_by_hand(loss, expected):
@@ -79,8 +79,8 @@ def test_silog_of_a_global_scale_is_its_squared_log_times_one_minus_lambda():
     assert mean(pair) == pytest.approx(0.15 * np.log(2) ** 2, rel=1e-4)
 
 
-def test_literal_pixel_of_a_constant_offset():
-    pair = losses.literal_pixel(normal(0) + 3, normal(0), half_mask(), weight=0.85)
+def test_pixel_as_printed_of_a_constant_offset():
+    pair = losses.pixel_as_printed(normal(0) + 3, normal(0), half_mask(), weight=0.85)
     assert mean(pair) == pytest.approx(9 * 1.85, rel=1e-5)
 
 
@@ -102,7 +102,7 @@ def test_values_equal_float64(loss):
             losses.l1: np.abs(delta).mean(),
             losses.l2: square,
             losses.silog: square - 0.85 * (square - variance),
-            losses.literal_pixel: square + 0.85 * (square - variance),
+            losses.pixel_as_printed: square + 0.85 * (square - variance),
         }.get(loss, variance)
     total, count = loss(prediction, target, mask)
     assert (float(total), int(count)) == (pytest.approx(expected, rel=1e-5), 4)
@@ -183,7 +183,7 @@ def test_bfloat16_predictions_are_summed_in_float32(loss):
         losses.l1: 2,
         losses.l2: 5,
         losses.silog: 5 - 0.85 * 4,
-        losses.literal_pixel: 5 + 0.85 * 4,
+        losses.pixel_as_printed: 5 + 0.85 * 4,
     }
     assert float(total) == pytest.approx(expected.get(loss, 1), rel=1e-5)
 

@@ -7,14 +7,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from diffdepth_jax.errors import UserError
-from diffdepth_jax.method import diffusion, losses, objective, refinement
+from diffdepth_jax.method import diffusion, losses, refinement
+from diffdepth_jax.method.objective import total_loss
 from tests.support import tiny
 
-NAMES = ("silog", "literal_pixel", "l1", "l2", "latent", "reconstruction", "ddim")
+NAMES = ("silog", "pixel_as_printed", "l1", "l2", "latent", "reconstruction", "ddim")
 SAMPLER = {"num_steps": 2, "spacing": "trailing", "schedule": tiny.schedule("v_prediction")}
 DROP_PATH_KEY = jax.random.key(99)
 MODEL = tiny.model()
+OBJECTIVE = tiny.objective(MODEL, "v_prediction")
+TARGETS = ("self", "self_attached", "ground_truth")
 
 
 def keys_of(size, seed=0):
@@ -22,27 +24,18 @@ def keys_of(size, seed=0):
 
 
 def draw(keys, size=(13, 18)):
-    return objective.draw(keys, MODEL.latent_shape(*size), SAMPLER["schedule"].num_timesteps)
+    return OBJECTIVE.draw(keys, *size)
 
 
-def loss_terms(variables, batch, keys, target="self", every_step=False, **overrides):
-    draws = draw(keys, batch["image"].shape[1:3])
-    fields = {"silog_lambda": 0.85, "clamp_depth": 0.0, **SAMPLER, **overrides}
-    return objective.loss_terms(
-        MODEL,
-        variables,
-        batch,
-        draws,
-        DROP_PATH_KEY,
-        target=target,
-        every_step=every_step,
-        **fields,
-    )[0]
+def loss_terms(variables, batch, keys, num_steps=2, **overrides):
+    objective = tiny.objective(MODEL, "v_prediction", sampler={"num_steps": num_steps}, **overrides)
+    draws = objective.draw(keys, *batch["image"].shape[1:3])
+    return objective.terms(variables, batch, draws, DROP_PATH_KEY)[0]
 
 
 def weighted_loss(variables, weights, *args, **kwargs):
     terms = loss_terms(variables, *args, **kwargs)
-    return objective.total_loss(terms, weights), terms
+    return total_loss(terms, weights), terms
 
 
 @functools.partial(jax.jit, static_argnames="target")
@@ -55,7 +48,8 @@ def gradient_and_terms(variables, weights, batch, keys, target="self"):
 
 
 jitted_terms = jax.jit(
-    loss_terms, static_argnames=("target", "every_step", "clamp_depth", "gradient_steps")
+    loss_terms,
+    static_argnames=("target", "pixel_losses_on_every_step", "clamp_depth", "gradient_steps"),
 )
 
 
@@ -98,7 +92,7 @@ PARTS = ("backbone", "neck", "denoiser", "codec/encoder", "codec/decoder")
 THROUGH_THE_SAMPLER = ("backbone", "neck", "denoiser")
 REACHED = {
     "silog": (*THROUGH_THE_SAMPLER, "codec/decoder"),
-    "literal_pixel": (*THROUGH_THE_SAMPLER, "codec/decoder"),
+    "pixel_as_printed": (*THROUGH_THE_SAMPLER, "codec/decoder"),
     "l1": (*THROUGH_THE_SAMPLER, "codec/decoder"),
     "l2": (*THROUGH_THE_SAMPLER, "codec/decoder"),
     "latent": (*THROUGH_THE_SAMPLER, "codec/encoder"),
@@ -107,7 +101,7 @@ REACHED = {
 }
 
 
-@pytest.mark.parametrize("target", objective.TARGETS)
+@pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("name", NAMES)
 def test_each_loss_reaches_these_parts_and_no_others(variables, name, target):
     """For ddim on ground truth: the encoder, which made the target, gets nothing from it."""
@@ -141,7 +135,7 @@ def test_the_refined_latent_as_target_is_a_constant(variables):
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, 1e30, -1.0])
-@pytest.mark.parametrize("target", objective.TARGETS)
+@pytest.mark.parametrize("target", TARGETS)
 def test_invalid_depth_changes_no_loss_and_no_gradient(variables, target, value):
     batch = tiny.batch()
     spoilt = {**batch, "depth": np.where(batch["mask"], batch["depth"], np.float32(value))}
@@ -153,7 +147,7 @@ def test_invalid_depth_changes_no_loss_and_no_gradient(variables, target, value)
     assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(got))
 
 
-@pytest.mark.parametrize("target", objective.TARGETS)
+@pytest.mark.parametrize("target", TARGETS)
 def test_a_batch_without_ground_truth_is_harmless(variables, target):
     batch = tiny.batch()
     empty = {
@@ -179,7 +173,7 @@ def test_self_diffusion_needs_no_ground_truth(variables):
 def test_pairs_of_two_half_batches_add_up_to_the_batch(variables):
     batch, keys = tiny.batch(4), keys_of(4)
     batch["mask"][1] = False
-    terms = functools.partial(jitted_terms, variables, every_step=True)
+    terms = functools.partial(jitted_terms, variables, pixel_losses_on_every_step=True)
     halves = [terms(slices(batch, part), keys[part]) for part in (slice(0, 2), slice(2, 4))]
     summed = {
         name: tuple(a + b for a, b in zip(halves[0][name], halves[1][name], strict=True))
@@ -205,7 +199,10 @@ def test_with_one_step_every_step_is_the_last(variables):
     @jax.jit
     def both(variables):
         args = variables, tiny.batch(), keys_of(2)
-        return [loss_terms(*args, every_step=every, num_steps=1) for every in (True, False)]
+        return [
+            loss_terms(*args, pixel_losses_on_every_step=every, num_steps=1)
+            for every in (True, False)
+        ]
 
     assert_same_terms(*both(variables))
 
@@ -223,7 +220,7 @@ def test_every_step_is_the_mean_over_the_steps(variables):
         for x0 in x0s
     ]
     assert float(totals[0]) != pytest.approx(float(totals[1]), rel=1e-3)
-    total, count = jitted_terms(variables, batch, keys, every_step=True)["silog"]
+    total, count = jitted_terms(variables, batch, keys, pixel_losses_on_every_step=True)["silog"]
     assert float(total) == pytest.approx(float(sum(totals)) / 2, rel=1e-4)
     assert int(count) == 2
 
@@ -231,19 +228,21 @@ def test_every_step_is_the_mean_over_the_steps(variables):
 def test_of_every_step_those_with_a_gradient_are_decoded(variables):
     args = variables, tiny.batch(), keys_of(2)
     terms = functools.partial(jitted_terms, *args, gradient_steps=1)
-    assert_same_terms(terms(every_step=True), terms(every_step=False))
+    assert_same_terms(
+        terms(pixel_losses_on_every_step=True), terms(pixel_losses_on_every_step=False)
+    )
 
 
 def test_only_the_pixel_losses_depend_on_every_step(variables):
     batch, keys = tiny.batch(), keys_of(2)
-    last = jitted_terms(variables, batch, keys, every_step=False)
-    every = jitted_terms(variables, batch, keys, every_step=True)
+    last = jitted_terms(variables, batch, keys, pixel_losses_on_every_step=False)
+    every = jitted_terms(variables, batch, keys, pixel_losses_on_every_step=True)
     differing = {
         name
         for name in NAMES
         if float(last[name][0]) != pytest.approx(float(every[name][0]), rel=1e-5)
     }
-    assert differing == {"silog", "literal_pixel", "l1", "l2"}
+    assert differing == {"silog", "pixel_as_printed", "l1", "l2"}
 
 
 def test_the_draws_follow_the_keys(variables):
@@ -258,20 +257,12 @@ def test_stochastic_depth_follows_its_key_and_is_on_in_training():
     model = tiny.model(drop_path_rate=0.5)
     variables, batch = tiny.init_model(model), tiny.batch()
 
+    objective = tiny.objective(model, "v_prediction")
+
     @jax.jit
     def silog(key):
-        return objective.loss_terms(
-            model,
-            variables,
-            batch,
-            draw(keys_of(2)),
-            key,
-            target="self",
-            every_step=False,
-            silog_lambda=0.85,
-            clamp_depth=0.0,
-            **SAMPLER,
-        )[0]["silog"][0]
+        terms, _ = objective.terms(variables, batch, draw(keys_of(2)), key)
+        return terms["silog"][0]
 
     values = {float(silog(jax.random.key(seed))) for seed in range(4)}
     assert len(values) > 1
@@ -295,18 +286,11 @@ def test_clamped_depth_gives_no_error_beyond_the_bound(variables):
     assert float(free["silog"][0]) == float(clamped["silog"][0])
 
 
-def test_an_unknown_target_is_a_user_error(variables):
-    with pytest.raises(UserError, match=r"loss.target 'gt': must be one of self, self_attached"):
-        jax.eval_shape(
-            functools.partial(loss_terms, target="gt"), variables, tiny.batch(), keys_of(2)
-        )
-
-
 def test_the_total_is_the_weighted_sum_of_means():
     terms = {"silog": (jnp.float32(6), 3), "ddim": (jnp.float32(5), 2), "l1": (jnp.float32(9), 1)}
-    assert float(objective.total_loss(terms, {"silog": 10.0, "ddim": 0.5})) == 21.25
+    assert float(total_loss(terms, {"silog": 10.0, "ddim": 0.5})) == 21.25
 
 
 def test_the_total_of_no_images_is_zero():
     terms = {"silog": (jnp.float32(0), jnp.int32(0))}
-    assert float(objective.total_loss(terms, {"silog": 10.0})) == 0
+    assert float(total_loss(terms, {"silog": 10.0})) == 0

@@ -19,18 +19,17 @@ NEVER = {"log", "log1p", "expm1", "rsqrt", "sqrt", "reduce_max", "cumsum"}
 @pytest.fixture(scope="module", params=["ours", "released"])
 def equations(request):
     """All equations of the step, those of loops and calls included, that bfloat16 enters."""
-    config = small_run.config()
-    with config.unlocked():
-        config.model.dtype = "bfloat16"
-        config.loss.weights.update(literal_pixel=1.0)
-        if request.param == "released":
-            config.model.update(
-                neck="released_hahi",
-                codec="released",
-                denoiser="released",
-                backbone="mpvit_small",
-                neck_features=8,
-            )
+    released = {
+        "model__neck": "released_hahi",
+        "model__codec": "released",
+        "model__denoiser": "released",
+        "model__backbone": "mpvit_small",
+    }
+    config = small_run.config(
+        model__dtype="bfloat16",
+        loss__weights={"pixel_as_printed": 1.0},
+        **released if request.param == "released" else {},
+    )
     step, arguments = abstract_step(config, batch_size=BATCH_SIZE)
     jaxpr = jax.make_jaxpr(step)(*arguments).jaxpr
     return [each for each in walk(jaxpr) if any(map(is_bfloat16, each.invars))]

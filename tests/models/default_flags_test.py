@@ -10,12 +10,12 @@ from tests.support import compile_flags
 from tests.support.paths import ROOT
 
 FILES = [
-    "layers_test.py",
-    "linear_stack_test.py",
-    "denoiser_test.py",
-    "swin_test.py",
-    "released_test.py",
-    "inference_test.py",
+    "models/layers_test.py",
+    "models/linear_stack_test.py",
+    "models/denoiser_test.py",
+    "models/backbones/swin_test.py",
+    "models/released_test.py",
+    "method/refinement_test.py",
 ]
 DEFAULTS = "--xla_backend_optimization_level=3 --xla_cpu_use_fusion_emitters=true"
 

@@ -1,5 +1,6 @@
 """Codec, denoiser, sampler and losses of the released code, and the whole of it, beside ours."""
 
+import dataclasses
 import functools
 import gzip
 import re
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from diffdepth_jax.configs import released_swin
+from diffdepth_jax.configuration import groups
 from diffdepth_jax.method import diffusion, losses, objective
 from diffdepth_jax.method.refinement import decode_log_depth, refine
 from diffdepth_jax.models.assembly import DiffusionDepth
@@ -96,7 +98,8 @@ def test_what_has_no_ground_truth_enters_as_zero_metres():
 
 
 def denoise(module, noisy, timestep, feature, train):
-    image = jnp.zeros((1, 2 * noisy.shape[1], 2 * noisy.shape[2], 3))
+    batch, height, width, _ = noisy.shape
+    image = jnp.zeros((batch, 2 * height, 2 * width, 3))
     return module(noisy, timestep, module.project((feature,), image))
 
 
@@ -281,23 +284,16 @@ def training_step(model, variables, vectors):
         noise=channels_last(vectors["noise/ddim"]),
         sampler_keys=None,
     )
-    config = released_swin.get_config()
+    loss_fields = groups.read(released_swin.get_config()).loss
     weights = {"l1": 1.0, "l2": 1.0, "ddim": 1 / len(depth)}
-    assert weights.keys() == {name for name, weight in config.loss.weights.items() if weight}
+    used = {name for name, weight in vars(loss_fields.weights).items() if weight}
+    assert weights.keys() == used
+    released = tiny.objective(model, target=loss_fields.target, clamp_depth=loss_fields.clamp_depth)
+    sampler = {name: value for name, value in SAMPLER.items() if name != "schedule"}
+    released = dataclasses.replace(released, schedule=SAMPLER["schedule"], sampler=sampler)
 
     def loss(params):
-        terms, updated = objective.loss_terms(
-            model,
-            {**variables, "params": params},
-            batch,
-            draws,
-            None,
-            target=config.loss.target,
-            every_step=False,
-            silog_lambda=0.85,
-            clamp_depth=config.loss.clamp_depth,
-            **SAMPLER,
-        )
+        terms, updated = released.terms({**variables, "params": params}, batch, draws, None)
         return objective.total_loss(terms, weights), updated
 
     return jax.jit(jax.value_and_grad(loss, has_aux=True))(variables["params"])

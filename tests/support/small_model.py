@@ -19,5 +19,5 @@ def random_variables(model):
 def save(directory):
     """Writes it and returns its configuration, that of `small_run`."""
     config = small_run.config()
-    save_model(directory, config, random_variables(create_model(**config.model)))
+    save_model(directory, config, random_variables(create_model(config.model)))
     return config

@@ -1,14 +1,17 @@
 """A run that trains in seconds: a configuration for it, and a look at what it left."""
 
 import contextlib
+import functools
 import json
+import operator
 import pathlib
 
 import jax
 import pytest
 
-from diffdepth_jax.configs import synthetic
 from diffdepth_jax.checkpoints import saved_steps
+from diffdepth_jax.configs import synthetic
+from diffdepth_jax.configuration import groups
 from diffdepth_jax.training import loop
 
 SIZE = (32, 48)
@@ -21,31 +24,45 @@ OVERRIDES = {
     "model.denoiser_features": 8,
     "model.denoiser_blocks": 1,
     "model.denoiser_heads": 2,
-    "loss.every_step": True,  # of configs/default.py, as most runs have it
+    "loss.pixel_losses_on_every_step": True,  # of configs/default.py, as most runs have it
     "loss.random_timesteps": True,
-    "data.num_train": 8,
-    "data.num_eval": 3,
-    "data.height": SIZE[0],
-    "data.width": SIZE[1],
-    "inference.size": SIZE,
+    "data.synthetic.num_train": 8,
+    "data.synthetic.num_eval": 3,
+    "data.synthetic.height": SIZE[0],
+    "data.synthetic.width": SIZE[1],
+    "frame.size": SIZE,
     "augmentation.crop_size": SIZE,
     "train.batch_size": 4,
     "train.num_steps": 6,
     "train.log_every": 3,
     "train.evaluate_every": 3,
     "train.checkpoint_every": 3,
-    "train.num_panels": 2,
+    "evaluation.num_panels": 2,
     "optimizer.warmup_steps": 2,
     "evaluation.batch_size": 2,
 }
 
 
-def config(**train):
-    """configs/synthetic.py with OVERRIDES; keywords replace fields of its `train` group."""
-    config = synthetic.get_config()
-    config.update_from_flattened_dict(OVERRIDES)
-    config.train.update(train)
-    return config.lock()
+def fields(**overrides):
+    """configs/synthetic.py with OVERRIDES, as a ConfigDict.
+
+    Keywords replace fields: GROUP__FIELD, or a field of the `train` group.
+    """
+    fields = synthetic.get_config()
+    fields.update_from_flattened_dict(OVERRIDES)
+    for name, value in overrides.items():
+        *groups, field = name.split("__") if "__" in name else ("train", name)
+        group = functools.reduce(operator.getitem, groups, fields)
+        if isinstance(value, dict):
+            group[field].update(value)
+        else:
+            group[field] = value
+    return fields
+
+
+def config(**overrides):
+    """The configuration of `fields`."""
+    return groups.read(fields(**overrides))
 
 
 def command_line_flags(**overrides):

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from diffdepth_jax.method import diffusion
+from diffdepth_jax.method.objective import Objective
 from diffdepth_jax.models.assembly import DiffusionDepth
 from diffdepth_jax.models.backbones.swin import SwinTransformer
 from diffdepth_jax.models.codec import DepthCodec
@@ -48,6 +49,22 @@ def model(drop_path_rate=0.0, dtype=jnp.float32):
 
 def schedule(prediction_type="sample"):
     return diffusion.create_schedule("linear", 1000, 1e-4, 0.02, prediction_type)
+
+
+def objective(model, prediction_type="sample", **overrides):
+    """The losses of a model with two steps of the sampler; keywords replace its fields."""
+    sampler = {"num_steps": 2, "spacing": "trailing", **overrides.pop("sampler", {})}
+    fields = {
+        "target": "self",
+        "pixel_losses_on_every_step": False,
+        "random_timesteps": False,
+        "gradient_steps": 0,
+        "silog_lambda": 0.85,
+        "clamp_depth": 0.0,
+        "weights": {},
+        "l1_l2_steps": 0,
+    }
+    return Objective(model, schedule(prediction_type), sampler, **{**fields, **overrides})
 
 
 def batch(size=2, height=13, width=18, seed=0):

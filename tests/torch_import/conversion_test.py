@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
+from diffdepth_jax.configuration import groups
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.models.assembly import DiffusionDepth, create_model
 from diffdepth_jax.models.backbones import resnet, swin
@@ -43,8 +44,8 @@ RELEASED = "released DiffusionDepth with "
 )
 def test_every_name_has_one_rule_and_every_leaf_is_filled_once(variant, config, kind):
     """Of the released checkpoints at full size, in their shapes."""
-    config = importlib.import_module(f"diffdepth_jax.configs.{config}").get_config()
-    abstract = abstract_variables(create_model(**config.model))
+    config = groups.read(importlib.import_module(f"diffdepth_jax.configs.{config}").get_config())
+    abstract = abstract_variables(create_model(config.model))
     parity.assert_rules_fill(abstract, KIND[RELEASED + kind].rules, variant)
 
 

@@ -66,12 +66,16 @@ def _batches():
 
 
 def _config(parallel, accumulate):
-    config = small_run.config(num_steps=STEPS, parallel=parallel, accumulate=accumulate)
-    with config.unlocked():
-        config.optimizer.update(
-            name="sgd", schedule="constant", learning_rate=1e-2, warmup_steps=0, momentum=0.9
-        )
-    return config
+    return small_run.config(
+        num_steps=STEPS,
+        parallel=parallel,
+        accumulate=accumulate,
+        optimizer__name="sgd",
+        optimizer__schedule="constant",
+        optimizer__learning_rate=1e-2,
+        optimizer__warmup_steps=0,
+        optimizer__momentum=0.9,
+    )
 
 
 def _run(model, devices, parallel, accumulate):
@@ -81,13 +85,13 @@ def _run(model, devices, parallel, accumulate):
     """
     model = {"plain": tiny.model, "normed": normed_model}[model]()
     config = _config(parallel, accumulate)
-    _, optimizer = loop._create_optimizer(config)
+    _, optimizer = loop.configured_optimizer(config)
     variables = tiny.init_model(model)
     layout = sharding.Layout(parallel, sharding.create_mesh(jax.devices()[:devices]))
     state = layout.place(
         TrainState(jnp.zeros((), jnp.int32), variables, optimizer.init(variables["params"]))
     )
-    schedule = diffusion.create_schedule(**config.diffusion)
+    schedule = diffusion.create_schedule(**vars(config.diffusion))
     step_fn = loop.create_step(config, model, schedule, optimizer, layout, state)
     losses, gradients = [], None
     for batch in _batches():

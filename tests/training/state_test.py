@@ -20,12 +20,8 @@ DECAY = 0.9
 
 
 def _config(ema_decay=DECAY, **optimizer):
-    config = small_run.config()
-    with config.unlocked():
-        config.train.ema_decay = ema_decay
-        config.optimizer.update(optimizer)
-        config.evaluation.baselines = False
-    return config
+    fields = {f"optimizer__{name}": value for name, value in optimizer.items()}
+    return small_run.config(ema_decay=ema_decay, evaluation__baselines=False, **fields)
 
 
 def _closed_form(values, decay):
@@ -94,12 +90,12 @@ def test_evaluated_are_averaged_parameters_and_current_statistics():
 def _run_steps(config, count):
     """(state of a tiny model before, the states after each step, the terms of the last)."""
     model, layout = tiny.model(), sharding.Layout("jit", sharding.create_mesh())
-    _, optimizer = loop._create_optimizer(config)
+    _, optimizer = loop.configured_optimizer(config)
     variables = tiny.init_model(model)
     params = variables["params"]
     state = TrainState(jnp.int32(0), variables, optimizer.init(params), params)
     states = [layout.place(state.started_from(variables))]
-    schedule = diffusion.create_schedule(**config.diffusion)
+    schedule = diffusion.create_schedule(**vars(config.diffusion))
     step_fn = loop.create_step(config, model, schedule, optimizer, layout, state)
     for _ in range(count):
         copy = jax.tree.map(jnp.copy, states[-1])  # the step gives its memory away

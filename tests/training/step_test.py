@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from diffdepth_jax.distributed import sharding
-from diffdepth_jax.method import diffusion, objective
+from diffdepth_jax.method import diffusion
 from diffdepth_jax.training import loop
 from diffdepth_jax.training.state import TrainState
 from tests.support import small_run, tiny
@@ -19,19 +19,18 @@ WEIGHTS = {"ddim": 1.0, "silog": 2.0, "latent": 1.0, "reconstruction": 0.5, "l1"
 
 def _config(**fields):
     """l1 and l2 count until step 5; `fields` by dotted name, a dot written as two underscores."""
-    config = small_run.config(num_steps=50)
-    with config.unlocked():
-        config.loss.update(weights=WEIGHTS, metric_fraction=0.1)
-        config.optimizer.update(learning_rate=1e-2, warmup_steps=0)
-        config.update_from_flattened_dict(
-            {name.replace("__", "."): value for name, value in fields.items()}
-        )
-    return config
+    defaults = {
+        "loss__weights": WEIGHTS,
+        "loss__l1_l2_until": 0.1,
+        "optimizer__learning_rate": 1e-2,
+        "optimizer__warmup_steps": 0,
+    }
+    return small_run.config(num_steps=50, **defaults | fields)
 
 
 def _initial_state(model):
     variables = tiny.init_model(model)
-    _, optimizer = loop._create_optimizer(_config())
+    _, optimizer = loop.configured_optimizer(_config())
     opt_state = optimizer.init(variables["params"])
     return LAYOUT.place(TrainState(jnp.zeros((), jnp.int32), variables, opt_state))
 
@@ -39,8 +38,8 @@ def _initial_state(model):
 def _step_fn(model, **fields):
     """The compiled step as the loop calls it, but its argument can be used again."""
     config = _config(**fields)
-    schedule = diffusion.create_schedule(**config.diffusion)
-    _, optimizer = loop._create_optimizer(config)
+    schedule = diffusion.create_schedule(**vars(config.diffusion))
+    _, optimizer = loop.configured_optimizer(config)
     state = jax.eval_shape(lambda: _initial_state(model))
     compiled = loop.create_step(config, model, schedule, optimizer, LAYOUT, state)
     return lambda state, batch, key: compiled(jax.tree.map(jnp.copy, state), batch, key)
@@ -85,7 +84,7 @@ def test_self_diffusion_takes_a_finite_step(step_fn, state):
         {
             "diffusion__prediction_type": "v_prediction",
             "diffusion__schedule": "linear",
-            "loss__every_step": True,
+            "loss__pixel_losses_on_every_step": True,
             "sampler__eta": 1.0,
             "sampler__remat": True,
             "loss__random_timesteps": True,
@@ -166,29 +165,17 @@ def test_after_a_skipped_update_the_run_goes_on_as_if_the_batch_had_not_been():
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), after.average, mean)
 
 
-@pytest.mark.parametrize("target", objective.TARGETS)
+@pytest.mark.parametrize("target", ["self", "self_attached", "ground_truth"])
 def test_counts_are_known_before_the_terms(target):
     mask = np.array([True, False])[:, None, None, None] & BATCH["mask"]
     batch = {**BATCH, "mask": mask}
     model = tiny.model()
-    draws = objective.draw(jax.random.split(KEY, 2), model.latent_shape(13, 18), 1000)
+    objective = tiny.objective(model, target=target)
+    draws = objective.draw(jax.random.split(KEY, 2), 13, 18)
 
-    @jax.jit  # of which XLA drops what no count depends on
+    @jax.jit  # XLA drops the parts on which no count depends
     def computed():
-        terms, _ = objective.loss_terms(
-            model,
-            tiny.init_model(model),
-            batch,
-            draws,
-            None,
-            schedule=tiny.schedule(),
-            target=target,
-            every_step=False,
-            silog_lambda=0.5,
-            clamp_depth=0.0,
-            num_steps=1,
-            spacing="trailing",
-        )
+        terms, _ = objective.terms(tiny.init_model(model), batch, draws, None)
         return {name: count for name, (_, count) in terms.items()}
 
-    assert jax.tree.map(int, objective.counts(mask, target)) == jax.tree.map(int, computed())
+    assert jax.tree.map(int, objective.counts(mask)) == jax.tree.map(int, computed())

@@ -1,0 +1,362 @@
+"""The groups of a configuration, one frozen dataclass for each; each checks its fields when built.
+
+`configs/default.py` says what each field means and holds the only defaults. `read` turns a
+configuration file's ConfigDict, or the JSON of a run, into a `Configuration`.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from ml_collections import ConfigDict
+from pydantic import ConfigDict as Strictness
+from pydantic import Field, ValidationError
+from pydantic.dataclasses import dataclass
+
+from diffdepth_jax.errors import UserError
+
+_STRICT = Strictness(extra="forbid", allow_inf_nan=False)
+
+Count = Annotated[int, Field(ge=1)]
+CountOrNone = Annotated[int, Field(ge=0)]  # 0 says "none" or "all", as the field explains
+Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+BelowOne = Annotated[float, Field(ge=0, lt=1)]
+Size = tuple[Count, Count]  # (height, width) in pixels
+
+
+def _require(valid: bool, field: str, value: object, rule: str) -> None:
+    if not valid:
+        raise UserError(f"{field} {value!r}: must be {rule}")
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class Synthetic:
+    """Rendered rooms and streets."""
+
+    num_train: Annotated[int, Field(ge=2)]  # a room and a street
+    num_eval: Count
+    height: Count
+    width: Count
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class Folder:
+    """RGB images with depth maps in a folder."""
+
+    root: str
+    image_pattern: str
+    depth_pattern: str
+    list_file: str
+    eval_list_file: str
+    depth_scale: Positive
+    holdout_every: CountOrNone
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class Records:
+    """A dataset that `data.prepare` wrote."""
+
+    name: str
+    data_dir: str
+    train_split: str
+    eval_split: str
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class Data:
+    """Where samples come from: `source` names the group that counts."""
+
+    source: Literal["synthetic", "folder", "records"]
+    synthetic: Synthetic
+    folder: Folder
+    records: Records
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class Frame:
+    """What the network sees of an image, and between which depths."""
+
+    size: Size
+    input_crop: Literal["none", "kb"]
+    focal_length: NotNegative
+    min_depth: Positive
+    max_depth: Positive
+
+    def __post_init__(self) -> None:
+        rule = f"below frame.max_depth {self.max_depth}"
+        _require(self.min_depth < self.max_depth, "frame.min_depth", self.min_depth, rule)
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class Model:
+    """The network's parts and their sizes."""
+
+    backbone: str
+    backbone_weights: str
+    window_size: Count
+    position_embedding: bool
+    drop_path_rate: Annotated[float, Field(ge=0, le=0.99)]
+    neck: Literal["fpn", "released", "released_hahi"]
+    neck_features: Count
+    codec: Literal["bounded", "released"]
+    latent_channels: Count
+    encoder_kernel: Literal[1, 3]
+    decoder_width: Annotated[int, Field(ge=2)]
+    denoiser: Literal["attention", "released", "released_plain"]
+    denoiser_features: Count
+    denoiser_blocks: Count
+    denoiser_heads: Count
+    condition_levels: Annotated[int, Field(ge=1, le=4)]
+    self_attention: bool
+    dtype: Literal["float32", "bfloat16"]
+
+    def __post_init__(self) -> None:
+        rule = f"a divisor of denoiser_features {self.denoiser_features}"
+        divides = self.denoiser_features % self.denoiser_heads == 0
+        _require(divides, "model.denoiser_heads", self.denoiser_heads, rule)
+        for name in ("neck_features", "latent_channels") if self.denoiser != "attention" else ():
+            width = getattr(self, name)
+            _require(width % 4 == 0, f"model.{name}", width, "a multiple of 4 here")
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class Diffusion:
+    """The forward process, and what the network predicts of it."""
+
+    schedule: Literal["linear", "scaled_linear", "cosine"]
+    num_timesteps: Count
+    beta_start: Annotated[float, Field(ge=1e-9, le=0.999)]
+    beta_end: Annotated[float, Field(ge=1e-9, le=0.999)]
+    prediction_type: Literal["epsilon", "sample", "v_prediction"]
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class Sampler:
+    """How noise is refined to a clean latent."""
+
+    num_steps: Count
+    spacing: Literal["leading", "trailing"]
+    start: Literal["noise", "zeros"]
+    eta: NotNegative
+    clip: NotNegative
+    remat: bool
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class Weights:
+    """The weight of each term of the loss."""
+
+    ddim: float
+    silog: float
+    pixel_as_printed: float
+    l1: float
+    l2: float
+    latent: float
+    reconstruction: float
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class Loss:
+    """The training objective."""
+
+    target: Literal["self", "self_attached", "ground_truth"]
+    gradient_steps: CountOrNone
+    pixel_losses_on_every_step: bool
+    random_timesteps: bool
+    silog_lambda: float
+    clamp_depth: NotNegative
+    l1_l2_until: Fraction
+    weights: Weights
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class Augmentation:
+    """What is changed at random in a training sample."""
+
+    valid_pixel_fraction: Annotated[float, Field(ge=1e-6, le=1)]
+    rotation: Annotated[float, Field(ge=0, le=180)]
+    zoom: Annotated[float, Field(ge=1, le=10)]
+    crop_size: Size
+    flip_probability: Fraction
+    color_probability: Fraction
+    gamma: Fraction
+    brightness: Fraction
+    color: Fraction
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class Train:
+    """The training loop."""
+
+    batch_size: Count
+    accumulate: Count
+    parallel: Literal["jit", "pmap", "fsdp"]
+    num_steps: Count
+    initial_weights: str
+    ema_decay: BelowOne
+    log_every: Count
+    evaluate_every: Count
+    checkpoint_every: Count
+    remat_backbone: bool
+    num_threads: Count
+    max_unreadable: CountOrNone
+    max_skipped: CountOrNone
+    profile_steps: tuple[int, int]
+
+    def __post_init__(self) -> None:
+        first, last = self.profile_steps
+        rule = (
+            "(first, last) with 0 <= first <= last <= train.num_steps "
+            f"{self.num_steps}; (0, 0) for no trace"
+        )
+        inside = 0 <= first <= last <= self.num_steps
+        _require(inside, "train.profile_steps", self.profile_steps, rule)
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class Optimizer:
+    """The learning rate by step, and the update."""
+
+    name: Literal["adamw", "adam", "sgd"]
+    schedule: Literal["cosine", "polynomial", "steps", "constant"]
+    learning_rate: Positive
+    warmup_steps: CountOrNone
+    end_fraction: Fraction
+    power: Positive
+    boundaries: tuple[Positive, ...]
+    factors: tuple[Positive, ...]
+    weight_decay: NotNegative
+    b1: BelowOne
+    b2: BelowOne
+    eps: Positive
+    momentum: BelowOne
+    clip_norm: NotNegative
+    backbone_multiplier: NotNegative
+    layer_decay: Annotated[float, Field(gt=0, le=1)]
+    freeze: str
+
+    def starts(self, num_steps: int) -> tuple[int, ...]:
+        """The boundaries as steps of a run; boundaries below 1 are fractions of it.
+
+        Equal boundaries, of a very short run, skip a piece of the schedule.
+        """
+        if self.schedule != "steps":
+            return ()
+        rule = f"as many as the {len(self.boundaries)} boundaries"
+        matching = len(self.factors) == len(self.boundaries)
+        _require(matching, "optimizer.factors", self.factors, rule)
+        starts = [round(x * num_steps) if x < 1 else x for x in self.boundaries]
+        rising = [self.warmup_steps, *starts] == sorted([self.warmup_steps, *starts])
+        rule = (
+            f"steps, or fractions of the {num_steps} steps, that rise from the warm-up's end, "
+            f"{self.warmup_steps}"
+        )
+        valid = rising and all(x == int(x) for x in starts)
+        _require(valid, "optimizer.boundaries", self.boundaries, rule)
+        return tuple(int(x) for x in starts)
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class Evaluation:
+    """How predictions are made and scored."""
+
+    batch_size: Count
+    protocol: str
+    flip_average: bool
+    ensemble: Count
+    baselines: bool
+    num_panels: Count
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class ModelConfiguration:
+    """What using a model needs; a model directory holds at least this."""
+
+    model: Model
+    diffusion: Diffusion
+    sampler: Sampler
+    frame: Frame
+
+    def __post_init__(self) -> None:
+        total = self.diffusion.num_timesteps
+        steps = self.sampler.num_steps
+        _require(steps <= total, "sampler.num_steps", steps, f"1 to {total}")
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class Configuration(ModelConfiguration):
+    """A whole configuration: what training, evaluation and prediction read."""
+
+    seed: Annotated[int, Field(ge=0, lt=2**31)]
+    log_level: Literal["debug", "info", "warning", "error"]
+    data: Data
+    loss: Loss
+    augmentation: Augmentation
+    train: Train
+    optimizer: Optimizer
+    evaluation: Evaluation
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        last, total = self.loss.gradient_steps, self.sampler.num_steps
+        rule = f"0, for all, to sampler.num_steps {total}"
+        _require(last <= total, "loss.gradient_steps", last, rule)
+        warmup, steps = self.optimizer.warmup_steps, self.train.num_steps
+        rule = f"0 or more, and below train.num_steps {steps}"
+        _require(warmup < steps, "optimizer.warmup_steps", warmup, rule)
+        self.optimizer.starts(steps)
+
+
+def read(fields: Mapping[str, Any] | ConfigDict) -> Configuration:
+    """The checked configuration of nested fields.
+
+    Raises:
+      UserError: a field is missing, unknown or out of range; the message names it.
+    """
+    return _built(Configuration, fields)
+
+
+def read_model(fields: Mapping[str, Any] | ConfigDict) -> ModelConfiguration:
+    """What using a model needs, of fields that may hold more, see `read`."""
+    names = ModelConfiguration.__dataclass_fields__
+    return _built(ModelConfiguration, {name: fields[name] for name in names if name in fields})
+
+
+def _built(group: type, fields: Mapping[str, Any] | ConfigDict) -> Any:
+    nested = fields.to_dict() if isinstance(fields, ConfigDict) else dict(fields)
+    try:
+        return group(**{name: _plain(value) for name, value in nested.items()})
+    except ValidationError as error:
+        raise UserError(_sentence(error)) from error
+
+
+def _plain(value: Any) -> Any:
+    return value.to_dict() if isinstance(value, ConfigDict) else value
+
+
+# pydantic's name of an error, and the rule that the value breaks.
+_RULES = {
+    "greater_than": "above {gt:g}",
+    "greater_than_equal": "{ge:g} or more",
+    "less_than": "below {lt:g}",
+    "less_than_equal": "at most {le:g}",
+    "literal_error": "one of {expected}",
+    "finite_number": "finite",
+}
+
+
+def _sentence(error: ValidationError) -> str:
+    """One line about the first field that does not pass."""
+    first = error.errors()[0]
+    kind, place = first["type"], first["loc"]
+    name = ".".join(str(part) for part in place if not isinstance(part, int))
+    if kind == "missing" and not isinstance(place[-1], int):
+        return f"configuration field {name} is missing: configs/default.py lists all fields"
+    if kind == "unexpected_keyword_argument":
+        return f"configuration field {name} is unknown: configs/default.py lists all fields"
+    if kind in ("missing", "too_long"):
+        return f"{name} {first['input']!r}: must have as many values as in configs/default.py"
+    rule = _RULES[kind].format(**first["ctx"]) if kind in _RULES and "ctx" in first else None
+    message = f"must be {rule}" if rule else first["msg"].replace("Input should be", "must be")
+    return f"{name} {first['input']!r}: {message}"

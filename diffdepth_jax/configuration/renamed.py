@@ -1,0 +1,81 @@
+"""Fields that older versions called otherwise: refused on the command line, understood in files."""
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+from diffdepth_jax.errors import UserError
+
+# Old dotted name -> new dotted name. Of groups, the fields are listed one by one.
+RENAMED = {
+    **{f"data.{name}": f"data.synthetic.{name}" for name in ("num_train", "num_eval")},
+    **{f"data.{name}": f"data.synthetic.{name}" for name in ("height", "width")},
+    **{
+        f"data.{name}": f"data.folder.{name}"
+        for name in (
+            "root",
+            "image_pattern",
+            "depth_pattern",
+            "list_file",
+            "eval_list_file",
+            "depth_scale",
+            "holdout_every",
+        )
+    },
+    **{
+        f"data.{name}": f"data.records.{name}"
+        for name in ("name", "data_dir", "train_split", "eval_split")
+    },
+    **{
+        f"inference.{name}": f"frame.{name}"
+        for name in ("size", "input_crop", "focal_length", "min_depth", "max_depth")
+    },
+    "loss.every_step": "loss.pixel_losses_on_every_step",
+    "loss.metric_fraction": "loss.l1_l2_until",
+    "loss.weights.literal_pixel": "loss.weights.pixel_as_printed",
+    "augmentation.keep_valid": "augmentation.valid_pixel_fraction",
+    "train.num_panels": "evaluation.num_panels",
+}
+
+
+def refuse_old_names(arguments: Sequence[str]) -> None:
+    """Raises a UserError that gives the new name of a renamed field among the flags."""
+    for argument in arguments:
+        field = argument.lstrip("-").partition("=")[0].removeprefix("config.")
+        if argument.startswith("-") and field in RENAMED:
+            raise UserError(
+                f"--config.{field} has another name now: give --config.{RENAMED[field]}"
+            )
+
+
+def with_new_names(fields: dict[str, Any]) -> dict[str, Any]:
+    """The nested fields of a run or model directory, as today's version names them.
+
+    A directory of today's form comes back equal.
+    """
+    renamed = copy.deepcopy(fields)
+    for old, new in RENAMED.items():
+        if _has(renamed, old):
+            _put(renamed, new, _take(renamed, old))
+    return {name: group for name, group in renamed.items() if group != {}}
+
+
+def _has(fields: dict[str, Any], name: str) -> bool:
+    *groups, field = name.split(".")
+    for group in groups:
+        fields = fields.get(group, {})
+    return field in fields
+
+
+def _take(fields: dict[str, Any], name: str) -> Any:
+    *groups, field = name.split(".")
+    for group in groups:
+        fields = fields[group]
+    return fields.pop(field)
+
+
+def _put(fields: dict[str, Any], name: str, value: Any) -> None:
+    *groups, field = name.split(".")
+    for group in groups:
+        fields = fields.setdefault(group, {})
+    fields[field] = value

@@ -1,0 +1,123 @@
+"""Scores any predictor on the evaluation sets of a configuration."""
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from diffdepth_jax.configuration.groups import Configuration
+from diffdepth_jax.datasets import pipeline, transforms
+from diffdepth_jax.datasets.samples import EvaluationSample, Sample
+from diffdepth_jax.datasets.sources import EvaluationSets
+from diffdepth_jax.distributed import processes
+from diffdepth_jax.evaluation import predictors, scoring
+from diffdepth_jax.evaluation.report import protocol_of
+from diffdepth_jax.evaluation.scoring import Batches, Means, Prediction, Predictor, Row
+from diffdepth_jax.media import drawing
+
+_BASELINES = (
+    ("best constant", predictors.constant_predictor),
+    ("mean map", predictors.mean_map_predictor),
+)
+
+
+class Scorer:
+    """Scores predictors by a configuration's protocol; knows of no model.
+
+    Of several processes each scores its share of a set, and all return all rows.
+
+    Args:
+      config: the configuration.
+      sources: the evaluation sets.
+      batch_size: samples that a predictor gets at a time; default: the configuration's.
+    """
+
+    def __init__(
+        self, config: Configuration, sources: EvaluationSets, batch_size: int | None = None
+    ):
+        self._config, self._sources = config, sources
+        self._batch_size = batch_size or config.evaluation.batch_size
+        self._protocol = protocol_of(config)
+
+    @property
+    def sets(self) -> dict[str, int]:
+        """{name of an evaluation set: number of its images}."""
+        return {name: len(source) for name, (_, source) in self._sources.items()}
+
+    def score(
+        self,
+        name: str,
+        predict: Predictor,
+        *,
+        input_crop: str | None = None,
+        panels: list[np.ndarray] | None = None,
+    ) -> list[Row]:
+        """Scores a predictor on one set.
+
+        Args:
+          name: of the set.
+          predict: see `scoring.Predictor`.
+          input_crop: the crop that predictions show; default: the crop that the model sees.
+          panels: a list that gets the pictures of the first evaluation.num_panels images.
+
+        Returns:
+          {"name", "valid", metric: value ...} of each image.
+        """
+        rows, indices = [], processes.share(self.sets[name])
+        for image in scoring.score_images(
+            predict,
+            self._batches(name, indices),
+            protocol=self._protocol,
+            input_crop=self._config.frame.input_crop if input_crop is None else input_crop,
+            first=indices.start,
+        ):
+            rows.append({"name": image.name, **image.values})
+            if panels is not None and image.index < self._config.evaluation.num_panels:
+                panels.append(_panel(image))
+        return processes.gather(rows)
+
+    def means(self, rows: list[Row]) -> Means:
+        """{metric: mean over images} of what `score` returned."""
+        return scoring.mean_over_images(rows, self._protocol)
+
+    def frames(
+        self, name: str, predict: Predictor
+    ) -> Iterator[tuple[int, EvaluationSample, Prediction]]:
+        """Yields (index, sample, metres [H, W, 1]) of each image of a set, unscored."""
+        batches = self._batches(name, range(self.sets[name]))
+        return scoring.predict_frames(predict, batches, self._config.frame.input_crop)
+
+    def with_baselines(self, results: Mapping[str, Means]) -> Mapping[str, Means]:
+        """A model's results as rows of a table, with the baselines' rows if the config asks."""
+        if not self._config.evaluation.baselines:
+            return results
+        rows = {}
+        for name, (train_source, _) in self._sources.items():
+            rows[f"{name}: this model"] = results[name]
+            for title, fit in _BASELINES:
+                images = self.score(name, fit(train_source, self._fitted))
+                rows[f"{name}: {title}"] = self.means(images)
+        return rows
+
+    def _fitted(self, sample: Sample) -> Sample:
+        """A training sample at the size at which models predict, not augmented."""
+        frame = self._config.frame
+        sample = pipeline.fit(pipeline.cut(sample, frame.input_crop), frame.size)
+        return transforms.valid_range(transforms.pad_to(sample, frame.size), *self._protocol.truth)
+
+    def _batches(self, name: str, indices: range) -> Batches:
+        min_depth, max_depth = self._protocol.truth
+        return pipeline.evaluation_batches(
+            self._sources[name][1],
+            indices,
+            batch_size=self._batch_size,
+            size=self._config.frame.size,
+            input_crop=self._config.frame.input_crop,
+            min_depth=min_depth,
+            max_depth=max_depth,
+        )
+
+
+def _panel(image: scoring.ScoredImage) -> np.ndarray:
+    text = f"abs_rel {image.values['abs_rel']:.3f}, rmse {image.values['rmse']:.2f}"
+    truth = image.sample["depth"], image.sample["mask"]
+    return drawing.panel(image.sample["picture"], *truth, image.prediction, text)

@@ -1,0 +1,170 @@
+"""A configuration is checked as a whole where it is read, and errors name the field."""
+
+import dataclasses
+import functools
+import importlib
+import math
+import operator
+
+import pytest
+
+from diffdepth_jax.configs import default
+from diffdepth_jax.configuration import groups
+from diffdepth_jax.errors import UserError
+from tests.support.paths import ROOT
+
+
+def read(**changes):
+    """configs/default.py with changed fields: GROUP__FIELD."""
+    fields = default.get_config()
+    for name, value in changes.items():
+        *path, field = name.split("__")
+        with fields.unlocked(), fields.ignore_type():
+            functools.reduce(operator.getitem, path, fields)[field] = value
+    return groups.read(fields)
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "configs").glob("[a-z]*.py")))
+def test_every_shipped_configuration_passes(name):
+    fields = importlib.import_module(f"diffdepth_jax.configs.{name}").get_config()
+    assert dataclasses.asdict(groups.read(fields)) == fields.to_dict()
+
+
+def test_groups_and_defaults_have_the_same_fields():
+    def names(group):
+        return {
+            field.name: names(field.type) if dataclasses.is_dataclass(field.type) else None
+            for field in dataclasses.fields(group)
+        }
+
+    def keys(fields):
+        return {
+            name: keys(value) if isinstance(value, dict) else None for name, value in fields.items()
+        }
+
+    assert names(groups.Configuration) == keys(default.get_config().to_dict())
+
+
+OUT_OF_RANGE = [
+    ("seed", -1),
+    ("log_level", "loud"),
+    ("data__source", "web"),
+    ("data__synthetic__num_train", 1),
+    ("data__folder__depth_scale", 0.0),
+    ("data__folder__holdout_every", -1),
+    ("frame__size", (32,)),
+    ("frame__input_crop", "garg"),
+    ("frame__min_depth", 0.0),
+    ("frame__min_depth", 10.0),
+    ("frame__focal_length", -1.0),
+    ("model__neck", "pan"),
+    ("model__codec", "raw"),
+    ("model__denoiser", "unet"),
+    ("model__dtype", "float16"),
+    ("model__encoder_kernel", 2),
+    ("model__window_size", 0),
+    ("model__decoder_width", 1),
+    ("model__drop_path_rate", 1.0),
+    ("model__denoiser_heads", 3),
+    ("model__condition_levels", 5),
+    ("diffusion__schedule", "sigmoid"),
+    ("diffusion__prediction_type", "noise"),
+    ("diffusion__num_timesteps", 0),
+    ("diffusion__beta_end", 1.5),
+    ("sampler__num_steps", 0),
+    ("sampler__num_steps", 1001),
+    ("sampler__spacing", "linspace"),
+    ("sampler__start", "ones"),
+    ("sampler__clip", -1.0),
+    ("loss__target", "gt"),
+    ("loss__gradient_steps", 6),
+    ("loss__l1_l2_until", 1.5),
+    ("augmentation__rotation", -1.0),
+    ("augmentation__zoom", 0.5),
+    ("augmentation__flip_probability", 1.5),
+    ("augmentation__gamma", -0.1),
+    ("augmentation__valid_pixel_fraction", 0.0),
+    ("augmentation__crop_size", (4, 4, 4, 4)),
+    ("train__batch_size", 0),
+    ("train__log_every", 0),
+    ("train__max_skipped", -1),
+    ("train__parallel", "ddp"),
+    ("train__ema_decay", 1.0),
+    ("train__profile_steps", (0, 38_401)),
+    ("optimizer__name", "lamb"),
+    ("optimizer__schedule", "cosin"),
+    ("optimizer__learning_rate", 0.0),
+    ("optimizer__learning_rate", math.nan),
+    ("optimizer__warmup_steps", 38_400),
+    ("optimizer__end_fraction", 1.5),
+    ("optimizer__power", 0.0),
+    ("optimizer__b1", 1.0),
+    ("optimizer__momentum", -0.1),
+    ("optimizer__eps", 0.0),
+    ("optimizer__weight_decay", math.inf),
+    ("optimizer__layer_decay", 0.0),
+    ("evaluation__batch_size", 0),
+    ("evaluation__ensemble", 0),
+    ("evaluation__num_panels", 0),
+]
+
+
+@pytest.mark.parametrize(("field", "value"), OUT_OF_RANGE)
+def test_a_value_out_of_range_is_named(field, value):
+    with pytest.raises(UserError) as error:
+        read(**{field: value})
+    message, name = str(error.value), field.replace("__", ".")
+    assert message.startswith(f"{name} {value!r}: must "), message
+    assert len(message.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"factors": (0.2,)}, "factors (0.2,): must be as many as the 2 boundaries"),
+        ({"boundaries": (100, 0.5)}, "boundaries (100.0, 0.5): must be steps, or fractions"),
+        ({"boundaries": (0.01, 0.5)}, "rise from the warm-up's end, 1000"),
+        ({"boundaries": (2000.5, 3000)}, "boundaries (2000.5, 3000.0): must be steps"),
+        ({"boundaries": (-5, 30)}, "boundaries -5: must be above 0"),
+        ({"factors": (0.2, 0)}, "factors 0: must be above 0"),
+    ],
+)
+def test_boundaries_of_the_learning_rate_that_do_not_fit_are_named(fields, words):
+    fields = {f"optimizer__{name}": value for name, value in fields.items()}
+    with pytest.raises(UserError) as error:
+        read(optimizer__schedule="steps", **fields)
+    assert words in str(error.value)
+
+
+def test_boundaries_are_steps_of_the_run():
+    optimizer = read(optimizer__schedule="steps", optimizer__boundaries=(0.5, 30_000)).optimizer
+    assert optimizer.starts(38_400) == (19_200, 30_000)
+    assert read().optimizer.starts(38_400) == ()
+
+
+@pytest.mark.parametrize("width", ["model__neck_features", "model__latent_channels"])
+def test_widths_of_the_released_denoiser_divide_by_four(width):
+    with pytest.raises(UserError, match=rf"{width.replace('__', '.')} 6: must be a multiple of 4"):
+        read(model__denoiser="released", **{width: 6})
+
+
+def test_missing_and_unknown_fields_are_named():
+    fields = default.get_config().to_dict()
+    del fields["model"]["neck"]
+    with pytest.raises(UserError, match=r"configuration field model\.neck is missing"):
+        groups.read(fields)
+    fields = default.get_config().to_dict() | {"colour": 1}
+    with pytest.raises(UserError, match="configuration field colour is unknown"):
+        groups.read(fields)
+
+
+def test_a_model_needs_its_own_groups_alone():
+    fields = default.get_config().to_dict()
+    whole, names = groups.read(fields), ("model", "diffusion", "sampler", "frame")
+    model = groups.read_model({name: fields[name] for name in names} | {"train": "anything"})
+    assert all(getattr(model, name) == getattr(whole, name) for name in names)
+
+
+def test_groups_are_frozen():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        read().sampler.num_steps = 3  # ty: ignore[invalid-assignment]

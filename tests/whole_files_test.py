@@ -1,0 +1,45 @@
+"""Files and folders are there whole, or as they were before."""
+
+import pytest
+
+from diffdepth_jax.whole_files import whole_file, whole_folder
+
+
+def test_a_file_is_there_when_the_block_ends(tmp_path):
+    path = tmp_path / "a.npy"
+    path.write_text("old")
+    with whole_file(path) as unfinished:
+        assert unfinished.parent == tmp_path and unfinished.suffix == ".npy"
+        unfinished.write_text("new")
+        assert path.read_text() == "old"
+    assert path.read_text() == "new" and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_stays_as_it_was_when_the_block_fails(tmp_path):
+    path = tmp_path / "a.npy"
+    path.write_text("old")
+    with pytest.raises(OSError, match="no space"), whole_file(path) as unfinished:
+        unfinished.write_text("half")
+        raise OSError("no space")
+    assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("existing", [False, True])
+def test_a_folder_is_there_when_the_block_ends(tmp_path, existing):
+    path = tmp_path / "model"
+    if existing:
+        path.mkdir()
+    with whole_folder(path) as unfinished:
+        (unfinished / "a").write_text("new")
+        assert not (path / "a").exists()
+    assert (path / "a").read_text() == "new" and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_is_not_there_when_the_block_fails(tmp_path):
+    (tmp_path / "model.unfinished").mkdir()
+    (tmp_path / "model.unfinished/killed").touch()  # of a process that was killed
+    with pytest.raises(OSError, match="no space"), whole_folder(tmp_path / "model") as unfinished:
+        assert list(unfinished.iterdir()) == []
+        (unfinished / "a").write_text("half")
+        raise OSError("no space")
+    assert list(tmp_path.iterdir()) == []
