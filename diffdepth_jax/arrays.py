@@ -27,7 +27,7 @@ Condition = Float[Array, "batch rows columns features"]  # image features that g
 Timestep = Int[Array, " batch"]  # of the diffusion, 0 the least noisy
 ImageKeys = Key[Array, " batch"]  # one random key for each image
 
-Scalar = Float[Array, ""] | Int[Array, ""] | np.generic | float | int
+Scalar = Float[Array, ""] | Int[Array, ""] | np.number | float | int
 Term = tuple[Scalar, Scalar]  # (sum, count) of a loss: added over devices, divided once
 Variables = Mapping[str, Any]  # Flax collections: "params", and "batch_stats" if there are any
 

@@ -8,72 +8,26 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from ml_collections import ConfigDict
-from pydantic import ConfigDict as Strictness
 from pydantic import Field, ValidationError
 from pydantic.dataclasses import dataclass
 
+from diffdepth_jax.configuration.data import Data
+from diffdepth_jax.configuration.values import (
+    STRICT,
+    BelowOne,
+    Count,
+    CountOrNone,
+    Fraction,
+    NotNegative,
+    Positive,
+    Size,
+    require,
+    sentence,
+)
 from diffdepth_jax.errors import UserError
 
-_STRICT = Strictness(extra="forbid", allow_inf_nan=False)
 
-Count = Annotated[int, Field(ge=1)]
-CountOrNone = Annotated[int, Field(ge=0)]  # 0 says "none" or "all", as the field explains
-Positive = Annotated[float, Field(gt=0)]
-NotNegative = Annotated[float, Field(ge=0)]
-Fraction = Annotated[float, Field(ge=0, le=1)]
-BelowOne = Annotated[float, Field(ge=0, lt=1)]
-Size = tuple[Count, Count]  # (height, width) in pixels
-
-
-def _require(valid: bool, field: str, value: object, rule: str) -> None:
-    if not valid:
-        raise UserError(f"{field} {value!r}: must be {rule}")
-
-
-@dataclass(frozen=True, kw_only=True, config=_STRICT)
-class Synthetic:
-    """Rendered rooms and streets."""
-
-    num_train: Annotated[int, Field(ge=2)]  # a room and a street
-    num_eval: Count
-    height: Count
-    width: Count
-
-
-@dataclass(frozen=True, kw_only=True, config=_STRICT)
-class Folder:
-    """RGB images with depth maps in a folder."""
-
-    root: str
-    image_pattern: str
-    depth_pattern: str
-    list_file: str
-    eval_list_file: str
-    depth_scale: Positive
-    holdout_every: CountOrNone
-
-
-@dataclass(frozen=True, kw_only=True, config=_STRICT)
-class Records:
-    """A dataset that `data.prepare` wrote."""
-
-    name: str
-    data_dir: str
-    train_split: str
-    eval_split: str
-
-
-@dataclass(frozen=True, kw_only=True, config=_STRICT)
-class Data:
-    """Where samples come from: `source` names the group that counts."""
-
-    source: Literal["synthetic", "folder", "records"]
-    synthetic: Synthetic
-    folder: Folder
-    records: Records
-
-
-@dataclass(frozen=True, kw_only=True, config=_STRICT)
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class Frame:
     """What the network sees of an image, and between which depths."""
 
@@ -85,10 +39,10 @@ class Frame:
 
     def __post_init__(self) -> None:
         rule = f"below frame.max_depth {self.max_depth}"
-        _require(self.min_depth < self.max_depth, "frame.min_depth", self.min_depth, rule)
+        require(self.min_depth < self.max_depth, "frame.min_depth", self.min_depth, rule)
 
 
-@dataclass(frozen=True, kw_only=True, config=_STRICT)
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class Model:
     """The network's parts and their sizes."""
 
@@ -114,13 +68,13 @@ class Model:
     def __post_init__(self) -> None:
         rule = f"a divisor of denoiser_features {self.denoiser_features}"
         divides = self.denoiser_features % self.denoiser_heads == 0
-        _require(divides, "model.denoiser_heads", self.denoiser_heads, rule)
+        require(divides, "model.denoiser_heads", self.denoiser_heads, rule)
         for name in ("neck_features", "latent_channels") if self.denoiser != "attention" else ():
             width = getattr(self, name)
-            _require(width % 4 == 0, f"model.{name}", width, "a multiple of 4 here")
+            require(width % 4 == 0, f"model.{name}", width, "a multiple of 4 here")
 
 
-@dataclass(frozen=True, kw_only=True, config=_STRICT)
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class Diffusion:
     """The forward process, and what the network predicts of it."""
 
@@ -131,7 +85,7 @@ class Diffusion:
     prediction_type: Literal["epsilon", "sample", "v_prediction"]
 
 
-@dataclass(frozen=True, kw_only=True, config=_STRICT)
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class Sampler:
     """How noise is refined to a clean latent."""
 
@@ -143,7 +97,7 @@ class Sampler:
     remat: bool
 
 
-@dataclass(frozen=True, kw_only=True, config=_STRICT)
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class Weights:
     """The weight of each term of the loss."""
 
@@ -156,7 +110,7 @@ class Weights:
     reconstruction: float
 
 
-@dataclass(frozen=True, kw_only=True, config=_STRICT)
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class Loss:
     """The training objective."""
 
@@ -170,7 +124,7 @@ class Loss:
     weights: Weights
 
 
-@dataclass(frozen=True, kw_only=True, config=_STRICT)
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class Augmentation:
     """What is changed at random in a training sample."""
 
@@ -185,7 +139,7 @@ class Augmentation:
     color: Fraction
 
 
-@dataclass(frozen=True, kw_only=True, config=_STRICT)
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class Train:
     """The training loop."""
 
@@ -211,10 +165,10 @@ class Train:
             f"{self.num_steps}; (0, 0) for no trace"
         )
         inside = 0 <= first <= last <= self.num_steps
-        _require(inside, "train.profile_steps", self.profile_steps, rule)
+        require(inside, "train.profile_steps", self.profile_steps, rule)
 
 
-@dataclass(frozen=True, kw_only=True, config=_STRICT)
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class Optimizer:
     """The learning rate by step, and the update."""
 
@@ -245,7 +199,7 @@ class Optimizer:
             return ()
         rule = f"as many as the {len(self.boundaries)} boundaries"
         matching = len(self.factors) == len(self.boundaries)
-        _require(matching, "optimizer.factors", self.factors, rule)
+        require(matching, "optimizer.factors", self.factors, rule)
         starts = [round(x * num_steps) if x < 1 else x for x in self.boundaries]
         rising = [self.warmup_steps, *starts] == sorted([self.warmup_steps, *starts])
         rule = (
@@ -253,11 +207,11 @@ class Optimizer:
             f"{self.warmup_steps}"
         )
         valid = rising and all(x == int(x) for x in starts)
-        _require(valid, "optimizer.boundaries", self.boundaries, rule)
+        require(valid, "optimizer.boundaries", self.boundaries, rule)
         return tuple(int(x) for x in starts)
 
 
-@dataclass(frozen=True, kw_only=True, config=_STRICT)
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class Evaluation:
     """How predictions are made and scored."""
 
@@ -269,7 +223,7 @@ class Evaluation:
     num_panels: Count
 
 
-@dataclass(frozen=True, kw_only=True, config=_STRICT)
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class ModelConfiguration:
     """What using a model needs; a model directory holds at least this."""
 
@@ -281,10 +235,10 @@ class ModelConfiguration:
     def __post_init__(self) -> None:
         total = self.diffusion.num_timesteps
         steps = self.sampler.num_steps
-        _require(steps <= total, "sampler.num_steps", steps, f"1 to {total}")
+        require(steps <= total, "sampler.num_steps", steps, f"1 to {total}")
 
 
-@dataclass(frozen=True, kw_only=True, config=_STRICT)
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class Configuration(ModelConfiguration):
     """A whole configuration: what training, evaluation and prediction read."""
 
@@ -301,10 +255,10 @@ class Configuration(ModelConfiguration):
         super().__post_init__()
         last, total = self.loss.gradient_steps, self.sampler.num_steps
         rule = f"0, for all, to sampler.num_steps {total}"
-        _require(last <= total, "loss.gradient_steps", last, rule)
+        require(last <= total, "loss.gradient_steps", last, rule)
         warmup, steps = self.optimizer.warmup_steps, self.train.num_steps
         rule = f"0 or more, and below train.num_steps {steps}"
-        _require(warmup < steps, "optimizer.warmup_steps", warmup, rule)
+        require(warmup < steps, "optimizer.warmup_steps", warmup, rule)
         self.optimizer.starts(steps)
 
 
@@ -328,35 +282,8 @@ def _built(group: type, fields: Mapping[str, Any] | ConfigDict) -> Any:
     try:
         return group(**{name: _plain(value) for name, value in nested.items()})
     except ValidationError as error:
-        raise UserError(_sentence(error)) from error
+        raise UserError(sentence(error)) from error
 
 
 def _plain(value: Any) -> Any:
     return value.to_dict() if isinstance(value, ConfigDict) else value
-
-
-# pydantic's name of an error, and the rule that the value breaks.
-_RULES = {
-    "greater_than": "above {gt:g}",
-    "greater_than_equal": "{ge:g} or more",
-    "less_than": "below {lt:g}",
-    "less_than_equal": "at most {le:g}",
-    "literal_error": "one of {expected}",
-    "finite_number": "finite",
-}
-
-
-def _sentence(error: ValidationError) -> str:
-    """One line about the first field that does not pass."""
-    first = error.errors()[0]
-    kind, place = first["type"], first["loc"]
-    name = ".".join(str(part) for part in place if not isinstance(part, int))
-    if kind == "missing" and not isinstance(place[-1], int):
-        return f"configuration field {name} is missing: configs/default.py lists all fields"
-    if kind == "unexpected_keyword_argument":
-        return f"configuration field {name} is unknown: configs/default.py lists all fields"
-    if kind in ("missing", "too_long"):
-        return f"{name} {first['input']!r}: must have as many values as in configs/default.py"
-    rule = _RULES[kind].format(**first["ctx"]) if kind in _RULES and "ctx" in first else None
-    message = f"must be {rule}" if rule else first["msg"].replace("Input should be", "must be")
-    return f"{name} {first['input']!r}: {message}"

@@ -3,7 +3,7 @@
 import functools
 import threading
 
-from diffdepth_jax.configuration import groups
+from diffdepth_jax.configuration import data as groups
 from diffdepth_jax.datasets.folder import RGBDFolder
 from diffdepth_jax.datasets.records import Records
 from diffdepth_jax.datasets.samples import Sample, Source

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Float32, Int, Int32
 
-from diffdepth_jax.arrays import Array, ImageKeys
+from diffdepth_jax.arrays import Array, ImageKeys, Size
 from diffdepth_jax.errors import UserError
 
 Samples = Float[Array, "batch *shape"]
@@ -116,7 +116,7 @@ def random_timesteps(
 
 def _alpha_bars(
     schedule: NoiseSchedule, timesteps: Int[Array, " steps *batch"], ndim: int
-) -> tuple[Amplitude, Amplitude]:
+) -> tuple[Float[Array, " steps *_"], Float[Array, " steps *_"]]:
     """alpha_bar at each of the timesteps, and at the next one; the last step ends without noise."""
     xp = np if isinstance(timesteps, np.ndarray) else jnp
     alpha_bar = xp.asarray(schedule.alpha_bar)[timesteps]
@@ -298,7 +298,7 @@ def _scan(
     return jnp.concatenate([start[None], latents]), x0s
 
 
-def normal_per_image(keys: ImageKeys, shape: tuple[int, ...]) -> Float[Array, " batch *shape"]:
+def normal_per_image(keys: ImageKeys, shape: tuple[Size, ...]) -> Float[Array, " batch *shape"]:
     """Unit Gaussian [B, *shape]; an image's noise depends on its key, not on its place."""
     return jax.vmap(lambda key: jax.random.normal(key, shape))(keys)
 

@@ -33,6 +33,7 @@ PACKAGES = (
     "optax",
     "orbax-checkpoint",
     "pillow",
+    "pydantic",
     "safetensors",
     "scipy",
     "tensorboardX",

@@ -1,0 +1,51 @@
+"""The group `data`: one dataclass for each source of samples, see `groups`."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from diffdepth_jax.configuration.values import STRICT, Count, CountOrNone, Positive
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Synthetic:
+    """Rendered rooms and streets."""
+
+    num_train: Annotated[int, Field(ge=2)]  # a room and a street
+    num_eval: Count
+    height: Count
+    width: Count
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Folder:
+    """RGB images with depth maps in a folder."""
+
+    root: str
+    image_pattern: str
+    depth_pattern: str
+    list_file: str
+    eval_list_file: str
+    depth_scale: Positive
+    holdout_every: CountOrNone
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Records:
+    """A dataset that `data.prepare` wrote."""
+
+    name: str
+    data_dir: str
+    train_split: str
+    eval_split: str
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Data:
+    """Where samples come from: `source` names the group that counts."""
+
+    source: Literal["synthetic", "folder", "records"]
+    synthetic: Synthetic
+    folder: Folder
+    records: Records
