@@ -1,14 +1,16 @@
-"""Depth on a web page.
+"""Serves a web page that predicts depth.
 
 python -m diffdepth_jax.app --checkpoint=DIR
 
-It needs Gradio: pip install '.[app]'. Only this machine can reach it unless --host says otherwise.
+The page needs Gradio: pip install '.[app]'. Only this machine can reach the page, unless --host
+names another address.
 """
 
 import os
 import signal
 import sys
 import tempfile
+from types import ModuleType
 
 from absl import flags
 
@@ -21,14 +23,16 @@ _CHECKPOINT = flags.DEFINE_string(
     "checkpoint", None, "Model directory, such as runs/synthetic.", allow_override=True
 )
 _HOST = flags.DEFINE_string(
-    "host", "127.0.0.1", "Address to listen at; 0.0.0.0 lets other machines in, whoever they are."
+    "host", "127.0.0.1", "Address to listen at. 0.0.0.0: any machine can use the page."
 )
 _PORT = flags.DEFINE_integer("port", 7860, "Port to listen at.")
-_MAX_UPLOAD_MB = flags.DEFINE_float("max_upload_mb", 20.0, "Largest file that may be uploaded.")
+_MAX_UPLOAD_MB = flags.DEFINE_float(
+    "max_upload_mb", 20.0, "Size in MB of the largest photo that can be uploaded."
+)
 
 
-def _page():
-    """The module that needs Gradio."""
+def _page() -> ModuleType:
+    """Imports the module that needs Gradio."""
     try:
         import gradio  # noqa: F401
     except ImportError as error:
@@ -42,16 +46,17 @@ def _page():
 
 
 @compilation_cache.kept()
-def run():
+def run() -> None:
     if not 1 <= _PORT.value <= 65535:
         raise UserError(f"port {_PORT.value}: must be 1 to 65535")
     if not 0 < _MAX_UPLOAD_MB.value < float("inf"):
         raise UserError(f"max_upload_mb {_MAX_UPLOAD_MB.value}: must be positive")
+    # Gradio, and the Hugging Face library that it uses, would call servers of their makers.
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-    os.environ["HF_HUB_OFFLINE"] = "1"  # Gradio's own dependency may not call home either
+    os.environ["HF_HUB_OFFLINE"] = "1"
     page = _page()
-    estimator = DepthEstimator.from_checkpoint(_CHECKPOINT.value)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that what follows is cleaned up
+    estimator = DepthEstimator.from_checkpoint(_CHECKPOINT.value or "")  # required by `start`
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that the folder below is deleted
     with tempfile.TemporaryDirectory(prefix="diffdepth_jax_") as directory:
         os.environ["GRADIO_TEMP_DIR"] = directory
         page.sweep_forever(directory)
@@ -63,7 +68,7 @@ def run():
         )
 
 
-def main():
+def main() -> None:
     start(run, required=["checkpoint"])
 
 

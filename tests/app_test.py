@@ -19,7 +19,7 @@ from PIL import Image
 
 from diffdepth_jax import app
 from diffdepth_jax.errors import UserError
-from diffdepth_jax.prediction.estimator import DepthPrediction
+from diffdepth_jax.prediction.depth_prediction import DepthPrediction
 from diffdepth_jax.web import results
 from tests.support import uploads
 

@@ -37,7 +37,7 @@ def _export(dtype=jnp.float32, target=small_run.SIZE, inside=True, **sampler):
     """What a file of the same model holds, read back, and the arrays beside it."""
     model = tiny.model(dtype=dtype)
     predict = stablehlo.depth_function(
-        model, tiny.schedule(), {**small_run.config().sampler, **sampler}, target
+        model, tiny.schedule(), {**vars(small_run.config().sampler), **sampler}, target
     )
     exported, arrays = stablehlo.export_depth(predict, tiny.init_model(model), target, inside)
     return jax.export.deserialize(exported.serialize()), arrays

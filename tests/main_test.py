@@ -40,10 +40,10 @@ def pairs(tmp_path):
     fields = {name: value for name, value in small_run.OVERRIDES.items() if "data" not in name}
     fields |= {
         "model.window_size": 3,
-        "data.root": root,
-        "data.image_pattern": "rgb_*.png",
-        "data.depth_pattern": "depth_*.png",
-        "data.holdout_every": 0,
+        "data.folder.root": root,
+        "data.folder.image_pattern": "rgb_*.png",
+        "data.folder.depth_pattern": "depth_*.png",
+        "data.folder.holdout_every": 0,
     }
     flags = [f"--config.{name}={value}" for name, value in fields.items()]
     return "--config=configs/folder.py", f"--workdir={tmp_path / 'run'}", *flags

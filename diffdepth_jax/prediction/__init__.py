@@ -1,1 +1,1 @@
-"""Prediction: the estimator, and photos and videos through it into files."""
+"""Prediction: the estimator, and the photos and videos that it turns into files."""

@@ -2,63 +2,63 @@
 
 import dataclasses
 import functools
+import os
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar, overload
 
 import jax
-import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float32
+from PIL import Image
 
+from diffdepth_jax.arrays import Array, Variables
 from diffdepth_jax.checkpoints.model_directory import load_variables, read_config
+from diffdepth_jax.configuration.groups import ModelConfiguration
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.media import preprocessing
-from diffdepth_jax.media.reading import as_rgb
+from diffdepth_jax.media.preprocessing import Size
+from diffdepth_jax.media.reading import RGB, FilePath, as_rgb
 from diffdepth_jax.method import diffusion
-from diffdepth_jax.method.refinement import decode_log_depth, decode_steps, refine
-from diffdepth_jax.models.assembly import create_model
+from diffdepth_jax.models.assembly import DiffusionDepth, create_model
 from diffdepth_jax.models.variables import abstract_variables
-from diffdepth_jax.prediction import placement
+from diffdepth_jax.prediction import memory, placement
+from diffdepth_jax.prediction.depth_prediction import DepthPrediction, at_image_size, rescaled
+from diffdepth_jax.prediction.placement import Placement
+from diffdepth_jax.prediction.sampling import Maps, create_predict
 
-# Float32 arrays of the width of the denoiser, at the latent's size, alive at once.
-_LIVE_ARRAYS = 24
+ImageLike = Array | Image.Image | FilePath
+_ImageT = TypeVar("_ImageT", bound=ImageLike)
+FocalLengths = float | None | Sequence[float | None]
 
 
 @dataclasses.dataclass(frozen=True)
-class DepthPrediction:
-    """What the estimator found out about one image.
+class Options:
+    """How images are predicted; `DepthEstimator.__call__` explains each field."""
 
-    Attributes:
-      depth: metres along the optical axis, float32 [H, W]; of an ensemble the median.
-      focal_length: in pixels of the image, of the camera for which the metres hold; None if the
-        model's configuration does not state it.
-      image: the uint8 RGB [H, W, 3] that was predicted, the way the camera was held.
-      spread: of an ensemble, metres, float32 [H, W]: half of what lies between the 16th and the
-        84th percentile of its members, which is the standard deviation if they are Gaussian.
-      trajectory: if asked for, metres, float32 [S + 1, h, w]: the latent decoded as noise and
-        after each of the S steps, at the resolution of the network; of an ensemble, the first
-        member's.
-    """
+    num_steps: int | None = None
+    seed: int = 0
+    ensemble: int = 1
+    trajectory: bool = False
+    native_size: bool = False
+    padded_sizes: Sequence[Size] = ()
+    batch_size: int = 1
 
-    depth: np.ndarray
-    focal_length: float | None
-    image: np.ndarray
-    spread: np.ndarray | None = None
-    trajectory: np.ndarray | None = None
+    @property
+    def samples(self) -> int:
+        """The number of samples that are computed at the same time."""
+        return self.ensemble * self.batch_size
 
 
-def load_model(path, **replaced):
-    """(model, schedule, variables, configuration) of a model directory.
+def load_model(
+    path: str | os.PathLike, dtype: str | None = None
+) -> tuple[DiffusionDepth, diffusion.NoiseSchedule, Variables, ModelConfiguration]:
+    """Loads the model, schedule, variables and configuration of a model directory.
 
-    `replaced` fields of the configuration's model group may change how it computes (dtype), not
-    what its parameters are.
+    `dtype` replaces the type that the model computes in.
     """
     config = read_config(path)
-    try:
-        model = create_model(**{**config.model, **replaced})
-        schedule = diffusion.create_schedule(**config.diffusion)
-    except TypeError as error:
-        raise UserError(
-            f"{path}/config.json does not describe a model of this version ({error}): "
-            "convert or train it anew"
-        ) from error
+    fields = config.model if dtype is None else dataclasses.replace(config.model, dtype=dtype)
+    model, schedule = create_model(fields), diffusion.create_schedule(**vars(config.diffusion))
     return model, schedule, load_variables(path, abstract_variables(model)), config
 
 
@@ -77,249 +77,216 @@ class DepthEstimator:
     (True, (48, 64))
     """
 
-    def __init__(self, model, schedule, variables, config):
+    def __init__(
+        self,
+        model: DiffusionDepth,
+        schedule: diffusion.NoiseSchedule,
+        variables: Variables,
+        config: ModelConfiguration,
+    ) -> None:
+        """Takes what `load_model` returns."""
         self._model, self._schedule = model, schedule
         self._variables, self._config = variables, config
 
     @classmethod
-    def from_checkpoint(cls, path) -> "DepthEstimator":
+    def from_checkpoint(cls, path: str | os.PathLike) -> "DepthEstimator":
         """Loads a model directory: a training run's, or a conversion's output."""
         return cls(*load_model(path))
 
     @property
     def focal_length(self) -> float:
-        """The focal length in pixels, at the inference size, that the metres assume; 0: unknown."""
-        return self._config.inference.focal_length
+        """The focal length in pixels, at the model's image size, that metres assume; 0: unknown."""
+        return self._config.frame.focal_length
 
     @property
     def num_steps(self) -> int:
-        """The sampler's steps unless told otherwise."""
+        """The number of sampler steps of the model's configuration."""
         return self._config.sampler.num_steps
 
+    @overload
     def __call__(
         self,
-        images,
+        images: ImageLike,
         *,
         num_steps: int | None = None,
         seed: int = 0,
         ensemble: int = 1,
         trajectory: bool = False,
         native_size: bool = False,
-        padded_sizes=(),
-        focal_length=None,
+        padded_sizes: Sequence[Size] = (),
+        focal_length: FocalLengths = None,
         batch_size: int = 1,
-    ) -> "DepthPrediction | list[DepthPrediction]":
-        """Predicts an image, or each of a list of images.
+    ) -> DepthPrediction: ...
+
+    @overload
+    def __call__(
+        self,
+        images: list[_ImageT] | tuple[_ImageT, ...],
+        *,
+        num_steps: int | None = None,
+        seed: int = 0,
+        ensemble: int = 1,
+        trajectory: bool = False,
+        native_size: bool = False,
+        padded_sizes: Sequence[Size] = (),
+        focal_length: FocalLengths = None,
+        batch_size: int = 1,
+    ) -> list[DepthPrediction]: ...
+
+    def __call__(
+        self,
+        images: ImageLike | list[_ImageT] | tuple[_ImageT, ...],
+        *,
+        num_steps: int | None = None,
+        seed: int = 0,
+        ensemble: int = 1,
+        trajectory: bool = False,
+        native_size: bool = False,
+        padded_sizes: Sequence[Size] = (),
+        focal_length: FocalLengths = None,
+        batch_size: int = 1,
+    ) -> DepthPrediction | list[DepthPrediction]:
+        """Predicts the depth of an image, or of each image of a list.
 
         Args:
           images: uint8 RGB [H, W, 3] of any size, a PIL image, the path of an image file, or a
             list of these. Files and PIL images are turned by their EXIF orientation.
-          num_steps: of the sampler; default: the configuration's.
-          seed: of the starting noise. It is each image's own: equal images have equal depth.
-          ensemble: starting noises for an image, all in one batch, the image encoded once. The
-            first is that of `ensemble=1`.
-          trajectory: also decode the latent at every step.
-          native_size: predict at the image's own size instead of the model's inference size.
-          padded_sizes: (H, W)s; an image predicted at its own size is padded to the smallest of
-            these that holds it, so that images of many sizes compile few programs.
-          focal_length: of the camera in pixels of the image, if known: metres are then rescaled
-            from the focal length that the model was trained with. For a list of images also a
-            list, of numbers or None.
-          batch_size: images of a list that are predicted together, if they are brought to the
-            same size. A short batch is filled up, so that one program is compiled for a size.
+          num_steps: number of sampler steps; default: the configuration's.
+          seed: of the starting noise. The noise depends on nothing else, so that equal images have
+            equal depth.
+          ensemble: number of starting noises for each image. The image is encoded once, and all its
+            samples are computed in one batch. The first noise is the one of `ensemble=1`.
+          trajectory: whether the latent is also decoded at every step.
+          native_size: predict at the image's own size instead of the model's image size.
+          padded_sizes: (H, W)s. An image that is predicted at its own size is padded to the
+            smallest of these that holds it, so that images of many sizes compile few programs.
+          focal_length: of the camera in pixels of the image, if known. The metres are then rescaled
+            from the focal length that the model was trained with. For a list of images it may be a
+            list of numbers or None.
+          batch_size: number of images of a list that are predicted together, if they are brought to
+            the same size. A short batch is filled up, so that one program is compiled for a size.
 
         Returns:
-          A DepthPrediction at the image's size; of a list, the list of them.
+          A DepthPrediction at the image's size; for a list of images, a list of them.
 
         Raises:
-          UserError: not an image, too large for the memory, unknown focal length, a number out of
-            range.
+          UserError: an image is none or too large for the memory, the focal length is unknown, or a
+            number is out of range.
         """
-        self.check(num_steps=num_steps, ensemble=ensemble, batch_size=batch_size)
-        many = isinstance(images, (list, tuple))
-        images = [as_rgb(image) for image in (images if many else [images])]
-        placements = [
-            self.placement(
-                *image.shape[:2],
-                native_size=native_size,
-                padded_sizes=padded_sizes,
-                samples=ensemble * batch_size,
-            )
-            for image in images
-        ]
-        each = isinstance(focal_length, (list, tuple))
-        focal_lengths = focal_length if each else [focal_length] * len(images)
-        if len(focal_lengths) != len(images):
-            raise UserError(f"{len(focal_lengths)} focal lengths for {len(images)} images")
-        run = functools.partial(
-            self._predict_batch,
-            batch_size=batch_size,
-            seed=seed,
-            ensemble=ensemble,
-            num_steps=num_steps or self.num_steps,
-            trajectory=trajectory,
+        options = Options(
+            num_steps, seed, ensemble, trajectory, native_size, padded_sizes, batch_size
         )
-        predictions = [None] * len(images)
-        for rows in _batches([placed.target for placed in placements], batch_size):
-            batch = run([images[row] for row in rows], [placements[row] for row in rows])
-            for row, prediction in zip(rows, batch, strict=True):
-                predictions[row] = self._with_focal_length(
-                    prediction, placements[row].scale, focal_lengths[row]
-                )
-        return predictions if many else predictions[0]
+        self.check(options)
+        if isinstance(images, (list, tuple)):
+            return self._predict([as_rgb(image) for image in images], focal_length, options)
+        return self._predict([as_rgb(images)], focal_length, options)[0]
 
-    def placement(self, height, width, *, native_size=False, padded_sizes=(), samples=1):
-        """The Placement at which an image of this size is predicted, see `__call__`.
+    def placement(self, height: int, width: int, options: Options) -> Placement:
+        """Returns the placement at which an image of this size is predicted.
 
-        Raises a UserError if so many samples in a batch would not fit into the memory.
+        Raises:
+          UserError: a batch of such images would not fit into the memory.
         """
-        if native_size:
-            placed = placement.native((height, width), padded_sizes)
+        if options.native_size:
+            placed = placement.native((height, width), options.padded_sizes)
         else:
-            placed = placement.scaled((height, width), tuple(self._config.inference.size))
-        self._check_memory(placed.target, samples)
+            placed = placement.scaled((height, width), self._config.frame.size)
+        memory.check_fits(self._config.model, placed.target, options.samples)
         return placed
 
-    def check(self, *, num_steps, ensemble, batch_size):
-        """Raises a UserError if one of these, see `__call__`, is out of range."""
-        for name, count in (("ensemble", ensemble), ("batch_size", batch_size)):
+    def check(self, options: Options) -> None:
+        """Raises a UserError if an option is out of range."""
+        ensemble, sampler, steps = options.ensemble, self._config.sampler, options.num_steps
+        for name, count in (("ensemble", ensemble), ("batch_size", options.batch_size)):
             if count < 1:
                 raise UserError(f"{name} {count}: must be 1 or more")
-        if num_steps is not None and not 1 <= num_steps <= self._schedule.num_timesteps:
-            raise UserError(f"num_steps {num_steps}: must be 1 to {self._schedule.num_timesteps}")
-        if ensemble > 1 and self._config.sampler.start == "zeros" and not self._config.sampler.eta:
+        if steps is not None and not 1 <= steps <= self._schedule.num_timesteps:
+            raise UserError(f"num_steps {steps}: must be 1 to {self._schedule.num_timesteps}")
+        if ensemble > 1 and sampler.start == "zeros" and not sampler.eta:
             raise UserError(
                 f"ensemble {ensemble}: all samples of this model are the same, because its sampler "
                 "starts from zeros (sampler.start) and adds no noise (sampler.eta): use 1"
             )
 
-    def _with_focal_length(self, prediction, scale, focal_length):
-        """An object twice as far through a lens twice as long looks the same: metres ~ focal."""
+    def _predict(
+        self, images: list[RGB], focal_length: FocalLengths, options: Options
+    ) -> list[DepthPrediction]:
+        placements = [self.placement(*image.shape[:2], options) for image in images]
+        focal_lengths = _one_each(focal_length, len(images))
+        predictions: dict[int, DepthPrediction] = {}
+        for rows in _batches([placed.target for placed in placements], options.batch_size):
+            batch = [(images[row], placements[row]) for row in rows]
+            for row, prediction in zip(rows, self._predict_batch(batch, options), strict=True):
+                scale = placements[row].scale
+                predictions[row] = self._with_focal_length(prediction, scale, focal_lengths[row])
+        return [predictions[row] for row in range(len(images))]
+
+    def _predict_batch(
+        self, batch: list[tuple[RGB, Placement]], options: Options
+    ) -> list[DepthPrediction]:
+        """Predicts images of one target size; the predictions have no focal length yet."""
+        pictures = [placement.place(image, placed) for image, placed in batch]
+        pictures += pictures[-1:] * (options.batch_size - len(pictures))
+        normalized = np.stack([preprocessing.normalize_image(picture) for picture in pictures])
+        maps = self._maps(normalized, options)
+        return [
+            at_image_size(image, placed, {name: maps[name][row] for name in maps})
+            for row, (image, placed) in enumerate(batch)
+        ]
+
+    def _maps(
+        self, image: Float32[np.ndarray, "batch height width 3"], options: Options
+    ) -> dict[str, np.ndarray]:
+        """Computes the maps of normalised pictures, see `create_predict`."""
+        with memory.explained(image.shape[1:3], options.samples):
+            maps = self._compiled(
+                self._variables,
+                image,
+                jax.random.key(options.seed),
+                num_steps=options.num_steps or self.num_steps,
+                ensemble=options.ensemble,
+                trajectory=options.trajectory,
+            )
+            return jax.device_get(maps)
+
+    @functools.cached_property
+    def _compiled(self) -> Callable[..., Maps]:
+        return create_predict(self._model, self._schedule, self._config.sampler)
+
+    def _with_focal_length(
+        self, prediction: DepthPrediction, scale: float, focal_length: float | None
+    ) -> DepthPrediction:
+        """Rescales the metres to the camera; `scale` is the placement's.
+
+        Metres are proportional to the focal length: an object twice as far away, seen through a
+        lens of twice the focal length, has the same image.
+        """
         assumed = self.focal_length
         if focal_length is None:
             known = assumed / scale if assumed else None
             return dataclasses.replace(prediction, focal_length=known)
         if not assumed:
             raise UserError(
-                "this model's configuration states no inference.focal_length: leave focal_length "
+                "this model's configuration states no frame.focal_length: leave focal_length "
                 "out, or set it in the config.json of the model"
             )
         if not 0 < focal_length < float("inf"):
             raise UserError(f"focal_length {focal_length}: must be positive, in pixels")
-        factor = np.float32(focal_length * scale / assumed)
-        maps = {name: getattr(prediction, name) for name in ("depth", "spread", "trajectory")}
-        maps = {name: factor * metres for name, metres in maps.items() if metres is not None}
-        return dataclasses.replace(prediction, focal_length=focal_length, **maps)
-
-    def _predict_batch(self, images, placements, *, batch_size, seed, **options):
-        """Images of one target size -> DepthPredictions without their focal length."""
-        placed = [placement.place(*pair) for pair in zip(images, placements, strict=True)]
-        placed += placed[-1:] * (batch_size - len(placed))
-        batch = np.stack([preprocessing.normalize_image(image) for image in placed])
-        try:
-            maps = self._compiled(self._variables, batch, jax.random.key(seed), **options)
-            maps = jax.device_get(maps)
-        except jax.errors.JaxRuntimeError as error:
-            if "RESOURCE_EXHAUSTED" not in str(error):
-                raise
-            raise _beyond_memory(batch.shape[1:3], len(batch) * options["ensemble"]) from error
-        return [
-            _at_image_size(image, own, {name: values[row] for name, values in maps.items()})
-            for row, (image, own) in enumerate(zip(images, placements, strict=True))
-        ]
-
-    @functools.cached_property
-    def _compiled(self):
-        """A jitted (variables, image [B, H, W, 3], key) -> {name: metres [B, ..., H, W]}."""
-        sampler = {k: v for k, v in self._config.sampler.items() if k != "num_steps"}
-        model = self._model
-
-        @functools.partial(jax.jit, static_argnames=("num_steps", "ensemble", "trajectory"))
-        def predict(variables, image, key, *, num_steps, ensemble, trajectory):
-            size = image.shape[1:3]
-            keys = _member_keys(key, ensemble)
-            noise = diffusion.normal_per_image(keys, model.latent_shape(*size))
-            refinement = refine(
-                model,
-                variables,
-                image,
-                jnp.tile(noise, (len(image), 1, 1, 1)),
-                schedule=self._schedule,
-                keys=jnp.tile(keys, len(image)),
-                num_steps=num_steps,
-                **sampler,
-            )
-            log_depth, _ = decode_log_depth(model, variables, refinement.latent, *size)
-            maps = _summarize(jnp.exp(log_depth).reshape(len(image), ensemble, *size))
-            if trajectory:
-                latents = refinement.latents[:, ::ensemble]
-                steps = decode_steps(model, variables, latents, *size)
-                maps["trajectory"] = jnp.moveaxis(steps[..., 0], 0, 1)
-            return maps
-
-        return predict
-
-    def _check_memory(self, target, samples):
-        """Refuses activations that would not fit, by an estimate, before compiling them."""
-        height, width = target
-        fields = self._config.model
-        channels = max(fields.denoiser_features, fields.neck_features // 4)
-        if fields.denoiser != "attention":  # the released ones have the neck's width
-            channels = fields.neck_features
-        need = 4 * _LIVE_ARRAYS * channels * (height / 2) * (width / 2) * samples
-        have = _memory_in_bytes()
-        if need > have:
-            sizes = f" (about {need / 2**30:.0f} GiB of {have / 2**30:.0f} GiB)"
-            raise _beyond_memory(target, samples, sizes)
+        return rescaled(prediction, np.float32(focal_length * scale / assumed), focal_length)
 
 
-def _beyond_memory(target, samples, sizes=""):
-    several = f"{samples} at a time" if samples > 1 else "it"
-    return UserError(
-        f"image {target[0]} x {target[1]}: predicting {several} takes more than the memory{sizes}: "
-        "use the model's inference size, a smaller image, or a smaller batch or ensemble"
-    )
+def _one_each(focal_length: FocalLengths, count: int) -> Sequence[float | None]:
+    """Returns a focal length for each of `count` images."""
+    if not isinstance(focal_length, Sequence):
+        return [focal_length] * count
+    if len(focal_length) != count:
+        raise UserError(f"{len(focal_length)} focal lengths for {count} images")
+    return focal_length
 
 
-def _member_keys(key, ensemble):
-    """Keys [ensemble]; the first is the key itself, whatever follows it."""
-    return jnp.stack([key, *(jax.random.fold_in(key, member) for member in range(1, ensemble))])
-
-
-def _summarize(members):
-    """Metres [B, N, H, W] -> {depth and, if N > 1, spread: [B, H, W]}, see DepthPrediction."""
-    if members.shape[1] == 1:
-        return {"depth": members[:, 0]}
-    low, median, high = jnp.percentile(members, jnp.array([16, 50, 84]), axis=1)
-    return {"depth": median, "spread": (high - low) / 2}
-
-
-def _batches(targets, batch_size):
-    """Yields up to `batch_size` indices of one target size, every index once."""
+def _batches(targets: Sequence[Size], batch_size: int) -> Iterator[list[int]]:
+    """Yields lists of up to `batch_size` indices of equal targets, until each index came once."""
     for target in dict.fromkeys(targets):
-        rows = [row for row, own in enumerate(targets) if own == target]
+        rows = [row for row, other in enumerate(targets) if other == target]
         for first in range(0, len(rows), batch_size):
             yield rows[first : first + batch_size]
-
-
-def _at_image_size(image, placed, maps):
-    """The DepthPrediction of maps [H', W'] of the network's image; a trajectory keeps its size."""
-    height, width = placed.content
-    trajectory = maps.get("trajectory")
-    return DepthPrediction(
-        depth=placement.take_back(maps["depth"], placed),
-        focal_length=None,
-        image=image,
-        spread=placement.take_back(maps["spread"], placed) if "spread" in maps else None,
-        trajectory=trajectory if trajectory is None else trajectory[:, :height, :width],
-    )
-
-
-def _memory_in_bytes():
-    """Of the device if it says, otherwise what the system has free."""
-    stats = jax.local_devices()[0].memory_stats()
-    if stats and "bytes_limit" in stats:
-        return stats["bytes_limit"]
-    with open("/proc/meminfo") as lines:
-        fields = dict(line.split(":") for line in lines)
-    return int(fields["MemAvailable"].split()[0]) * 1024

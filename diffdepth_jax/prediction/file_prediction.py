@@ -1,244 +1,211 @@
-"""Photos and videos through the estimator and into files; what cannot be read is passed over."""
+"""Predicts photos and videos into files. Files that cannot be predicted are passed over."""
 
+import contextlib
 import dataclasses
 import itertools
 import pathlib
+from collections.abc import Iterable, Iterator, Sequence
+from fractions import Fraction
+from typing import NamedTuple
 
 from tqdm import tqdm
 
 from diffdepth_jax.errors import UserError
-from diffdepth_jax.media import camera, drawing
+from diffdepth_jax.media import camera
 from diffdepth_jax.media.camera import Camera
-from diffdepth_jax.media.reading import Photo, read_photo
-from diffdepth_jax.media.video import VideoReader, VideoWriter
-from diffdepth_jax.prediction.estimator import DepthEstimator
+from diffdepth_jax.media.preprocessing import Size
+from diffdepth_jax.media.reading import RGB, Photo, read_photo
+from diffdepth_jax.media.video import VideoReader
+from diffdepth_jax.prediction import placement
+from diffdepth_jax.prediction.camera_choice import CameraChoice
+from diffdepth_jax.prediction.depth_prediction import DepthPrediction
+from diffdepth_jax.prediction.estimator import DepthEstimator, Options
+from diffdepth_jax.prediction.input_files import InputFile, image_sizes
 from diffdepth_jax.prediction.outputs import NEED_CAMERA, OutputWriter, count_beyond_png
-from diffdepth_jax.whole_files import write_whole
+from diffdepth_jax.prediction.report import Failure, Report, VideoOutcome
+from diffdepth_jax.prediction.writers import Writers
 
 
-@dataclasses.dataclass(frozen=True)
-class CameraChoice:
-    """What is known of the cameras of all files; at most one of the three.
+class _Job(NamedTuple):
+    """A photo or frame to predict.
 
     Attributes:
-      focal_length: in pixels of each image.
-      fov: horizontal field of view in degrees.
-      name: model: that which the model assumes; exif: each photo's own, otherwise the model's; or
-        one of `camera.DATASETS`.
+      path: of the file.
+      name: the beginning of its outputs' paths.
+      photo: the image, and what its file says of it.
+      camera: None stands for the camera that the model assumes.
+      target: the size at which the network sees the image.
     """
-
-    focal_length: float | None = None
-    fov: float | None = None
-    name: str = "model"
-
-    def __post_init__(self):
-        given = (self.focal_length is not None, self.fov is not None, self.name != "model")
-        if sum(given) > 1:
-            raise UserError("give only one of --focal_length, --fov and --camera")
-        if self.fov is not None:
-            camera.from_field_of_view(self.fov, 1, 1)
-        if self.focal_length is not None:
-            camera.centred(self.focal_length, 1, 1, "")
-
-    @property
-    def is_given(self):
-        return self.focal_length is not None or self.fov is not None or self.name != "model"
-
-    def of_photo(self, photo: Photo) -> Camera | None:
-        """The camera of a photo; None: the one that the model assumes."""
-        size = photo.image.shape[:2]
-        if self.focal_length is not None:
-            return camera.centred(self.focal_length, *size, "--focal_length")
-        if self.fov is not None:
-            return camera.from_field_of_view(self.fov, *size)
-        if self.name in camera.DATASETS:
-            return camera.from_dataset(self.name, *size)
-        if self.name == "exif" and photo.focal_length_35mm:
-            return camera.from_exif(photo.focal_length_35mm, *size)
-        return None
-
-
-@dataclasses.dataclass
-class Report:
-    """What became of the files: numbers, and (path, error) of those that could not be read."""
-
-    written: int = 0
-    skipped: int = 0
-    failures: list = dataclasses.field(default_factory=list)
-
-
-@dataclasses.dataclass(frozen=True)
-class _Job:
-    """A photo or frame; the name of its outputs, its camera if known, the size it is brought to."""
 
     path: pathlib.Path
     name: str
     photo: Photo
     camera: Camera | None
-    target: tuple[int, int]
+    target: Size
+
+
+class _Result(NamedTuple):
+    """A prediction, and the camera for which it holds; None if the model states no camera."""
+
+    job: _Job
+    prediction: DepthPrediction
+    camera: Camera | None
 
 
 class FilePredictor:
-    """Predicts files and writes what `writer` is for.
-
-    Args:
-      estimator: the model.
-      writer: of the results.
-      cameras: what is known of them; default: nothing.
-      overwrite: predict again what has been written before.
-      batch_size, **options: of `DepthEstimator.__call__`.
-    """
+    """Predicts files and writes the results."""
 
     def __init__(
         self,
         estimator: DepthEstimator,
         writer: OutputWriter,
-        cameras: CameraChoice | None = None,
+        cameras: CameraChoice,
+        options: Options,
         *,
-        overwrite=True,
-        batch_size=1,
-        native_size=False,
-        padded_sizes=(),
-        **options,
-    ):
-        self._estimator, self._writer = estimator, writer
-        self._cameras = CameraChoice() if cameras is None else cameras
-        self._overwrite, self._batch_size = overwrite, batch_size
-        self._sizes = {"native_size": native_size, "padded_sizes": padded_sizes}
-        self._options = {**options, "trajectory": "gif" in writer.kinds}
+        overwrite: bool = True,
+    ) -> None:
+        """Takes the model, the writer of its results, and what is known of the cameras.
 
-    def predict_photos(self, files, report: Report):
-        """Predicts photos, those of one size together, and says a line about each."""
-        for batch in self._batches(self._photo_jobs(files, report)):
-            try:
-                predicted = self._predict(batch)
-            except UserError as error:
-                report.failures += [(job.path, error) for job in batch]
-                continue
-            for job, prediction, own in predicted:
-                self._writer.write(job.name, prediction, own)
-                report.written += 1
-                tqdm.write(f"{job.name}: {self._describe(job.photo, prediction, own)}")
+        `options` say how images are predicted; the writer's kinds decide on the trajectory. With
+        `overwrite`, files are predicted again whose results exist already.
+        """
+        self._estimator, self._writer, self._cameras = estimator, writer, cameras
+        self._options = dataclasses.replace(options, trajectory="gif" in writer.kinds)
+        self._overwrite = overwrite
 
-    def _photo_jobs(self, files, report):
-        for file in tqdm(files, desc="predict", disable=len(files) == 1):
-            if not self._overwrite and self._writer.exist(file.name):
-                report.skipped += 1
-                continue
-            try:
-                job = self._job(file, file.name, read_photo(file.path))
-            except UserError as error:
-                report.failures.append((file.path, error))
-            else:
-                yield job
+    def predict_photos(self, files: Sequence[InputFile]) -> Report:
+        """Predicts photos, in batches of one size, and prints a line about each."""
+        missing = [f for f in files if self._overwrite or not self._writer.exist(f.name)]
+        failures: list[Failure] = []
 
-    def predict_video(self, file, report: Report):
+        def readable() -> Iterator[_Job]:
+            for file in tqdm(missing, desc="predict", disable=len(files) == 1):
+                try:
+                    yield self._job(file, file.name, read_photo(file.path))
+                except UserError as error:
+                    failures.append((file.path, error))
+
+        for batch in self._batches(readable()):
+            failures += self._predict_photo_batch(batch)
+        written, skipped = len(missing) - len(failures), len(files) - len(missing)
+        return Report(written, skipped, tuple(failures))
+
+    def _predict_photo_batch(self, batch: list[_Job]) -> list[Failure]:
+        """Predicts and writes photos of one size; returns the photos that failed."""
+        try:
+            results = self._predict(batch)
+        except UserError as error:
+            return [(job.path, error) for job in batch]
+        for result in results:
+            self._write(result)
+            tqdm.write(f"{result.job.name}: {self._describe(result)}")
+        return []
+
+    def predict_videos(self, files: Iterable[InputFile]) -> Report:
+        """Predicts videos, and prints a line about each."""
+        report = Report()
+        for file in files:
+            outcome = self.predict_video(file)
+            report += outcome.report(file.path)
+            if outcome.frames and outcome.error is None:
+                tqdm.write("; ".join([f"{file.name}: {outcome.frames} frames", *outcome.notes]))
+        return report
+
+    def predict_video(self, file: InputFile) -> VideoOutcome:
         """Predicts each frame of a video by itself, all from the same noise.
 
-        One that breaks off is predicted up to there, and reported.
+        If a frame cannot be read, the frames before it are predicted nevertheless.
         """
         path = self._writer.video_path(file.name)
-        if not self._writer.makes_video or (path.exists() and not self._overwrite):
-            path = None
-        if path is None and not self._writer.paths(file.name):
-            report.skipped += 1
-            return
-        broken, notes = [], []
+        makes_video = self._writer.makes_video and (self._overwrite or not path.exists())
+        if not makes_video and not self._writer.paths(file.name):
+            return VideoOutcome(0)
+        count, notes, error = 0, (), None
         try:
             with VideoReader(file.path) as reader:
-                images = tqdm(reader, desc="predict", total=reader.num_frames or None)
-                jobs = self._frame_jobs(file, _until_broken(images, broken), path is None)
-                frames = self._written(map(self._predict, self._batches(jobs)), notes)
-                count = self._write_frames(frames, path, reader.rate)
-            if broken:
-                raise broken[0]
-        except UserError as error:
-            report.failures.append((file.path, error))
-        else:
-            report.written += count > 0
-            report.skipped += count == 0
-            tqdm.write("; ".join([f"{file.name}: {count} frames", *notes]))
+                frames = _UntilBroken(tqdm(reader, desc="predict", total=reader.num_frames or None))
+                rate = reader.rate if makes_video else None
+                for pinhole in self._written_frames(file, frames, rate):
+                    count, notes = count + 1, (_metres_hold(pinhole),)
+            error = frames.error
+        except UserError as raised:
+            error = raised
+        return VideoOutcome(count, notes, error)
 
-    def _frame_jobs(self, file, frames, may_skip):
+    def _written_frames(
+        self, file: InputFile, frames: Iterable[RGB], rate: Fraction | int | None
+    ) -> Iterator[Camera | None]:
+        """Predicts frames and writes the results; then yields each frame's camera.
+
+        With a `rate`, in frames per second, a video is made of the depth of all frames.
+        """
+        video = (
+            contextlib.nullcontext() if rate is None else self._writer.open_video(file.name, rate)
+        )
+        jobs = self._frame_jobs(file, frames, skip_existing=rate is None and not self._overwrite)
+        with video as append:
+            for result in itertools.chain.from_iterable(map(self._predict, self._batches(jobs))):
+                self._write(result)
+                if append is not None:
+                    append(result.prediction)
+                yield result.camera
+
+    def _frame_jobs(
+        self, file: InputFile, frames: Iterable[RGB], skip_existing: bool
+    ) -> Iterator[_Job]:
         for index, image in enumerate(frames):
-            name = frame_name(file, index)
-            if self._overwrite or not may_skip or not self._writer.exist(name):
+            name = file.frame_name(index)
+            if not (skip_existing and self._writer.exist(name)):
                 yield self._job(file, name, Photo(image, 0.0, 1))
 
-    def _write_frames(self, frames, path, rate):
-        """Takes all predictions, and makes the video of them if there is to be one; counts them."""
-        if path is None:
-            return sum(1 for _ in frames)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        count = 0
-
-        def write(unfinished):
-            nonlocal count
-            limits = None  # of all frames, so that colours do not flicker
-            with VideoWriter(unfinished, rate) as writer:
-                for prediction in frames:
-                    limits = limits or self._writer.limits(prediction.depth)
-                    writer.write(drawing.depth_picture(prediction.depth, limits, prediction.image))
-                    count += 1
-
-        write_whole(path, write)
-        return count
-
-    def _written(self, batches, notes):
-        """Yields predictions after their files were written; notes what the metres hold for."""
-        for job, prediction, own in itertools.chain.from_iterable(batches):
-            self._writer.write(job.name, prediction, own)
-            notes[:] = [_metres_hold(own)]
-            yield prediction
-
-    def _job(self, file, name, photo):
-        """Raises a UserError if the photo cannot be predicted, or not as asked."""
-        own = self._cameras.of_photo(photo)
-        if own is None and not self._estimator.focal_length and self._needs_camera:
+    def _job(self, file: InputFile, name: str, photo: Photo) -> _Job:
+        """Raises a UserError if the photo cannot be predicted, or not into the kinds of output."""
+        chosen = self._cameras.of_photo(photo)
+        if chosen is None and not self._estimator.focal_length and self._needs_camera:
             raise UserError(
                 "no focal length is known for its points: give --focal_length or --fov, or leave "
                 f"{' and '.join(sorted(NEED_CAMERA))} out"
             )
-        samples = self._batch_size * self._options.get("ensemble", 1)
-        placed = self._estimator.placement(*photo.image.shape[:2], **self._sizes, samples=samples)
-        return _Job(file.path, name, photo, own, placed.target)
+        placed = self._estimator.placement(*photo.image.shape[:2], self._options)
+        return _Job(file.path, name, photo, chosen, placed.target)
 
     @property
-    def _needs_camera(self):
+    def _needs_camera(self) -> bool:
         return bool(NEED_CAMERA & set(self._writer.kinds))
 
-    def _batches(self, jobs):
-        """Yields lists of jobs of one size, as soon as one is full, and in the end the rest."""
-        waiting = {}
+    def _batches(self, jobs: Iterable[_Job]) -> Iterator[list[_Job]]:
+        """Yields each batch of jobs of one size as soon as it is full, and the rest at the end."""
+        waiting: dict[Size, list[_Job]] = {}
         for job in jobs:
             batch = waiting.setdefault(job.target, [])
             batch.append(job)
-            if len(batch) == self._batch_size:
+            if len(batch) == self._options.batch_size:
                 yield waiting.pop(job.target)
         yield from waiting.values()
 
-    def _predict(self, batch):
-        """A list of (job, prediction, camera or None)."""
-        focal_lengths = [job.camera and job.camera.fx for job in batch]
+    def _predict(self, batch: list[_Job]) -> list[_Result]:
+        focal_lengths = [None if job.camera is None else job.camera.fx for job in batch]
         predictions = self._estimator(
             [job.photo.image for job in batch],
-            # Metres of a model of unknown cameras cannot be rescaled; points need theirs anyhow.
+            # Without the model's focal length metres cannot be rescaled; only points have a camera.
             focal_length=focal_lengths if self._estimator.focal_length else None,
-            batch_size=self._batch_size,
-            **self._sizes,
-            **self._options,
+            **vars(self._options),
         )
         return [
-            (job, prediction, job.camera or _assumed_camera(prediction))
+            _Result(job, prediction, job.camera or _assumed_camera(prediction))
             for job, prediction in zip(batch, predictions, strict=True)
         ]
 
-    def _describe(self, photo, prediction, own):
-        """What a user should know of a result: size, range, camera, and what was left out."""
-        depth = prediction.depth
+    def _write(self, result: _Result) -> None:
+        self._writer.write(result.job.name, result.prediction, result.camera)
+
+    def _describe(self, result: _Result) -> str:
+        """Says what a user should know of a photo's result: its size, range and camera."""
+        photo, depth = result.job.photo, result.prediction.depth
         height, width = depth.shape
-        notes = [f"{height} x {width}, {depth.min():.2f} to {depth.max():.2f} m", _metres_hold(own)]
-        if own is not None and photo.focal_length_35mm and not self._cameras.is_given:
+        size_and_range = f"{height} x {width}, {depth.min():.2f} to {depth.max():.2f} m"
+        notes = [size_and_range, _metres_hold(result.camera)]
+        if result.camera is not None and photo.focal_length_35mm and not self._cameras.is_given:
             stated = camera.from_exif(photo.focal_length_35mm, height, width).fx
             notes.append(f"its EXIF says {stated:.1f}: --camera=exif")
         if photo.num_pictures > 1:
@@ -249,33 +216,65 @@ class FilePredictor:
         return "; ".join(notes)
 
 
-def frame_name(file, index):
-    """Of the outputs of a video's frame: they have a folder of their own."""
-    return f"{file.name}/{index:06d}"
+class _UntilBroken:
+    """Iterates over frames, and ends quietly where they break off after the first one.
+
+    Attributes:
+      error: why the frames broke off; None if they did not.
+    """
+
+    error: UserError | None = None
+
+    def __init__(self, frames: Iterable[RGB]) -> None:
+        self._frames = frames
+
+    def __iter__(self) -> Iterator[RGB]:
+        count = 0
+        try:
+            for image in self._frames:
+                yield image
+                count += 1
+        except UserError as error:
+            if not count:
+                raise
+            self.error = error
 
 
-def _assumed_camera(prediction):
+def _assumed_camera(prediction: DepthPrediction) -> Camera | None:
     if prediction.focal_length is None:
         return None
-    return camera.centred(
-        prediction.focal_length, *prediction.depth.shape, "the model's assumption"
-    )
+    size = prediction.depth.shape
+    return camera.centred(prediction.focal_length, *size, "the model's assumption")
 
 
-def _metres_hold(own):
-    if own is None:
+def _metres_hold(pinhole: Camera | None) -> str:
+    """Says for which camera the metres hold; None: the model states no focal length."""
+    if pinhole is None:
         return "metres hold for cameras like those of the training data (focal length not stated)"
-    return f"metres hold for a focal length of {own.fx:.1f} pixels ({own.source})"
+    return f"metres hold for a focal length of {pinhole.fx:.1f} pixels ({pinhole.source})"
 
 
-def _until_broken(frames, broken):
-    """The frames; an error after the first of them ends them, and is put into the list."""
-    count = 0
-    try:
-        for image in frames:
-            yield image
-            count += 1
-    except UserError as error:
-        if not count:
-            raise
-        broken.append(error)
+def predict_files(
+    estimator: DepthEstimator,
+    files: Sequence[InputFile],
+    writers: Writers,
+    cameras: CameraChoice,
+    options: Options,
+    *,
+    overwrite: bool,
+) -> Report:
+    """Predicts all photos, then all videos.
+
+    Photos at their native size are padded to a few sizes that they share.
+    """
+    photos = [file for file in files if not file.is_video]
+    videos = [file for file in files if file.is_video]
+    padded = placement.shared_sizes(image_sizes(photos)) if options.native_size else ()
+    of_photos = dataclasses.replace(options, padded_sizes=padded)
+    photo_predictor = FilePredictor(
+        estimator, writers.photos, cameras, of_photos, overwrite=overwrite
+    )
+    video_predictor = FilePredictor(
+        estimator, writers.videos, cameras, options, overwrite=overwrite
+    )
+    return photo_predictor.predict_photos(photos) + video_predictor.predict_videos(videos)

@@ -1,120 +1,179 @@
-"""The files that a prediction is written to."""
+"""Writes the files of a prediction."""
 
+import contextlib
 import dataclasses
+import math
 import pathlib
+from collections.abc import Callable, Collection, Generator, Mapping
+from fractions import Fraction
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
+from jaxtyping import Float32, UInt16
 from PIL import Image
 
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.media import drawing, point_cloud
 from diffdepth_jax.media.camera import Camera
-from diffdepth_jax.prediction.estimator import DepthPrediction
-from diffdepth_jax.whole_files import write_whole
+from diffdepth_jax.media.drawing import Limits
+from diffdepth_jax.media.point_cloud import PointCloud
+from diffdepth_jax.media.reading import RGB
+from diffdepth_jax.media.video import VideoWriter
+from diffdepth_jax.prediction.depth_prediction import DepthPrediction
+from diffdepth_jax.whole_files import whole_file
 
-# Kind of output: what follows the name, and what it is.
+Metres = Float32[np.ndarray, "height width"]
+_T = TypeVar("_T")
+
+
+class Kind(NamedTuple):
+    """A kind of output: the ends of its files' names, and what is in them."""
+
+    suffixes: tuple[str, ...]
+    contents: str
+
+
 KINDS = {
-    "npy": ((".npy",), "float32 metres"),
-    "npz": ((".npz",), "float32 metres, spread and camera"),
-    "png16": ((".png",), "16 bit, metres x depth_scale"),
-    "tiff": ((".tiff",), "32-bit float metres"),
-    "color": (("_color.png",), "near red to far blue"),
-    "side_by_side": (("_side_by_side.png",), "photo and depth"),
-    "spread": (("_spread.npy", "_spread.png"), "spread of samples, metres; picture: % of depth"),
-    "ply": ((".ply",), "points in metres"),
-    "glb": ((".glb",), "points in metres"),
-    "gif": (("_trajectory.gif",), "the denoising, step by step"),
-    "video": (("_depth.mp4",), "of a video: photo and depth"),
+    "npy": Kind((".npy",), "float32 metres"),
+    "npz": Kind((".npz",), "float32 metres, spread and camera"),
+    "png16": Kind((".png",), "16 bit, metres x depth_scale"),
+    "tiff": Kind((".tiff",), "32-bit float metres"),
+    "color": Kind(("_color.png",), "near red to far blue"),
+    "side_by_side": Kind(("_side_by_side.png",), "photo and depth"),
+    "spread": Kind(
+        ("_spread.npy", "_spread.png"), "spread of samples, metres; picture: % of depth"
+    ),
+    "ply": Kind((".ply",), "points in metres"),
+    "glb": Kind((".glb",), "points in metres"),
+    "gif": Kind(("_trajectory.gif",), "the denoising, step by step"),
+    "video": Kind(("_depth.mp4",), "of a video: photo and depth"),
 }
 DEFAULT = ("npy", "png16", "color")
 NEED_CAMERA = {"ply", "glb"}
 _PNG_MAX = np.iinfo(np.uint16).max
-_GIF_MILLISECONDS = 2000  # of the whole denoising; the result then stands as long
+_GIF_MILLISECONDS = 2000  # of the whole denoising, and again of the result at its end
 
 
 @dataclasses.dataclass(frozen=True)
 class OutputWriter:
-    """Writes predictions as files of the kinds asked for.
+    """Writes predictions as files of some kinds.
 
     Attributes:
-      directory: for all of them.
-      kinds: of KINDS.
-      depth_scale: of the 16-bit PNG, whose values are metres times this.
-      color_range: metres at the ends of the colours; None: chosen for each image.
-      surface: triangles instead of points in PLY and GLB.
-      max_points: in PLY and GLB, see `point_cloud.create`.
+      directory: the folder of all files.
+      kinds: names of KINDS.
+      depth_scale: values of the 16-bit PNG are metres times this.
+      color_range: metres at the two ends of the colours; None: chosen for each image.
+      surface: PLY and GLB hold triangles instead of points.
+      max_points: the most points in PLY and GLB, see `point_cloud.create`.
     """
 
     directory: pathlib.Path
     kinds: tuple[str, ...]
     depth_scale: float = 1000.0
-    color_range: tuple[float, float] | None = None
+    color_range: Limits | None = None
     surface: bool = False
     max_points: int = 1_000_000
 
-    def paths(self, name) -> list[pathlib.Path]:
-        """Of everything that is written for an image but videos."""
-        kinds = [kind for kind in self.kinds if kind != "video"]
-        return [self._path(name, suffix) for kind in kinds for suffix in KINDS[kind][0]]
+    def __post_init__(self) -> None:
+        if not 0 < self.depth_scale < math.inf:
+            raise UserError(f"depth_scale {self.depth_scale}: must be positive and finite")
+        if self.max_points < 1:
+            raise UserError(f"max_points {self.max_points}: must be 1 or more")
+        if self.color_range is not None:
+            near, far = self.color_range
+            if not 0 < near < far < math.inf:
+                raise UserError(f"color_range {near:g},{far:g}: must be positive and increasing")
 
-    def _path(self, name, suffix):
+    def paths(self, name: str) -> list[pathlib.Path]:
+        """Returns the paths of all files that `write` makes for an image."""
+        return [self._path(name, suffix) for suffix in self._suffixes()]
+
+    def _suffixes(self) -> list[str]:
+        kinds = [KINDS[kind] for kind in self.kinds if kind != "video"]
+        return [suffix for kind in kinds for suffix in kind.suffixes]
+
+    def _path(self, name: str, suffix: str) -> pathlib.Path:
         return self.directory / f"{name}{suffix}"
 
     @property
-    def makes_video(self):
+    def makes_video(self) -> bool:
+        """Whether a video of depth is made of each video."""
         return "video" in self.kinds
 
-    def video_path(self, name) -> pathlib.Path:
-        """Of the video that is made of a video."""
-        return self._path(name, KINDS["video"][0][0])
+    def video_path(self, name: str) -> pathlib.Path:
+        """Returns the path of the video of depth that is made of a video."""
+        return self._path(name, KINDS["video"].suffixes[0])
 
-    def exist(self, name):
-        """Whether there is nothing left to be written for an image."""
+    def exist(self, name: str) -> bool:
+        """Whether all files of an image exist already."""
         return all(path.exists() for path in self.paths(name))
 
-    def limits(self, depth):
-        """Metres at the ends of the colours."""
+    def limits(self, depth: Metres) -> Limits:
+        """Returns the metres at the two ends of the colours."""
         return self.color_range or drawing.depth_limits(depth)
 
-    def write(self, name, prediction: DepthPrediction, camera: Camera | None):
-        """Writes all of an image's files, each whole or not at all."""
-        writers = {
-            ".npy": lambda path: np.save(path, prediction.depth),
+    def write(self, name: str, prediction: DepthPrediction, camera: Camera | None) -> None:
+        """Writes all files of an image, each whole or not at all."""
+        self._path(name, "").parent.mkdir(parents=True, exist_ok=True)
+        writers = self._writers(prediction, camera)
+        for suffix in self._suffixes():
+            with whole_file(self._path(name, suffix)) as unfinished:
+                writers[suffix](unfinished)
+
+    def _writers(
+        self, prediction: DepthPrediction, camera: Camera | None
+    ) -> Mapping[str, Callable[[pathlib.Path], object]]:
+        """Returns for each suffix the function that writes the file to a path."""
+        depth = prediction.depth
+        return {
+            ".npy": lambda path: np.save(path, depth),
             ".npz": lambda path: _write_npz(path, prediction, camera),
-            ".png": lambda path: _write_png16(path, prediction.depth, self.depth_scale),
-            ".tiff": lambda path: Image.fromarray(prediction.depth).save(path),
-            "_color.png": lambda path: self._draw(path, prediction),
-            "_side_by_side.png": lambda path: self._draw(path, prediction, prediction.image),
-            "_spread.npy": lambda path: np.save(path, prediction.spread),
-            "_spread.png": lambda path: drawing.write_png(
-                path, drawing.spread_picture(prediction.spread, prediction.depth)
-            ),
+            ".png": lambda path: _write_png16(path, depth, self.depth_scale),
+            ".tiff": lambda path: Image.fromarray(depth).save(path),
+            "_color.png": lambda path: self._draw(path, depth),
+            "_side_by_side.png": lambda path: self._draw(path, depth, prediction.image),
+            "_spread.npy": lambda path: np.save(path, _present(prediction.spread)),
+            "_spread.png": lambda path: _draw_spread(path, prediction),
             ".ply": lambda path: point_cloud.write_ply(path, self._cloud(prediction, camera)),
             ".glb": lambda path: point_cloud.write_glb(path, self._cloud(prediction, camera)),
-            "_trajectory.gif": lambda path: _write_gif(path, prediction.trajectory),
+            "_trajectory.gif": lambda path: _write_gif(path, _present(prediction.trajectory)),
         }
-        self._path(name, "").parent.mkdir(parents=True, exist_ok=True)
-        for kind in self.kinds:
-            for suffix in KINDS[kind][0]:
-                if suffix in writers:
-                    write_whole(self._path(name, suffix), writers[suffix])
 
-    def _draw(self, path, prediction, image=None):
-        limits = self.limits(prediction.depth)
-        drawing.write_png(path, drawing.depth_picture(prediction.depth, limits, image))
+    def _draw(self, path: pathlib.Path, depth: Metres, image: RGB | None = None) -> None:
+        drawing.write_png(path, drawing.depth_picture(depth, self.limits(depth), image))
 
-    def _cloud(self, prediction, camera):
+    def _cloud(self, prediction: DepthPrediction, camera: Camera | None) -> PointCloud:
         return point_cloud.create(
             prediction.depth,
             prediction.image,
-            camera,
+            _present(camera),
             surface=self.surface,
             max_points=self.max_points,
         )
 
+    @contextlib.contextmanager
+    def open_video(
+        self, name: str, rate: Fraction | int
+    ) -> Generator[Callable[[DepthPrediction], None], None, None]:
+        """Makes a video, whole or not at all; yields a function that appends a prediction to it.
 
-def check_kinds(kinds, ensemble):
-    """Raises unless these are kinds of output that such an ensemble has."""
+        Each frame shows the image and its depth. All frames have the colour range of the first, so
+        that the colours do not flicker. `rate` is in frames per second.
+        """
+        path, limits = self.video_path(name), None
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with whole_file(path) as unfinished, VideoWriter(unfinished, rate) as video:
+
+            def append(prediction: DepthPrediction) -> None:
+                nonlocal limits
+                limits = limits or self.limits(prediction.depth)
+                video.write(drawing.depth_picture(prediction.depth, limits, prediction.image))
+
+            yield append
+
+
+def check_kinds(kinds: Collection[str], ensemble: int) -> None:
+    """Raises a UserError unless all are kinds of output that an ensemble of this size has."""
     for kind in kinds:
         if kind not in KINDS:
             raise UserError(f"outputs {kind!r}: must be of {', '.join(KINDS)}")
@@ -124,25 +183,31 @@ def check_kinds(kinds, ensemble):
         raise UserError("outputs spread: one sample has none; give --ensemble=N of 2 or more")
 
 
-def _scaled(depth, depth_scale):
-    """Metres x depth_scale as uint16; 0 where that is out of range."""
+def _present(value: _T | None) -> _T:
+    """Returns what a kind of output needs; the checks made sure that it is there."""
+    assert value is not None
+    return value
+
+
+def _scaled(depth: Metres, depth_scale: float) -> UInt16[np.ndarray, "height width"]:
+    """Returns metres times `depth_scale`, rounded; 0 where that is out of range."""
     scaled = np.multiply(depth, depth_scale, dtype=np.float64)
     np.round(scaled, out=scaled)
     scaled[scaled > _PNG_MAX] = 0
     return scaled.astype(np.uint16)
 
 
-def count_beyond_png(depth, depth_scale):
-    """Pixels that a 16-bit PNG cannot hold."""
+def count_beyond_png(depth: Metres, depth_scale: float) -> int:
+    """Returns the number of pixels that a 16-bit PNG cannot hold."""
     return int((_scaled(depth, depth_scale) == 0).sum())
 
 
-def _write_png16(path, depth, depth_scale):
+def _write_png16(path: pathlib.Path, depth: Metres, depth_scale: float) -> None:
     Image.fromarray(_scaled(depth, depth_scale)).save(path)
 
 
-def _write_npz(path, prediction, camera):
-    arrays = {"depth": prediction.depth}
+def _write_npz(path: pathlib.Path, prediction: DepthPrediction, camera: Camera | None) -> None:
+    arrays: dict[str, Any] = {"depth": prediction.depth}
     if prediction.spread is not None:
         arrays["spread"] = prediction.spread
     if camera is not None:
@@ -150,7 +215,12 @@ def _write_npz(path, prediction, camera):
     np.savez_compressed(path, **arrays)
 
 
-def _write_gif(path, trajectory):
+def _draw_spread(path: pathlib.Path, prediction: DepthPrediction) -> None:
+    spread = _present(prediction.spread)
+    drawing.write_png(path, drawing.spread_picture(spread, prediction.depth))
+
+
+def _write_gif(path: pathlib.Path, trajectory: Float32[np.ndarray, "latents rows columns"]) -> None:
     pictures = [Image.fromarray(frame) for frame in drawing.denoising_pictures(trajectory)]
     durations = [max(20, _GIF_MILLISECONDS // len(pictures))] * (len(pictures) - 1)
     pictures[0].save(

@@ -1,102 +1,120 @@
-"""At which size an image is predicted: few sizes for images of many, because each is compiled.
+"""Chooses the size at which an image is predicted: few sizes, because each one is compiled.
 
 Sizes are (height, width) in pixels.
 """
 
+import collections
 import dataclasses
 import itertools
+from collections.abc import Mapping, Sequence
 
 import numpy as np
+from jaxtyping import Float32
 from PIL import Image
 
 from diffdepth_jax.media import preprocessing
+from diffdepth_jax.media.preprocessing import Size
+from diffdepth_jax.media.reading import RGB
 
-# Width over height of the sizes that photos are brought to, beside the model's own. An image of a
-# usual aspect leaves less than a fifth of one of them unused.
+# Width over height of the sizes to which photos are scaled, beside the model's aspect. A photo of a
+# usual aspect leaves less than a fifth of the best of these sizes unused.
 _ASPECTS = (0.65, 1.0, 1.6)
 _MULTIPLE = 16
 
 
 @dataclasses.dataclass(frozen=True)
 class Placement:
-    """An image at the size `content` in the top left corner of what the network sees.
+    """Where an image lies in the picture that the network sees: in the top left corner.
 
     Attributes:
-      size: of the image.
-      content: that the image is scaled to.
-      target: that it is then padded to.
+      size: the image's size.
+      content: the size to which the image is scaled.
+      target: the size of the network's picture, to which the scaled image is padded.
     """
 
-    size: tuple[int, int]
-    content: tuple[int, int]
-    target: tuple[int, int]
+    size: Size
+    content: Size
+    target: Size
 
     @property
-    def scale(self):
-        """Pixels of the network's image for one of the image's."""
+    def scale(self) -> float:
+        """Pixels of the network's picture for one pixel of the image."""
         return self.content[1] / self.size[1]
 
 
-def bucket_size(height, width, size):
-    """The inference size `size`, or one of three others of its area, by the image's aspect.
+def bucket_size(height: int, width: int, size: Size) -> Size:
+    """Returns the model's `size`, or one of three other sizes, whichever suits the image's aspect.
 
-    Sides of the others are multiples of 16.
+    The other sizes have about the area of `size`, and sides that are multiples of 16.
     """
-    area, own = size[0] * size[1], size[1] / size[0]
-    aspect = min((own, *_ASPECTS), key=lambda a: abs(np.log(a) - np.log(width / height)))
-    if aspect == own:
-        return tuple(size)
-    sides = ((area / aspect) ** 0.5, (area * aspect) ** 0.5)
-    return tuple(max(_MULTIPLE, round(side / _MULTIPLE) * _MULTIPLE) for side in sides)
+    area, model_aspect = size[0] * size[1], size[1] / size[0]
+    aspects = (model_aspect, *_ASPECTS)
+    aspect = min(aspects, key=lambda a: abs(np.log(a) - np.log(width / height)))
+    if aspect == model_aspect:
+        return size
+    return _multiple((area / aspect) ** 0.5), _multiple((area * aspect) ** 0.5)
 
 
-def scaled(size, inference_size):
-    """The placement of an image of this size at the inference size, or one of its area."""
-    target = bucket_size(*size, inference_size)
+def _multiple(side: float) -> int:
+    return max(_MULTIPLE, round(side / _MULTIPLE) * _MULTIPLE)
+
+
+def scaled(size: Size, model_size: Size) -> Placement:
+    """Returns the placement of an image that is scaled to the model's size or one of its area."""
+    target = bucket_size(*size, model_size)
     return Placement(size, preprocessing.letterbox_size(*size, target), target)
 
 
-def native(size, padded_sizes=()):
-    """The placement of an image at its own size, in the smallest of these sizes that holds it."""
-    fitting = [padded for padded in padded_sizes if np.all(np.greater_equal(padded, size))]
-    target = min(fitting, key=lambda padded: padded[0] * padded[1], default=size)
-    return Placement(size, size, tuple(target))
+def native(size: Size, padded_sizes: Sequence[Size] = ()) -> Placement:
+    """Returns the placement of an image that keeps its size.
 
-
-def shared_sizes(sizes, limit=4):
-    """At most `limit` sizes, one of which holds each of `sizes`, with little padding.
-
-    Sizes are joined two by two, whichever needs the fewest pixels more.
+    The image is padded to the smallest of `padded_sizes` that holds it, if there is one.
     """
-    groups = {size: [size] for size in sizes}
-    weights = {size: sizes.count(size) for size in groups}
-    while len(groups) > limit:
-
-        def added(pair):
-            joint = np.max(pair, axis=0).prod()
-            return sum(
-                weights[size] * (joint - np.prod(own)) for own in pair for size in groups[own]
-            )
-
-        pair = min(itertools.combinations(groups, 2), key=added)
-        members = groups.pop(pair[0]) + groups.pop(pair[1])
-        joint = tuple(int(side) for side in np.max(pair, axis=0))
-        groups[joint] = groups.get(joint, []) + members
-    return sorted(groups)
+    fitting = [padded for padded in padded_sizes if np.all(np.greater_equal(padded, size))]
+    height, width = min(fitting, key=lambda padded: padded[0] * padded[1], default=size)
+    return Placement(size, size, (height, width))
 
 
-def place(image, placement):
-    """uint8 [H, W, 3] scaled, its last row and column repeated up to the target size."""
+def shared_sizes(sizes: Sequence[Size], limit: int = 4) -> list[Size]:
+    """Returns at most `limit` sizes, so that each of `sizes` fits into one with little padding.
+
+    Two sizes are joined to one that holds both, until few enough are left. Each time it is the pair
+    whose images need the fewest additional pixels.
+    """
+    counts = collections.Counter(sizes)
+    while len(counts) > limit:
+        pairs = itertools.combinations(counts, 2)
+        pair = min(pairs, key=lambda pair: _added_pixels(*pair, counts))
+        count = counts.pop(pair[0]) + counts.pop(pair[1])
+        counts[_joint(*pair)] += count
+    return sorted(counts)
+
+
+def _joint(first: Size, second: Size) -> Size:
+    """Returns the smallest size that holds both."""
+    return max(first[0], second[0]), max(first[1], second[1])
+
+
+def _added_pixels(first: Size, second: Size, counts: Mapping[Size, int]) -> int:
+    """Returns how many pixels all images of both sizes have more at the joint size."""
+    height, width = _joint(first, second)
+    return sum(counts[size] * (height * width - size[0] * size[1]) for size in (first, second))
+
+
+def place(image: RGB, placement: Placement) -> RGB:
+    """Scales an image, and repeats its last row and column up to the target size."""
     if placement.content != placement.size:
         image = preprocessing.resize_image(image, placement.content)
     rows, columns = np.subtract(placement.target, placement.content)
     return np.pad(image, ((0, rows), (0, columns), (0, 0)), mode="edge")
 
 
-def take_back(metres, placement):
-    """Metres float32 of the network's image, [H', W'], at the image's size, bilinear.
+def take_back(
+    metres: Float32[np.ndarray, "rows columns"], placement: Placement
+) -> Float32[np.ndarray, "height width"]:
+    """Returns the metres of the network's picture at the size of the image, bilinear.
 
-    By Pillow, which compiles nothing for a new size.
+    Pillow resizes, because it compiles nothing for a new size.
     """
     height, width = placement.size
     metres = metres[: placement.content[0], : placement.content[1]]

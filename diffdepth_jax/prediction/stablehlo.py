@@ -1,41 +1,58 @@
-"""A model as a StableHLO function that any JAX can run."""
+"""A model as a StableHLO function that any JAX can run.
+
+The function resizes images as Pillow does, but by matrix products, because Pillow cannot be traced.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 import jax.export
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float, Float32, UInt8
 
+from diffdepth_jax.arrays import Array, Variables
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.media import preprocessing
+from diffdepth_jax.media.preprocessing import Size
 from diffdepth_jax.method import diffusion, refinement
+from diffdepth_jax.models.assembly import DiffusionDepth
 
 PLATFORMS = ("cpu", "cuda", "tpu")
-_MULTIPLE = 32  # of the coarsest map: other sizes need shapes that symbols cannot prove equal
+_MULTIPLE = 32  # pixels of the coarsest map's cells; JAX cannot prove other sizes' shapes equal
 _LONGEST = 16384  # pixels of a side: products of two sides stay within int32
 _HALF = 0.5 + 1e-4  # of a level: means of pixels often end in .5, in float32 or a hair below
 
+Side = int | Any  # a height or width in pixels: an int, traced, or symbolic under `jax.export`
+Predict = Callable[[Variables, Array, Array], jax.Array]  # (variables, images, seed) -> metres
 
-def parse_size(text, inference_size):
-    """(H, W) that the network sees, or None for the image's own."""
+
+def parse_size(text: str, model_size: Size) -> Size | None:
+    """Returns the (height, width) that the network sees; None stands for each image's size.
+
+    `text` is "model", "native" or HEIGHTxWIDTH; anything else raises a UserError.
+    """
     if text == "native":
         return None
     if text == "model":
-        return tuple(inference_size)
-    sides = text.lower().split("x")
-    size = tuple(int(side) for side in sides if side.isdecimal())
-    if len(sides) != 2 or len(size) != 2 or not all(0 < side <= _LONGEST for side in size):
+        return model_size
+    sides = [int(side) if side.isdecimal() else 0 for side in text.lower().split("x")]
+    if len(sides) != 2 or not all(0 < side <= _LONGEST for side in sides):
         raise UserError(
             f"network_size {text!r}: must be model, native or HEIGHTxWIDTH, such as 480x640"
         )
-    return size
+    return sides[0], sides[1]
 
 
-def resize_weights(rows, columns, size, original):
-    """Float32 [rows, columns]: the bilinear filter that takes `original` samples to `size`.
+def resize_weights(
+    rows: Side, columns: Side, size: Side, original: Side
+) -> Float32[Array, "rows columns"]:
+    """Returns the bilinear filter that takes `original` samples to `size` samples.
 
-    Pillow's, which is wider where it shrinks. What of `columns` is beyond `original` has no weight;
-    what of `rows` is beyond `size` repeats its last row. All numbers may be traced or symbolic;
-    positions are exact, in integers.
+    It is Pillow's filter, which is wider where it shrinks. Columns from `original` on have no
+    weight. Rows from `size` on repeat the last row before them. All arguments may be traced or
+    symbolic. Positions are exact, because they are integers.
     """
     row = jnp.minimum(jnp.arange(rows), size - 1)[:, None]
     column = jnp.arange(columns)
@@ -45,13 +62,15 @@ def resize_weights(rows, columns, size, original):
     return weights / weights.sum(1, keepdims=True)
 
 
-def _resample(x, weights, equation):
-    """By float32 products on every platform: GPU and TPU would round the pixels."""
+def _resample(
+    x: Float[Array, "batch _ _ *channels"], weights: Float[Array, "_ _"], equation: str
+) -> jax.Array:
+    """Multiplies in float32 on every platform: by default GPU and TPU would round the pixels."""
     return jnp.einsum(equation, weights, x, precision="highest")
 
 
-def content_size(height, width, target):
-    """`transforms.letterbox_size` of numbers that are traced."""
+def content_size(height: Side, width: Side, target: Size) -> tuple[jax.Array, jax.Array]:
+    """Computes `preprocessing.letterbox_size` of sides that may be traced."""
     height, width = jnp.asarray(height), jnp.asarray(width)
     rows = (2 * height * target[1] + width) // (2 * width)
     columns = (2 * width * target[0] + height) // (2 * height)
@@ -62,8 +81,13 @@ def content_size(height, width, target):
     )
 
 
-def letterbox(image, content, target):
-    """uint8 [B, H, W, 3] -> float32 [B, *target, 3] in 0 to 255, as Pillow and pad_to make it."""
+def letterbox(
+    image: UInt8[Array, "batch height width 3"], content: tuple[Side, Side], target: Size
+) -> Float32[Array, "batch rows columns 3"]:
+    """Scales images to `content` as Pillow does and repeats the edge up to the target size.
+
+    The result has levels from 0 to 255.
+    """
     height, width = image.shape[1:3]
     x = image.astype(jnp.float32)
     for size, original, length, equation in (
@@ -71,12 +95,18 @@ def letterbox(image, content, target):
         (content[0], height, target[0], "nh,bhwc->bnwc"),
     ):
         weights = resize_weights(length, original, size, original)
-        x = jnp.floor(_resample(x, weights, equation) + _HALF)  # Pillow's are uint8 in between too
+        # Pillow rounds to whole levels after each of the two passes.
+        x = jnp.floor(_resample(x, weights, equation) + _HALF)
     return x
 
 
-def restore_size(depth, content, height, width):
-    """Metres [B, *target] -> [B, height, width] of the content."""
+def restore_size(
+    depth: Float32[Array, "batch rows columns"],
+    content: tuple[Side, Side],
+    height: Side,
+    width: Side,
+) -> Float32[Array, "batch height width"]:
+    """Scales the metres of the content to the size of the images."""
     for size, original, length, equation in (
         (height, content[0], depth.shape[1], "nh,bhw->bnw"),
         (width, content[1], depth.shape[2], "nw,bhw->bhn"),
@@ -86,29 +116,41 @@ def restore_size(depth, content, height, width):
     return depth
 
 
-def depth_function(model, schedule, sampler, target):
-    """(variables, images uint8 [B, H, W, 3], seed uint32 []) -> metres float32 [B, H, W].
+def depth_function(
+    model: DiffusionDepth,
+    schedule: diffusion.NoiseSchedule,
+    sampler: Mapping[str, Any],
+    target: Size | None,
+) -> Predict:
+    """Creates (variables, images uint8 [B, H, W, 3], seed uint32 []) -> metres float32 [B, H, W].
 
-    target: (H, W) that the network sees, or None for the images' own.
+    Args:
+      model, schedule: to predict with.
+      sampler: see `diffusion.ddim_sample`.
+      target: (height, width) that the network sees, or None for the size of the images.
     """
 
-    def predict(variables, image, seed):
-        batch, height, width, _ = image.shape
-        content = None if target is None else content_size(height, width, target)
-        x = image.astype(jnp.float32) if target is None else letterbox(image, content, target)
-        x = (x / 255 - preprocessing.IMAGENET_MEAN) / preprocessing.IMAGENET_STD
-        keys = jnp.broadcast_to(jax.random.key(seed), (batch,))
+    def at_network_size(variables, levels, seed):
+        x = (levels / 255 - preprocessing.IMAGENET_MEAN) / preprocessing.IMAGENET_STD
+        keys = jnp.broadcast_to(jax.random.key(seed), (x.shape[0],))
         noise = diffusion.normal_per_image(keys, model.latent_shape(*x.shape[1:3]))
-        depth = refinement.predict_depth(
+        return refinement.predict_depth(
             model, variables, x, noise, schedule=schedule, keys=keys, **sampler
         )[..., 0]
-        return depth if target is None else restore_size(depth, content, height, width)
+
+    def predict(variables, image, seed):
+        if target is None:
+            return at_network_size(variables, image.astype(jnp.float32), seed)
+        height, width = image.shape[1:3]
+        content = content_size(height, width, target)
+        depth = at_network_size(variables, letterbox(image, content, target), seed)
+        return restore_size(depth, content, height, width)
 
     return predict
 
 
-def image_specification(target):
-    """Shape and type of the images; the batch and both sides are symbols."""
+def image_specification(target: Size | None) -> jax.ShapeDtypeStruct:
+    """Returns the shape and type of the images; the batch and both sides are symbols."""
     if target is None:
         shape = f"batch, {_MULTIPLE}*rows, {_MULTIPLE}*columns, 3"
         return jax.ShapeDtypeStruct(jax.export.symbolic_shape(shape), jnp.uint8)
@@ -117,16 +159,24 @@ def image_specification(target):
     return jax.ShapeDtypeStruct(shape, jnp.uint8)
 
 
-def flatten(variables):
-    """Nested dicts of arrays -> {"a/b/c": array}, and a function that nests such a dict again."""
+def flatten(
+    variables: Variables,
+) -> tuple[dict[str, np.ndarray], Callable[[Mapping[str, Array]], Variables]]:
+    """Returns nested variables as {"a/b/c": array}, and a function that nests them again."""
     paths, structure = jax.tree.flatten_with_path(variables)
     names = [jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in paths]
     arrays = {name: np.asarray(leaf) for name, (_, leaf) in zip(names, paths, strict=True)}
     return arrays, lambda flat: structure.unflatten([flat[name] for name in names])
 
 
-def export_depth(predict, variables, target, inside):
-    """The `jax.export.Exported`, and the arrays to keep beside it: {} if they are inside."""
+def export_depth(
+    predict: Predict, variables: Variables, target: Size | None, inside: bool
+) -> tuple[jax.export.Exported, dict[str, np.ndarray]]:
+    """Exports `depth_function` for all platforms.
+
+    With `inside` the exported function holds the variables, and the returned dict is empty.
+    Otherwise the dict holds them by name, and is the first argument of the exported function.
+    """
     arguments = (image_specification(target), jax.ShapeDtypeStruct((), jnp.uint32))
     if inside:
         arrays = {}

@@ -1,5 +1,6 @@
 """The estimator on a small model: shapes, seeds, sizes, focal lengths, and what it refuses."""
 
+import dataclasses
 import doctest
 import functools
 
@@ -14,7 +15,7 @@ from diffdepth_jax.media import preprocessing
 from diffdepth_jax.method import diffusion, refinement
 from diffdepth_jax.models.assembly import create_model
 from diffdepth_jax.models.variables import abstract_variables
-from diffdepth_jax.prediction import estimator, placement
+from diffdepth_jax.prediction import memory, placement, sampling
 from diffdepth_jax.prediction.estimator import DepthEstimator
 from tests.support import small_model, small_run
 
@@ -23,9 +24,16 @@ def _image(height, width, seed=0):
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
 
 
+def _with_fields(estimate, group, **fields):
+    """The same model, some fields of a configuration's group replaced."""
+    replaced = dataclasses.replace(getattr(estimate._config, group), **fields)
+    config = dataclasses.replace(estimate._config, **{group: replaced})
+    return DepthEstimator(estimate._model, estimate._schedule, estimate._variables, config)
+
+
 @pytest.fixture(scope="module")
 def directory(tmp_path_factory):
-    """Of random parameters: noise matters more to them than to a model that began to learn."""
+    """A model of random parameters: noise matters more to it than to one that began to learn."""
     directory = tmp_path_factory.mktemp("models") / "random"
     small_model.save(directory)
     return directory
@@ -70,7 +78,7 @@ def test_other_num_steps_give_depth(estimate):
 
 def test_native_size_is_predict_depth(estimate, directory):
     image, config = _image(35, 51), read_config(directory)
-    model = create_model(**config.model)
+    model = create_model(config.model)
     variables = load_variables(directory, abstract_variables(model))
     keys = jax.random.key(0)[None]
     image_and_noise = (
@@ -80,8 +88,8 @@ def test_native_size_is_predict_depth(estimate, directory):
     predict = functools.partial(
         refinement.predict_depth,
         model,
-        schedule=diffusion.create_schedule(**config.diffusion),
-        **config.sampler,
+        schedule=diffusion.create_schedule(**vars(config.diffusion)),
+        **vars(config.sampler),
     )
     expected = jax.jit(predict)(variables, *image_and_noise)
     found = estimate(image, native_size=True).depth
@@ -103,12 +111,10 @@ def test_the_stated_focal_length_changes_nothing(estimate):
     np.testing.assert_allclose(same.depth, plain.depth, rtol=1e-6)
 
 
-def test_focal_length_needs_one_in_the_configuration(directory, monkeypatch):
-    estimate = DepthEstimator.from_checkpoint(directory)
-    with estimate._config.unlocked():
-        estimate._config.inference.focal_length = 0.0
+def test_focal_length_needs_one_in_the_configuration(estimate):
+    estimate = _with_fields(estimate, "frame", focal_length=0.0)
     assert estimate(_image(32, 48)).focal_length is None
-    with pytest.raises(UserError, match=r"states no inference\.focal_length"):
+    with pytest.raises(UserError, match=r"states no frame\.focal_length"):
         estimate(_image(32, 48), focal_length=50.0)
 
 
@@ -142,12 +148,17 @@ def test_refuses_arguments_out_of_range(estimate, arguments):
 
 
 def test_refuses_a_native_image_beyond_the_memory(estimate, monkeypatch):
-    monkeypatch.setattr(estimator, "_memory_in_bytes", lambda: 2**20)
+    monkeypatch.setattr(memory, "_available_bytes", lambda: 2**20)
     with pytest.raises(UserError, match="image 640 x 960: predicting it takes more"):
         estimate(_image(640, 960), native_size=True)
     assert estimate(_image(32, 48), native_size=True).depth.shape == (32, 48)
     with pytest.raises(UserError, match="predicting 600 at a time takes"):
         estimate(_image(32, 48), ensemble=30, batch_size=20)
+
+
+def test_a_system_that_does_not_tell_its_memory_predicts(estimate, monkeypatch, tmp_path):
+    monkeypatch.setattr(memory, "_MEMINFO", tmp_path / "meminfo")
+    assert estimate(_image(32, 48), native_size=True).depth.shape == (32, 48)
 
 
 def test_a_device_that_runs_out_of_memory_is_a_sentence(estimate, monkeypatch):
@@ -177,7 +188,8 @@ def test_batches_change_nothing_but_rounding(estimate):
     batched = estimate(images, batch_size=2)
     for image, prediction in zip(images, batched, strict=True):
         np.testing.assert_allclose(prediction.depth, estimate(image).depth, rtol=1e-4)
-    np.testing.assert_array_equal(batched[2].depth, batched[4].depth)  # of a full and a filled one
+    # One is of a full batch, the other of a batch that was filled up.
+    np.testing.assert_array_equal(batched[2].depth, batched[4].depth)
 
 
 def test_arrays_pictures_and_files_are_one(estimate, tmp_path):
@@ -202,7 +214,7 @@ def test_each_image_of_a_list_may_have_its_focal_length(estimate):
 
 def test_an_ensemble_is_the_median_of_its_members(estimate):
     """Of members that are what the sampler makes of each start noise alone."""
-    image, keys = _image(32, 48), estimator._member_keys(jax.random.key(0), 3)
+    image, keys = _image(32, 48), sampling.member_keys(jax.random.key(0), 3)
     normal = preprocessing.normalize_image(image)[None]
     one = functools.partial(estimate._compiled, num_steps=2, ensemble=1, trajectory=False)
     members = np.concatenate([one(estimate._variables, normal, key)["depth"] for key in keys])
@@ -213,12 +225,11 @@ def test_an_ensemble_is_the_median_of_its_members(estimate):
     assert members.std(axis=0).max() > 1e-2
 
 
-def test_samples_that_would_all_be_the_same_are_refused(directory):
-    estimate = DepthEstimator.from_checkpoint(directory)
-    estimate._config.sampler.start = "zeros"
+def test_samples_that_would_all_be_the_same_are_refused(estimate):
+    estimate = _with_fields(estimate, "sampler", start="zeros")
     with pytest.raises(UserError, match="all samples of this model are the same"):
         estimate(_image(32, 48), ensemble=2)
-    estimate._config.sampler.eta = 1.0
+    estimate = _with_fields(estimate, "sampler", eta=1.0)
     spread = estimate(_image(32, 48), ensemble=2).spread
     assert spread.max() > 1e-3
     noisy, other = (estimate(_image(32, 48), seed=seed).depth for seed in (0, 1))
@@ -232,7 +243,7 @@ def test_the_spread_scales_with_the_metres(estimate):
 
 def test_the_spread_of_gaussian_members_is_their_standard_deviation():
     members = np.random.default_rng(0).normal(5, 0.3, (2, 4000, 3, 4)).astype(np.float32)
-    maps = estimator._summarize(members)
+    maps = sampling.summarize(members)
     np.testing.assert_allclose(maps["spread"], np.full((2, 3, 4), 0.3), rtol=0.08)
     np.testing.assert_allclose(maps["depth"], np.full((2, 3, 4), 5.0), atol=0.03)
 

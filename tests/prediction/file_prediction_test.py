@@ -7,10 +7,13 @@ from PIL import Image
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.media.video import VideoReader
 from diffdepth_jax.prediction import placement
-from diffdepth_jax.prediction.estimator import DepthPrediction
-from diffdepth_jax.prediction.file_prediction import CameraChoice, FilePredictor, Report
+from diffdepth_jax.prediction.camera_choice import CameraChoice
+from diffdepth_jax.prediction.depth_prediction import DepthPrediction
+from diffdepth_jax.prediction.estimator import Options
+from diffdepth_jax.prediction.file_prediction import FilePredictor
 from diffdepth_jax.prediction.input_files import InputFile
 from diffdepth_jax.prediction.outputs import OutputWriter
+from diffdepth_jax.prediction.report import Report, VideoOutcome
 from tests.media.video_test import write_lossless
 
 
@@ -20,7 +23,7 @@ class MeanEstimator:
     def __init__(self, focal_length=50.0):
         self.focal_length, self.batches = focal_length, []
 
-    def placement(self, height, width, *, samples, **_):
+    def placement(self, height, width, options):
         if width == 13:
             raise UserError("unlucky")
         return placement.native((height, width))
@@ -51,16 +54,20 @@ def _video(folder, frames, **options):
     return InputFile(folder / "v.mp4", "v")
 
 
-def _predictor(tmp_path, kinds=("npy",), estimator=None, **options):
-    writer = OutputWriter(tmp_path / "out", kinds)
-    return FilePredictor(estimator or MeanEstimator(), writer, **options)
+def _predictor(
+    tmp_path, kinds=("npy",), estimator=None, cameras=None, *, overwrite=True, **options
+):
+    writer, options = OutputWriter(tmp_path / "out", kinds), Options(**options)
+    estimator = estimator or MeanEstimator()
+    cameras = cameras or CameraChoice()
+    return FilePredictor(estimator, writer, cameras, options, overwrite=overwrite)
 
 
 def test_batches_are_of_one_size_and_every_photo_is_written(tmp_path):
     sizes = [(24, 16), (20, 16), (24, 16), (24, 16), (20, 16)]
     files = [_photo(tmp_path, f"p{k}", size, value=k) for k, size in enumerate(sizes)]
-    estimator, report = MeanEstimator(), Report()
-    _predictor(tmp_path, estimator=estimator, batch_size=2).predict_photos(files, report)
+    estimator = MeanEstimator()
+    report = _predictor(tmp_path, estimator=estimator, batch_size=2).predict_photos(files)
     assert estimator.batches == [2, 2, 1] and report == Report(written=5)
     for value, (width, height) in enumerate(sizes):
         depth = np.load(tmp_path / f"out/p{value}.npy")
@@ -70,40 +77,35 @@ def test_batches_are_of_one_size_and_every_photo_is_written(tmp_path):
 def test_photos_that_cannot_be_predicted_are_reported_and_passed_over(tmp_path):
     files = [_photo(tmp_path, "a"), _photo(tmp_path, "b", (13, 8)), _photo(tmp_path, "c")]
     files.insert(1, InputFile(tmp_path / "missing.png", "missing"))
-    report = Report()
-    _predictor(tmp_path).predict_photos(files, report)
+    report = _predictor(tmp_path).predict_photos(files)
     assert report.written == 2
     assert [path.stem for path, _ in report.failures] == ["missing", "b"]
 
 
 def test_a_batch_that_fails_is_reported_and_passed_over(tmp_path):
     files = [_photo(tmp_path, f"p{k}", value=value) for k, value in enumerate([1, 250, 3])]
-    report = Report()
-    _predictor(tmp_path, batch_size=2).predict_photos(files, report)
+    report = _predictor(tmp_path, batch_size=2).predict_photos(files)
     assert report.written == 1 and (tmp_path / "out/p2.npy").exists()
     assert [path.stem for path, _ in report.failures] == ["p0", "p1"]
     file = _video(tmp_path, _frames([1, 2, 250]))
-    _predictor(tmp_path, ("npy", "video")).predict_video(file, report)
-    assert report.failures[-1][0] == file.path and not (tmp_path / "out/v_depth.mp4").exists()
+    outcome = _predictor(tmp_path, ("npy", "video")).predict_video(file)
+    assert outcome.frames == 2 and "too much memory" in str(outcome.error)
+    assert not (tmp_path / "out/v_depth.mp4").exists()
 
 
 def test_points_need_a_camera(tmp_path):
-    files, report = [_photo(tmp_path, "a")], Report()
-    unknown = MeanEstimator(focal_length=0.0)
-    _predictor(tmp_path, ("ply",), unknown).predict_photos(files, report)
-    assert "no focal length is known" in str(report.failures[0][1])
-    exif = CameraChoice(name="exif")  # which the photo has not
-    _predictor(tmp_path, ("ply",), unknown, cameras=exif).predict_photos(files, report)
-    assert len(report.failures) == 2
-    fov = CameraChoice(fov=60)
-    _predictor(tmp_path, ("ply",), unknown, cameras=fov).predict_photos(files, report)
-    assert report.written == 1
+    files, unknown = [_photo(tmp_path, "a")], MeanEstimator(focal_length=0.0)
+    for cameras in (CameraChoice(), CameraChoice(name="exif")):  # the photo has no EXIF data
+        report = _predictor(tmp_path, ("ply",), unknown, cameras).predict_photos(files)
+        assert "no focal length is known" in str(report.failures[0][1])
+    report = _predictor(tmp_path, ("ply",), unknown, CameraChoice(fov=60)).predict_photos(files)
+    assert report == Report(written=1)
 
 
 def test_a_still_scene_is_constant_in_depth_and_in_colour(tmp_path, capsys):
     scene = np.random.default_rng(0).integers(0, 256, (16, 24, 3), np.uint8)
-    file, report = _video(tmp_path, [scene] * 6), Report()
-    _predictor(tmp_path, ("npy", "video"), batch_size=4).predict_video(file, report)
+    file = _video(tmp_path, [scene] * 6)
+    report = _predictor(tmp_path, ("npy", "video"), batch_size=4).predict_videos([file])
     depths = [np.load(tmp_path / f"out/v/{k:06d}.npy") for k in range(6)]
     assert report == Report(written=1) and np.ptp(depths) == 0
     assert "v: 6 frames; metres hold for a focal length of 50.0 pixels" in capsys.readouterr().out
@@ -115,7 +117,9 @@ def test_a_still_scene_is_constant_in_depth_and_in_colour(tmp_path, capsys):
 
 def test_colours_of_a_video_mean_one_depth_throughout(tmp_path):
     file = _video(tmp_path, _frames([0, 255, 0]))
-    _predictor(tmp_path, ("video",)).predict_video(file, Report())
+    outcome = _predictor(tmp_path, ("video",)).predict_video(file)
+    note = "metres hold for a focal length of 50.0 pixels (the model's assumption)"
+    assert outcome == VideoOutcome(3, (note,))
     with VideoReader(tmp_path / "out/v_depth.mp4") as reader:
         first, far, last = (frame[5, 300:400].mean(axis=0) for frame in reader)
     assert np.abs(first - last).max() < 5 and np.abs(first - far).max() > 50
@@ -124,40 +128,44 @@ def test_colours_of_a_video_mean_one_depth_throughout(tmp_path):
 def test_a_video_that_breaks_off_is_predicted_up_to_there(tmp_path):
     rng = np.random.default_rng(0)
     frames = list(rng.integers(0, 256, (20, 16, 24, 3), np.uint8))
-    file, report = _video(tmp_path, frames, movflags="faststart"), Report()
+    file = _video(tmp_path, frames, movflags="faststart")
     content = file.path.read_bytes()
     file.path.write_bytes(content[: len(content) // 2])
-    _predictor(tmp_path, ("npy", "video"), batch_size=3).predict_video(file, report)
+    outcome = _predictor(tmp_path, ("npy", "video"), batch_size=3).predict_video(file)
     written = sorted((tmp_path / "out/v").iterdir())
-    assert report.written == 0 and 3 < len(written) < 20
-    assert f"after {len(written)} frames" in str(report.failures[0][1])
+    assert outcome.frames == len(written) and 3 < len(written) < 20
+    assert f"after {len(written)} frames" in str(outcome.error)
+    assert outcome.report(file.path) == Report(failures=((file.path, outcome.error),))
     with VideoReader(tmp_path / "out/v_depth.mp4") as reader:
         assert len(list(reader)) == len(written)
 
 
 def test_a_video_without_a_frame_leaves_nothing(tmp_path):
     (tmp_path / "v.mp4").write_bytes(b"no video")
-    report = Report()
-    _predictor(tmp_path, ("npy", "video")).predict_video(InputFile(tmp_path / "v.mp4", "v"), report)
-    assert len(report.failures) == 1 and not (tmp_path / "out").exists()
+    file = InputFile(tmp_path / "v.mp4", "v")
+    outcome = _predictor(tmp_path, ("npy", "video")).predict_video(file)
+    assert outcome.error is not None and outcome.frames == 0
+    assert not (tmp_path / "out").exists()
 
 
 def test_what_exists_of_a_video_is_skipped(tmp_path):
-    file, report = _video(tmp_path, _frames([10, 20, 30])), Report()
+    file = _video(tmp_path, _frames([10, 20, 30]))
 
-    def predict(*kinds, **options):
+    def predict(*kinds, overwrite=False):
+        """The number of frames that were predicted."""
         estimator = MeanEstimator()
-        _predictor(tmp_path, kinds, estimator, **options).predict_video(file, report)
-        return sum(estimator.batches)
+        report = _predictor(tmp_path, kinds, estimator, overwrite=overwrite).predict_videos([file])
+        count = sum(estimator.batches)
+        assert report == (Report(written=1) if count else Report(skipped=1))
+        return count
 
-    assert predict("video") == 3
-    assert predict("video", overwrite=False) == 0
-    assert predict("npy", "video", overwrite=False) == 3
+    assert predict("video", overwrite=True) == 3
+    assert predict("video") == 0
+    assert predict("npy", "video") == 3
     (tmp_path / "out/v/000001.npy").unlink()
-    assert predict("npy", "video", overwrite=False) == 1
-    assert predict("npy", "video", overwrite=False) == 0
+    assert predict("npy", "video") == 1
+    assert predict("npy", "video") == 0
     assert predict("npy", "video", overwrite=True) == 3
-    assert (report.written, report.skipped, report.failures) == (4, 2, [])
 
 
 def test_a_choice_of_cameras_is_one():

@@ -7,11 +7,10 @@ import pytest
 import trimesh
 from PIL import Image
 
-from diffdepth_jax import whole_files
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.media import camera
 from diffdepth_jax.prediction import outputs
-from diffdepth_jax.prediction.estimator import DepthPrediction
+from diffdepth_jax.prediction.depth_prediction import DepthPrediction
 from diffdepth_jax.prediction.outputs import OutputWriter, check_kinds
 
 SIZE = (40, 50)
@@ -95,17 +94,20 @@ def test_settings_reach_the_files(tmp_path, prediction):
     assert len(np.unique(pictures[1][:, :200])) < len(np.unique(pictures[0][:, :200]))
 
 
-def test_a_write_that_fails_leaves_nothing(tmp_path):
-    (tmp_path / "a.npy").write_text("old")
+def test_a_write_that_fails_leaves_nothing(tmp_path, prediction, monkeypatch):
+    writer = OutputWriter(tmp_path, ("npy",))
+    writer.write("a", prediction, None)
+    before = (tmp_path / "a.npy").read_bytes()
 
-    def fail(path):
+    def fail(path, array):
         path.write_text("half")
         raise OSError("no space")
 
+    monkeypatch.setattr(np, "save", fail)
     with pytest.raises(OSError, match="no space"):
-        whole_files.write_whole(tmp_path / "a.npy", fail)
+        writer.write("a", prediction, None)
     assert [path.name for path in tmp_path.iterdir()] == ["a.npy"]
-    assert (tmp_path / "a.npy").read_text() == "old"
+    assert (tmp_path / "a.npy").read_bytes() == before
 
 
 @pytest.mark.parametrize(

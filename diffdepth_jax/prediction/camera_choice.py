@@ -1,0 +1,70 @@
+"""The camera that a user chooses for all files."""
+
+import dataclasses
+from collections.abc import Iterable
+
+from diffdepth_jax.errors import UserError
+from diffdepth_jax.media import camera
+from diffdepth_jax.media.camera import Camera
+from diffdepth_jax.media.reading import Photo
+from diffdepth_jax.prediction.outputs import NEED_CAMERA
+
+
+@dataclasses.dataclass(frozen=True)
+class CameraChoice:
+    """What the user knows of the cameras; at most one field may differ from its default.
+
+    Attributes:
+      focal_length: in pixels of each image.
+      fov: horizontal field of view in degrees.
+      name: "model": the camera that the model assumes; "exif": the camera of each photo's EXIF
+        data, or the model's if there is none; or one of `camera.DATASETS`.
+    """
+
+    focal_length: float | None = None
+    fov: float | None = None
+    name: str = "model"
+
+    def __post_init__(self) -> None:
+        given = (self.focal_length is not None, self.fov is not None, self.name != "model")
+        if sum(given) > 1:
+            raise UserError("give only one of --focal_length, --fov and --camera")
+        # For the checks alone: these functions refuse values out of range.
+        if self.fov is not None:
+            camera.from_field_of_view(self.fov, 1, 1)
+        if self.focal_length is not None:
+            camera.centred(self.focal_length, 1, 1, "")
+
+    @property
+    def is_given(self) -> bool:
+        """Whether the user chose another camera than the model's."""
+        return self.focal_length is not None or self.fov is not None or self.name != "model"
+
+    def check(self, model_focal_length: float, kinds: Iterable[str]) -> None:
+        """Refuses a camera that would change nothing.
+
+        Args:
+          model_focal_length: that of the model's configuration; 0 if it states none.
+          kinds: the kinds of output that are written.
+
+        Raises:
+          UserError: metres cannot be rescaled, and no output needs the camera.
+        """
+        if self.is_given and not model_focal_length and not NEED_CAMERA & set(kinds):
+            raise UserError(
+                "this model's configuration states no frame.focal_length, so that metres cannot "
+                "be rescaled: leave the camera out, or set it in the config.json of the model"
+            )
+
+    def of_photo(self, photo: Photo) -> Camera | None:
+        """Returns the camera of a photo; None stands for the camera that the model assumes."""
+        size = photo.image.shape[:2]
+        if self.focal_length is not None:
+            return camera.centred(self.focal_length, *size, "--focal_length")
+        if self.fov is not None:
+            return camera.from_field_of_view(self.fov, *size)
+        if self.name in camera.DATASETS:
+            return camera.from_dataset(self.name, *size)
+        if self.name == "exif" and photo.focal_length_35mm:
+            return camera.from_exif(photo.focal_length_35mm, *size)
+        return None

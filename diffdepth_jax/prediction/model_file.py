@@ -1,0 +1,81 @@
+"""Writes a model as one file of StableHLO."""
+
+import dataclasses
+import os
+import pathlib
+from typing import Any
+
+import jax.export
+import numpy as np
+
+from diffdepth_jax.errors import UserError
+from diffdepth_jax.media.preprocessing import Size
+from diffdepth_jax.prediction.estimator import load_model
+from diffdepth_jax.prediction.stablehlo import depth_function, export_depth, parse_size
+from diffdepth_jax.whole_files import whole_file
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportOptions:
+    """How a model is exported.
+
+    Attributes:
+      network_size: the size to which images are resized inside, see `parse_size`.
+      num_steps: number of sampler steps; None: the configuration's.
+      dtype: the type that the function computes in; None: the configuration's.
+      parameters_inside: whether the file holds the parameters; otherwise they lie in FILE.npz.
+    """
+
+    network_size: str = "model"
+    num_steps: int | None = None
+    dtype: str | None = None
+    parameters_inside: bool = True
+
+
+def export_model(
+    directory: str | os.PathLike[str], output: pathlib.Path, options: ExportOptions
+) -> str:
+    """Writes the file of a model directory; returns a line on what the function in it takes.
+
+    Raises:
+      UserError: the directory holds no model, the file cannot be written, or an option is wrong.
+    """
+    _check_output(output)
+    model, schedule, variables, config = load_model(directory, options.dtype)
+    size = parse_size(options.network_size, config.frame.size)
+    sampler = dict(vars(config.sampler))
+    if options.num_steps is not None:
+        sampler["num_steps"] = options.num_steps
+    predict = depth_function(model, schedule, sampler, size)
+    exported, arrays = export_depth(predict, variables, size, options.parameters_inside)
+    _write(output, exported, arrays)
+    return _description(output, exported, sampler["num_steps"], size)
+
+
+def _check_output(path: pathlib.Path) -> None:
+    """Refuses a file that cannot be written, before minutes are spent on it."""
+    if path.is_dir():
+        raise UserError(f"output {path} is a folder: give the name of a file")
+    if not os.access(path.parent, os.W_OK):
+        raise UserError(f"output {path}: {path.parent} is no folder that can be written to")
+
+
+def _write(output: pathlib.Path, exported: jax.export.Exported, arrays: dict[str, Any]) -> None:
+    with whole_file(output) as unfinished:
+        unfinished.write_bytes(exported.serialize())
+    if arrays:
+        with whole_file(f"{output}.npz") as unfinished:
+            np.savez(unfinished, **arrays)
+
+
+def _description(
+    output: pathlib.Path, exported: jax.export.Exported, num_steps: int, size: Size | None
+) -> str:
+    *parameters, images, _ = exported.in_avals
+    first = f"parameters of {output}.npz, " if parameters else ""
+    seen = "at their own size" if size is None else f"seen at {size[0]} x {size[1]}"
+    return (
+        f"{output}: ({first}images uint8 [{', '.join(map(str, images.shape))}], seed uint32 []) -> "
+        f"metres float32; images {seen}, {num_steps} steps; {', '.join(exported.platforms)}; "
+        f"{output.stat().st_size / 2**20:.1f} MiB; python docs/load_exported.py runs it"
+    )

@@ -1,0 +1,70 @@
+"""Samples depth for a batch of images, in one compiled function; sums up an image's samples."""
+
+import functools
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Float, Key
+
+from diffdepth_jax.arrays import Array, ImageKeys
+from diffdepth_jax.configuration.groups import Sampler
+from diffdepth_jax.method.diffusion import NoiseSchedule, normal_per_image
+from diffdepth_jax.method.refinement import decode_log_depth, decode_steps, refine
+from diffdepth_jax.models.assembly import DiffusionDepth
+
+Maps = dict[str, Array]  # "depth", and by choice "spread" and "trajectory", in metres
+
+
+def create_predict(
+    model: DiffusionDepth, schedule: NoiseSchedule, sampler: Sampler
+) -> Callable[..., Maps]:
+    """Creates a jitted function: (variables, normalised image [B, H, W, 3], key) -> maps.
+
+    Each image has the same starting noises. The function has three static keywords:
+      num_steps: of the sampler.
+      ensemble: number of starting noises for each image.
+      trajectory: whether the maps include the first noise's "trajectory", [B, S + 1, H, W].
+    """
+    settings = {name: value for name, value in vars(sampler).items() if name != "num_steps"}
+
+    @functools.partial(jax.jit, static_argnames=("num_steps", "ensemble", "trajectory"))
+    def predict(variables, image, key, *, num_steps, ensemble, trajectory):
+        size = image.shape[1:3]
+        keys = member_keys(key, ensemble)
+        noise = normal_per_image(keys, model.latent_shape(*size))
+        refinement = refine(
+            model,
+            variables,
+            image,
+            jnp.tile(noise, (len(image), 1, 1, 1)),
+            schedule=schedule,
+            keys=jnp.tile(keys, len(image)),
+            num_steps=num_steps,
+            **settings,
+        )
+        log_depth, _ = decode_log_depth(model, variables, refinement.latent, *size)
+        maps = summarize(jnp.exp(log_depth).reshape(len(image), ensemble, *size))
+        if trajectory:
+            latents = refinement.latents[:, ::ensemble]
+            steps = decode_steps(model, variables, latents, *size)
+            maps["trajectory"] = jnp.moveaxis(steps[..., 0], 0, 1)
+        return maps
+
+    return predict
+
+
+def member_keys(key: Key[Array, ""], ensemble: int) -> ImageKeys:
+    """Returns the keys of an ensemble; the first is `key` itself, for an ensemble of any size."""
+    return jnp.stack([key, *(jax.random.fold_in(key, member) for member in range(1, ensemble))])
+
+
+def summarize(members: Float[Array, "batch members height width"]) -> Maps:
+    """Returns the median of the members as "depth" and, if there are several, their "spread".
+
+    The spread is half the distance between the 16th and the 84th percentile.
+    """
+    if members.shape[1] == 1:
+        return {"depth": members[:, 0]}
+    low, median, high = jnp.percentile(members, jnp.array([16, 50, 84]), axis=1)
+    return {"depth": median, "spread": (high - low) / 2}

@@ -1,0 +1,78 @@
+"""The writers of one run, for photos and for videos, and what a run refuses before it predicts."""
+
+import dataclasses
+import pathlib
+from collections.abc import Sequence
+
+from diffdepth_jax.errors import UserError
+from diffdepth_jax.prediction import outputs
+from diffdepth_jax.prediction.input_files import InputFile, check_names
+from diffdepth_jax.prediction.outputs import OutputWriter
+
+
+@dataclasses.dataclass(frozen=True)
+class Writers:
+    """The writer for photos and the writer for videos.
+
+    They have the same settings. Their kinds of output differ only by default.
+    """
+
+    photos: OutputWriter
+    videos: OutputWriter
+
+    def paths(self, file: InputFile) -> list[pathlib.Path]:
+        """Returns the paths that are written for a file; of a video's frames only the first's."""
+        if not file.is_video:
+            return self.photos.paths(file.name)
+        paths = self.videos.paths(file.frame_name(0))
+        video = [self.videos.video_path(file.name)] if self.videos.makes_video else []
+        return [*paths, *video]
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """All kinds of output, some of them twice."""
+        return self.photos.kinds + self.videos.kinds
+
+    def check(self, files: Sequence[InputFile]) -> None:
+        """Raises an error now that would otherwise come after minutes of prediction.
+
+        Raises:
+          UserError: photos have no output, or outputs would overwrite each other or an input.
+          OSError: the folder cannot be made or written to.
+        """
+        photos = [file for file in files if not file.is_video]
+        if photos and not self.photos.paths(""):
+            raise UserError(f"outputs video: {photos[0].path} is a photo; add outputs of photos")
+        check_names(files, self.paths)
+        _check_writable(self.photos.directory)
+
+
+def create_writers(
+    settings: OutputWriter, kinds: Sequence[str] | None, *, ensemble: int, trajectory: bool
+) -> Writers:
+    """Returns writers like `settings`, for these kinds of output.
+
+    Args:
+      settings: a writer, whose kinds do not matter.
+      kinds: names of `outputs.KINDS`; None: `outputs.DEFAULT` for photos, a video for videos.
+      ensemble: number of samples; several also have the output "spread".
+      trajectory: whether to add the output "gif".
+
+    Raises:
+      UserError: a kind is unknown, or such an ensemble does not have it.
+    """
+    wanted = list(outputs.DEFAULT if kinds is None else kinds)
+    wanted += ["spread"] * (ensemble > 1) + ["gif"] * trajectory
+    once = tuple(dict.fromkeys(wanted))
+    outputs.check_kinds(once, ensemble)
+    photos = dataclasses.replace(settings, kinds=once)
+    videos = dataclasses.replace(settings, kinds=("video",) if kinds is None else once)
+    return Writers(photos, videos)
+
+
+def _check_writable(directory: pathlib.Path) -> None:
+    """Makes a folder, and raises an OSError if no file can be written into it."""
+    directory.mkdir(parents=True, exist_ok=True)
+    probe = directory / ".writable"
+    probe.touch()
+    probe.unlink()
