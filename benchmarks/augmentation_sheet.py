@@ -13,11 +13,14 @@ numbers tell by how many pixels the two disagree after an augmentation.
 
 import functools
 import sys
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw
 
 from diffdepth_jax.datasets import transforms
+from diffdepth_jax.datasets.samples import RGB, Sample
 from diffdepth_jax.datasets.synthetic import SyntheticScenes
 from diffdepth_jax.media import color_maps, drawing
 
@@ -30,8 +33,10 @@ CAPTION = 16  # pixels
 MARGIN = 2  # pixels at a border, where black is mixed into the image
 SIDE = 256  # of the picture that encodes positions, one grey level for each
 
+Augment = Callable[[Any, np.random.Generator], Any]  # f(sample, rng) -> sample
 
-def augmentations(crop_size):
+
+def augmentations(crop_size: tuple[int, int]) -> dict[str, Augment]:
     """Returns {title: f(sample, rng)}; each augmentation is strong enough to be seen."""
     color = functools.partial(transforms.color_jitter, probability=1)
     return {
@@ -58,7 +63,7 @@ def augmentations(crop_size):
     }
 
 
-def overlay(sample, limits):
+def overlay(sample: Sample, limits: Sequence[float]) -> RGB:
     """Draws depth onto the image; returns uint8 [H, W, 3]."""
     image, depth, mask = sample["image"], sample["depth"][..., 0], sample["mask"][..., 0]
     if mask.mean() < SPARSE:
@@ -73,7 +78,7 @@ def overlay(sample, limits):
     return np.where(edges[..., None], np.uint8([255, 0, 0]), drawn)
 
 
-def row(title, sample, limits):
+def row(title: str, sample: Sample, limits: Sequence[float]) -> RGB:
     """Draws image, depth and overlay beside each other, under a title."""
     dilate = 1 if sample["mask"].mean() < SPARSE else 0
     depth = color_maps.colorize_depth(sample["depth"], *limits, sample["mask"], dilate)
@@ -85,7 +90,7 @@ def row(title, sample, limits):
     return np.concatenate([np.array(caption), pictures])
 
 
-def rows(kind):
+def rows(kind: str) -> Iterator[RGB]:
     """Yields the rows of one scene; its depths share the limits of their colours."""
     index, size, crop_size = SCENES[kind]
     scene = SyntheticScenes(kind, "eval", index + 1, *size)[index]
@@ -94,7 +99,7 @@ def rows(kind):
         yield row(title, augment(scene, np.random.default_rng(SEED)), limits)
 
 
-def disagreement(augment):
+def disagreement(augment: Augment) -> tuple[float, float, float]:
     """Returns (mean in x, mean in y, largest) distance in pixels of the two encoded places.
 
     The colours' place is averaged over rising and falling grey levels, because Pillow cuts
@@ -118,7 +123,7 @@ def disagreement(augment):
     return *offsets.mean(axis=1), np.abs(offsets).max()
 
 
-def geometric():
+def geometric() -> dict[str, Augment]:
     """Returns {title: f(sample, rng)}; the sample's `scale` undoes the change of depth."""
 
     def zoom(sample, rng):
@@ -138,7 +143,7 @@ def geometric():
     }
 
 
-def main(path):
+def main(path: str) -> None:
     sheet = [picture for kind in SCENES for picture in rows(kind)]
     drawing.write_png(path, drawing.stack_panels(sheet))
     print(f"{'pixels':<16}{'mean x':>10}{'mean y':>10}{'largest':>10}")

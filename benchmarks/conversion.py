@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -23,7 +24,7 @@ NAMES = ROOT / "tests" / "golden" / "state_dict_keys_swinl_hahi.txt.gz"
 ALIGNMENT = 8  # of the header, in safetensors
 
 
-def read_names():
+def read_names() -> Iterator[tuple[str, list[int]]]:
     """Yields (name, shape) of every floating-point tensor; the others have no influence."""
     for line in gzip.decompress(NAMES.read_bytes()).decode().splitlines():
         if not line.startswith("#"):
@@ -32,7 +33,7 @@ def read_names():
                 yield name, [int(size) for size in re.findall(r"\d+", shape)]
 
 
-def write_checkpoint(path):
+def write_checkpoint(path: pathlib.Path) -> None:
     """Writes a safetensors file tensor by tensor, so that this process needs little memory."""
     tensors, header, end = list(read_names()), {}, 0
     for name, shape in tensors:
@@ -47,7 +48,7 @@ def write_checkpoint(path):
             file.write(rng.random(int(np.prod(shape)), np.float32).tobytes())
 
 
-def convert(path, output):
+def convert(path: pathlib.Path, output: pathlib.Path) -> tuple[float, int]:
     """Runs the command; returns (seconds, peak resident bytes)."""
     start = time.perf_counter()
     subprocess.run(
@@ -66,7 +67,7 @@ def convert(path, output):
     return seconds, 1024 * resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
 
 
-def main(parent=None):
+def main(parent: str | None = None) -> None:
     with tempfile.TemporaryDirectory(dir=parent) as directory:
         path = pathlib.Path(directory) / "swin_large.safetensors"
         write_checkpoint(path)

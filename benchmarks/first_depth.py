@@ -20,8 +20,10 @@ import time
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.program.entry import one_line_errors
 
+Parts = dict[str, float]  # {part: seconds}
 
-def measure(model, photo, cache):
+
+def measure(model: str | os.PathLike, photo: str | os.PathLike, cache: str | os.PathLike) -> Parts:
     """Runs the command once; returns {part: seconds}. `cache` is the user's cache directory."""
     environment = {k: v for k, v in os.environ.items() if "COMPILATION_CACHE" not in k}
     with tempfile.TemporaryDirectory() as directory:
@@ -39,12 +41,14 @@ def measure(model, photo, cache):
         return json.loads(marks.read_text())
 
 
-def median_run(runs):
+def median_run(runs: list[Parts]) -> Parts:
     """Returns the run with the median total; of an even number of runs the faster middle one."""
     return sorted(runs, key=lambda run: sum(run.values()))[(len(runs) - 1) // 2]
 
 
-def measure_all(model, photo, repeats):
+def measure_all(
+    model: str | os.PathLike, photo: str | os.PathLike, repeats: int
+) -> dict[str, Parts]:
     """Returns {"cold": {part: seconds}, "warm": {part: seconds}}."""
     runs = {"cold": [], "warm": []}
     for _ in range(repeats):
@@ -54,7 +58,7 @@ def measure_all(model, photo, repeats):
     return {kind: median_run(own) for kind, own in runs.items()}
 
 
-def table(result):
+def table(result: dict[str, Parts]) -> list[str]:
     """Returns a line for each part, and one for their sum."""
     totals = {kind: sum(parts.values()) for kind, parts in result.items()}
     rows = [(name, result["cold"][name], result["warm"][name]) for name in result["cold"]]
@@ -63,7 +67,7 @@ def table(result):
     return lines + [f"{name:<32}{cold:>8.2f}{warm:>8.2f}" for name, cold, warm in rows]
 
 
-def main():
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model", help="model directory, such as runs/synthetic")
     parser.add_argument("photo")

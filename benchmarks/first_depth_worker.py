@@ -10,20 +10,21 @@ import json
 import pathlib
 import sys
 import time
+from collections.abc import Callable
 
 
 class Clock:
     """Measures the seconds between one `mark` and the next; a mark names the part before it."""
 
-    def __init__(self, start):
+    def __init__(self, start: float) -> None:
         self._last, self.parts = start, {}
 
-    def mark(self, name):
+    def mark(self, name: str) -> None:
         now = time.monotonic()
         self.parts[name] = now - self._last
         self._last = now
 
-    def marking(self, name, function):
+    def marking(self, name: str, function: Callable) -> Callable:
         """Wraps a function so that a mark follows each call."""
 
         def marked(*args, **kwargs):
@@ -52,21 +53,21 @@ def _staged(clock, jitted):
     return call
 
 
-def main(start, marks, model, photo, output):
+def main(start: str, marks: str, model: str, photo: str, output: str) -> None:
     clock = Clock(float(start))
     import jax
 
     from diffdepth_jax import predict
+    from diffdepth_jax.prediction import estimator
     from diffdepth_jax.prediction.estimator import DepthEstimator
     from diffdepth_jax.prediction.outputs import OutputWriter
 
     clock.mark("Python and imports")
     jax.devices()
     clock.mark("finding the device")
-    load = DepthEstimator.from_checkpoint
-    compiled = DepthEstimator._compiled.func
+    load, create = DepthEstimator.from_checkpoint, estimator.create_predict
     DepthEstimator.from_checkpoint = clock.marking("reading the model", load)
-    DepthEstimator._compiled = property(lambda self: _staged(clock, compiled(self)))
+    estimator.create_predict = lambda *arguments: _staged(clock, create(*arguments))
     OutputWriter.write = clock.marking("writing", OutputWriter.write)
     named = {"checkpoint": model, "input": photo, "output": output}
     sys.argv = ["predict", *(f"--{name}={value}" for name, value in named.items())]

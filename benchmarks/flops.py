@@ -4,12 +4,14 @@ XLA's cost analysis would count the body of a scan only once.
 """
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import jax
 from jax.extend import core
 
 
-def count_multiply_adds(function, *args, platform=None) -> int:
+def count_multiply_adds(function: Callable, *args: Any, platform: str | None = None) -> int:
     """Counts the multiply-adds of all matrix products and convolutions in function(*args).
 
     Operations that a backward pass recomputes are counted each time. The gradient of a strided

@@ -19,14 +19,20 @@ import pathlib
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterator, Sequence
+from types import ModuleType
+from typing import Any
 
 import grain
 import numpy as np
 from PIL import Image
 
 from diffdepth_jax.configs import kitti, nyu
+from diffdepth_jax.configuration import groups
+from diffdepth_jax.configuration.groups import Configuration
 from diffdepth_jax.datasets import pipeline, transforms
 from diffdepth_jax.datasets.records import Records, decode_depth, decode_image
+from diffdepth_jax.datasets.samples import Sample
 from diffdepth_jax.media import preprocessing
 from tests.support import raw_datasets
 
@@ -44,22 +50,23 @@ ZOOM = 1.5  # released code
 REPEATS = 7  # of a stage
 PASSES = 12  # of a pipeline
 AUGMENTATION = ("crop", "flip", "colour")
+Times = dict[str, float]  # {stage: CPU milliseconds for a sample}
 
 
 class Repeated:
     """Repeats a few samples, so that a source is as long as a real one."""
 
-    def __init__(self, read, count):
+    def __init__(self, read: Callable[[int], Any], count: int) -> None:
         self._read, self._count = read, count
 
-    def __len__(self):
+    def __len__(self) -> int:
         return NUM_FRAMES
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: int) -> Any:
         return self._read(index % self._count)
 
 
-def write_frames(form, root):
+def write_frames(form: str, root: pathlib.Path) -> Records:
     """Writes and prepares raw frames; returns the records."""
     _, write, arguments = FORMS[form]
     write(root / "raw", *arguments)
@@ -78,7 +85,7 @@ def _add_noise(path):
     Image.fromarray(depth).save(path)
 
 
-def cpu_time(function, inputs):
+def cpu_time(function: Callable, inputs: Sequence) -> tuple[float, list]:
     """Returns (CPU milliseconds for one input, outputs), from the fastest of several passes."""
     passes = []
     for _ in range(REPEATS):
@@ -89,19 +96,19 @@ def cpu_time(function, inputs):
     return 1e3 * min(passes) / len(inputs), [function(value) for value in inputs]
 
 
-def decode(records, index):
+def decode(records: Records, index: int) -> dict[str, int]:
     """Reads and decodes a frame, and drops the result."""
     example = records._features.deserialize_example_np(records._records[index])
     depth_of(example, decode_image(example["image"]))
     return {"index": index}
 
 
-def depth_of(example, image):
+def depth_of(example: dict[str, Any], image: np.ndarray) -> np.ndarray:
     format = example["depth_format"].decode()
     return decode_depth(example["depth"], format, example["depth_scale"], image.shape[:2])
 
 
-def time_source(records):
+def time_source(records: Records) -> tuple[Times, list[Sample]]:
     """Times the stages of reading; returns ({stage: milliseconds}, samples)."""
     times, indices = {}, range(len(records))
     times["read record"], data = cpu_time(records._records.__getitem__, indices)
@@ -113,13 +120,13 @@ def time_source(records):
     return times, samples
 
 
-def transformations(recipe, config):
+def transformations(recipe: ModuleType, config: Configuration) -> dict[str, tuple[float, Callable]]:
     """Returns {stage: (share of samples, function)}; share 0 stands for: not in the recipe."""
-    fields, inference = config.augmentation, config.inference
-    height, width = inference.size
+    fields, frame = config.augmentation, config.frame
+    height, width = frame.size
     rng = np.random.default_rng(0)
     jitter = fields.gamma, fields.brightness, fields.color
-    limits = inference.min_depth, inference.max_depth
+    limits = frame.min_depth, frame.max_depth
     return {
         "resize to half": (0, lambda s: transforms.resize(s, (height // 2, width // 2))),
         "rotation": (0, lambda s: transforms.random_rotation(s, rng, ROTATION[recipe])),
@@ -131,7 +138,7 @@ def transformations(recipe, config):
     }
 
 
-def time_batching(samples, batch_size):
+def time_batching(samples: list[Sample], batch_size: int) -> Times:
     """Times the stages that work on a batch; returns {stage: milliseconds for a sample}."""
     arrays = [{name: s[name] for name in ("image", "depth", "mask")} for s in samples]
     batch = [arrays[index % len(arrays)] for index in range(batch_size)]
@@ -144,7 +151,7 @@ def time_batching(samples, batch_size):
     return {"batch": stacking / batch_size, "normalise": normalising / batch_size}
 
 
-def time_pipelines(records, config):
+def time_pipelines(records: Records, config: Configuration) -> list[float]:
     """Returns CPU milliseconds for a sample, (of decoding alone, of the training pipeline)."""
     size = config.train.batch_size
     options = grain.ReadOptions(num_threads=1, prefetch_buffer_size=2 * size)
@@ -156,17 +163,17 @@ def time_pipelines(records, config):
         seed=0,
         batch_size=size,
         num_threads=1,
-        size=config.inference.size,
-        input_crop=config.inference.input_crop,
-        min_depth=config.inference.min_depth,
-        max_depth=config.inference.max_depth,
-        **config.augmentation,
+        size=config.frame.size,
+        input_crop=config.frame.input_crop,
+        min_depth=config.frame.min_depth,
+        max_depth=config.frame.max_depth,
+        **vars(config.augmentation),
     )
     # One after the other: each pipeline reads ahead, and would disturb the other's time.
     return [time_batches(batches) / size for batches in (decoding, training)]
 
 
-def time_batches(batches, count=4):
+def time_batches(batches: Iterator, count: int = 4) -> float:
     """Returns CPU milliseconds for a batch, from the fastest of several passes."""
     passes = []
     next(batches)
@@ -178,14 +185,15 @@ def time_batches(batches, count=4):
     return 1e3 * min(passes) / count
 
 
-def measure(form):
+def measure(form: str) -> Times:
     """Measures one form; returns {stage or sum: milliseconds, or the unit in its name}."""
-    recipe, config = FORMS[form][0], FORMS[form][0].get_config()
+    recipe = FORMS[form][0]
+    config = groups.read(recipe.get_config())
     with tempfile.TemporaryDirectory() as root:
         records = write_frames(form, pathlib.Path(root))
         applied, samples = time_source(records)
         times = dict(applied)
-        cut = {"cut": (1, lambda s: pipeline.cut(s, config.inference.input_crop))}
+        cut = {"cut": (1, lambda s: pipeline.cut(s, config.frame.input_crop))}
         for name, (share, function) in (cut | transformations(recipe, config)).items():
             applied[name], outputs = cpu_time(function, samples)
             times[name] = share * applied[name]
@@ -205,7 +213,7 @@ def measure(form):
     return applied | sums
 
 
-def format_table(results):
+def format_table(results: dict[str, Times]) -> str:
     rows = [f"{'CPU ms for a sample':<32}" + "".join(f"{form:>20}" for form in results)]
     for name in next(iter(results.values())):
         rows.append(f"{name:<32}" + "".join(f"{row[name]:>20.2f}" for row in results.values()))
@@ -216,7 +224,7 @@ def format_table(results):
     return "\n".join(rows)
 
 
-def main(output=None):
+def main(output: str | None = None) -> None:
     results = {form: measure(form) for form in FORMS}
     print(format_table(results))
     if output:

@@ -24,8 +24,10 @@ import math
 import os
 import pathlib
 import sys
+from collections.abc import Callable, Sequence
 
 from benchmarks import speed, speed_rows
+from benchmarks.speed import Facts
 from diffdepth_jax.configs import default
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.program.entry import one_line_errors
@@ -57,17 +59,17 @@ class Point:
     parallel: str = "jit"
 
     @property
-    def series(self):
+    def series(self) -> str:
         """The name of the line in the plot."""
         return self.parallel if self.sweep == "devices" else self.row.task
 
     @property
-    def name(self):
+    def name(self) -> str:
         devices = f" devices{self.num_devices} {self.parallel}" * (self.sweep == "devices")
         return f"{self.sweep}: {self.row.name}{devices}"
 
     @property
-    def request(self):
+    def request(self) -> Facts:
         """The arguments of `speed_ours.Side`."""
         loss = default.get_config().loss
         changes = {f"loss.{name}": loss[name] for name in speed_rows.UNSUPPORTED}
@@ -78,13 +80,13 @@ class Point:
         }
 
     @property
-    def variables(self):
+    def variables(self) -> dict[str, str]:
         """The environment variables of the point's process."""
         virtual = f"--xla_force_host_platform_device_count={self.num_devices}"
         return {"XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {virtual}".strip()}
 
 
-def all_series(architecture):
+def all_series(architecture: str) -> list[list[Point]]:
     """Returns lists of points; each list is a line of the plot and is measured together."""
     series = []
     for sweep, (field, values) in SWEEPS.items():
@@ -106,7 +108,7 @@ def _row(architecture, task, **changes):
     return speed_rows.Row(architecture, task=task, **BASE | changes)
 
 
-def measure(points, cores):
+def measure(points: list[Point], cores: list[int]) -> dict[str, Facts]:
     """Measures the points; returns {name of a point: facts}, with the keys KEPT or "error"."""
     processes, results = {}, {}
     try:
@@ -125,7 +127,7 @@ def measure(points, cores):
     return {name: speed.summarise(facts) for name, facts in results.items()}
 
 
-def add(report, found, cores):
+def add(report: Facts, found: dict[str, Facts], cores: list[int]) -> None:
     """Adds facts to the report.
 
     Raises:
@@ -140,7 +142,9 @@ def add(report, found, cores):
         report["rows"][name] = kept
 
 
-def measure_missing(report, architecture, cores, save):
+def measure_missing(
+    report: Facts, architecture: str, cores: list[int], save: Callable[[Facts], None]
+) -> None:
     for points in all_series(architecture):
         missing = [p for p in points if "median" not in report["rows"].get(p.name, {})]
         if missing:
@@ -148,7 +152,7 @@ def measure_missing(report, architecture, cores, save):
             save(report)
 
 
-def format_table(report, architecture):
+def format_table(report: Facts, architecture: str) -> str:
     """Returns a table with a line for each measured point."""
     lines = [f"{'point':<60}{'ms':>10}{'GFLOP':>9}{'GFLOP/s':>9}{'temporary':>12}{'arguments':>12}"]
     points = [point for points in all_series(architecture) for point in points]
@@ -168,7 +172,7 @@ def _columns(facts):
     )
 
 
-def parse(arguments):
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=pathlib.Path, required=True, help="JSON, added to")
     parser.add_argument("--plot", type=pathlib.Path, help="PNG of what the file then holds")
@@ -176,7 +180,7 @@ def parse(arguments):
     return parser.parse_args(arguments)
 
 
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> None:
     flags = parse(arguments)
     report = speed.read_report(flags.output)
     cores = sorted(os.sched_getaffinity(0))

@@ -1,8 +1,14 @@
 """Draws the plot of `benchmarks.scaling`."""
 
+import pathlib
+
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FormatStrFormatter, NullLocator
+
+from benchmarks.scaling import Point
+from benchmarks.speed import Facts
+from benchmarks.speed_rows import Row
 
 COLORS = {"predict": "tab:blue", "train": "tab:orange", "jit": "tab:orange", "fsdp": "tab:green"}
 LABELS = {
@@ -31,7 +37,7 @@ AXES = {
 MIB = 2**20
 
 
-def draw(report, series, base, path):
+def draw(report: Facts, series: list[list[Point]], base: Row, path: pathlib.Path) -> None:
     """Draws a column for each sweep, with time above memory.
 
     Args:
@@ -58,7 +64,7 @@ def draw(report, series, base, path):
     figure.savefig(path, dpi=100)
 
 
-def expected_times(points, facts, virtual):
+def expected_times(points: list[Point], facts: list[Facts], virtual: bool) -> list[float]:
     """Returns seconds in proportion to multiply-adds, equal to the measurement at the most of them.
 
     Virtual devices share the cores, so that several are not faster than one.
@@ -71,7 +77,7 @@ def expected_times(points, facts, virtual):
     return [facts[largest]["median"] * count / work[largest] for count in work]
 
 
-def expected_memory(points, facts):
+def expected_memory(points: list[Point], facts: list[Facts]) -> list[float]:
     """Returns temporary bytes in proportion to x or 1 / devices, equal to the first measurement."""
     power = -1 if points[0].sweep == "devices" else 1
     first = facts[0]["xla_bytes"]["temporary"]

@@ -30,6 +30,8 @@ import pathlib
 import statistics
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from benchmarks import speed_rows
 from diffdepth_jax.errors import UserError
@@ -49,6 +51,7 @@ CACHES = {
     "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
 }
 GIB = 2**30
+Facts = dict[str, Any]  # about a side or a row, as the JSON file holds them
 
 
 class Process:
@@ -57,7 +60,7 @@ class Process:
     After a failure every answer is the failure. `variables` are added to the worker's environment.
     """
 
-    def __init__(self, side, cores, **variables):
+    def __init__(self, side: str, cores: list[int], **variables: str) -> None:
         environment = os.environ | CACHES | {"OMP_NUM_THREADS": str(len(cores))} | variables
         self._process = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.speed_worker", side, ",".join(map(str, cores))],
@@ -69,7 +72,7 @@ class Process:
         )
         self.failure = None
 
-    def ask(self, **command):
+    def ask(self, **command: Any) -> Facts:
         if self.failure is None:
             answer = self._exchange(command)
             if "error" not in answer:
@@ -86,17 +89,17 @@ class Process:
         line = self._process.stdout.readline()
         return json.loads(line) if line else {"error": f"ended: status {self._process.wait()}"}
 
-    def close(self):
+    def close(self) -> None:
         with contextlib.suppress(BrokenPipeError):  # the worker has ended
             self._process.stdin.close()
         self._process.stdout.close()
         self._process.wait()
 
 
-def peer_request(row, form):
+def peer_request(row: speed_rows.Row, form: str) -> Facts:
     """Returns the request that prepares PyTorch's side for a row."""
     config = speed_rows.create_config(row)
-    schedule = diffusion.create_schedule(**config.diffusion)
+    schedule = diffusion.create_schedule(**vars(config.diffusion))
     timesteps = diffusion.sampling_timesteps(
         schedule.num_timesteps, row.num_steps, config.sampler.spacing
     )
@@ -106,12 +109,12 @@ def peer_request(row, form):
         "form": form,
         "batch_size": row.batch_size,
         "size": row.size,
-        "latent_shape": create_model(**config.model).latent_shape(*row.size),
+        "latent_shape": create_model(config.model).latent_shape(*row.size),
         "task": row.task,
     }
 
 
-def measure(row, peer, cores, rounds):
+def measure(row: speed_rows.Row, peer: bool, cores: list[int], rounds: int) -> Facts:
     """Measures a row; returns {"sides": {name: facts}, "product": best matrix product}.
 
     The names of the sides are "ours" and those of the forms.
@@ -133,7 +136,9 @@ def measure(row, peer, cores, rounds):
     }
 
 
-def measure_form(row, form, our_process, ours, cores, rounds):
+def measure_form(
+    row: speed_rows.Row, form: str, our_process: Process, ours: Facts, cores: list[int], rounds: int
+) -> tuple[Facts, float]:
     """Measures a form in turns with our side; returns (the form's facts, best matrix product).
 
     The facts' "ours_seconds" are our side's times in this series.
@@ -149,7 +154,7 @@ def measure_form(row, form, our_process, ours, cores, rounds):
     return facts, product
 
 
-def check_same_kind(ours, theirs):
+def check_same_kind(ours: Facts, theirs: Facts) -> None:
     """Raises UserError if one side computes on an accelerator and the other does not."""
     kinds = [facts.get("on_accelerator") for facts in (ours, theirs)]
     if None not in kinds and kinds[0] != kinds[1]:
@@ -160,7 +165,9 @@ def check_same_kind(ours, theirs):
         )
 
 
-def take_turns(processes, results, rounds):
+def take_turns(
+    processes: Mapping[str, Process], results: Mapping[str, Facts], rounds: int
+) -> float:
     """Adds "seconds" of all processes to the results; returns the best matrix product.
 
     The processes take turns, every second round in reverse order.
@@ -175,14 +182,14 @@ def take_turns(processes, results, rounds):
     return max(products)
 
 
-def take_turn(process, facts):
+def take_turn(process: Process, facts: Facts) -> None:
     """Adds the "seconds" of some calls to the facts."""
     calls = math.ceil(TURN_SECONDS / facts.get("second_seconds", math.inf))
     answer = process.ask(do="time", calls=min(max(calls, 1), MAX_CALLS))
     facts.setdefault("seconds", []).extend(answer.get("seconds", []))
 
 
-def summarise(facts):
+def summarise(facts: Facts) -> Facts:
     """Adds median and compile time to a side's facts; a failed side keeps only its failure."""
     if "error" in facts:
         return {"error": facts["error"]}
@@ -193,7 +200,7 @@ def summarise(facts):
 # Report
 
 
-def difference(sides, form):
+def difference(sides: Mapping[str, Facts], form: str) -> float | None:
     """Returns the largest difference of log depth from ours, as a fraction of its range.
 
     None if a side has no log depth.
@@ -230,7 +237,7 @@ def _peer_column(sides, form):
     return f"{time:>9.2f}{ours['peak_bytes'] / theirs['peak_bytes']:>7.2f}"
 
 
-def format_table(rows):
+def format_table(rows: Mapping[str, Facts]) -> str:
     """Returns a table with a line for each row; PyTorch's forms are given as ratios to ours."""
     forms = [form for form in GPU_FORMS if any(form in row["sides"] for row in rows.values())]
     lines = [
@@ -261,17 +268,17 @@ def format_table(rows):
     return "\n".join(lines)
 
 
-def read_report(path):
+def read_report(path: pathlib.Path | None) -> Facts:
     return json.loads(path.read_text()) if path and path.exists() else {"rows": {}}
 
 
-def write_report(path, report):
+def write_report(path: pathlib.Path, report: Facts) -> None:
     partial = path.with_suffix(".partial")
     partial.write_text(json.dumps(report, indent=1) + "\n")
     partial.replace(path)
 
 
-def check_devices(report, environment):
+def check_devices(report: Facts, environment: Facts) -> None:
     """Raises a UserError if the report's rows come from other devices than the environment's.
 
     An empty report takes this environment.
@@ -284,7 +291,9 @@ def check_devices(report, environment):
         )
 
 
-def add_row(report, row, result, cores, rounds):
+def add_row(
+    report: Facts, row: speed_rows.Row, result: Facts, cores: list[int], rounds: int
+) -> None:
     environment = result["sides"]["ours"].pop("environment", None)
     if environment:
         check_devices(report, environment)
@@ -292,21 +301,21 @@ def add_row(report, row, result, cores, rounds):
     report["rows"][row.name] = {"cores": len(cores), "rounds": rounds, **result}
 
 
-def lacks(report, row, peer):
+def lacks(report: Facts, row: speed_rows.Row, peer: bool) -> bool:
     """Whether the row is not measured yet, lacks the wanted peer, or has a failed side."""
     sides = report["rows"].get(row.name, {"sides": {}})["sides"]
     failed = any("error" in facts for facts in sides.values())
     return not sides or failed or (peer and len(sides) == 1)
 
 
-def parse_size(text):
+def parse_size(text: str) -> tuple[int, int]:
     height, _, width = text.partition("x")
     if not (height.isdecimal() and width.isdecimal()):
         raise UserError(f"--size {text!r}: must be HEIGHTxWIDTH in pixels, such as 228x304")
     return int(height), int(width)
 
 
-def parse_cores(text):
+def parse_cores(text: str | None) -> list[int]:
     """Returns the cores that --cores names; by default the first two."""
     free = sorted(os.sched_getaffinity(0))
     if not text:
@@ -316,7 +325,7 @@ def parse_cores(text):
     return [int(core) for core in text.split(",")]
 
 
-def parse(arguments):
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--peer", action="store_true", help="beside PyTorch")
     parser.add_argument("--only", default="", help="words of the rows' names, with commas")
@@ -330,7 +339,7 @@ def parse(arguments):
     return flags
 
 
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> None:
     flags = parse(arguments)
     sizes = [parse_size(flags.size)] if flags.size else speed_rows.SIZES
     only = [word for word in flags.only.split(",") if word]

@@ -2,6 +2,8 @@
 
 import functools
 import time
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -9,10 +11,12 @@ import numpy as np
 
 from benchmarks import speed_rows
 from benchmarks.flops import count_multiply_adds
+from diffdepth_jax.arrays import Variables
+from diffdepth_jax.configuration.groups import Configuration
 from diffdepth_jax.distributed import sharding
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.method import diffusion, refinement
-from diffdepth_jax.models.assembly import create_model
+from diffdepth_jax.models.assembly import DiffusionDepth, create_model
 from diffdepth_jax.models.variables import abstract_variables
 from diffdepth_jax.training import loop
 from diffdepth_jax.training.environment import describe_environment
@@ -21,11 +25,11 @@ from diffdepth_jax.training.state import create_train_state
 PRODUCT = {False: (2048, jnp.float32, 3), True: (8192, jnp.bfloat16, 50)}  # size, dtype, repeats
 
 
-def on_accelerator():
+def on_accelerator() -> bool:
     return jax.default_backend() != "cpu"
 
 
-def product():
+def product() -> float:
     """Floating-point operations per second of a large matrix product."""
     size, dtype, repeats = PRODUCT[on_accelerator()]
     x = jnp.ones((size, size), dtype)
@@ -39,7 +43,7 @@ def product():
     return 2 * size**3 * repeats / (time.perf_counter() - start)
 
 
-def create_variables(model):
+def create_variables(model: DiffusionDepth) -> Variables:
     """Creates variables with the same values in every process."""
 
     def create(path, leaf):
@@ -49,19 +53,22 @@ def create_variables(model):
     return jax.tree_util.tree_map_with_path(create, abstract_variables(model))
 
 
-def create_program(config, task, num_devices=1):
+def create_program(
+    config: Configuration, task: str, num_devices: int = 1
+) -> tuple[DiffusionDepth, Any, Callable]:
     """Creates a task's program on the first devices.
 
     Returns:
       (model, program, function from variables and inputs to the program's arguments).
     """
-    model, schedule = create_model(**config.model), diffusion.create_schedule(**config.diffusion)
+    model = create_model(config.model)
+    schedule = diffusion.create_schedule(**vars(config.diffusion))
     if task == "predict":
         predict = functools.partial(
-            refinement.predict_depth, model, schedule=schedule, **config.sampler
+            refinement.predict_depth, model, schedule=schedule, **vars(config.sampler)
         )
         return model, jax.jit(predict), _prediction_arguments
-    _, optimizer = loop._create_optimizer(config)
+    _, optimizer = loop.configured_optimizer(config)
     create = functools.partial(
         create_train_state, model, optimizer, ema_decay=config.train.ema_decay
     )
@@ -98,20 +105,27 @@ class Side:
       num_devices: the number of devices that share a training step, as `train.parallel` says.
     """
 
-    def __init__(self, row, changes=None, num_devices=1):
+    def __init__(
+        self, row: Mapping[str, Any], changes: dict[str, Any] | None = None, num_devices: int = 1
+    ) -> None:
         self._row = speed_rows.Row(**{**row, "size": tuple(row["size"])})
         self._dtype = "bfloat16" if on_accelerator() else "float32"
-        self._config = speed_rows.create_config(self._row, self._dtype)
-        self._config.update_from_flattened_dict(changes or {})
-        self._num_devices = num_devices
-        model, self._program, place = create_program(self._config, self._row.task, num_devices)
+        self._changes, self._num_devices = changes or {}, num_devices
+        model, self._program, place = self._create_program()
         latent_shape = model.latent_shape(*self._row.size)
         inputs = speed_rows.create_inputs(self._row.batch_size, self._row.size, latent_shape)
         self._first, *self._rest = place(create_variables(model), inputs)
         jax.block_until_ready((self._first, self._rest))
         self._compiled = self._result = None
 
-    def call(self):
+    def _create_program(
+        self, further_changes: dict[str, Any] | None = None
+    ) -> tuple[DiffusionDepth, Any, Callable]:
+        changes = self._changes | (further_changes or {})
+        config = speed_rows.create_config(self._row, self._dtype, changes)
+        return create_program(config, self._row.task, self._num_devices)
+
+    def call(self) -> None:
         if self._compiled is None:
             self._compiled = self._program.lower(self._first, *self._rest).compile()
         self._result = self._compiled(self._first, *self._rest)
@@ -119,10 +133,10 @@ class Side:
             self._first, self._result = self._result  # the state was donated
         jax.block_until_ready(self._result)
 
-    def reset_memory(self):
+    def reset_memory(self) -> None:
         """Does nothing: `device_memory` keeps no high-water mark."""
 
-    def device_memory(self):
+    def device_memory(self) -> int | None:
         """Returns the bytes that the program needs on a GPU; None on CPU.
 
         The allocator's peak would include trials during compilation.
@@ -133,7 +147,7 @@ class Side:
         both = memory.argument_size_in_bytes + memory.output_size_in_bytes
         return both - memory.alias_size_in_bytes + memory.temp_size_in_bytes
 
-    def facts(self):
+    def facts(self) -> dict[str, Any]:
         memory = self._compiled.memory_analysis()
         environment = describe_environment()
         del environment["command"]  # the worker's command says nothing
@@ -151,11 +165,10 @@ class Side:
             facts["probe"] = speed_rows.probe(np.asarray(self._result)[..., 0])
         return facts
 
-    def late_facts(self):
+    def late_facts(self) -> dict[str, Any]:
         """Counts the program's multiply-adds on this backend, without rematerialisation."""
-        config = self._config.copy_and_resolve_references()
-        config.sampler.remat = config.train.remat_backbone = False
-        _, program, _ = create_program(config, self._row.task, self._num_devices)
+        without = {"sampler.remat": False, "train.remat_backbone": False}
+        _, program, _ = self._create_program(without)
         arguments = jax.tree.map(
             lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), (self._first, *self._rest)
         )

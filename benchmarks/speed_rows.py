@@ -6,10 +6,15 @@ This module needs no PyTorch and computes nothing on a device.
 import dataclasses
 import itertools
 import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
+from jaxtyping import Float, Float32
 
 from diffdepth_jax.configs import default, released_swin, synthetic
+from diffdepth_jax.configuration import groups
+from diffdepth_jax.configuration.groups import Configuration
 
 # swin_micro has the widths of configs/synthetic.py, so that the command can be tried in minutes.
 ARCHITECTURES = ("swin_micro", "swin_tiny", "swin_large", "released")
@@ -17,7 +22,8 @@ SIZES = ((228, 304), (480, 640), (352, 1216))
 STEPS = (20, 5, 1)
 BATCHES = (1, 8)
 TASKS = ("predict", "train")
-UNSUPPORTED = {"every_step": False, "random_timesteps": False}  # the peer lacks these
+# Fields of the group `loss`; the peer lacks what they switch on.
+UNSUPPORTED = {"pixel_losses_on_every_step": False, "random_timesteps": False}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +37,7 @@ class Row:
     task: str
 
     @property
-    def words(self):
+    def words(self) -> tuple[str, ...]:
         """The words of the row's name: swin_tiny 228x304 steps20 batch1 predict."""
         return (
             self.architecture,
@@ -42,11 +48,11 @@ class Row:
         )
 
     @property
-    def name(self):
+    def name(self) -> str:
         return " ".join(self.words)
 
 
-def all_rows(sizes=SIZES):
+def all_rows(sizes: Iterable[Sequence[int]] = SIZES) -> list[Row]:
     """Returns every row, the cheap ones first."""
     product = itertools.product(BATCHES, TASKS, sizes, ARCHITECTURES, STEPS)
     return [
@@ -55,13 +61,15 @@ def all_rows(sizes=SIZES):
     ]
 
 
-def select(rows, only):
+def select(rows: Iterable[Row], only: Iterable[str]) -> list[Row]:
     """Returns the rows whose names hold all of the words."""
     return [row for row in rows if set(only) <= set(row.words)]
 
 
-def create_config(row, dtype="float32"):
-    """Returns the configuration of a row."""
+def create_config(
+    row: Row, dtype: str = "float32", changes: Mapping[str, Any] | None = None
+) -> Configuration:
+    """Returns the configuration of a row; `changes` are {"group.field": value}."""
     micro = row.architecture == "swin_micro"
     source = {"released": released_swin, "swin_micro": synthetic}.get(row.architecture, default)
     config = source.get_config()
@@ -70,13 +78,19 @@ def create_config(row, dtype="float32"):
     if micro:
         config.sampler.remat = True
     config.model.dtype = dtype
-    config.inference.size = row.size
+    config.frame.size = row.size
     config.sampler.num_steps = row.num_steps
     config.loss.update(UNSUPPORTED)
-    return config
+    config.update_from_flattened_dict(changes or {})
+    return groups.read(config)
 
 
-def peer_fields(config, variant, alpha_bar, timesteps):
+def peer_fields(
+    config: Configuration,
+    variant: Mapping[str, Any],
+    alpha_bar: Iterable[float],
+    timesteps: Iterable[int],
+) -> dict[str, Any]:
     """Returns the plain values that make `torch_peer.Peer`.
 
     Args:
@@ -90,18 +104,18 @@ def peer_fields(config, variant, alpha_bar, timesteps):
     """
     loss, sampler, optimizer = config.loss, config.sampler, config.optimizer
     demands = {
-        **{name: loss[name] == value for name, value in UNSUPPORTED.items()},
+        **{name: getattr(loss, name) == value for name, value in UNSUPPORTED.items()},
         "eta": sampler.eta == 0,
         "freeze": not optimizer.freeze,
         "layer_decay": optimizer.layer_decay == 1,
-        "literal_pixel": not loss.weights.literal_pixel,
+        "pixel_as_printed": not loss.weights.pixel_as_printed,
         "neck": config.model.neck != "released",
         "denoiser": config.model.denoiser != "released_plain",
     }
     if not all(demands.values()):
         raise ValueError(f"the peer lacks {[name for name, met in demands.items() if not met]}")
     return {
-        "model": dict(config.model),
+        "model": dict(vars(config.model)),
         "variant": variant,
         "alpha_bar": [float(x) for x in alpha_bar],
         "timesteps": [int(x) for x in timesteps],
@@ -112,12 +126,12 @@ def peer_fields(config, variant, alpha_bar, timesteps):
         "target": loss.target,
         "silog_lambda": loss.silog_lambda,
         "clamp_depth": loss.clamp_depth,
-        "weights": {name: weight for name, weight in loss.weights.items() if weight},
-        "optimizer": {**optimizer, "boundaries": None, "factors": None},
+        "weights": {name: weight for name, weight in vars(loss.weights).items() if weight},
+        "optimizer": {**vars(optimizer), "boundaries": None, "factors": None},
     }
 
 
-def leaf_values(path, size):
+def leaf_values(path: str, size: int) -> Float32[np.ndarray, " size"]:
     """Returns float32 [size] for the leaf of this path, the same in every process."""
     if path.endswith(("/scale", "/var")):
         return np.ones(size, np.float32)
@@ -125,7 +139,9 @@ def leaf_values(path, size):
     return np.float32(0.05) * rng.standard_normal(size, np.float32)
 
 
-def create_inputs(batch_size, size, latent_shape):
+def create_inputs(
+    batch_size: int, size: Sequence[int], latent_shape: Sequence[int]
+) -> dict[str, np.ndarray]:
     """Creates image [B, H, W, 3], depth and mask [B, H, W, 1], and noise [B, *latent_shape]."""
     rng = np.random.default_rng(0)
     shape = (batch_size, *size)
@@ -138,7 +154,7 @@ def create_inputs(batch_size, size, latent_shape):
     }
 
 
-def probe(depth):
+def probe(depth: Float[np.ndarray, "batch height width"]) -> list[float]:
     """Returns log depth at 8x8 places of the first image of [B, H, W], to compare the sides."""
     height, width = depth.shape[1:]
     rows, columns = np.linspace(0, height - 1, 8), np.linspace(0, width - 1, 8)

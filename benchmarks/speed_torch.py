@@ -1,6 +1,8 @@
 """PyTorch's side of the speed benchmark, see `speed_worker`; it never imports JAX."""
 
 import time
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,7 +12,7 @@ from benchmarks import speed_rows, torch_peer
 PRODUCT = {False: (2048, torch.float32, 3), True: (8192, torch.bfloat16, 50)}
 
 
-def on_accelerator():
+def on_accelerator() -> bool:
     return torch.cuda.is_available()
 
 
@@ -24,7 +26,7 @@ def _wait():
 
 
 @torch.no_grad()
-def product():
+def product() -> float:
     """Floating-point operations per second of a large matrix product."""
     size, dtype, repeats = PRODUCT[on_accelerator()]
     x = torch.ones((size, size), dtype=dtype, device=_device())
@@ -40,7 +42,15 @@ def product():
 class Side:
     """A form of the peer for a row; compiled forms compile in the first call."""
 
-    def __init__(self, fields, form, batch_size, size, latent_shape, task):
+    def __init__(
+        self,
+        fields: dict[str, Any],
+        form: str,
+        batch_size: int,
+        size: Sequence[int],
+        latent_shape: Sequence[int],
+        task: str,
+    ) -> None:
         self._form = torch_peer.FORMS[form]
         if self._form.improved:
             torch.set_float32_matmul_precision("high")  # TF32, which XLA uses too; no effect on CPU
@@ -64,7 +74,7 @@ class Side:
         tensor = torch.tensor(np.moveaxis(array, -1, 1).copy(), device=_device())
         return self._form.layout(tensor)
 
-    def call(self):
+    def call(self) -> None:
         if self._task == "predict":
             self._depth = self._peer.predict(self._inputs["image"], self._inputs["noise"])
         else:
@@ -73,18 +83,18 @@ class Side:
             torch_peer.train_step(self._peer, self._optimizer, self._inputs, draws)
         _wait()
 
-    def reset_memory(self):
+    def reset_memory(self) -> None:
         if on_accelerator():
             torch.cuda.reset_peak_memory_stats()
 
-    def device_memory(self):
+    def device_memory(self) -> int | None:
         return torch.cuda.max_memory_allocated() if on_accelerator() else None
 
-    def facts(self):
+    def facts(self) -> dict[str, Any]:
         facts = {"torch": torch.__version__, "on_accelerator": on_accelerator()}
         if self._task == "predict":
             facts["probe"] = speed_rows.probe(self._depth[:, 0].cpu().numpy())
         return facts
 
-    def late_facts(self):
+    def late_facts(self) -> dict[str, Any]:
         return {}

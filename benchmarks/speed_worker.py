@@ -18,6 +18,8 @@ import pathlib
 import resource
 import sys
 import time
+from collections.abc import Iterable, Mapping
+from typing import Any, TextIO
 
 SIDES = {"ours": "benchmarks.speed_ours", "torch": "benchmarks.speed_torch"}
 MEMORY_SHARE = 0.9  # of the free memory; a row that needs more fails, instead of the machine
@@ -25,7 +27,7 @@ STATUS = pathlib.Path("/proc/self/status")
 KIB = 1024
 
 
-def resident(field):
+def resident(field: str) -> int:
     """Returns bytes of memory: VmRSS is the present, VmHWM the most since `reset_high_water`."""
     for line in STATUS.read_text().splitlines():
         if line.startswith(f"{field}:"):
@@ -33,18 +35,18 @@ def resident(field):
     raise OSError(f"{STATUS} has no {field}")
 
 
-def reset_high_water():
+def reset_high_water() -> None:
     """Resets the memory's high-water mark to the present memory."""
     pathlib.Path("/proc/self/clear_refs").write_text("5")
 
 
-def give_back():
+def give_back() -> None:
     """Gives memory that compilation left back to the system; the next call asks for it again."""
     gc.collect()
     ctypes.CDLL(None).malloc_trim(0)
 
 
-def limit_memory():
+def limit_memory() -> None:
     """Limits this process's memory; PyTorch and XLA then report a failure."""
     free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     for line in pathlib.Path("/proc/meminfo").read_text().splitlines():
@@ -57,15 +59,15 @@ def limit_memory():
 class Worker:
     """Answers commands with a side's module, which has a `Side` and a `product`."""
 
-    def __init__(self, module):
+    def __init__(self, module: Any) -> None:
         self._module, self._side = module, None
         self._resident, self._peak = resident("VmRSS"), 0
 
-    def answer(self, command):
+    def answer(self, command: Mapping[str, Any]) -> dict[str, Any]:
         command = dict(command)
         return getattr(self, command.pop("do"))(**command)
 
-    def prepare(self, request):
+    def prepare(self, request: Mapping[str, Any]) -> dict[str, Any]:
         start = time.perf_counter()
         self._side = self._module.Side(**request)
         built, (first, second) = time.perf_counter() - start, self._times(2)
@@ -76,7 +78,7 @@ class Worker:
         facts = {"build_seconds": built, "first_seconds": first, "second_seconds": second}
         return facts | self._side.facts()
 
-    def time(self, calls):
+    def time(self, calls: int) -> dict[str, Any]:
         """Times calls after an untimed one: the first call after another process's turn is slow."""
         self._side.call()
         seconds = self._times(calls)
@@ -91,12 +93,12 @@ class Worker:
             seconds.append(time.perf_counter() - start)
         return seconds
 
-    def product(self):
+    def product(self) -> dict[str, Any]:
         flops = self._module.product()
         reset_high_water()
         return {"flops": flops}
 
-    def finish(self):
+    def finish(self) -> dict[str, Any]:
         peak = self._side.device_memory()
         on_host = peak is None
         memory = {
@@ -106,7 +108,7 @@ class Worker:
         return memory | self._side.late_facts()
 
 
-def serve(worker, commands, answers):
+def serve(worker: Worker, commands: Iterable[str], answers: TextIO) -> None:
     for line in commands:
         try:
             answer = worker.answer(json.loads(line))
@@ -115,7 +117,7 @@ def serve(worker, commands, answers):
         print(json.dumps(answer), file=answers, flush=True)
 
 
-def main(side, cores):
+def main(side: str, cores: str) -> None:
     os.sched_setaffinity(0, map(int, cores.split(",")))  # before a library counts the cores
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # libraries' prints must not look like answers

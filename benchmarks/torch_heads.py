@@ -4,14 +4,14 @@ import math
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from benchmarks.torch_networks import LAST, MAX_LOG_DEPTH, TIME_STEPS, ChannelNorm, gelu, resize
 
 # Codecs
 
 
-def pool_valid(x, mask):
+def pool_valid(x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     """Returns the mean over the valid pixels of each 2x2 cell, and whether a cell has any."""
     pad = (0, x.shape[3] % 2, 0, x.shape[2] % 2)
     weight = mask.to(x.dtype)
@@ -20,7 +20,7 @@ def pool_valid(x, mask):
     return x / count.clamp(min=1), count > 0
 
 
-def fill_invalid(latent, mask):
+def fill_invalid(latent: Tensor, mask: Tensor) -> Tensor:
     """Gives invalid cells the mean of the nearest coarser cell that has some ground truth."""
     height, width = latent.shape[2:]
     if height == 1 and width == 1:
@@ -30,49 +30,49 @@ def fill_invalid(latent, mask):
     return torch.where(mask, latent, coarse[:, :, :height, :width])
 
 
-def log_depth_of(z):
+def log_depth_of(z: Tensor) -> Tensor:
     return (-z).clamp(max=MAX_LOG_DEPTH)
 
 
 class DepthEncoder(nn.Module):
-    def __init__(self, channels, size):
+    def __init__(self, channels: int, size: int) -> None:
         super().__init__()
         self.expand = nn.Conv2d(1, channels, size, padding=size // 2)
         self.bottleneck = nn.Conv2d(channels, channels, size, padding=size // 2)
         self.project = nn.Conv2d(channels, channels, 1)
 
-    def forward(self, depth, mask):
+    def forward(self, depth: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         x = gelu(self.expand(torch.where(mask, depth, 1.0).clamp(1e-6, 1e6).log()))
         x, mask = pool_valid(x + gelu(self.bottleneck(x)), mask)
         return torch.where(mask, self.project(x).tanh(), 0), mask
 
 
-def pad_edges(x):
+def pad_edges(x: Tensor) -> Tensor:
     """Repeats the edges once. F.pad's compiled gradient fails in channels_last (PyTorch 2.13)."""
     x = torch.cat([x[:, :, :1], x, x[:, :, -1:]], 2)
     return torch.cat([x[..., :1], x, x[..., -1:]], 3)
 
 
 class DepthDecoder(nn.Module):
-    def __init__(self, channels, width):
+    def __init__(self, channels: int, width: int) -> None:
         super().__init__()
         self.expand = nn.Conv2d(channels, width, 1)
         self.up = nn.ConvTranspose2d(width, width // 2, 3, 2, padding=1, output_padding=1)
         self.head = nn.Conv2d(width // 2, 1, 3, padding=1)
 
-    def forward(self, latent):
+    def forward(self, latent: Tensor) -> Tensor:
         x = gelu(self.up(pad_edges(gelu(self.expand(latent)))))
         return log_depth_of(self.head(x)[:, :, 2:-2, 2:-2])
 
 
 class ReleasedEncoder(nn.Module):
-    def __init__(self, channels):
+    def __init__(self, channels: int) -> None:
         super().__init__()
         self.conv0 = nn.Conv2d(1, channels, 3, 2, padding=1, bias=False)
         self.conv1 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
         self.norm0, self.norm1 = nn.BatchNorm2d(channels), nn.BatchNorm2d(channels)
 
-    def forward(self, depth, mask):
+    def forward(self, depth: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         x = F.leaky_relu(self.norm0(self.conv0(torch.where(mask, depth, 0))), 0.2)
         pad = (0, mask.shape[3] % 2, 0, mask.shape[2] % 2)
         cells = F.max_pool2d(F.pad(mask.to(x.dtype), pad), 2) > 0
@@ -80,18 +80,18 @@ class ReleasedEncoder(nn.Module):
 
 
 class ReleasedDecoder(nn.Module):
-    def __init__(self, channels):
+    def __init__(self, channels: int) -> None:
         super().__init__()
         self.up = nn.ConvTranspose2d(channels, channels, 4, 2, padding=1)
         self.norm = nn.BatchNorm2d(channels)
         self.head = nn.Conv2d(channels, 1, 3, padding=1)
 
-    def forward(self, latent):
+    def forward(self, latent: Tensor) -> Tensor:
         return log_depth_of(self.head(F.relu(self.norm(self.up(latent)))))
 
 
 class Codec(nn.Module):
-    def __init__(self, encoder, decoder):
+    def __init__(self, encoder: nn.Module, decoder: nn.Module) -> None:
         super().__init__()
         self.encoder, self.decoder = encoder, decoder
 
@@ -99,7 +99,7 @@ class Codec(nn.Module):
 # Denoisers
 
 
-def timestep_embedding(timestep, features):
+def timestep_embedding(timestep: Tensor, features: int) -> Tensor:
     half = features // 2
     steps = torch.arange(half, device=timestep.device)
     angles = timestep.float()[:, None] * torch.exp(-math.log(10_000) * steps / half)
@@ -107,14 +107,14 @@ def timestep_embedding(timestep, features):
 
 
 class Attention(nn.Module):
-    def __init__(self, features, heads):
+    def __init__(self, features: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
         self.query, self.key, self.value, self.out = (
             nn.Linear(features, features) for _ in range(4)
         )
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """[B, T, C] -> [B, T, C]."""
         q, k, v = (
             layer(x).view(*x.shape[:2], self.heads, -1).transpose(1, 2)
@@ -125,12 +125,12 @@ class Attention(nn.Module):
 
 
 class PooledAttention(nn.Module):
-    def __init__(self, features, heads, cell=8):
+    def __init__(self, features: int, heads: int, cell: int = 8) -> None:
         super().__init__()
         self.cell = cell
         self.norm, self.attention = ChannelNorm(features), Attention(features, heads)
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         pooled = F.avg_pool2d(x, self.cell, ceil_mode=True, count_include_pad=False)
         tokens = self.attention(self.norm(pooled).flatten(2).transpose(1, 2))
         y = tokens.transpose(1, 2).reshape(pooled.shape)
@@ -139,13 +139,13 @@ class PooledAttention(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    def __init__(self, features):
+    def __init__(self, features: int) -> None:
         super().__init__()
         self.time, self.mix = nn.Linear(features, features), nn.Linear(features, features)
         self.norm = ChannelNorm(features)
         self.conv = nn.Conv2d(features, features, 3, padding=1)
 
-    def forward(self, x, time):
+    def forward(self, x: Tensor, time: Tensor) -> Tensor:
         y = self.conv(self.norm(x) * (1 + self.time(time)[:, :, None, None]))
         return x + self.mix(gelu(y).permute(LAST)).permute(0, 3, 1, 2)
 
@@ -153,7 +153,16 @@ class ResidualBlock(nn.Module):
 class Denoiser(nn.Module):
     """Our denoiser: `project` runs once for an image, `forward` in each step."""
 
-    def __init__(self, channels, neck, features, blocks, heads, levels, self_attention):
+    def __init__(
+        self,
+        channels: int,
+        neck: int,
+        features: int,
+        blocks: int,
+        heads: int,
+        levels: int,
+        self_attention: bool,
+    ) -> None:
         super().__init__()
         self.levels, self.num_blocks, self.features = levels, blocks, features
         for level in range(levels):
@@ -168,7 +177,7 @@ class Denoiser(nn.Module):
         self.attention = PooledAttention(features, heads) if self_attention else None
         self.out = nn.Conv2d(features, channels, 3, padding=1)
 
-    def project(self, pyramid, image):
+    def project(self, pyramid: list[Tensor], image: Tensor) -> Tensor:
         before = [size % 2 for size in image.shape[2:]]  # as Flax's SAME pads for stride 2
         stem = self.stem(F.pad(image, (before[1], 1, before[0], 1)))
         finest = pyramid[0].shape[2:]
@@ -180,7 +189,7 @@ class Denoiser(nn.Module):
         x = resize(self.condition_norm(x), [2 * size for size in finest])
         return self.condition_conv(gelu(x[:, :, : stem.shape[2], : stem.shape[3]] + stem))
 
-    def forward(self, latent, timestep, condition):
+    def forward(self, latent: Tensor, timestep: Tensor, condition: Tensor) -> Tensor:
         time = timestep_embedding(timestep, self.features)
         time = self.time_out(F.silu(self.time_in(time)))
         x = condition + time[:, :, None, None] + self.latent_in(latent)
@@ -192,14 +201,14 @@ class Denoiser(nn.Module):
 
 
 class Embedding(nn.Module):
-    def __init__(self, channels, *features):
+    def __init__(self, channels: int, *features: int) -> None:
         super().__init__()
         for index, width in enumerate(features):
             self.add_module(f"conv{index}", nn.Conv2d(channels, width, 3, padding=1))
             self.add_module(f"norm{index}", nn.GroupNorm(4, width))
             channels = width
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         for index in (0, 1):
             x = self.get_submodule(f"conv{index}")(x)
             x = F.relu(self.get_submodule(f"norm{index}")(x))
@@ -209,7 +218,7 @@ class Embedding(nn.Module):
 class ReleasedDenoiser(nn.Module):
     """The released denoiser; unless `hoisted`, it interpolates the condition in each step."""
 
-    def __init__(self, channels, features, hoisted):
+    def __init__(self, channels: int, features: int, hoisted: bool) -> None:
         super().__init__()
         self.hoisted = hoisted
         self.noise_embedding = Embedding(channels, 64, features)
@@ -218,11 +227,11 @@ class ReleasedDenoiser(nn.Module):
         self.fusion_1 = nn.Conv2d(features, features, 3, padding=1)
         self.prediction = Embedding(features, 64, channels)
 
-    def project(self, pyramid, image):
+    def project(self, pyramid: list[Tensor], image: Tensor) -> Tensor:
         size = [-(-size // 2) for size in image.shape[2:]]
         return resize(pyramid[0], size, align_corners=True) if self.hoisted else pyramid[0]
 
-    def forward(self, latent, timestep, condition):
+    def forward(self, latent: Tensor, timestep: Tensor, condition: Tensor) -> Tensor:
         x = condition + self.time_embedding(timestep)[:, :, None, None]
         if not self.hoisted:
             x = resize(x, latent.shape[2:], align_corners=True)

@@ -12,10 +12,12 @@ in the eager form, as in the released code, and once in the other forms.
 
 import contextlib
 import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from benchmarks import torch_heads, torch_networks
 from benchmarks.torch_heads import fill_invalid
@@ -27,7 +29,7 @@ class Form:
     compiled: bool = False
     bfloat16: bool = False
 
-    def layout(self, tensor):
+    def layout(self, tensor: Tensor) -> Tensor:
         """Lays an image or feature map out in memory as the form wants it."""
         return tensor.contiguous(memory_format=torch.channels_last) if self.improved else tensor
 
@@ -43,7 +45,7 @@ FORMS = {
 class Peer(nn.Module):
     """The parts of `DiffusionDepth`, and the sampler that joins them."""
 
-    def __init__(self, fields, form):
+    def __init__(self, fields: dict[str, Any], form: Form) -> None:
         super().__init__()
         model, self.fields, self.form = fields["model"], fields, form
         channels, features = model["latent_channels"], model["neck_features"]
@@ -82,23 +84,23 @@ class Peer(nn.Module):
             return contextlib.nullcontext()
         return torch.autocast(image.device.type, torch.bfloat16)
 
-    def encode_image(self, image):
+    def encode_image(self, image: Tensor) -> Tensor:
         """Encodes a normalised image [B, 3, H, W] to the condition."""
         with self._precision(image):
             pyramid = self.neck(self.hahi(self.backbone(image)))
             return self.denoiser.project(pyramid, image).float()
 
-    def denoise(self, latent, timestep, condition):
+    def denoise(self, latent: Tensor, timestep: Tensor, condition: Tensor) -> Tensor:
         with self._precision(latent):
             return self.denoiser(latent, timestep, condition).float()
 
-    def encode_depth(self, depth, mask):
+    def encode_depth(self, depth: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         return self.codec.encoder(depth, mask)
 
-    def decode_log_depth(self, latent):
+    def decode_log_depth(self, latent: Tensor) -> Tensor:
         return self.codec.decoder(latent)
 
-    def sample(self, noise, condition):
+    def sample(self, noise: Tensor, condition: Tensor) -> Tensor:
         """Returns the refined latent; gradients flow through the last `gradient_steps` steps."""
         fields = self.fields
         latent = torch.zeros_like(noise) if fields["start"] == "zeros" else noise
@@ -127,7 +129,7 @@ class Peer(nn.Module):
         return following**0.5 * x0 + (1 - following) ** 0.5 * epsilon
 
     @torch.no_grad()
-    def predict(self, image, noise):
+    def predict(self, image: Tensor, noise: Tensor) -> Tensor:
         """Returns metres [B, 1, H, W]."""
         latent = self.sample(noise, self.encode_image(image))
         return self.decode_log_depth(latent)[..., : image.shape[2], : image.shape[3]].exp()
@@ -148,7 +150,7 @@ def _codec(model):
 # Variables
 
 
-def leaves(peer):
+def leaves(peer: Peer) -> Iterator[tuple[str, Tensor, Callable]]:
     """Yields (path of our leaf, tensor, f): f(array, shape) turns our array into the tensor."""
     for name, module in peer.named_modules():
         path = name.replace(".", "/")
@@ -196,7 +198,7 @@ _NAMES = {
 
 
 @torch.no_grad()
-def load(peer, variables):
+def load(peer: Peer, variables: Mapping[str, np.ndarray]) -> None:
     """Fills the model from {path: array}, arrays flat or not.
 
     Raises:
@@ -230,7 +232,7 @@ def _mean(values, mask, scale_invariance=0.0):
     return per_image.sum() / (count > 0).sum().clamp(min=1)
 
 
-def loss(peer, batch, draws):
+def loss(peer: Peer, batch: dict[str, Tensor], draws: dict[str, Tensor]) -> Tensor:
     """Returns the objective: the weighted sum of the terms that have a weight."""
     fields, mask = peer.fields, batch["mask"]
     depth = torch.where(mask, batch["depth"], 1.0)
@@ -273,7 +275,9 @@ def _denoising_loss(peer, latent, condition, encoded, cells, draws):
     return _mean(prediction - goals[peer.fields["prediction_type"]], mask)
 
 
-def draw(peer, size, latent_shape, device):
+def draw(
+    peer: Peer, size: int, latent_shape: Sequence[int], device: torch.device | str
+) -> dict[str, Tensor]:
     """Draws the random start, noise and timesteps of one step."""
     shape = (size, *latent_shape)
     return {
@@ -283,7 +287,7 @@ def draw(peer, size, latent_shape, device):
     }
 
 
-def create_optimizer(peer):
+def create_optimizer(peer: Peer) -> torch.optim.Optimizer:
     """Creates the optimizer with constant peak learning rates; a schedule would cost no time."""
     fields, groups = peer.fields["optimizer"], {}
     for path, tensor, _ in leaves(peer):
@@ -306,7 +310,9 @@ def create_optimizer(peer):
     return kind(groups, betas=(fields["b1"], fields["b2"]), eps=fields["eps"], **fused)
 
 
-def train_step(peer, optimizer, batch, draws):
+def train_step(
+    peer: Peer, optimizer: torch.optim.Optimizer, batch: dict[str, Tensor], draws: dict[str, Tensor]
+) -> Tensor:
     """Updates the model once; returns the loss before the update."""
     optimizer.zero_grad(set_to_none=True)
     value = loss(peer, batch, draws)

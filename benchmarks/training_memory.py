@@ -20,12 +20,16 @@ import json
 import os
 import pathlib
 import time
+from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from benchmarks.flops import count_multiply_adds
 from diffdepth_jax.configs import default
+from diffdepth_jax.configuration import groups
+from diffdepth_jax.configuration.groups import Configuration
 from diffdepth_jax.distributed import sharding
 from diffdepth_jax.method import diffusion
 from diffdepth_jax.models.assembly import create_model
@@ -37,38 +41,39 @@ NUM_STEPS = (5, 20)
 # name: (sampler.remat, train.remat_backbone)
 REMATERIALISED = {"nothing": (False, False), "sampler": (True, False), "all": (True, True)}
 GIB = 2**30
+Rows = dict[str, dict[str, dict[str, float]]]  # {name: {num_steps as text: measurement}}
 # XLA reads the scheduler's option only from the process's flags, not from a compilation's options.
 XLA_FLAGS = (
     "--xla_cpu_enable_concurrency_optimized_scheduler=false --xla_backend_optimization_level=0"
 )
 
 
-def row_fields():
+def row_fields() -> dict[str, tuple[str, str, str]]:
     """Returns {name of a row: (backbone, dtype, rematerialised parts)}."""
     rows = [(backbone, "float32", remat) for backbone in SIZES for remat in REMATERIALISED]
     return {", ".join(row): row for row in [*rows, ("swin_large", "bfloat16", "all")]}
 
 
-def create_config(backbone, dtype, remat, num_steps):
+def create_config(backbone: str, dtype: str, remat: str, num_steps: int) -> Configuration:
     """Returns the default configuration with these fields."""
     config = default.get_config()
     config.model.update(backbone=backbone, dtype=dtype)
-    config.inference.size = SIZES[backbone]
+    config.frame.size = SIZES[backbone]
     config.sampler.num_steps = num_steps
     config.sampler.remat, config.train.remat_backbone = REMATERIALISED[remat]
-    return config
+    return groups.read(config)
 
 
-def abstract_step(config, batch_size=1):
+def abstract_step(config: Configuration, batch_size: int = 1) -> tuple[Any, tuple]:
     """Returns (jitted training step, its arguments as shapes and types)."""
-    model = create_model(**config.model)
-    schedule = diffusion.create_schedule(**config.diffusion)
-    _, optimizer = loop._create_optimizer(config)
+    model = create_model(config.model)
+    schedule = diffusion.create_schedule(**vars(config.diffusion))
+    _, optimizer = loop.configured_optimizer(config)
     key = jax.eval_shape(lambda: jax.random.key(0))
     state = jax.eval_shape(lambda key: create_train_state(model, optimizer, key, 0.0), key)
     layout = sharding.Layout("jit", sharding.create_mesh(jax.devices()[:1]))
     step = loop.create_step(config, model, schedule, optimizer, layout, state)
-    height, width = config.inference.size
+    height, width = config.frame.size
     batch = {
         name: jax.ShapeDtypeStruct((batch_size, height, width, channels), dtype)
         for name, channels, dtype in (
@@ -80,7 +85,7 @@ def abstract_step(config, batch_size=1):
     return step, (state, batch, key)
 
 
-def measure(config):
+def measure(config: Configuration) -> dict[str, float]:
     """Compiles the step; returns {quantity: value} in bytes and seconds."""
     step, arguments = abstract_step(config)
     start = time.perf_counter()
@@ -94,19 +99,19 @@ def measure(config):
     }
 
 
-def read_rows(path):
+def read_rows(path: pathlib.Path) -> Rows:
     """Reads {name: {num_steps as text: measurement}} of an earlier run."""
     return json.loads(path.read_text())["rows"] if path.exists() else {}
 
 
-def write_rows(path, rows):
+def write_rows(path: pathlib.Path, rows: Rows) -> None:
     report = {"backend": jax.default_backend(), "jax": jax.__version__, "rows": rows}
     partial = path.with_suffix(".partial")
     partial.write_text(json.dumps(report, indent=1) + "\n")
     partial.replace(path)
 
 
-def measure_rows(path, only):
+def measure_rows(path: pathlib.Path, only: str) -> Rows:
     """Measures the rows that the file lacks; returns all rows."""
     rows = read_rows(path)
     for name, fields in row_fields().items():
@@ -118,7 +123,7 @@ def measure_rows(path, only):
     return rows
 
 
-def format_table(rows):
+def format_table(rows: Rows) -> str:
     """Returns a table of the rows that are measured with both numbers of steps."""
     few, many = map(str, NUM_STEPS)
     lines = [
@@ -137,7 +142,7 @@ def format_table(rows):
     return "\n".join(lines)
 
 
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=pathlib.Path, required=True, help="JSON, added to")
     parser.add_argument("--only", default="", help="rows whose name holds this")

@@ -10,16 +10,18 @@ program; give it a --results of its own.
 """
 
 import argparse
+import os
 import pathlib
 import sys
+from collections.abc import Sequence
 
 from benchmarks.method_study import baselines, report, results, scenes
-from benchmarks.method_study.queue import pretrain, run_all, run_seeds_together
+from benchmarks.method_study.queue import Task, pretrain, run_all, run_seeds_together
 from benchmarks.method_study.training import fields
-from benchmarks.method_study.variants import ROWS, SIZES, VARIANTS
+from benchmarks.method_study.variants import ROWS, SIZES, VARIANTS, Size
 
 
-def names_of(only):
+def names_of(only: str) -> list[str]:
     """Names of a comma-separated list of names and numbers of rows, in the order of ROWS."""
     wanted = set(only.split(",")) if only else {row[0] for row in ROWS}
     known = set(VARIANTS) | {row[0] for row in ROWS}
@@ -31,7 +33,9 @@ def names_of(only):
     return [name for row, names in ROWS.items() for name in names if {row[0], name} & wanted]
 
 
-def missing(names, seeds, size, directory):
+def missing(
+    names: Sequence[str], seeds: Sequence[int], size: Size, directory: str | os.PathLike
+) -> list[Task]:
     """(name, seed) still to be run: of each row one seed of all first, then the next."""
     tasks = []
     for row in ROWS.values():
@@ -39,7 +43,7 @@ def missing(names, seeds, size, directory):
     return [t for t in tasks if not results.is_done(directory, *t, fields(t[0], size))]
 
 
-def parse(arguments):
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.method_study",
         description=__doc__,
@@ -56,7 +60,7 @@ def parse(arguments):
     return parser.parse_args(arguments)
 
 
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> int:
     flags = parse(arguments)
     size, directory = SIZES[flags.size], pathlib.Path(flags.results)
     seeds = [int(seed) for seed in flags.seeds.split(",")]

@@ -2,12 +2,16 @@
 
 import functools
 import json
+import os
 import pathlib
 
 import numpy as np
 
 from benchmarks.method_study import results, scores
-from benchmarks.method_study.variants import budget, create_config
+from benchmarks.method_study.results import Scores
+from benchmarks.method_study.scenes import Sets
+from benchmarks.method_study.variants import Size, budget, create_config
+from diffdepth_jax.configuration.renamed import RENAMED
 from diffdepth_jax.datasets import transforms
 from diffdepth_jax.evaluation import predictors
 
@@ -16,7 +20,7 @@ FITS = {"constant": predictors.constant_predictor, "mean map": predictors.mean_m
 
 
 def _fit_and_score(fit, train, held_out, config):
-    limits = config.inference.min_depth, config.inference.max_depth
+    limits = config.frame.min_depth, config.frame.max_depth
     prepare = functools.partial(transforms.valid_range, min_depth=limits[0], max_depth=limits[1])
     shape = held_out.depth.shape[1:3]
     (prediction,) = fit(train, prepare)([{"content": shape}], 0)
@@ -24,11 +28,11 @@ def _fit_and_score(fit, train, held_out, config):
     return scores.score(prediction, held_out, config)
 
 
-def write(directory, size, sets):
+def write(directory: str | os.PathLike, size: Size, sets: Sets) -> None:
     """Scores both on both kinds, unless the file is there with this budget."""
     path = pathlib.Path(directory) / FILE
     fields = json.loads(json.dumps(budget(size)))
-    if path.is_file() and json.loads(path.read_text())["budget"] == fields:
+    if path.is_file() and _budget(path) == fields:
         return
     config = create_config({}, 0, size)
     metrics = {
@@ -40,7 +44,13 @@ def write(directory, size, sets):
     path.write_text(json.dumps(report, indent=1, allow_nan=False) + "\n")
 
 
-def read(directory):
+def _budget(path):
+    """The budget of a file, under today's names of fields."""
+    fields = json.loads(path.read_text())["budget"]
+    return {RENAMED.get(name, name): value for name, value in fields.items()}
+
+
+def read(directory: str | os.PathLike) -> dict[str, dict[str, Scores]]:
     """{set: {predictor: scores}}, or {} if they were not scored."""
     path = pathlib.Path(directory) / FILE
     return json.loads(path.read_text())["metrics"] if path.is_file() else {}

@@ -8,6 +8,7 @@ from 1.05 to 1.25; their mean is weighted by the threshold, as there.
 """
 
 import numpy as np
+from jaxtyping import Bool, Float
 
 THRESHOLDS = np.linspace(1.05, 1.25, 10)
 EDGE = 1.25  # ratio of neighbouring depths, of the strip around edges
@@ -21,7 +22,11 @@ def _pairs(x):
     return np.concatenate([left, upper], -1), np.concatenate([right, lower], -1)
 
 
-def boundary_f1(prediction, depth, mask):
+def boundary_f1(
+    prediction: Float[np.ndarray, "images height width"],
+    depth: Float[np.ndarray, "images height width"],
+    mask: Bool[np.ndarray, "images height width"],
+) -> Float[np.ndarray, " images"]:
     """F1 of each image; nan where the truth has no edge at any threshold.
 
     Args:
@@ -52,7 +57,9 @@ def _f1(predicted_step, true_step, threshold):
     return np.where(count > 0, 2 * matched / np.maximum(total, 1), np.nan)
 
 
-def edge_strip(depth, mask):
+def edge_strip(
+    depth: Float[np.ndarray, "images height width"], mask: Bool[np.ndarray, "images height width"]
+) -> Bool[np.ndarray, "images height width"]:
     """Pixels [N, H, W] next to a pair of valid neighbours whose depths differ by a ratio > EDGE."""
     log_depth = np.log(np.where(mask, depth, 1.0))
     strip = np.zeros(mask.shape, bool)
@@ -68,7 +75,11 @@ def edge_strip(depth, mask):
     return strip
 
 
-def edge_abs_rel(prediction, depth, mask):
+def edge_abs_rel(
+    prediction: Float[np.ndarray, "images height width"],
+    depth: Float[np.ndarray, "images height width"],
+    mask: Bool[np.ndarray, "images height width"],
+) -> Float[np.ndarray, " images"]:
     """abs_rel of each image [N] over the pixels on both sides of edges; nan without edges."""
     strip = edge_strip(depth, mask)
     error = np.where(strip, np.abs(prediction - depth) / np.where(strip, depth, 1.0), 0.0)

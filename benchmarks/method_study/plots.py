@@ -1,13 +1,16 @@
 """Plots and panels of the report."""
 
 import functools
+import os
 import pathlib
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from benchmarks.method_study import results as result_files
 from benchmarks.method_study import scenes, tables
+from benchmarks.method_study.results import Found
 from benchmarks.method_study.variants import SAMPLER_STEPS, Size
 from diffdepth_jax.media import color_maps
 
@@ -22,6 +25,7 @@ STEPS_OF = (
     "paper",
 )
 PANELS_OF = ("default", "direct", "released", "paper", "self_4", "truth_only_4", "none_4")
+PanelRow = tuple[Any, Any, dict[str, Any]]  # an image, its metres, {variant: metres}
 
 
 def _figure(draw, path):
@@ -44,7 +48,7 @@ def _line(axes, x, samples, label):
     axes.errorbar(x, means, spreads, label=label, marker="o", markersize=3, capsize=2)
 
 
-def steps_plot(found, path):
+def steps_plot(found: Found, path: str | os.PathLike) -> None:
     """abs_rel against the sampler's steps, without retraining."""
 
     def draw(axes, kind):
@@ -60,7 +64,7 @@ def steps_plot(found, path):
     _figure(draw, path)
 
 
-def sparsity_plot(found, path, metric="abs_rel"):
+def sparsity_plot(found: Found, path: str | os.PathLike, metric: str = "abs_rel") -> None:
     """Error against the share of pixels with ground truth, for each target of diffusion."""
 
     def draw(axes, kind):
@@ -76,7 +80,7 @@ def sparsity_plot(found, path, metric="abs_rel"):
     _figure(draw, path)
 
 
-def sparsification_plot(found, path, name="default"):
+def sparsification_plot(found: Found, path: str | os.PathLike, name: str = "default") -> None:
     """Error of the pixels that stay, against the share that is left out."""
     rows = [result["uncertainty"] for result in found[name] if "uncertainty" in result]
 
@@ -89,7 +93,7 @@ def sparsification_plot(found, path, name="default"):
     _figure(draw, path)
 
 
-def panels(found, directory, path):
+def panels(found: Found, directory: str | os.PathLike, path: str | os.PathLike) -> bool:
     """The same held-out scenes under each variant that kept its predictions."""
     shown = {
         name: result_files.read_predictions(directory, name, 0)
@@ -110,7 +114,7 @@ def panels(found, directory, path):
     return True
 
 
-def panel_figure(rows):
+def panel_figure(rows: list[PanelRow]) -> Figure:
     """Each (image, metres, {variant: metres}) as a row of pictures, named above the first."""
     names = list(rows[0][2])
     figure = Figure((1.5 * (len(names) + 2), 1.25 * len(rows)), layout="constrained")
@@ -128,7 +132,7 @@ def panel_figure(rows):
     return figure
 
 
-def draw_all(found, directory) -> list[tuple[str, str]]:
+def draw_all(found: Found, directory: pathlib.Path) -> list[tuple[str, str]]:
     """Draws what the results allow beside them: (file, caption) of each picture."""
     folder = pathlib.Path(directory).parent
     drawn = []

@@ -5,9 +5,18 @@ import pathlib
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
+
+Task = tuple[str, int]  # (name of a variant, seed)
 
 
-def run_all(tasks, size, workdir, directory, jobs):
+def run_all(
+    tasks: Iterable[Task],
+    size: str,
+    workdir: str | os.PathLike,
+    directory: str | os.PathLike,
+    jobs: int,
+) -> list[Task]:
     """Runs (name, seed) tasks, `jobs` at a time; their output is under WORKDIR/logs.
 
     Returns:
@@ -42,7 +51,9 @@ def run_all(tasks, size, workdir, directory, jobs):
     return failed
 
 
-def run_seeds_together(tasks, size, workdir, directory):
+def run_seeds_together(
+    tasks: Iterable[Task], size: str, workdir: str | os.PathLike, directory: str | os.PathLike
+) -> list[str]:
     """Runs (name, seed) tasks name by name, the seeds of a name as one program; for a GPU.
 
     Returns:
@@ -58,7 +69,7 @@ def run_seeds_together(tasks, size, workdir, directory):
     return failed
 
 
-def pretrain(size, workdir):
+def pretrain(size: str, workdir: str | os.PathLike) -> None:
     """Makes the backbone, unless it is there, with all cores that this process has."""
     subprocess.run(_command("pretraining", size, workdir), check=True)
 

@@ -1,8 +1,10 @@
 """docs/method_study.md, from the result files alone."""
 
+import os
 import pathlib
 
 from benchmarks.method_study import baselines, plots, results, tables
+from benchmarks.method_study.results import Found
 from benchmarks.method_study.variants import ROWS, SCENE_SEED, VARIANTS
 
 INTRODUCTION = """# Method study
@@ -124,7 +126,7 @@ steps, without retraining. The default has to meet three limits: 5 steps at most
 steps."""
 
 
-def write(directory):
+def write(directory: str | os.PathLike) -> pathlib.Path:
     """Draws the pictures and writes the page beside the results' folder; returns its path."""
     directory = pathlib.Path(directory)
     found = results.read_all(directory)
@@ -137,7 +139,7 @@ def write(directory):
     return path
 
 
-def compose(found, pictures, directory):
+def compose(found: Found, pictures: list[tuple[str, str]], directory: pathlib.Path) -> str:
     folder = f"{directory.parent.name}/{directory.name}"
     parts = [_introduction(found, folder)]
     parts += [
@@ -159,10 +161,10 @@ def _introduction(found, folder):
     return INTRODUCTION.format(
         folder=folder,
         scene_seed=SCENE_SEED,
-        images=config["data"]["num_eval"],
-        height=config["data"]["height"],
-        width=config["data"]["width"],
-        train=config["data"]["num_train"],
+        images=config["data"]["synthetic"]["num_eval"],
+        height=config["data"]["synthetic"]["height"],
+        width=config["data"]["synthetic"]["width"],
+        train=config["data"]["synthetic"]["num_train"],
         pretraining=backbone["train"]["batch_size"] * backbone["train"]["num_steps"],
         seen=config["train"]["batch_size"] * config["train"]["num_steps"],
     ).rstrip()

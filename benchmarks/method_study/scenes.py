@@ -2,10 +2,13 @@
 
 import os
 import pathlib
+from typing import Any
 
 import numpy as np
+from jaxtyping import Float32, UInt8
 
-from benchmarks.method_study.variants import SCENE_SEED
+from benchmarks.method_study.variants import SCENE_SEED, Size
+from diffdepth_jax.datasets.samples import Sample
 from diffdepth_jax.datasets.synthetic import KINDS, SyntheticScenes
 
 
@@ -17,21 +20,29 @@ class Scenes:
     be judged where depth is dense.
     """
 
-    def __init__(self, image, depth):
+    def __init__(
+        self,
+        image: UInt8[np.ndarray, "scenes height width 3"],
+        depth: Float32[np.ndarray, "scenes height width 1"],
+    ) -> None:
         self.image, self.depth = image, depth
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.image)
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: Any) -> Sample:
         depth = self.depth[index]
         return {"image": self.image[index], "depth": depth, "mask": depth > 0}
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"Scenes{self.depth.shape}"
 
 
-def render(kind, split, count, size, seed=SCENE_SEED):
+# {kind: (training scenes of the kind, held-out scenes)}
+Sets = dict[str, tuple[Scenes, Scenes]]
+
+
+def render(kind: str, split: str, count: int, size: Size, seed: int = SCENE_SEED) -> Scenes:
     """Scenes of one kind, or of both in turn ("mixed")."""
     source = SyntheticScenes(kind, split, count, size.height, size.width, seed)
     samples = [source[index] for index in range(count)]
@@ -45,10 +56,10 @@ def _sets(size):
     }
 
 
-def load(directory, size, seed=SCENE_SEED):
+def load(directory: str | os.PathLike, size: Size, seed: int = SCENE_SEED) -> tuple[Scenes, Sets]:
     """(training scenes, {kind: (training scenes of the kind, held-out scenes)}).
 
-    As `input_pipeline.create_sources` returns them. Rendered if the directory does not have them.
+    As `sources.create_sources` returns them. Rendered if the directory does not have them.
     """
     name = f"scenes-{seed}-{size.height}x{size.width}-{size.num_train}-{size.num_eval}.npz"
     path = pathlib.Path(directory) / name

@@ -1,33 +1,44 @@
 """Predictions of one trained model at several numbers of sampler steps, and their scores."""
 
 import functools
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import jax
 import numpy as np
+from jaxtyping import Float
 
 from benchmarks.method_study import edges, uncertainty
+from benchmarks.method_study.results import Scores
+from benchmarks.method_study.scenes import Scenes
 from benchmarks.method_study.variants import MEMBERS, SAMPLER_STEPS
+from diffdepth_jax.arrays import Variables
+from diffdepth_jax.configuration.groups import Configuration, Sampler
 from diffdepth_jax.evaluation import metrics
 from diffdepth_jax.evaluation.protocols import create_protocol
 from diffdepth_jax.media import preprocessing
 from diffdepth_jax.method import diffusion, refinement
+from diffdepth_jax.models.assembly import DiffusionDepth
 
 BATCH = 20
+Metres = Float[np.ndarray, "images height width"]
 
 
-def steps_to_score(config):
+def steps_to_score(config: Configuration) -> tuple[int, ...]:
     """A feed-forward head, one step from zeros without the denoising loss, has one step only."""
     if config.sampler.num_steps == 1 and not config.loss.weights.ddim:
         return (1,)
     return tuple(sorted({*SAMPLER_STEPS, config.sampler.num_steps}))
 
 
-def create_predict(model, schedule, sampler, steps):
+def create_predict(
+    model: DiffusionDepth, schedule: diffusion.NoiseSchedule, sampler: Sampler, steps: Iterable[int]
+) -> Callable:
     """A jitted (variables, image [B, H, W, 3], keys [B]) -> {steps: metres [B, H, W, 1]}.
 
     One program for all: they share the image encoder, most of what there is to compile.
     """
-    fields = {name: value for name, value in sampler.items() if name != "num_steps"}
+    fields = {name: value for name, value in vars(sampler).items() if name != "num_steps"}
 
     @jax.jit
     def predict(variables, image, keys):
@@ -49,7 +60,9 @@ def create_predict(model, schedule, sampler, steps):
     return predict
 
 
-def predictions(predict, variables, scenes, key):
+def predictions(
+    predict: Callable, variables: Variables, scenes: Scenes, key: jax.Array
+) -> dict[int, Metres]:
     """{steps: metres [N, H, W]}; an image's noise is that of the program's own evaluation."""
     parts = []
     for first in range(0, len(scenes), BATCH):
@@ -67,10 +80,9 @@ def _truth(scenes, limits):
     return scenes.depth[..., 0], mask[..., 0]
 
 
-def score(prediction, scenes, config):
+def score(prediction: Metres, scenes: Scenes, config: Configuration) -> Scores:
     """Means over images of the program's metrics and of the edge metrics of metres [N, H, W]."""
-    inference_fields = config.inference
-    protocol = create_protocol("full", inference_fields.min_depth, inference_fields.max_depth)
+    protocol = create_protocol("full", config.frame.min_depth, config.frame.max_depth)
     depth, mask = _truth(scenes, protocol.truth)
     prediction = np.asarray(metrics.clamp_prediction(prediction, *protocol.clamp))
     values = metrics.depth_metrics(prediction[..., None], scenes.depth, mask[..., None])
@@ -81,18 +93,22 @@ def score(prediction, scenes, config):
     }
 
 
-def score_all(predict, variables, scenes, config):
+def score_all(
+    predict: Callable, variables: Variables, scenes: Scenes, config: Configuration
+) -> tuple[dict[str, Scores], dict[int, Metres]]:
     """({steps: scores}, {steps: metres [N, H, W]}) on one set."""
     found = predictions(predict, variables, scenes, jax.random.key(config.seed))
     return {str(count): score(found[count], scenes, config) for count in found}, found
 
 
-def score_ensemble(predict, variables, scenes, config):
+def score_ensemble(
+    predict: Callable, variables: Variables, scenes: Scenes, config: Configuration
+) -> dict[str, Any]:
     """Row 7: the spread of MEMBERS samples, at the model's own number of steps."""
     steps = config.sampler.num_steps
     keys = [jax.random.fold_in(jax.random.key(config.seed), 1000 + k) for k in range(MEMBERS)]
     members = np.stack([predictions(predict, variables, scenes, key)[steps] for key in keys])
-    limits = config.inference.min_depth, config.inference.max_depth
+    limits = config.frame.min_depth, config.frame.max_depth
     depth, mask = _truth(scenes, limits)
     members = np.asarray(metrics.clamp_prediction(members, *limits))
     return uncertainty.assess(members, depth, mask)

@@ -1,7 +1,10 @@
 """Tables of the report, in Markdown, from results alone."""
 
+from collections.abc import Iterable
+
 import numpy as np
 
+from benchmarks.method_study.results import Found, Result, Scores
 from benchmarks.method_study.variants import ROWS, SAMPLER_STEPS, VARIANTS
 
 COLUMNS = {
@@ -18,19 +21,19 @@ PERCENTS = (100, 20, 4, 1)
 TARGETS = ("self", "truth", "none", "truth_only")
 
 
-def own_steps(result, kind):
+def own_steps(result: Result, kind: str) -> Scores:
     """A result's metrics at the number of steps it was trained with."""
     return result["metrics"][kind][str(result["trained_steps"])]
 
 
-def values(results, kind, metric, steps=None):
+def values(results: list[Result], kind: str, metric: str, steps: int | None = None) -> list[float]:
     """A metric of each seed; steps: of the sampler, None for those of training."""
     rows = [r["metrics"][kind] for r in results]
     counts = [str(steps or r["trained_steps"]) for r in results]
     return [row[count][metric] for row, count in zip(rows, counts, strict=True) if count in row]
 
 
-def cell(numbers):
+def cell(numbers: list[float]) -> str:
     """mean ± standard deviation over seeds (n - 1 in its denominator), or what there is."""
     if not numbers:
         return "not run"
@@ -46,12 +49,12 @@ def cell(numbers):
     return f"{mean} ± {spread.replace('0.', '.', 1) if digits == 3 else spread}"
 
 
-def table(header, rows):
+def table(header: list[str], rows: list[list[str]]) -> str:
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def row_table(row, found, kind):
+def row_table(row: str, found: Found, kind: str) -> str:
     """Each variant of a row, the default first, at the number of steps it was trained with."""
     names = ["default", *(name for name in ROWS[row] if name != "default")]
     lines = []
@@ -66,7 +69,7 @@ def row_table(row, found, kind):
     return table([kind, "seeds", *COLUMNS.values()], lines)
 
 
-def baseline_table(baselines):
+def baseline_table(baselines: dict[str, dict[str, Scores]]) -> str:
     """Predictors that see no image; there is nothing of them to repeat."""
     lines = [
         [
@@ -79,7 +82,7 @@ def baseline_table(baselines):
     return table(["", *COLUMNS.values()], lines)
 
 
-def steps_table(found, kind, names):
+def steps_table(found: Found, kind: str, names: Iterable[str]) -> str:
     """abs_rel by the sampler's number of steps, without retraining."""
     header = [f"{kind}: abs_rel at", "trained at", *(str(count) for count in SAMPLER_STEPS)]
     lines = []
@@ -91,13 +94,13 @@ def steps_table(found, kind, names):
     return table(header, lines)
 
 
-def excess(results, kind, metric="abs_rel"):
+def excess(results: list[Result], kind: str, metric: str = "abs_rel") -> dict[int, float]:
     """{steps: by how much the mean over seeds exceeds the best mean of SAMPLER_STEPS}."""
     means = {n: np.mean(values(results, kind, metric, n)) for n in SAMPLER_STEPS}
     return {count: mean / min(means.values()) - 1 for count, mean in means.items()}
 
 
-def excess_table(found, names):
+def excess_table(found: Found, names: Iterable[str]) -> str:
     """The requirement on steps: 5 within 2 %, 1 within 10 %, 20 within 5 % of the best."""
     lines = []
     for name in names:
@@ -113,11 +116,11 @@ def excess_table(found, names):
     return table(header, lines)
 
 
-def sparsity_name(target, percent):
+def sparsity_name(target: str, percent: int) -> str:
     return "default" if (target, percent) == ("self", 100) else f"{target}_{percent}"
 
 
-def sparsity_table(found, kind, metric):
+def sparsity_table(found: Found, kind: str, metric: str) -> str:
     lines = [
         [
             target,
@@ -132,7 +135,7 @@ def sparsity_table(found, kind, metric):
     return table(header, lines)
 
 
-def uncertainty_table(found):
+def uncertainty_table(found: Found) -> str:
     """Row 7."""
     lines = []
     for name in VARIANTS:
@@ -148,7 +151,7 @@ def uncertainty_table(found):
     return table(header, lines)
 
 
-def cost_table(found):
+def cost_table(found: Found) -> str:
     """Equal budget is equal images; what it took beside it."""
     lines = []
     for name, results in found.items():

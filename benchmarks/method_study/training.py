@@ -3,31 +3,37 @@
 python -m benchmarks.method_study.training NAME SEED SIZE WORKDIR RESULTS
 """
 
+import os
 import pathlib
 import platform
 import shutil
 import sys
 import time
+from typing import Any
 
 import jax
 
 from benchmarks.method_study import compilation, pretraining, results, scenes, scores
+from benchmarks.method_study.scenes import Sets
 from benchmarks.method_study.variants import (
     SCENE_SEED,
     SIZES,
     UNCERTAINTY,
     VARIANTS,
+    Size,
     complete,
     create_config,
 )
+from diffdepth_jax.arrays import Variables
 from diffdepth_jax.checkpoints.model_directory import load_variables
+from diffdepth_jax.configuration.groups import Configuration
 from diffdepth_jax.method import diffusion
-from diffdepth_jax.models.assembly import create_model
+from diffdepth_jax.models.assembly import DiffusionDepth, create_model
 from diffdepth_jax.models.variables import abstract_variables
 from diffdepth_jax.training.loop import train
 
 
-def fields(name, size):
+def fields(name: str, size: Size) -> dict[str, Any]:
     """What a result must have in common with a training to stand for it."""
     return {
         "config": complete(VARIANTS[name], size, pretrained=True),
@@ -36,7 +42,9 @@ def fields(name, size):
     }
 
 
-def run(name, seed, size, workdir, directory):
+def run(
+    name: str, seed: int, size: Size, workdir: str | os.PathLike, directory: str | os.PathLike
+) -> None:
     """Trains, scores and writes the result; leaves nothing in `workdir` but what others share."""
     workdir = pathlib.Path(workdir)
     sources = scenes.load(workdir, size)
@@ -53,12 +61,21 @@ def run(name, seed, size, workdir, directory):
     shutil.rmtree(run_directory)
 
 
-def create_parts(config):
+def create_parts(config: Configuration) -> tuple[DiffusionDepth, diffusion.NoiseSchedule]:
     """(model, schedule)"""
-    return create_model(**config.model), diffusion.create_schedule(**config.diffusion)
+    return create_model(config.model), diffusion.create_schedule(**vars(config.diffusion))
 
 
-def write_result(name, config, size, variables, sets, directory, seconds, facts):
+def write_result(
+    name: str,
+    config: Configuration,
+    size: Size,
+    variables: Variables,
+    sets: Sets,
+    directory: str | os.PathLike,
+    seconds: float,
+    facts: dict[str, Any],
+) -> None:
     """Scores variables on the held-out scenes; writes the result, with `facts`, and predictions."""
     seed = config.seed
     found, kept = _score(config, variables, sets, ensemble=name in UNCERTAINTY)
@@ -100,7 +117,7 @@ def _score(config, variables, sets, ensemble):
     return {"metrics": metrics, **({"uncertainty": spread} if ensemble else {})}, kept
 
 
-def main():
+def main() -> None:
     name, seed, size, workdir, directory = sys.argv[1:]
     compilation.keep_in(workdir)
     run(name, int(seed), SIZES[size], workdir, directory)

@@ -6,13 +6,18 @@ leaves out by the error itself, both divided by the error of all pixels: 0 is pe
 says nothing has about the area under 1 less the oracle's.
 """
 
+from typing import Any
+
 import numpy as np
+from jaxtyping import Bool, Float
 from scipy.stats import spearmanr
 
 FRACTIONS = np.arange(0, 1, 0.05)  # of the pixels, left out
 
 
-def sparsification(error, uncertainty):
+def sparsification(
+    error: Float[np.ndarray, " pixels"], uncertainty: Float[np.ndarray, " pixels"]
+) -> Float[np.ndarray, " fractions"]:
     """Mean errors [len(FRACTIONS)] of the pixels that stay, as fractions of the mean of all."""
     order = np.argsort(-uncertainty, kind="stable")
     remaining = error[order][::-1].cumsum()[::-1]
@@ -20,7 +25,11 @@ def sparsification(error, uncertainty):
     return remaining[first] / (len(error) - first) / max(error.mean(), 1e-12)
 
 
-def assess(members, depth, mask):
+def assess(
+    members: Float[np.ndarray, "members images height width"],
+    depth: Float[np.ndarray, "images height width"],
+    mask: Bool[np.ndarray, "images height width"],
+) -> dict[str, Any]:
     """Scores of an ensemble, means over images.
 
     Args:

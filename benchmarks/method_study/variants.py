@@ -1,8 +1,14 @@
 """What the study trains: rows of a table, each a set of overrides of its default, see `budget`."""
 
 import dataclasses
+import os
+from typing import Any
 
 from diffdepth_jax.configs import default, synthetic
+from diffdepth_jax.configuration import groups
+from diffdepth_jax.configuration.groups import Configuration
+
+Overrides = dict[str, Any]  # {dotted name of a field: value}
 
 # Held-out scenes are those of another seed than in the README's table, which they do not touch.
 SCENE_SEED = 11
@@ -21,15 +27,15 @@ class Size:
     batch_size: int
     num_steps: int
     pretraining_steps: int  # of the backbone, see `pretraining`
-    overrides: dict = dataclasses.field(default_factory=dict)
+    overrides: Overrides = dataclasses.field(default_factory=dict)
     ema_decay: float = 0.99
 
     @property
-    def images_seen(self):
+    def images_seen(self) -> int:
         return self.batch_size * self.num_steps
 
     @property
-    def pretraining(self):
+    def pretraining(self) -> "Size":
         """The budget of the backbone that all trainings of this size start from."""
         return dataclasses.replace(
             self,
@@ -58,7 +64,7 @@ SIZES = {
 # How the sampler is trained, from the plain way to the default, a thing at a time.
 RANDOM = {"loss.weights.ddim": 1.0}
 EVERY_STEP = RANDOM | {"loss.random_timesteps": False}
-PLAIN = EVERY_STEP | {"loss.every_step": False}
+PLAIN = EVERY_STEP | {"loss.pixel_losses_on_every_step": False}
 DIRECT = PLAIN | {"sampler.num_steps": 1, "sampler.start": "zeros", "loss.weights.ddim": 0.0}
 NO_CODEC_LOSS = {"loss.weights.latent": 0.0, "loss.weights.reconstruction": 0.0}
 # Diffusion as usual: the denoiser learns from encoded ground truth, the sampler from nothing.
@@ -83,7 +89,7 @@ RELEASED = PLAIN | {
     "sampler.clip": 0.0,
     "loss.target": "self_attached",
     "loss.clamp_depth": 88.0,
-    "loss.metric_fraction": 1.0,
+    "loss.l1_l2_until": 1.0,
     "loss.weights.ddim": 0.25,  # a mean, divided by the batch size once more
     "loss.weights.silog": 0.0,
     "loss.weights.l1": 1.0,
@@ -105,7 +111,7 @@ def _sparsities():
         for target, overrides in targets.items():
             if (target, percent) != ("self", 100):
                 name = f"{target}_{percent}"
-                yield name, {**overrides, "augmentation.keep_valid": percent / 100}
+                yield name, {**overrides, "augmentation.valid_pixel_fraction": percent / 100}
 
 
 def _trained(prediction, steps):
@@ -146,7 +152,7 @@ ROWS = {
         "every_step_steps_5": EVERY_STEP | {"sampler.num_steps": 5},
         "random_steps_3": RANDOM | {"sampler.num_steps": 3},
         "random_zeros": RANDOM | {"sampler.start": "zeros"},
-        "last_step": {"loss.every_step": False},
+        "last_step": {"loss.pixel_losses_on_every_step": False},
     },
     "3 prediction type and training steps": {
         **_trained("epsilon", 5),
@@ -160,7 +166,7 @@ ROWS = {
         "no_clip": {"sampler.clip": 0.0},
     },
     "4 losses": {
-        "literal_pixel": {"loss.weights.silog": 0.0, "loss.weights.literal_pixel": 1.0},
+        "literal_pixel": {"loss.weights.silog": 0.0, "loss.weights.pixel_as_printed": 1.0},
         "silog_85": {"loss.silog_lambda": 0.85},
         "l1_l2_phase": {"loss.weights.l1": 0.1, "loss.weights.l2": 0.01},
         "no_latent": {"loss.weights.latent": 0.0},
@@ -172,7 +178,7 @@ ROWS = {
     },
     "5 codec and block": {
         "encoder_3x3": {"model.encoder_kernel": 3},
-        "encoder_3x3_4": {"model.encoder_kernel": 3, "augmentation.keep_valid": 0.04},
+        "encoder_3x3_4": {"model.encoder_kernel": 3, "augmentation.valid_pixel_fraction": 0.04},
         "latent_4": {"model.latent_channels": 4},
         "latent_64": {"model.latent_channels": 64},
         "no_attention": {"model.self_attention": False},
@@ -184,35 +190,37 @@ VARIANTS = {name: overrides for row in ROWS.values() for name, overrides in row.
 UNCERTAINTY = ("default", "sample_steps_5", "plain", "plain_steps_5")  # row 7: trained anyway
 
 
-def budget(size: Size):
+def budget(size: Size) -> Overrides:
     """The overrides of configs/synthetic.py that all trainings of a size have in common."""
     shape, loss = (size.height, size.width), default.get_config().loss
     return {
-        "data.height": size.height,
-        "data.width": size.width,
-        "data.num_train": size.num_train,
-        "data.num_eval": size.num_eval,
-        "inference.size": shape,
+        "data.synthetic.height": size.height,
+        "data.synthetic.width": size.width,
+        "data.synthetic.num_train": size.num_train,
+        "data.synthetic.num_eval": size.num_eval,
+        "frame.size": shape,
         "augmentation.crop_size": shape,
-        "inference.focal_length": synthetic.get_config().inference.focal_length * size.width / 96,
+        "frame.focal_length": synthetic.get_config().frame.focal_length * size.width / 96,
         "train.batch_size": size.batch_size,
         "train.num_steps": size.num_steps,
         "train.ema_decay": size.ema_decay,
         "train.log_every": min(100, size.num_steps),
         "train.evaluate_every": size.num_steps,
         "train.checkpoint_every": size.num_steps,
-        "train.num_panels": 1,
+        "evaluation.num_panels": 1,
         "optimizer.warmup_steps": size.num_steps // 15,
         "evaluation.baselines": False,
         # Of recipes that start from a trained backbone, as the study does.
-        "loss.every_step": loss.every_step,
+        "loss.pixel_losses_on_every_step": loss.pixel_losses_on_every_step,
         "loss.random_timesteps": loss.random_timesteps,
         "loss.weights.ddim": loss.weights.ddim,
         **size.overrides,
     }
 
 
-def create_config(overrides, seed, size: Size, backbone=""):
+def create_config(
+    overrides: Overrides, seed: int, size: Size, backbone: str | os.PathLike = ""
+) -> Configuration:
     """The configuration of one training; `backbone`: the model directory whose it starts from."""
     config = synthetic.get_config()
     config.update_from_flattened_dict({**budget(size), **overrides})
@@ -221,11 +229,12 @@ def create_config(overrides, seed, size: Size, backbone=""):
         # Trained on, a street now and then becomes a room: seeds then differ more than variants.
         config.optimizer.freeze = "backbone/.*"
     config.seed = seed
-    return config.lock()
+    return groups.read(config)
 
 
-def complete(overrides, size: Size, *, pretrained):
+def complete(overrides: Overrides, size: Size, *, pretrained: bool) -> dict[str, Any]:
     """Every field but the seed and a path: two trainings with the same are seeds of one variant."""
-    fields = create_config(overrides, 0, size, "pretrained" if pretrained else "").to_dict()
+    config = create_config(overrides, 0, size, "pretrained" if pretrained else "")
+    fields = dataclasses.asdict(config)
     del fields["seed"]
     return fields

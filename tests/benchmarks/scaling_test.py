@@ -29,10 +29,9 @@ def test_a_point_is_the_default_objective_on_its_devices():
     point = POINTS[-1]
     request = json.loads(json.dumps(point.request))
     assert (request["num_devices"], request["changes"]["train.parallel"]) == (8, "fsdp")
-    config = speed_rows.create_config(point.row)
-    assert not config.loss.every_step
-    config.update_from_flattened_dict(request["changes"])
-    assert config.loss.every_step and config.loss.random_timesteps
+    assert not speed_rows.create_config(point.row).loss.pixel_losses_on_every_step
+    config = speed_rows.create_config(point.row, changes=request["changes"])
+    assert config.loss.pixel_losses_on_every_step and config.loss.random_timesteps
     assert config.train.parallel == "fsdp"
     assert point.variables["XLA_FLAGS"].endswith("device_count=8")
 

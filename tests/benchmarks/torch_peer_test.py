@@ -9,9 +9,11 @@ from flax import traverse_util
 
 from benchmarks import speed_rows
 from diffdepth_jax.configs import default, released_swin
+from diffdepth_jax.configuration import groups
 from diffdepth_jax.method import diffusion, objective, refinement
 from diffdepth_jax.models.assembly import create_model
 from diffdepth_jax.models.backbones import swin
+from diffdepth_jax.training.loop import configured_objective
 from diffdepth_jax.training.optimizer import create_optimizer
 from tests.support import parity, tiny
 
@@ -37,7 +39,7 @@ def small(config, **loss):
     config.sampler.update(num_steps=3, remat=False)
     config.sampler.start = "zeros" if "gradient_steps" in loss else "noise"
     config.loss.update({**speed_rows.UNSUPPORTED, **loss})
-    return config
+    return groups.read(config)
 
 
 CONFIGS = {
@@ -61,8 +63,8 @@ class Pair:
 
     def __init__(self, config, form):
         self.config = config
-        self.model = create_model(**config.model)
-        self.schedule = diffusion.create_schedule(**config.diffusion)
+        self.model = create_model(config.model)
+        self.schedule = diffusion.create_schedule(**vars(config.diffusion))
         self.batch = tiny.batch(2, *SIZE)
         self.variables = jax.tree.map(np.asarray, tiny.init_model(self.model, self.batch))
         self.variables = jax.tree_util.tree_map_with_path(_positive, self.variables)
@@ -101,7 +103,7 @@ def tiny_backbone(monkeypatch):
 def our_depth(name):
     pair = Pair(CONFIGS[name](), EAGER)
     predict = functools.partial(
-        refinement.predict_depth, pair.model, schedule=pair.schedule, **pair.config.sampler
+        refinement.predict_depth, pair.model, schedule=pair.schedule, **vars(pair.config.sampler)
     )
     return np.asarray(jax.jit(predict)(pair.variables, pair.batch["image"], pair.noise[0]))
 
@@ -129,25 +131,12 @@ def test_autocast_is_close(name):
 
 def our_step(pair):
     """(loss, gradients, statistics) of ours."""
-    loss, sampler = pair.config.loss, pair.config.sampler
-    weights = {name: weight for name, weight in loss.weights.items() if weight}
+    losses = configured_objective(pair.config, pair.model, pair.schedule)
 
     def total(params):
-        terms, updated = objective.loss_terms(
-            pair.model,
-            {**pair.variables, "params": params},
-            pair.batch,
-            pair.draws[0],
-            None,
-            schedule=pair.schedule,
-            target=loss.target,
-            every_step=False,
-            silog_lambda=loss.silog_lambda,
-            clamp_depth=loss.clamp_depth,
-            gradient_steps=loss.gradient_steps,
-            **sampler,
-        )
-        return objective.total_loss(terms, weights), updated.get("batch_stats", {})
+        variables = {**pair.variables, "params": params}
+        terms, updated = losses.terms(variables, pair.batch, pair.draws[0], None)
+        return objective.total_loss(terms, losses.weights), updated.get("batch_stats", {})
 
     (value, statistics), gradients = jax.jit(jax.value_and_grad(total, has_aux=True))(
         pair.variables["params"]
@@ -200,7 +189,7 @@ def test_an_update_equals_ours(kind, form):
     """Of given gradients, clipped; twice, so that momenta count."""
     pair = Pair(CONFIGS["default"](), form)
     fields = {
-        **pair.config.optimizer,
+        **vars(pair.config.optimizer),
         "name": kind,
         "learning_rate": 0.1,
         "clip_norm": 0.5,
@@ -258,9 +247,8 @@ def test_leaves_that_one_side_lacks_are_named():
 
 
 def test_what_the_peer_cannot_do_is_refused():
-    config = CONFIGS["default"]()
-    config.loss.every_step = True
-    with pytest.raises(ValueError, match="every_step"):
+    config = small(default.get_config(), pixel_losses_on_every_step=True)
+    with pytest.raises(ValueError, match="pixel_losses_on_every_step"):
         speed_rows.peer_fields(config, VARIANT, [], [])
 
 

@@ -13,15 +13,13 @@ def tiny_rows(monkeypatch):
     """One row, of a tiny model at 1 and 3 steps."""
 
     def create_config(backbone, dtype, remat, num_steps):
-        config = small_run.config()
-        with config.unlocked():
-            config.sampler.update(num_steps=num_steps, remat=remat == "sampler")
-        return config
+        remat = remat == "sampler"
+        return small_run.config(sampler__num_steps=num_steps, sampler__remat=remat)
 
     monkeypatch.setattr(training_memory, "NUM_STEPS", (1, 3))
     monkeypatch.setattr(training_memory, "row_fields", lambda: {"a": ("x", "float32", "sampler")})
     monkeypatch.setattr(training_memory, "create_config", create_config)
-    monkeypatch.setattr(training_memory, "create_model", lambda **fields: tiny.model())
+    monkeypatch.setattr(training_memory, "create_model", lambda fields: tiny.model())
 
 
 @pytest.mark.slow
@@ -50,7 +48,7 @@ def test_rows_are_the_configurations_that_they_name():
     rows = training_memory.row_fields()
     config = training_memory.create_config(*rows["swin_large, bfloat16, all"], 5)
     assert (config.model.backbone, config.model.dtype) == ("swin_large", "bfloat16")
-    assert (config.sampler.num_steps, config.inference.size) == (5, (352, 906))
+    assert (config.sampler.num_steps, config.frame.size) == (5, (352, 906))
     assert config.sampler.remat and config.train.remat_backbone
     config = training_memory.create_config(*rows["swin_tiny, float32, nothing"], 20)
     assert not config.sampler.remat and not config.train.remat_backbone
