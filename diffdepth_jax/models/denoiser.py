@@ -154,8 +154,8 @@ class Denoiser(nn.Module):
     def project(self, pyramid: Sequence[Features], image: Image) -> Condition:
         """Fuses pyramid and image into the condition, float32 [B, H/2, W/2, features].
 
-        The pyramid has maps [B, h_i, w_i, C], finest first. Its finest map has stride 4. A
-        convolution of the image [B, H, W, 3] adds edges at stride 2, the stride of the latent.
+        The pyramid has maps [B, h_i, w_i, C], finest first. Its finest map has stride 4, or stride
+        2, the stride of the latent. A convolution of the image [B, H, W, 3] adds edges at stride 2.
         """
         stem = self.stem(image.astype(self.dtype))
         height, width = stem.shape[1:3]
@@ -163,8 +163,9 @@ class Denoiser(nn.Module):
         maps = zip(self.level_projections, pyramid, strict=False)  # may leave out coarse maps
         levels = [resize_bilinear(projection(level), *finest) for projection, level in maps]
         x = functools.reduce(operator.add, levels)
-        x = resize_bilinear(self.condition_norm(x), 2 * finest[0], 2 * finest[1])
-        x = x[:, :height, :width]
+        x = self.condition_norm(x)
+        if finest != (height, width):
+            x = resize_bilinear(x, 2 * finest[0], 2 * finest[1])[:, :height, :width]
         condition = self.condition_conv(jax.nn.gelu(x + stem))
         return condition.astype(jnp.float32)  # float32: its gradient is a sum over steps
 

@@ -105,6 +105,18 @@ def test_the_condition_sees_as_many_maps_as_configured(levels):
     assert seen == [True] * levels + [False] * (4 - levels)
 
 
+def test_a_finest_map_of_stride_2_lies_on_the_latent():
+    """ResNet and MPViT have such a map: its last pixel changes the condition there, not elsewhere."""
+    image, pyramid = normal(0, 2, *IMAGE, 3), pyramid_of(2 * IMAGE[0], 2 * IMAGE[1])
+    assert pyramid[0].shape[1:3] == LATENT
+    changed = pyramid[0].copy()
+    changed[:, -1, -1] += 1
+    project = jax.jit(functions()[1])
+    before, after = (project((finest, *pyramid[1:]), image) for finest in (pyramid[0], changed))
+    rows, columns = np.nonzero(np.abs(after - before).max((0, 3)))
+    assert rows.min() == LATENT[0] - 2 and columns.min() == LATENT[1] - 2
+
+
 def test_every_pixel_of_the_image_reaches_the_condition():
     """The path is the stem, because this test passes the pyramid separately."""
     gradient = gradient_of(functions()[1], 1)(pyramid_of(*IMAGE), normal(0, 2, *IMAGE, 3))
