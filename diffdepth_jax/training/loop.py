@@ -44,7 +44,7 @@ def configured_objective(
         model=model,
         schedule=schedule,
         sampler=vars(config.sampler),
-        weights={name: weight for name, weight in weights.items() if weight},
+        weights={name: weight for name, weight in sorted(weights.items()) if weight},
         l1_l2_steps=int(until * config.train.num_steps),
         **fields,
     )
