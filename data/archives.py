@@ -1,13 +1,12 @@
 """Extraction of tar files; each archive is extracted once."""
 
 import pathlib
-import shutil
 import tarfile
-import tempfile
 
 from tqdm import tqdm
 
 from diffdepth_jax.errors import UserError
+from diffdepth_jax.whole_files import whole_folder
 
 
 def is_archive(path: pathlib.Path) -> bool:
@@ -31,13 +30,8 @@ def extract(archive: pathlib.Path, folder: pathlib.Path) -> pathlib.Path:
     if target.is_dir():
         print(f"using {target}, extracted before")
         return target
-    folder.mkdir(parents=True, exist_ok=True)
-    unfinished = pathlib.Path(tempfile.mkdtemp(prefix="incomplete.", dir=folder))
-    try:
+    with whole_folder(target) as unfinished:
         _extract_all(archive, size, unfinished)
-        unfinished.rename(target)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
     return target
 
 

@@ -1,4 +1,8 @@
-"""Files and folders that are written whole or not at all."""
+"""Files and folders that are written whole or not at all.
+
+Each is written under another name beside its own, and renamed when it is complete. The other name
+holds the number of the process, so that two processes may write one file or folder at once.
+"""
 
 import contextlib
 import os
@@ -15,7 +19,7 @@ def whole_file(path: str | os.PathLike) -> Generator[pathlib.Path]:
     the new file is deleted, and an older `path` stays as it was.
     """
     path = pathlib.Path(path)
-    unfinished = path.with_name(f"{path.stem}.unfinished{path.suffix}")
+    unfinished = path.with_name(f"{path.stem}.unfinished-{os.getpid()}{path.suffix}")
     try:
         yield unfinished
         unfinished.replace(path)
@@ -30,8 +34,7 @@ def whole_folder(path: str | os.PathLike) -> Generator[pathlib.Path]:
     `path` must not exist, or be an empty folder. If the block fails, the new folder is deleted.
     """
     path = pathlib.Path(path)
-    unfinished = path.with_name(f"{path.name}.unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished = path.with_name(f"{path.name}.unfinished-{os.getpid()}")
     unfinished.mkdir(parents=True)
     try:
         yield unfinished
