@@ -22,6 +22,7 @@ from tests.media.video_test import write_lossless
 from tests.support import small_model, small_run
 from tests.support.paths import ROOT
 
+PACKAGE = ROOT / "diffdepth_jax"
 ENGLISH, CHINESE = ROOT / "README.md", ROOT / "docs/README.zh.md"
 PAGES = [
     ENGLISH,
@@ -211,10 +212,29 @@ def _anchors(page):
 
 @pytest.mark.parametrize("page", PAGES, ids=_name)
 def test_files_that_are_named_exist(page):
-    """`name.py` somewhere in the repository."""
+    """`name.py` somewhere; `folder/...` in the checkout or in the package."""
     names = {path.name for path in ROOT.rglob("*.py")} | {"NAME.py"}
     for name in re.findall(r"`(?:[\w/]+/)?(\w+\.py)`", page.read_text()):
         assert name in names, name
+    folders = {path.name for place in (ROOT, PACKAGE) for path in place.iterdir() if path.is_dir()}
+    for path in re.findall(r"`(\w+/[\w./]*)`", page.read_text()):
+        if path.split("/")[0] in folders and "NAME" not in path:
+            assert (ROOT / path).exists() or (PACKAGE / path).exists(), path
+
+
+@pytest.mark.parametrize("page", [ENGLISH, CHINESE], ids=_name)
+def test_the_map_has_a_row_for_each_folder_and_file_of_the_package(page):
+    rows = re.findall(r"^\| (`.*?) \|", page.read_text().split("\n## ")[-1], re.MULTILINE)
+    named = {name for row in rows for name in re.findall(r"`([\w.]+/?)`", row)}
+    visible = [path for path in PACKAGE.iterdir() if path.name[0] not in "_."]
+    folders = {f"{path.name}/" for path in visible if path.is_dir()}
+    files = {path.name for path in visible if path.suffix == ".py"}
+    assert named == folders | files | {"tests/", "benchmarks/", "docs/", "CONTRIBUTING.md"}
+
+
+def test_the_readme_is_read_in_a_minute():
+    text = ENGLISH.read_text()
+    assert len(text.splitlines()) <= 150 and len(text.split()) <= 1400
 
 
 def test_the_chinese_readme_has_the_commands_and_numbers_of_the_english_one():
@@ -227,7 +247,8 @@ def test_the_chinese_readme_has_the_commands_and_numbers_of_the_english_one():
         list(map(without_comments, blocks(page, "python"))) for page in (CHINESE, ENGLISH)
     )
     assert ours == theirs
-    for pattern in (r"(?<=\| )[\d.,]+(?= \|)", r"--[\w.]+", r"^#+ ", r"`[\w./*]+\.\w+`"):
+    cells, numbers = r"(?<=\| )[\d.,]+(?= \|)", r"\d+"
+    for pattern in (cells, numbers, r"--[\w.]+", r"^#+ ", r"`[\w./*]+\.\w+`", r"`[\w./]+/`"):
         found = [re.findall(pattern, page.read_text(), re.M) for page in (CHINESE, ENGLISH)]
         assert sorted(found[0]) == sorted(found[1]), pattern
 
