@@ -51,27 +51,20 @@ def create_schedule(
     The sources are Ho et al. 2020, Rombach et al. 2022 and Nichol and Dhariwal 2021. The cosine
     schedule does not use beta_start and beta_end.
     """
-    betas = {
-        "linear": _linear_betas,
-        "scaled_linear": _scaled_linear_betas,
-        "cosine": _cosine_betas,
-    }
-    alpha_bar = np.cumprod(1 - betas[schedule](num_timesteps, beta_start, beta_end))
-    return NoiseSchedule(alpha_bar.astype(np.float32), prediction_type)
+    betas = _betas(schedule, num_timesteps, beta_start, beta_end)
+    return NoiseSchedule(np.cumprod(1 - betas).astype(np.float32), prediction_type)
 
 
-def _linear_betas(num_timesteps: int, start: float, end: float) -> np.ndarray:
-    return np.linspace(start, end, num_timesteps)
-
-
-def _scaled_linear_betas(num_timesteps: int, start: float, end: float) -> np.ndarray:
-    return np.linspace(start**0.5, end**0.5, num_timesteps) ** 2
-
-
-def _cosine_betas(num_timesteps: int, _start: float, _end: float) -> np.ndarray:
-    time = np.arange(num_timesteps + 1) / num_timesteps
-    alpha_bar = np.cos((time + 0.008) / 1.008 * math.pi / 2) ** 2
-    return np.minimum(1 - alpha_bar[1:] / alpha_bar[:-1], 0.999)
+def _betas(schedule: str, num_timesteps: int, start: float, end: float) -> np.ndarray:
+    if schedule == "linear":
+        return np.linspace(start, end, num_timesteps)
+    if schedule == "scaled_linear":
+        return np.linspace(start**0.5, end**0.5, num_timesteps) ** 2
+    if schedule == "cosine":
+        time = np.arange(num_timesteps + 1) / num_timesteps
+        alpha_bar = np.cos((time + 0.008) / 1.008 * math.pi / 2) ** 2
+        return np.minimum(1 - alpha_bar[1:] / alpha_bar[:-1], 0.999)
+    raise ValueError(f"schedule {schedule!r}: must be linear, scaled_linear or cosine")
 
 
 def sampling_timesteps(
@@ -86,16 +79,13 @@ def sampling_timesteps(
     """
     if not 1 <= num_steps <= num_timesteps:
         raise UserError(f"num_steps {num_steps}: must be 1 to {num_timesteps}")
-    spacings = {"leading": _leading_timesteps, "trailing": _trailing_timesteps}
-    return spacings[spacing](num_timesteps, num_steps).astype(np.int32)
-
-
-def _leading_timesteps(num_timesteps: int, num_steps: int) -> np.ndarray:
-    return np.arange(num_steps)[::-1] * (num_timesteps // num_steps)
-
-
-def _trailing_timesteps(num_timesteps: int, num_steps: int) -> np.ndarray:
-    return np.round(np.arange(num_steps, 0, -1) * num_timesteps / num_steps) - 1
+    if spacing == "leading":
+        steps = np.arange(num_steps)[::-1] * (num_timesteps // num_steps)
+    elif spacing == "trailing":
+        steps = np.round(np.arange(num_steps, 0, -1) * num_timesteps / num_steps) - 1
+    else:
+        raise ValueError(f"spacing {spacing!r}: must be leading or trailing")
+    return steps.astype(np.int32)
 
 
 def random_timesteps(
