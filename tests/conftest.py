@@ -1,8 +1,10 @@
 """What is made once for all tests: compiled programs, and one finished training run."""
 
+import logging
 import os
 
 import pytest
+from absl import logging as absl_logging
 
 from tests.support import compile_flags, type_checks  # noqa: F401  the hook finds it by name
 
@@ -19,6 +21,8 @@ install_import_hook(CHECKED, "tests.support.type_checks.check")
 from diffdepth_jax.training.loop import train  # noqa: E402
 from tests.support import small_run  # noqa: E402
 
+USES_FINISHED_RUN = {"end_to_end_test.py", "model_directory_test.py", "preemption_test.py"}
+
 
 @pytest.fixture(scope="session", autouse=True)
 def compilation_cache(tmp_path_factory):
@@ -27,6 +31,32 @@ def compilation_cache(tmp_path_factory):
     os.environ["JAX_COMPILATION_CACHE_DIR"] = directory
     jax.config.update("jax_compilation_cache_dir", directory)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
+
+
+@pytest.hookimpl(tryfirst=True)  # before the plugin that reads the groups
+def pytest_collection_modifyitems(items):
+    """With -n, a file's tests run in one process: they share models and compiled programs.
+
+    All files that use the finished run are one group, so that it is made once; the group comes
+    first, because it takes longest.
+    """
+    for item in items:
+        uses_run = item.path.name in USES_FINISHED_RUN
+        item.add_marker(pytest.mark.xdist_group("finished_run" if uses_run else str(item.path)))
+    items.sort(key=lambda item: item.path.name not in USES_FINISHED_RUN)
+
+
+@pytest.fixture(autouse=True)
+def logging_as_before():
+    """A test that shows messages leaves none of its handlers and levels to the next."""
+    root, verbosity = logging.getLogger(), absl_logging.get_verbosity()
+    handlers, level = root.handlers[:], root.level
+    yield
+    for handler in root.handlers[:]:
+        if handler not in handlers and type(handler).__module__ == "diffdepth_jax.program.messages":
+            root.removeHandler(handler)
+    root.setLevel(level)
+    absl_logging.set_verbosity(verbosity)
 
 
 @pytest.fixture(scope="session")

@@ -36,7 +36,6 @@ KITTI_SIZE, SELECTED_SIZE = (375, 1242), (352, 1216)  # the recipes of KITTI cut
 TINY = {
     name: value for name, value in small_run.OVERRIDES.items() if not name.startswith("data.")
 } | {
-    "model.backbone": "swin_micro",
     "model.backbone_weights": "none",
     "model.dtype": "float32",
     "sampler.num_steps": 2,

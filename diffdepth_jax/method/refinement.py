@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Float
 
-from diffdepth_jax.arrays import Array, Depth, Latent, Variables
+from diffdepth_jax.arrays import Array, Depth, Latent, Size, Variables
 from diffdepth_jax.method import diffusion
 
 
@@ -102,8 +102,8 @@ def decode_log_depth(
     model: DepthModel,
     variables: Variables,
     latent: Latent,
-    height: int,
-    width: int,
+    height: Size,
+    width: Size,
     *,
     train: bool = False,
 ) -> tuple[Depth, Variables]:

@@ -71,6 +71,7 @@ def test_each_variant_is_a_valid_configuration(name, size):
     assert any(vars(config.loss.weights).values())
 
 
+@pytest.mark.slow
 def test_every_model_of_the_study_can_be_built():
     configs = [create_config(overrides, 0, SIZES["cpu"]) for overrides in VARIANTS.values()]
     for fields in {config.model for config in configs}:

@@ -294,6 +294,7 @@ def test_the_high_water_mark_of_memory_falls_and_rises():
     assert speed_worker.resident("VmHWM") < with_block - 2**27
 
 
+@pytest.mark.slow
 def test_our_side_in_a_process_of_its_own():
     process = speed.Process("ours", sorted(speed.os.sched_getaffinity(0))[:1])
     facts = process.ask(do="prepare", request={"row": ROW.__dict__})

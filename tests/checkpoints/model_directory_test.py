@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 import pytest
+from absl import logging as absl_logging
 
 from diffdepth_jax.checkpoints import model_directory
 from diffdepth_jax.checkpoints.model_directory import load_variables
@@ -83,6 +84,7 @@ def test_a_checkpoint_of_another_model_is_refused(tmp_path):
 
 def test_a_resumed_run_says_from_where(tmp_path, caplog):
     _save(tmp_path, 1)
+    absl_logging.set_verbosity("info")
     with caplog.at_level("INFO"), RunCheckpoints(tmp_path) as checkpoints:
         checkpoints.restore(_state(0))
     assert "resuming from checkpoints/1" in caplog.messages

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from diffdepth_jax.checkpoints import checksums, model_directory, saved_steps
+from diffdepth_jax.checkpoints import checksums, run_checkpoints, saved_steps
 from diffdepth_jax.checkpoints.model_directory import load_variables
 from diffdepth_jax.checkpoints.run_checkpoints import RunCheckpoints
 from diffdepth_jax.errors import UserError
@@ -216,7 +216,7 @@ def test_a_write_that_failed_in_the_background_hides_no_other_error(
 ):
     said = []
     warn = lambda text, *args: said.append(text % args)  # noqa: E731
-    monkeypatch.setattr(model_directory.logging, "warning", warn)
+    monkeypatch.setattr(run_checkpoints.logging, "warning", warn)
     with pytest.raises(ZeroDivisionError), RunCheckpoints(tmp_path) as checkpoints:
         checkpoints.save(3, _state(3))
         checkpoints.save_best(3, _state(3), 1 / 0)

@@ -1,6 +1,7 @@
 """The evaluation of a configuration, with models that always say the same."""
 
 import csv
+import dataclasses
 import json
 
 import jax
@@ -318,15 +319,14 @@ def test_a_model_is_evaluated_on_other_data_than_it_was_made_with(tmp_path):
     """Only model and diffusion have to be the directory's own."""
     small_model.save(tmp_path)
     other = small_run.config(
-        seed=1,
-        data__num_eval=1,
+        data__synthetic__num_eval=1,
         train__batch_size=2,
         evaluation__flip_average=True,
         evaluation__ensemble=2,
         evaluation__baselines=False,
         frame__max_depth=60.0,
     )
-    results = evaluate_checkpoint(other, tmp_path)
+    results = evaluate_checkpoint(dataclasses.replace(other, seed=1), tmp_path)
     assert [values["images"] for values in results.values()] == [1, 1]
     names = sorted(path.name for path in (tmp_path / "evaluation").iterdir())
     assert names == ["rooms.csv", "rooms.json", "streets.csv", "streets.json"]

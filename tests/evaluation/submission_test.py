@@ -161,7 +161,7 @@ def test_a_model_directory_submits_a_set_without_ground_truth(tmp_path, monkeypa
     """Three images of three sizes, in batches of two."""
     config = small_model.save(tmp_path / "model")
     sources = None, {"test": (None, _Unlabelled(3))}
-    monkeypatch.setattr("diffdepth_jax.datasets.pipeline.create_sources", lambda **_: sources)
+    monkeypatch.setattr("diffdepth_jax.evaluation.evaluator.create_sources", lambda *_: sources)
     text = submission.submit(config, tmp_path / "model", tmp_path / "out" / "a.zip")
     assert "3 predictions" in text and "the benchmark's test set has 500" in text
     files = _read(tmp_path / "out" / "a.zip")

@@ -106,7 +106,7 @@ def test_the_condition_sees_as_many_maps_as_configured(levels):
 
 
 def test_a_finest_map_of_stride_2_lies_on_the_latent():
-    """ResNet and MPViT have such a map: its last pixel changes the condition there, not elsewhere."""
+    """ResNet and MPViT have such a map; its last pixel changes the condition in that corner."""
     image, pyramid = normal(0, 2, *IMAGE, 3), pyramid_of(2 * IMAGE[0], 2 * IMAGE[1])
     assert pyramid[0].shape[1:3] == LATENT
     changed = pyramid[0].copy()

@@ -1,11 +1,11 @@
 """What reaches stderr at each level, of ours and of libraries."""
 
 import logging
-import types
 
 import pytest
 from absl import logging as absl_logging
 
+from diffdepth_jax.distributed import processes
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.program import messages
 from diffdepth_jax.training import run_log
@@ -69,7 +69,7 @@ def test_absl_and_the_run_log_speak_once_after_repeated_calls(capsys):
 
 def test_only_the_first_process_informs(capsys, monkeypatch):
     messages.show_messages("info")
-    monkeypatch.setattr(run_log, "jax", types.SimpleNamespace(process_index=lambda: 1))
+    monkeypatch.setattr(processes, "is_first", lambda: False)
     run_log.inform("resuming")
     assert capsys.readouterr().err == ""
 

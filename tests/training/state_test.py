@@ -10,7 +10,6 @@ import pytest
 
 from diffdepth_jax.checkpoints.model_directory import load_variables
 from diffdepth_jax.distributed import sharding
-from diffdepth_jax.errors import UserError
 from diffdepth_jax.method import diffusion
 from diffdepth_jax.training import loop
 from diffdepth_jax.training.state import TrainState, create_train_state, update_average
@@ -69,12 +68,6 @@ def test_without_a_decay_there_is_no_average():
     state = jax.eval_shape(lambda: _created(0.0))
     assert state.average is None and state.evaluated is state.variables
     assert update_average(None, state.variables["params"], 0.0, 1) is None
-
-
-@pytest.mark.parametrize("decay", [-0.1, 1.0, float("nan")])
-def test_refuses_a_decay(decay):
-    with pytest.raises(UserError, match=rf"train\.ema_decay {decay}: must be 0 or more, and below"):
-        _created(decay)
 
 
 def test_evaluated_are_averaged_parameters_and_current_statistics():

@@ -15,8 +15,9 @@ from diffdepth_jax.arrays import Array, FeatureMap, Features, Image, Size
 from diffdepth_jax.models import layers
 from diffdepth_jax.models.layers import Dense, DropPath, rematerialised
 
-# The sizes of the Swin paper; swin_micro is ours, for training on CPUs.
+# The sizes of the Swin paper. swin_micro is ours, for training on CPUs; swin_nano, for tests.
 VARIANTS: dict[str, dict[str, Any]] = {
+    "swin_nano": {"embed_dim": 24, "depths": (1, 1, 1, 1), "num_heads": (1, 2, 4, 8)},
     "swin_micro": {"embed_dim": 48, "depths": (2, 2, 2, 2), "num_heads": (2, 4, 8, 16)},
     "swin_tiny": {"embed_dim": 96, "depths": (2, 2, 6, 2), "num_heads": (3, 6, 12, 24)},
     "swin_small": {"embed_dim": 96, "depths": (2, 2, 18, 2), "num_heads": (3, 6, 12, 24)},
