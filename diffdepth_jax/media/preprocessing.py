@@ -33,7 +33,7 @@ def kb_offset(height: int, width: int) -> tuple[int, int]:
     if height < KB_SIZE[0] or width < KB_SIZE[1]:
         raise UserError(
             f"image {height} x {width} is smaller than KITTI's benchmark crop of 352 x 1216: set "
-            "inference.input_crop to none for images of other cameras"
+            "frame.input_crop to none for images of other cameras"
         )
     return height - KB_SIZE[0], (width - KB_SIZE[1]) // 2
 
@@ -41,7 +41,7 @@ def kb_offset(height: int, width: int) -> tuple[int, int]:
 def input_box(height: int, width: int, input_crop: str) -> tuple[int, int, int, int]:
     """Returns (top, bottom, left, right) of the part of a frame that the model sees.
 
-    `input_crop` is the option inference.input_crop: "none" or "kb".
+    `input_crop` is the option frame.input_crop: "none" or "kb".
     """
     if input_crop == "none":
         return 0, height, 0, width
