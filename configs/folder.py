@@ -1,7 +1,8 @@
 """Your own folder of RGB images with depth maps.
 
 python -m diffdepth_jax.main --config=configs/folder.py --config.data.folder.root=DIR \
-    --config.data.folder.image_pattern='image/*.png' --config.data.folder.depth_pattern='depth/*.png'
+    --config.data.folder.image_pattern='image/*.png' \
+    --config.data.folder.depth_pattern='depth/*.png'
 """
 
 from diffdepth_jax.configs import default

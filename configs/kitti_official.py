@@ -5,8 +5,8 @@ python -m diffdepth_jax.main --config=configs/kitti_official.py
 
 Scored on val_selection_cropped, without crop or cap, by the benchmark's metrics too. To submit:
 
-python -m diffdepth_jax.main --config=configs/kitti_official.py --config.data.records.eval_split=test \
-    --mode=submit --output=submission.zip
+python -m diffdepth_jax.main --config=configs/kitti_official.py \
+    --config.data.records.eval_split=test --mode=submit --output=submission.zip
 
 This recipe has not been run in full.
 """
