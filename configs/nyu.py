@@ -5,7 +5,8 @@ python -m diffdepth_jax.main --config=configs/nyu.py
 
 --config.data.records.name takes any prepared form of NYU (data/README.md), and nyu_depth_v2 as TFDS
 itself prepares it, whose test split is called validation. Batch 16 at 416x544 is meant for 8 GPUs
-or a TPU v3-8. The paper reports abs_rel .085, rmse .295, d1 .939; this recipe has not been run in full.
+or a TPU v3-8. The paper reports abs_rel .085, rmse .295, d1 .939; this recipe has not been run in
+full.
 """
 
 from diffdepth_jax.configs import default
