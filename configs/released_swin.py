@@ -7,8 +7,6 @@ For predictions by the published checkpoint. To train a model of your own, take 
 configuration: this one keeps the released code's departures from the paper.
 """
 
-from ml_collections import ConfigDict
-
 from diffdepth_jax.configs import default
 
 
@@ -43,7 +41,7 @@ def get_config():
     config.optimizer.weight_decay = 0.0
     config.optimizer.clip_norm = 0.0
     config.optimizer.backbone_multiplier = 1.0  # or 0.1, an option of the released code
-    config.loss.weights = ConfigDict(
+    config.loss.weights.update(
         {
             "ddim": 1 / config.train.batch_size,  # a mean, divided by the batch size once more
             "silog": 0.0,

@@ -21,7 +21,7 @@ install_import_hook(CHECKED, "tests.support.type_checks.check")
 from diffdepth_jax.training.loop import train  # noqa: E402
 from tests.support import small_run  # noqa: E402
 
-USES_FINISHED_RUN = {"end_to_end_test.py", "model_directory_test.py", "preemption_test.py"}
+LONGEST = {"end_to_end_test.py", "datasets_end_to_end_test.py", "parallel_test.py", "step_test.py"}
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -33,17 +33,9 @@ def compilation_cache(tmp_path_factory):
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
 
 
-@pytest.hookimpl(tryfirst=True)  # before the plugin that reads the groups
 def pytest_collection_modifyitems(items):
-    """With -n, a file's tests run in one process: they share models and compiled programs.
-
-    All files that use the finished run are one group, so that it is made once; the group comes
-    first, because it takes longest.
-    """
-    for item in items:
-        uses_run = item.path.name in USES_FINISHED_RUN
-        item.add_marker(pytest.mark.xdist_group("finished_run" if uses_run else str(item.path)))
-    items.sort(key=lambda item: item.path.name not in USES_FINISHED_RUN)
+    """The files that take longest come first, so that no process is left alone with one of them."""
+    items.sort(key=lambda item: item.path.name not in LONGEST)
 
 
 @pytest.fixture(autouse=True)

@@ -1,7 +1,9 @@
 """Training from nothing to a model directory, broken off, taken up again and evaluated."""
 
 import json
+import os
 import shutil
+import signal
 
 import jax
 import numpy as np
@@ -10,6 +12,8 @@ from PIL import Image
 
 from diffdepth_jax.checkpoints.model_directory import load_variables
 from diffdepth_jax.datasets import sources
+from diffdepth_jax.distributed.preemption import EXIT_STATUS
+from diffdepth_jax.distributed.sharding import Layout
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.evaluation import evaluator, metrics, report
 from diffdepth_jax.models.assembly import create_model
@@ -88,6 +92,33 @@ def test_a_resumed_run_equals_an_uninterrupted_one(finished_run, tmp_path, monke
         small_run.read_state(workdir, 6),
     )
     assert resumed == rows
+
+
+def test_a_run_that_is_asked_to_stop_saves_and_goes_on_to_the_same_end(
+    finished_run, tmp_path, monkeypatch
+):
+    """At step 4 of 6, where no save was due."""
+    workdir, _ = finished_run
+    shard_batch, steps = Layout.shard_batch, []
+
+    def shard_and_signal(*args):
+        steps.append(None)
+        if len(steps) == 4:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return shard_batch(*args)
+
+    monkeypatch.setattr(Layout, "shard_batch", shard_and_signal)
+    with pytest.raises(SystemExit) as stop:
+        loop.train(small_run.config(), tmp_path)
+    assert stop.value.code == EXIT_STATUS
+    assert (tmp_path / "checkpoints/4").is_dir()
+    loop.train(small_run.config(), tmp_path)
+    assert len(steps) == 6
+    jax.tree.map(
+        np.testing.assert_array_equal,
+        small_run.read_state(tmp_path, 6),
+        small_run.read_state(workdir, 6),
+    )
 
 
 def test_evaluation_needs_the_same_diffusion_and_not_the_same_run(finished_run):

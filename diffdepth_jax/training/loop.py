@@ -37,7 +37,7 @@ from diffdepth_jax.training.step import train_step
 def configured_objective(
     config: Configuration, model: DiffusionDepth, schedule: NoiseSchedule
 ) -> Objective:
-    """The losses that a configuration asks for; terms of weight 0 are not computed."""
+    """The losses that a configuration asks for; terms of weight 0 are only logged."""
     fields = dict(vars(config.loss))
     until, weights = fields.pop("l1_l2_until"), vars(fields.pop("weights"))
     return Objective(

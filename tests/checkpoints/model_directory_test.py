@@ -19,7 +19,7 @@ from diffdepth_jax.checkpoints.run_checkpoints import RunCheckpoints
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.prediction.estimator import DepthEstimator
 from diffdepth_jax.program.entry import one_line_errors
-from tests.support import small_run
+from tests.support import small_model, small_run
 
 
 def _state(value):
@@ -180,12 +180,12 @@ def test_a_run_that_never_evaluated_has_no_parameters(tmp_path, empty):
 
 
 @pytest.fixture
-def altered_model(finished_run, tmp_path):
-    """Makes a model directory of the finished run's parameters and a changed configuration."""
-    (tmp_path / "parameters").symlink_to(finished_run[0] / "parameters")
+def altered_model(tmp_path):
+    """Makes a model directory with a changed configuration."""
+    small_model.save(tmp_path)
 
     def alter(change):
-        fields = json.loads((finished_run[0] / "config.json").read_text())
+        fields = json.loads((tmp_path / "config.json").read_text())
         change(types.SimpleNamespace(**fields))
         (tmp_path / "config.json").write_text(json.dumps(fields))
         return pathlib.Path(tmp_path)

@@ -5,14 +5,9 @@ import signal
 import subprocess
 import sys
 
-import jax
-import numpy as np
 import pytest
 
-from diffdepth_jax.distributed.preemption import EXIT_STATUS, Preemption
-from diffdepth_jax.distributed.sharding import Layout
-from diffdepth_jax.training import loop
-from tests.support import small_run
+from diffdepth_jax.distributed.preemption import Preemption
 
 
 @pytest.mark.parametrize("number", Preemption.SIGNALS)
@@ -58,30 +53,3 @@ def test_a_signal_is_noted_when_nobody_reads_the_message():
     )
     os.close(writing)
     assert done.stdout == "SIGINT"
-
-
-def test_a_run_that_is_asked_to_stop_saves_and_goes_on_to_the_same_end(
-    finished_run, tmp_path, monkeypatch
-):
-    """At step 4 of 6, where no save was due."""
-    workdir, _ = finished_run
-    shard_batch, steps = Layout.shard_batch, []
-
-    def shard_and_signal(*args):
-        steps.append(None)
-        if len(steps) == 4:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return shard_batch(*args)
-
-    monkeypatch.setattr(Layout, "shard_batch", shard_and_signal)
-    with pytest.raises(SystemExit) as stop:
-        loop.train(small_run.config(), tmp_path)
-    assert stop.value.code == EXIT_STATUS
-    assert (tmp_path / "checkpoints/4").is_dir()
-    loop.train(small_run.config(), tmp_path)
-    assert len(steps) == 6
-    jax.tree.map(
-        np.testing.assert_array_equal,
-        small_run.read_state(tmp_path, 6),
-        small_run.read_state(workdir, 6),
-    )
