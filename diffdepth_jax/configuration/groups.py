@@ -191,9 +191,9 @@ class Optimizer:
     freeze: str
 
     def starts(self, num_steps: int) -> tuple[int, ...]:
-        """The boundaries as steps of a run; boundaries below 1 are fractions of it.
+        """The boundaries as steps of a run. Boundaries below 1 are fractions of the run.
 
-        Equal boundaries, of a very short run, skip a piece of the schedule.
+        In a very short run two may round to one step; the piece between them is then skipped.
         """
         if self.schedule != "steps":
             return ()

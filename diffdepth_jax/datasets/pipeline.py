@@ -138,7 +138,7 @@ def _normalize(batch: dict[str, Any]) -> dict[str, Any]:
 
 
 def _dataset(source: Any) -> Any:
-    """Grain's data set over a source, which grain's types describe more narrowly than it is."""
+    """Grain's data set over a source. Grain's types accept fewer sources than grain, hence Any."""
     return grain.MapDataset.source(source)
 
 
@@ -180,7 +180,7 @@ def train_iterator(
     stream = _dataset(tolerant).seed(seed).shuffle().repeat()
     stream = stream.random_map(functools.partial(_augment, **augmentation))
     share = _dataset(_Share(stream, batch_size, process, first_step))
-    # Samples, at most: memory is that of two more batches, or of what the threads work at.
+    # The samples prepared ahead: two batches, or one sample for each thread if that is more.
     ahead = max(2 * batch_size, num_threads)
     options = grain.ReadOptions(num_threads=num_threads, prefetch_buffer_size=ahead)
     batches: Any = share.to_iter_dataset(options).batch(batch_size, drop_remainder=True)
@@ -195,7 +195,7 @@ def evaluation_sample(
     max_depth: float,
     input_crop: str = "none",
 ) -> EvaluationSample:
-    """What the model sees of a frame, beside the frame and its ground truth, see EvaluationSample.
+    """Adds the model's input to a frame and its ground truth, see EvaluationSample.
 
     The image is cut, fitted and padded to `size`, and normalised. Metrics are taken at the size of
     the ground truth. Other keys pass through.

@@ -56,7 +56,7 @@ class Scorer:
         Args:
           name: of the set.
           predict: see `scoring.Predictor`.
-          input_crop: the crop that predictions show; default: the crop that the model sees.
+          input_crop: the part of a frame that predictions cover; default: frame.input_crop.
           panels: a list that gets the pictures of the first evaluation.num_panels images.
 
         Returns:

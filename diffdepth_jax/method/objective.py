@@ -1,4 +1,4 @@
-"""The training objective: L = l1 L_ddim + l2 L_pixel + l3 L_latent, and a term for the codec.
+"""The training objective: L = w1 L_ddim + w2 L_pixel + w3 L_latent, and a term for the codec.
 
 The paper's three losses, and a reconstruction loss of ours: the latent loss alone would let the
 latents shrink to a point.
@@ -32,7 +32,7 @@ from diffdepth_jax.models.codec import fill_invalid
 PIXEL_LOSSES = ("silog", "pixel_as_printed", "l1", "l2")
 
 
-# The fields of a pytree have no shapes here: jax.tree.map builds pytrees of any leaves.
+# The fields are Any, because jax.tree.map also builds this class with leaves that are no arrays.
 @struct.dataclass
 class Draws:
     """The random numbers of one step; each image has its own key.
@@ -67,7 +67,7 @@ class Objective:
       random_timesteps: the sampler visits `diffusion.random_timesteps`.
       gradient_steps: see `diffusion.ddim_sample`. With pixel losses on every step, only the steps
         that have a gradient are decoded.
-      silog_lambda: lambda of the two pixel losses of the paper's form.
+      silog_lambda: lambda in silog and pixel_as_printed.
       clamp_depth: metres; bounds both maps in l1 and l2, as in the released code. 0: no bound.
       weights: {term: weight}.
       l1_l2_steps: l1 and l2 count before this update and not from it on.
@@ -98,7 +98,7 @@ class Objective:
         )
 
     def counts(self, mask: Mask) -> dict[str, Scalar]:
-        """{term: count} of `terms`; the counts depend on the mask alone."""
+        """The counts that `terms` returns, {term: count}, computed without running the model."""
         images = mask.any((1, 2, 3)).sum()
         denoised = images if self.target == "ground_truth" else len(mask)
         terms = (*PIXEL_LOSSES, "latent", "reconstruction")
@@ -214,8 +214,8 @@ class Objective:
     ) -> Term:
         """|log decode(encode(ground truth)) - log ground truth|.
 
-        Batch statistics of this second use of the decoder are dropped: prediction needs the
-        statistics of refined latents.
+        The decoder runs a second time here. The batch statistics of this run are dropped, because
+        prediction decodes refined latents, not encoded ones.
         """
         filled = fill_invalid(encoded, cell_mask[..., :1])
         log_depth, _ = decode_log_depth(self.model, variables, filled, *mask.shape[1:3], train=True)

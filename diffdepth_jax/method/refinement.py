@@ -35,7 +35,7 @@ def apply(
     return output, {**variables, **updated}
 
 
-# The fields of a pytree have no shapes here: jax.tree.map builds pytrees of any leaves.
+# The fields are Any, because jax.tree.map also builds this class with leaves that are no arrays.
 @struct.dataclass
 class Refinement:
     """One run of the sampler.

@@ -74,7 +74,7 @@ def create_step(
     layout: sharding.Layout,
     state: TrainState,
 ) -> Callable:
-    """train_step with everything static bound, compiled for the layout; it donates its state."""
+    """train_step with its fixed arguments filled in, compiled; a call reuses its state's memory."""
     if config.train.remat_backbone:
         model = with_rematerialised_backbone(model)
     step = functools.partial(
@@ -151,7 +151,7 @@ def train(
     sharding.local_batch_size(config.train.batch_size, config.train.accumulate)
     if not holds_steps(workdir):
         check_backbone_path(config.model.backbone_weights, config.train.initial_weights)
-    with Preemption() as preemption:  # first and last: until the last checkpoint is written
+    with Preemption() as preemption:  # closed last: the last checkpoint is then written
         source, sets = sources or create_sources(config.data, config.seed)
         evaluator = create_evaluator(config, sets)
         claim_directory(workdir, config)
@@ -170,7 +170,7 @@ def train(
 
 @dataclasses.dataclass(frozen=True)
 class _Run:
-    """A run between its opening and its closing: everything that its loop reads and writes."""
+    """An open run: everything that the training loop uses."""
 
     config: Configuration
     workdir: pathlib.Path
@@ -181,7 +181,7 @@ class _Run:
     preemption: Preemption
 
     def steps(self, source: Source) -> dict[str, Means]:
-        """From the first step, or the one to resume from, to the last; returns its evaluation."""
+        """Trains from the first or resumed step to the last, and returns the last evaluation."""
         fields, total = self.config.train, self.config.train.num_steps
         layout = sharding.Layout(fields.parallel, sharding.create_mesh())
         rate, optimizer = configured_optimizer(self.config)
@@ -193,7 +193,7 @@ class _Run:
         skipped = SkippedUpdates(self.workdir, fields.max_skipped)
         agreement = processes.Agreement()
         results = {}
-        # Save, evaluate, next batch, step: in this order a resumed run loses and repeats no update.
+        # Save, evaluate, next batch, step: in this order a resumed run skips and repeats no update.
         for step in progress(first, total, meter):
             self.trace.at(step)
             last = step == total
