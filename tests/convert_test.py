@@ -135,6 +135,7 @@ def test_a_converted_directory_is_evaluated(resnet_checkpoint, converted):
     assert all(np.isfinite(row["abs_rel"]) for row in rows.values())
 
 
+@pytest.mark.slow
 def test_a_converted_directory_is_fine_tuned(resnet_checkpoint, converted, tmp_path):
     """From its values, and with batch statistics that follow the new data."""
     config = resnet_checkpoint.config

@@ -92,7 +92,7 @@ TITLES = {
     "0.001 to 80 m",
     "kitti_official": "protocol kitti_official: whole image, ground truth of any depth",
 }
-QUICK = ("sync", "depth_prediction")
+QUICK = ("sync",)
 CASES = [
     pytest.param(case, marks=[] if case in QUICK else pytest.mark.slow, id=case.replace(" ", "_"))
     for case in SOURCES
@@ -219,6 +219,7 @@ def test_every_source_trains_and_is_scored(prepared, trained, case):
     assert last.endswith(f"input crop {crop}, flip averaging off, one sample, 2 steps")
 
 
+@pytest.mark.slow
 def test_the_benchmark_is_submitted(trained, tmp_path):
     """Two images of its anonymous test set, which has no depth."""
     run = trained("depth_prediction")

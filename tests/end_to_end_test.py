@@ -94,6 +94,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(finished_run, tmp_path, monke
     assert resumed == rows
 
 
+@pytest.mark.slow
 def test_a_run_that_is_asked_to_stop_saves_and_goes_on_to_the_same_end(
     finished_run, tmp_path, monkeypatch
 ):

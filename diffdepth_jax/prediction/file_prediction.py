@@ -187,7 +187,7 @@ class FilePredictor:
         focal_lengths = [None if job.camera is None else job.camera.fx for job in batch]
         predictions = self._estimator(
             [job.photo.image for job in batch],
-            # Without the model's focal length metres cannot be rescaled; only points use the camera.
+            # Without the model's focal length metres cannot be rescaled; points alone use cameras.
             focal_length=focal_lengths if self._estimator.focal_length else None,
             **vars(self._options),
         )

@@ -16,7 +16,7 @@ BATCH_SIZE = 3  # the size of no other axis
 NEVER = {"log", "log1p", "expm1", "rsqrt", "sqrt", "reduce_max", "cumsum"}
 
 
-@pytest.fixture(scope="module", params=["ours", "released"])
+@pytest.fixture(scope="module", params=["ours", pytest.param("released", marks=pytest.mark.slow)])
 def equations(request):
     """All equations of the step, those of loops and calls included, that bfloat16 enters."""
     released = {

@@ -257,6 +257,7 @@ def test_a_trajectory_ends_in_the_depth_of_the_first_member(estimate, ensemble):
     assert np.abs(trajectory[0] - trajectory[-1]).max() > 1e-3
 
 
+@pytest.mark.slow
 def test_few_programs_are_compiled_for_many_sizes(estimate):
     """Fifty photos of ten sizes, in batches that do not come out even."""
     sizes = [
