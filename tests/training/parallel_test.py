@@ -30,10 +30,10 @@ REFERENCES = {
 }
 RUNS = {
     "jit": ("plain", 8, "jit", 1),
-    "fsdp": ("plain", 8, "fsdp", 1),
     "normed pmap": ("normed", 8, "pmap", 1),
 }
 SLOW_RUNS = {
+    "fsdp": ("plain", 8, "fsdp", 1),
     "pmap": ("plain", 8, "pmap", 1),
     "accumulated pmap": ("plain", 8, "pmap", 2),
     "accumulated": ("plain", 1, "jit", 4),
