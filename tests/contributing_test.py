@@ -12,7 +12,7 @@ from tests.support.pages import blocks, code_blocks
 from tests.support.paths import ROOT
 
 PAGE = ROOT / "CONTRIBUTING.md"
-COPIED = ("configs", "data", "diffdepth_jax", "tests")
+COPIED = ("benchmarks", "configs", "data", "diffdepth_jax", "tests")
 # What else a reader of an example is told to run: a field is in all places, and known to be new.
 FIELDS = (
     "tests/configuration/groups_test.py::test_groups_and_defaults_have_the_same_fields",
@@ -48,7 +48,7 @@ def checkout(tmp_path_factory):
     """A copy of this checkout in which all examples are done."""
     root = tmp_path_factory.mktemp("checkout")
     for name in COPIED:
-        ignored = shutil.ignore_patterns("__pycache__", "golden", "torch_files")
+        ignored = shutil.ignore_patterns("__pycache__")
         shutil.copytree(ROOT / name, root / name, symlinks=True, ignore=ignored)
     shutil.copy(ROOT / "pyproject.toml", root)
     for language, name, text in edits():

@@ -20,6 +20,7 @@ from PIL import Image
 from diffdepth_jax.configs import default
 from tests.media.video_test import write_lossless
 from tests.support import small_model, small_run
+from tests.support.pages import FENCE, blocks
 from tests.support.paths import ROOT
 
 PACKAGE = ROOT / "diffdepth_jax"
@@ -30,7 +31,6 @@ PAGES = [
     ROOT / "benchmarks/README.md",
     *sorted((ROOT / "docs").glob("*.md")),
 ]
-_FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
 _DEFINERS = [name for name in dir(flags) if name.startswith("DEFINE_") and name != "DEFINE_flag"]
 # What a reader puts a number in place of.
@@ -39,11 +39,6 @@ _NUMBERS = {"--num_processes=N": "--num_processes=2", "--process_id=I": "--proce
 
 def _name(page):
     return page.name
-
-
-def blocks(page, *languages):
-    """The code blocks of these languages."""
-    return [text for language, text in _FENCE.findall(page.read_text()) if language in languages]
 
 
 def commands(page):
@@ -155,7 +150,7 @@ def all_flags():
 @pytest.mark.parametrize("page", PAGES, ids=_name)
 def test_flags_that_are_named_exist(page, all_flags):
     """--name in backquotes, but for those of SLURM, which have dashes in them."""
-    for code in re.findall(r"`([^`\n]+)`", _FENCE.sub("", page.read_text())):
+    for code in re.findall(r"`([^`\n]+)`", FENCE.sub("", page.read_text())):
         for name in re.findall(r"(?<!=)--([a-z_]+)(?![\w-])", code):
             assert name in all_flags, code
 
@@ -193,7 +188,7 @@ def test_fields_that_are_named_exist(page):
         functools.reduce(lambda group, key: group[key], name.rstrip(".").split("."), config)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=_name)
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "CONTRIBUTING.md"], ids=_name)
 def test_links_lead_somewhere(page):
     for link in _LINK.findall(page.read_text()):
         if "://" in link:

@@ -27,7 +27,7 @@ from diffdepth_jax.models.variables import leaf_difference
 from diffdepth_jax.whole_files import whole_file, whole_folder
 
 CONFIG_FILE = "config.json"
-# A resumed run may change these fields: they say how it is watched, and spread over a machine.
+# A resumed run may change these fields: none of them says what an update computes.
 _FREE = {
     "log_level",
     "data.folder.root",
@@ -39,6 +39,7 @@ _FREE = {
     "train.evaluate_every",
     "train.log_every",
     "train.max_skipped",
+    "train.max_unreadable",
     "train.num_threads",
     "train.parallel",
     "train.profile_steps",
@@ -138,7 +139,7 @@ def _read_fields(directory: str | os.PathLike) -> dict[str, Any]:
 
 
 def save_model(directory: str | os.PathLike, config: Configuration, variables: Variables) -> None:
-    """Writes a model directory, whole or not at all; it must not exist or be empty."""
+    """Writes a model directory, whole or not at all; it must be absent or empty."""
     directory = pathlib.Path(directory)
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         raise UserError(f"{directory} exists and is not empty: give another, or delete it")

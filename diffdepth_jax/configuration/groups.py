@@ -71,7 +71,7 @@ class Model:
         require(divides, "model.denoiser_heads", self.denoiser_heads, rule)
         for name in ("neck_features", "latent_channels") if self.denoiser != "attention" else ():
             width = getattr(self, name)
-            require(width % 4 == 0, f"model.{name}", width, "a multiple of 4 here")
+            require(width % 4 == 0, f"model.{name}", width, "a multiple of 4 for released ones")
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -272,7 +272,7 @@ def read(fields: Mapping[str, Any] | ConfigDict) -> Configuration:
 
 
 def read_model(fields: Mapping[str, Any] | ConfigDict) -> ModelConfiguration:
-    """What using a model needs, of fields that may hold more, see `read`."""
+    """Takes the groups that a model needs and ignores the others, see `read`."""
     names = ModelConfiguration.__dataclass_fields__
     return _built(ModelConfiguration, {name: fields[name] for name in names if name in fields})
 

@@ -17,7 +17,7 @@ from diffdepth_jax.media import preprocessing
 
 
 class Tolerant:
-    """Replaces a sample that cannot be read by the next one that can, up to `limit` samples.
+    """If a sample cannot be read, the next readable one takes its place; up to `limit` samples.
 
     The stream keeps its length and order. A warning names each unreadable sample. With a limit of 0
     the first one ends the run.

@@ -152,7 +152,7 @@ def _flax_convolve(
 ) -> _Output:
     """`loop_safe_convolve` with the signature that `nn.Conv` needs.
 
-    `LoopSafeConv` has no options that would change the unused arguments.
+    Callers of `LoopSafeConv` must not pass strides, padding or dilation: they would be ignored.
     """
     return loop_safe_convolve(x, kernel)
 

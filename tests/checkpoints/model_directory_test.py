@@ -126,7 +126,7 @@ def test_a_directory_of_another_configuration_is_refused_by_field(tmp_path):
 def test_how_a_run_is_watched_may_change_when_it_is_resumed(tmp_path):
     model_directory.claim_directory(tmp_path, small_run.config())
     _save(tmp_path, 1)
-    other = small_run.config(max_skipped=50, profile_steps=(3, 5))
+    other = small_run.config(max_skipped=50, max_unreadable=3, profile_steps=(3, 5))
     other = dataclasses.replace(other, log_level="debug")
     model_directory.claim_directory(tmp_path, other)
 

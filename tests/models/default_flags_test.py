@@ -17,7 +17,10 @@ FILES = [
     "models/released_test.py",
     "method/refinement_test.py",
 ]
-DEFAULTS = "--xla_backend_optimization_level=3 --xla_cpu_use_fusion_emitters=true"
+DEFAULTS = (
+    "--xla_backend_optimization_level=3 --xla_cpu_use_fusion_emitters=true"
+    " --xla_cpu_parallel_codegen_split_count=32"
+)
 
 
 def _names(flags):

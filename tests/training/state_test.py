@@ -97,6 +97,7 @@ def _run_steps(config, count):
     return states, terms
 
 
+@pytest.mark.slow
 def test_the_step_averages_what_it_trains_and_leaves_alone_what_is_frozen():
     """The norm that it reports is of the gradient of what it trains, which SGD shows."""
     config = _config(

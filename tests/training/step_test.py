@@ -114,6 +114,7 @@ def test_noise_depends_on_the_step_and_the_key_alone(step_fn, state):
     assert len(set(at)) == 3
 
 
+@pytest.mark.slow
 def test_bfloat16_computes_about_the_same_loss_and_keeps_float32_parameters(step_fn, state):
     after, terms = _step_fn(tiny.model(dtype=jnp.bfloat16))(state, BATCH, KEY)
     _assert_finite_step(state, after, terms)
