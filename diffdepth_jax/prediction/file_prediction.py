@@ -156,7 +156,7 @@ class FilePredictor:
         for index, image in enumerate(frames):
             name = file.frame_name(index)
             if not (skip_existing and self._writer.exist(name)):
-                yield self._job(file, name, Photo(image, 0.0, 1))
+                yield self._job(file, name, Photo(image))
 
     def _job(self, file: InputFile, name: str, photo: Photo) -> _Job:
         """Raises a UserError if the photo cannot be predicted, or not into the kinds of output."""
@@ -213,7 +213,7 @@ class FilePredictor:
         if "png16" in self._writer.kinds:
             beyond = count_beyond_png(depth, self._writer.depth_scale)
             notes += [f"{beyond} pixels beyond the PNG's range"] * (beyond > 0)
-        return "; ".join(notes)
+        return "; ".join([*notes, *photo.notes])
 
 
 class _UntilBroken:
