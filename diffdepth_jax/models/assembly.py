@@ -1,32 +1,34 @@
 """DiffusionDepth (Duan, Guo, Zhu, ECCV 2024, arXiv 2303.05021): the assembly of its parts."""
 
-from typing import Any
+import dataclasses
+from collections.abc import Sequence
+from typing import Any, TypeVar
 
 import flax.linen as nn
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Bool, Float
 
-from diffdepth_jax.arrays import Array, Condition, Depth, Image, Latent, Mask, Timestep
+from diffdepth_jax.arrays import Array, Condition, Depth, Features, Image, Latent, Mask, Timestep
 from diffdepth_jax.configuration.groups import Model
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.models.backbones import mpvit, resnet, swin
 from diffdepth_jax.models.codec import DepthCodec
-from diffdepth_jax.models.denoiser import Denoiser
+from diffdepth_jax.models.denoiser import ConditionedHead, Denoiser, Regressor
 from diffdepth_jax.models.necks.fpn import FPN
 from diffdepth_jax.models.necks.hahi import HAHI
 from diffdepth_jax.models.released import ReleasedCodec, ReleasedDenoiser
 
+_NetworkT = TypeVar("_NetworkT", bound="DepthNetwork")
 
-class DiffusionDepth(nn.Module):
-    """Image encoder, depth codec and denoiser; `method.refinement` joins them by the sampler.
+
+class DepthNetwork(nn.Module):
+    """What both kinds of model share: an image becomes a condition, and a latent becomes depth.
 
     Attributes:
       backbone: image [B, H, W, 3] -> tuple of feature maps, finest first.
       neck: tuple of feature maps -> pyramid, finest first.
       codec: depth <-> latent.
-      denoiser: (latent, timestep, condition, *prepared) -> prediction. Its `project` turns the
-        pyramid into a condition, its `prepare` makes the arguments `prepared`.
       hahi: feature maps -> feature maps of the same shapes, ahead of the neck; only released
         checkpoints have it.
 
@@ -37,7 +39,6 @@ class DiffusionDepth(nn.Module):
     backbone: nn.Module
     neck: nn.Module
     codec: nn.Module
-    denoiser: nn.Module
     hahi: nn.Module | None = None
 
     def latent_shape(self, height: Any, width: Any) -> tuple[Any, Any, int]:
@@ -49,13 +50,36 @@ class DiffusionDepth(nn.Module):
             raise ValueError(f"image {height} x {width}: height and width must be positive")
         return self.codec.latent_shape(height, width)
 
-    def encode_image(self, image: Image, train: bool = False) -> Condition:
-        """Normalised image [B, H, W, 3] -> condition [B, h, w, C] at the latent's size."""
+    def pyramid(self, image: Image, train: bool) -> Sequence[Features]:
+        """Normalised image [B, H, W, 3] -> the neck's maps, finest first."""
         self.latent_shape(*image.shape[1:3])  # refuses empty images by name
         features = self.backbone(image, train)
         if self.hahi is not None:
             features = self.hahi(features, train)
-        return self.denoiser.project(self.neck(features, train), image)
+        return self.neck(features, train)
+
+    def decode_log_depth(self, latent: Latent, train: bool = False) -> Float[Array, "batch _ _ 1"]:
+        """Latent [B, h, w, d] -> natural log of metres, float32 [B, 2 h, 2 w, 1]."""
+        return self.codec.decode(latent, train)
+
+    def decode_depth(self, latent: Latent) -> Float[Array, "batch _ _ 1"]:
+        """Latent [B, h, w, d] -> metres, float32 [B, 2 h, 2 w, 1]."""
+        return jnp.exp(self.decode_log_depth(latent))
+
+
+class DiffusionDepth(DepthNetwork):
+    """Image encoder, depth codec and denoiser; `method.refinement` joins them by the sampler.
+
+    Attributes:
+      denoiser: (latent, timestep, condition, *prepared) -> prediction. Its `project` turns the
+        pyramid into a condition, its `prepare` makes the arguments `prepared`.
+    """
+
+    denoiser: nn.Module = dataclasses.field(kw_only=True)
+
+    def encode_image(self, image: Image, train: bool = False) -> Condition:
+        """Normalised image [B, H, W, 3] -> condition [B, h, w, C] at the latent's size."""
+        return self.denoiser.project(self.pyramid(image, train), image)
 
     def encode_depth(
         self, depth: Depth, mask: Mask, train: bool = False
@@ -77,14 +101,6 @@ class DiffusionDepth(nn.Module):
         """Noisy latent [B, h, w, d], timestep [B], condition -> prediction [B, h, w, d]."""
         return self.denoiser(latent, timestep, condition, *prepared)
 
-    def decode_log_depth(self, latent: Latent, train: bool = False) -> Float[Array, "batch _ _ 1"]:
-        """Latent [B, h, w, d] -> natural log of metres, float32 [B, 2 h, 2 w, 1]."""
-        return self.codec.decode(latent, train)
-
-    def decode_depth(self, latent: Latent) -> Float[Array, "batch _ _ 1"]:
-        """Latent [B, h, w, d] -> metres, float32 [B, 2 h, 2 w, 1]."""
-        return jnp.exp(self.decode_log_depth(latent))
-
     def __call__(self, image: Image, depth: Depth, mask: Mask) -> Float[Array, "batch _ _ 1"]:
         """Uses every parameter once, for `init` and for counting."""
         condition = self.encode_image(image)
@@ -93,25 +109,49 @@ class DiffusionDepth(nn.Module):
         return self.decode_depth(self.denoise(latent, timestep, condition))
 
 
-def with_rematerialised_backbone(model: DiffusionDepth) -> DiffusionDepth:
+class FeedForwardDepth(DepthNetwork):
+    """The baseline without diffusion: the same backbone, neck and decoder, and a head of one pass.
+
+    Attributes:
+      head: condition -> latent. Its `project` turns the pyramid into a condition.
+    """
+
+    head: nn.Module = dataclasses.field(kw_only=True)
+
+    def encode_image(self, image: Image, train: bool = False) -> Condition:
+        """Normalised image [B, H, W, 3] -> condition [B, h, w, C] at the latent's size."""
+        return self.head.project(self.pyramid(image, train), image)
+
+    def predict_latent(self, condition: Condition) -> Latent:
+        """Condition [B, h, w, C] -> latent [B, h, w, d]."""
+        return self.head(condition)
+
+    def __call__(self, image: Image, depth: Depth, mask: Mask) -> Float[Array, "batch _ _ 1"]:
+        """Uses every parameter once, for `init` and for counting."""
+        return self.decode_depth(self.predict_latent(self.encode_image(image)))
+
+
+def with_rematerialised_backbone(model: _NetworkT) -> _NetworkT:
     """The same model and parameters; the backward pass recomputes the backbone block by block."""
     return model.clone(backbone=model.backbone.clone(remat=True))
 
 
-def create_model(fields: Model) -> DiffusionDepth:
+def create_model(fields: Model) -> DiffusionDepth | FeedForwardDepth:
     """The model that a configuration's `model` group describes.
 
     Raises:
       UserError: the backbone has an unknown name.
     """
     dtype = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}[fields.dtype]
-    return DiffusionDepth(
-        backbone=_backbone(fields, dtype),
-        hahi=HAHI(dtype=dtype) if fields.neck == "released_hahi" else None,
-        neck=FPN(fields.neck_features, fields.neck != "fpn", dtype),
-        codec=_codec(fields),
-        denoiser=_denoiser(fields, dtype),
-    )
+    parts = {
+        "backbone": _backbone(fields, dtype),
+        "hahi": HAHI(dtype=dtype) if fields.neck == "released_hahi" else None,
+        "neck": FPN(fields.neck_features, fields.neck != "fpn", dtype),
+        "codec": _codec(fields),
+    }
+    if fields.kind == "feed_forward":
+        return FeedForwardDepth(**parts, head=_head(Regressor, fields, dtype))
+    return DiffusionDepth(**parts, denoiser=_denoiser(fields, dtype))
 
 
 def _backbone(fields: Model, dtype: DTypeLike) -> nn.Module:
@@ -144,7 +184,11 @@ def _denoiser(fields: Model, dtype: DTypeLike) -> nn.Module:
     if fields.denoiser != "attention":
         fuse = fields.denoiser == "released"
         return ReleasedDenoiser(fields.latent_channels, fields.neck_features, fuse, dtype)
-    return Denoiser(
+    return _head(Denoiser, fields, dtype)
+
+
+def _head(kind: type[ConditionedHead], fields: Model, dtype: DTypeLike) -> ConditionedHead:
+    return kind(
         fields.latent_channels,
         fields.denoiser_features,
         fields.denoiser_blocks,

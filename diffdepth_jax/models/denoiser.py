@@ -81,7 +81,7 @@ class PooledAttention(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """x + conv1x1(gelu(conv3x3(norm(x)))), where the time embedding scales the norm's output.
+    """x + conv1x1(gelu(conv3x3(norm(x)))), where a time embedding may scale the norm's output.
 
     Attributes:
       features: channels of x.
@@ -93,28 +93,29 @@ class ResidualBlock(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: Float[Array, "batch rows columns features"], time: Float[Array, "batch _"]
+        self,
+        x: Float[Array, "batch rows columns features"],
+        time: Float[Array, "batch _"] | None = None,
     ) -> Float[Array, "batch rows columns features"]:
-        scale = Dense(self.features, dtype=self.dtype, name="time")(time)
-        # In float32, because its gradient is a sum over the map.
-        scale = scale.astype(jnp.float32)[:, None, None]
-        y = LayerNorm(dtype=jnp.float32, name="norm")(x) * (1 + scale)
+        y = LayerNorm(dtype=jnp.float32, name="norm")(x)
+        if time is not None:
+            scale = Dense(self.features, dtype=self.dtype, name="time")(time)
+            # In float32, because its gradient is a sum over the map.
+            y = y * (1 + scale.astype(jnp.float32)[:, None, None])
         y = LoopSafeConv(self.features, 3, self.dtype, name="conv")(y)
         return x + Dense(self.features, dtype=self.dtype, name="mix")(jax.nn.gelu(y))
 
 
-class Denoiser(nn.Module):
-    """Predicts the denoising step from a noisy latent, its timestep and the condition.
+class ConditionedHead(nn.Module):
+    """What `Denoiser` and `Regressor` share: from the pyramid to a condition, and on to a latent.
 
-    As in the paper, the condition is projected and upsampled to the latent's size. It is fused with
-    the noisy latent and a time embedding, and light convolutions and self-attention follow.
-
-    Ours are the layer norms, the sinusoidal time embedding, attention over pooled cells, and a
-    signed output. (The head of the released code ends in ReLU, so it can never predict negative
-    noise.) `project` is a method apart from the call, because it does not depend on the step.
+    The condition is projected and upsampled to the latent's size, as in the paper. Light
+    convolutions and self-attention follow. Ours are the layer norms, attention over pooled cells,
+    and a signed output. (The head of the released code ends in ReLU, so it can never predict
+    negative noise.)
 
     Attributes:
-      latent_channels: d, the channels of latent and output.
+      latent_channels: d, the channels of the output.
       features: channels inside.
       num_blocks: residual blocks; the self-attention follows the first of them.
       num_heads: heads of the self-attention.
@@ -137,11 +138,6 @@ class Denoiser(nn.Module):
         self.condition_norm = LayerNorm(dtype=self.dtype)
         self.condition_conv = nn.Conv(self.features, (3, 3), dtype=self.dtype)
         self.stem = nn.Conv(self.features, (3, 3), (2, 2), dtype=self.dtype)
-        self.time_in, self.time_out = dense(), dense()
-        # The sampler starts from pure noise. With small initial weights the condition leads.
-        self.latent_in = LoopSafeConv(
-            self.features, 3, self.dtype, kernel_init=nn.initializers.normal(0.01)
-        )
         self.blocks = [ResidualBlock(self.features, self.dtype) for _ in range(self.num_blocks)]
         if self.self_attention:
             self.attention = PooledAttention(self.num_heads, dtype=self.dtype)
@@ -169,6 +165,40 @@ class Denoiser(nn.Module):
         condition = self.condition_conv(jax.nn.gelu(x + stem))
         return condition.astype(jnp.float32)  # float32: its gradient is a sum over steps
 
+    def latent_of(self, x: FeatureMap, time: Float[Array, "batch _"] | None = None) -> Latent:
+        """Features [B, h, w, features] -> [B, h, w, d], float32; `time` scales the blocks."""
+        x = x.astype(self.dtype)
+        for index, block in enumerate(self.blocks):
+            x = block(x, time)
+            if index == 0 and self.self_attention:
+                x = self.attention(x)
+        return self.out(jax.nn.gelu(self.out_norm(x)))
+
+
+class Regressor(ConditionedHead):
+    """Predicts the latent from the condition in one pass, for the model without diffusion."""
+
+    def __call__(self, condition: Condition) -> Latent:
+        """Condition [B, h, w, features] -> latent [B, h, w, d], float32."""
+        return self.latent_of(condition)
+
+
+class Denoiser(ConditionedHead):
+    """Predicts the denoising step from a noisy latent, its timestep and the condition.
+
+    The noisy latent and a time embedding, sinusoidal as in Ho et al. 2020, join the condition.
+    `project` is a method apart from the call, because it does not depend on the step.
+    """
+
+    def setup(self) -> None:
+        super().setup()
+        dense = functools.partial(Dense, self.features, dtype=self.dtype)
+        self.time_in, self.time_out = dense(), dense()
+        # The sampler starts from pure noise. With small initial weights the condition leads.
+        self.latent_in = LoopSafeConv(
+            self.features, 3, self.dtype, kernel_init=nn.initializers.normal(0.01)
+        )
+
     def prepare(self) -> tuple[()]:
         """Returns what depends on the parameters only, so that all steps share it: nothing."""
         return ()
@@ -181,9 +211,4 @@ class Denoiser(nn.Module):
         time = timestep_embedding(timestep, self.features)
         time = self.time_out(jax.nn.silu(self.time_in(time)))
         x = condition + time.astype(jnp.float32)[:, None, None] + self.latent_in(latent)
-        x = x.astype(self.dtype)
-        for index, block in enumerate(self.blocks):
-            x = block(x, time)
-            if index == 0 and self.self_attention:
-                x = self.attention(x)
-        return self.out(jax.nn.gelu(self.out_norm(x)))
+        return self.latent_of(x, time)
