@@ -1,10 +1,14 @@
 """The web page: what it makes of uploads, what its events answer, and its server."""
 
+import contextlib
+import itertools
+import os
 import pathlib
 import shutil
 import struct
 import sys
 import tempfile
+import threading
 import types
 
 import numpy as np
@@ -126,6 +130,21 @@ def test_refuses_flags(command_line, values, message):
         app.run()
 
 
+def test_the_folder_is_deleted_while_threads_write_into_it():
+    def write(folder):
+        with contextlib.suppress(FileNotFoundError):
+            for number in itertools.count():
+                (pathlib.Path(folder) / str(number)).touch()
+
+    with app._temporary_folder() as folder:
+        threads = [threading.Thread(target=write, args=[folder]) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+    assert not os.path.exists(folder)
+    for thread in threads:
+        thread.join()
+
+
 def test_says_how_to_install_what_it_needs(command_line, monkeypatch):
     monkeypatch.setitem(sys.modules, "gradio", None)
     command_line(checkpoint="x")
@@ -171,7 +190,8 @@ def test_an_answer_fills_every_output_and_clicks_read_it(page, tmp_path):
     assert requests.metres(result, click) == f"**{metres:.2f} m** at column 500, row 300"
     shutil.rmtree(result.directory)
     result.directory.mkdir()
-    assert "deleted meanwhile" in requests.metres(result, click)
+    for gone in (result, None):
+        assert "deleted meanwhile" in requests.metres(gone, click)
 
 
 @pytest.mark.parametrize("name", ["a[1].jpg", "shown_depth.jpg", "shown_photo.jpg", "x_depth.jpg"])

@@ -93,12 +93,14 @@ class _Requests:
             self._files.add_result(owner, file)
         return _answer(result)
 
-    def metres(self, result: results.Result, event: gr.SelectData) -> str:
-        """Returns a sentence about the clicked pixel."""
+    def metres(self, result: results.Result | None, event: gr.SelectData) -> str:
+        """Returns a sentence about the clicked pixel; the result is None once it is forgotten."""
         x, y = (int(position) for position in event.index)
         try:
-            metres = result.metres_at(x, y)
+            metres = result.metres_at(x, y) if result else None
         except OSError:
+            result = metres = None
+        if result is None:
             return "This result was deleted meanwhile: estimate it again."
         return _CLICK if metres is None else f"**{metres:.2f} m** at column {x}, row {y}"
 

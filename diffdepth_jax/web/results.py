@@ -146,7 +146,7 @@ def create(
     writer = OutputWriter(directory, kinds, surface=True, max_points=_MAX_POINTS)
     writer.write(_NAME, prediction, pinhole)
     shown_size = letterbox_size(*size, (_SHOWN_SIDE, _SHOWN_SIDE))
-    summary = " ".join([_summarize(prediction, pinhole)])
+    summary = _summarize(prediction, pinhole)
     downloads = tuple(sorted(writer.paths(_NAME)))
     result = Result(directory, downloads, shown_size, summary)
     _draw(result, prediction)
