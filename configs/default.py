@@ -23,9 +23,18 @@ def get_config():
                 # matched.
                 "image_pattern": "**/rgb_*.jpg",
                 "depth_pattern": "**/sync_depth_*.png",
+                # A pattern of masks beside the depth maps, such as DIODE's "**/*_depth_mask.npy":
+                # where a mask is 0 there is no ground truth.
+                "mask_pattern": "",
                 "list_file": "",  # lines "rgb depth"; the patterns are then unused
                 "eval_list_file": "",  # such a list for evaluation; holdout_every is then unused
                 "depth_scale": 1000.0,  # integer depth maps: metres = value / depth_scale
+                # Values in depth files that mean "nothing measured", such as (65535,) in 7-Scenes;
+                # 0, nan and inf always do.
+                "invalid_values": (),
+                # How depth lies where EXIF turns its picture within its size. stored: like the
+                # stored pixels, so that it is turned, too; apply: like the turned picture.
+                "depth_orientation": "stored",
                 # Every n-th sample is held out for evaluation; 0 evaluates on the training samples.
                 "holdout_every": 10,
             },

@@ -6,17 +6,20 @@ The numbers of frames are the published ones, every file decodes, and sizes and 
 import collections
 import dataclasses
 import functools
+import io
 import itertools
 import statistics
 from collections.abc import Iterable, Iterator
 
 import numpy as np
+from PIL import Image
 from tqdm import tqdm
 
 from diffdepth_jax.data.frames import (
     Found,
     Frame,
     LoadedDepth,
+    LoadedImage,
     Metres,
     Options,
     Source,
@@ -26,6 +29,8 @@ from diffdepth_jax.data.frames import (
 from diffdepth_jax.data.parallel import ordered_map
 from diffdepth_jax.datasets.records import decode_depth, decode_image
 from diffdepth_jax.datasets.samples import RGB
+from diffdepth_jax.media.orientation import AS_STORED
+from diffdepth_jax.media.photo_metadata import read_metadata
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,12 +115,28 @@ def check_frame(frame: Frame, source: Source, any_size: bool) -> Verdict:
     except (OSError, ValueError, KeyError) as error:
         reason = " ".join(str(error).split())
         return Verdict(f"{path}: cannot be read ({reason}); fetch or extract it again")
-    problem, median = _wrong_size(frame, pixels, metres, source, any_size), None
+    problem = _turned_by_exif(frame, image) or _wrong_size(frame, pixels, metres, source, any_size)
+    median = None
     if depth is not None and not problem:
         problem, median = _wrong_depth(frame, metres, source)
     # Pixels are stored as PNG, which takes about half of their bytes.
     num_bytes = image.nbytes // 2 if isinstance(image, np.ndarray) else len(image)
     return Verdict(problem, median, num_bytes + len(depth_bytes(depth)))
+
+
+def _turned_by_exif(frame: Frame, image: LoadedImage) -> str:
+    """The problem with an image file that EXIF turns, or "": records hold pixels as stored."""
+    if isinstance(image, np.ndarray):
+        return ""
+    with Image.open(io.BytesIO(image)) as file:
+        orientation = read_metadata(file).orientation
+    if orientation == AS_STORED:
+        return ""
+    return (
+        f"{frame.image_path}: its EXIF Orientation is {orientation}, so that viewers turn it; no "
+        "published frame has that: fetch it again, or take the tag out if the depth map lies like "
+        "the stored pixels"
+    )
 
 
 def _in_metres(depth: LoadedDepth, scale: float, size: tuple[int, int]) -> Metres:

@@ -5,6 +5,7 @@
 """
 
 import pathlib
+from typing import cast
 
 from absl import flags
 from ml_collections import config_flags
@@ -17,6 +18,7 @@ from diffdepth_jax.evaluation.depth_files import score_folder
 from diffdepth_jax.evaluation.evaluator import evaluate_checkpoint
 from diffdepth_jax.evaluation.report import format_report
 from diffdepth_jax.evaluation.submission import submit
+from diffdepth_jax.media.orientation import DepthOrientation
 from diffdepth_jax.program import compilation_cache
 from diffdepth_jax.program.entry import one_line_errors, start
 from diffdepth_jax.program.messages import show_messages
@@ -38,6 +40,13 @@ _PREDICTIONS_SCALE = flags.DEFINE_float(
     None,
     "evaluate: values of the PNG files are metres x this: 256 in KITTI, 1000 for millimetres.",
 )
+_PREDICTIONS_ORIENTATION = flags.DEFINE_enum(
+    "predictions_orientation",
+    "apply",
+    ["apply", "stored"],
+    "evaluate: how depth files lie where EXIF turns a picture within its size. apply: like the "
+    "turned picture, as predict writes them; stored: like the stored pixels.",
+)
 _SKIP_MISSING = flags.DEFINE_bool(
     "skip_missing",
     False,
@@ -56,6 +65,7 @@ _PROCESS_ID = flags.DEFINE_integer("process_id", None, "Number of this process, 
 _MODE_OF = {
     "predictions": "evaluate",
     "predictions_scale": "evaluate",
+    "predictions_orientation": "evaluate",
     "skip_missing": "evaluate",
     "output": "submit",
 }
@@ -73,6 +83,7 @@ def _evaluate_folder(config: Configuration, predictions: str, workdir: str) -> s
         pathlib.Path(workdir) / "evaluation",
         scale=_PREDICTIONS_SCALE.value,
         skip_missing=_SKIP_MISSING.value,
+        orientation=cast(DepthOrientation, _PREDICTIONS_ORIENTATION.value),
     )
 
 
@@ -80,7 +91,7 @@ def _check_flags() -> None:
     for name, mode in _MODE_OF.items():
         if flags.FLAGS[name].present and _MODE.value != mode:
             raise UserError(f"--{name} means nothing to --mode={_MODE.value}: add --mode={mode}")
-    for name in ("predictions_scale", "skip_missing"):
+    for name in ("predictions_scale", "predictions_orientation", "skip_missing"):
         if flags.FLAGS[name].present and _PREDICTIONS.value is None:
             raise UserError(f"--{name} means nothing without --predictions=DIR")
     _check_processes()

@@ -25,9 +25,12 @@ class Folder:
     root: str
     image_pattern: str
     depth_pattern: str
+    mask_pattern: str
     list_file: str
     eval_list_file: str
     depth_scale: Positive
+    invalid_values: tuple[float, ...]
+    depth_orientation: Literal["stored", "apply"]
     holdout_every: CountOrNone
 
 

@@ -1,7 +1,6 @@
 """A folder of RGB-D pairs, read by index.
 
-EXIF orientation is ignored: a depth file has none, so an image turned by it would no longer fit its
-depth. Turn image and depth in the same way before use.
+Images come turned by their EXIF orientation, with their depth, see `media.orientation`.
 """
 
 import copy
@@ -10,16 +9,26 @@ import math
 import os
 import re
 from collections.abc import Iterable, Sequence
-from typing import SupportsIndex
+from typing import NamedTuple, SupportsIndex
 
 import numpy as np
 
-from diffdepth_jax.datasets.samples import Sample
+from diffdepth_jax.datasets.samples import DepthMap, Sample
 from diffdepth_jax.errors import UserError
-from diffdepth_jax.media.reading import read_depth, read_image, unreadable
+from diffdepth_jax.media.depth_reading import read_depth, read_mask
+from diffdepth_jax.media.orientation import DepthOrientation, depth_turn, turned
+from diffdepth_jax.media.reading import read_picture, unreadable
 
 _WILDCARD = re.compile(r"(\*\*/|\*)")
 _COMMENT = re.compile(r"(^|\s)#.*")  # a # inside a name is part of the name
+
+
+class _Files(NamedTuple):
+    """The paths of a pair relative to the root; `mask` is "" where there is none."""
+
+    image: str
+    depth: str
+    mask: str = ""
 
 
 class RGBDFolder:
@@ -35,6 +44,9 @@ class RGBDFolder:
         depth_pattern: str,
         list_file: str = "",
         depth_scale: float = 1000.0,
+        mask_pattern: str = "",
+        invalid_values: Sequence[float] = (),
+        depth_orientation: DepthOrientation = "stored",
     ) -> None:
         """Finds the pairs; reads no picture.
 
@@ -48,59 +60,101 @@ class RGBDFolder:
                 Blank lines and # comments are skipped, and so are lines whose depth is None:
                 KITTI's lists mark a frame without ground truth in this way.
             depth_scale: integer depth files hold metres times this number: 1000 for millimetres,
-                256 for KITTI. Float .npy files hold metres and ignore it.
+                256 for KITTI. Float files hold metres and ignore it.
+            mask_pattern: a pattern of masks beside the depth, with the same wildcards; pixels whose
+                mask is 0 have no ground truth. "" stands for no masks.
+            invalid_values: values in the depth files, before scaling, that mean that nothing was
+                measured, beside 0, nan and inf.
+            depth_orientation: how depth lies where neither its size nor its file tells, see
+                `media.orientation`.
 
         Raises:
-            UserError: the folder, a listed file or a depth partner does not exist, or nothing
-                matches.
+            UserError: the folder, a listed file or a partner does not exist, nothing matches, or
+                masks are asked for beside a list.
         """
         if not (math.isfinite(depth_scale) and depth_scale > 0):
             raise UserError(
                 f"depth_scale {depth_scale}: must be positive; 1000 for files in millimetres"
             )
         self._root = os.path.expanduser(root)
-        self._depth_scale = depth_scale
+        self._depth_scale, self._invalid_values = depth_scale, tuple(invalid_values)
+        self._depth_orientation: DepthOrientation = depth_orientation
         _check_root(self._root)
+        if list_file and mask_pattern:
+            raise UserError(
+                f"mask_pattern {mask_pattern!r} means nothing beside a list file: leave one out"
+            )
         if list_file:
-            self._pairs = _listed_pairs(self._root, list_file)
+            self._files = [_Files(*pair) for pair in _listed_pairs(self._root, list_file)]
         else:
-            self._pairs = _matched_pairs(self._root, image_pattern, depth_pattern)
+            self._files = _matched_files(self._root, image_pattern, depth_pattern, mask_pattern)
 
     @property
     def names(self) -> list[str]:
         """The path of each image relative to the root, by index."""
-        return [image for image, _ in self._pairs]
+        return [files.image for files in self._files]
 
     def select(self, indices: Iterable[SupportsIndex]) -> "RGBDFolder":
         """Returns a source with only these samples, in this order."""
         subset = copy.copy(self)
-        subset._pairs = [self._pairs[index] for index in indices]
+        subset._files = [self._files[index] for index in indices]
         return subset
 
     def __len__(self) -> int:
-        return len(self._pairs)
+        return len(self._files)
 
     def __repr__(self) -> str:
         return f"RGBDFolder({self._root!r}, {len(self)} pairs, depth_scale={self._depth_scale})"
 
     def __getitem__(self, index: int) -> Sample:
-        image_path, depth_path = (os.path.join(self._root, path) for path in self._pairs[index])
-        image = read_image(image_path, exif_orientation=False)
-        depth = read_depth(depth_path, self._depth_scale)
-        if image.shape[:2] != depth.shape[:2]:
+        files = self._files[index]
+        picture = read_picture(self._path(files.image))
+        orientation = picture.metadata.orientation
+        image, depth = turned(picture.stored, orientation), self._valid_depth(files)
+        turn = depth_turn(
+            depth.shape[:2],
+            image.shape[:2],
+            orientation,
+            self._depth_orientation,
+            "data.folder.depth_orientation",
+        )
+        depth = turned(depth, turn)
+        self._check_size(image, files.image, depth, files.depth)
+        return {
+            "image": image,
+            "depth": depth,
+            "mask": depth > 0,
+            "name": files.image,
+            "orientation": orientation,
+        }
+
+    def _valid_depth(self, files: _Files) -> DepthMap:
+        """Reads the depth; 0 where it is not valid."""
+        path = self._path(files.depth)
+        depth = read_depth(path, self._depth_scale, self._invalid_values)
+        valid = np.isfinite(depth) & (depth > 0)
+        if files.mask:
+            mask = read_mask(self._path(files.mask))
+            self._check_size(mask, files.mask, depth, files.depth)
+            valid &= mask
+        if not valid.any():
             raise UserError(
-                f"image {image_path} is {image.shape[0]} x {image.shape[1]} but depth {depth_path}"
-                f" is {depth.shape[0]} x {depth.shape[1]} (height x width);"
-                " register the depth to the image and save both at one size"
-            )
-        mask = np.isfinite(depth) & (depth > 0)
-        if not mask.any():
-            raise UserError(
-                f"depth file {depth_path} has no valid pixel (finite and positive);"
+                f"depth file {path} has no valid pixel (finite, positive and not masked);"
                 " remove the pair from the folder or list, or check depth_scale"
             )
-        depth = np.where(mask, depth, np.float32(0))
-        return {"image": image, "depth": depth, "mask": mask, "name": self._pairs[index][0]}
+        return np.where(valid, depth, np.float32(0))
+
+    def _check_size(self, pixels: np.ndarray, name: str, other: np.ndarray, partner: str) -> None:
+        """Raises a UserError unless the pixels of two files have the same height and width."""
+        if pixels.shape[:2] != other.shape[:2]:
+            raise UserError(
+                f"{self._path(name)} is {pixels.shape[0]} x {pixels.shape[1]} but"
+                f" {self._path(partner)} is {other.shape[0]} x {other.shape[1]} (height x width);"
+                " register the depth to the image and save both at one size"
+            )
+
+    def _path(self, name: str) -> str:
+        return os.path.join(self._root, name)
 
 
 def _listed_pairs(root: str, list_file: str) -> list[tuple[str, str]]:
@@ -123,42 +177,48 @@ def _listed_pairs(root: str, list_file: str) -> list[tuple[str, str]]:
     return pairs
 
 
-def _matched_pairs(root: str, image_pattern: str, depth_pattern: str) -> list[tuple[str, str]]:
-    """Finds the images by their pattern, in sorted order, and the depth file of each."""
-    _check_patterns(image_pattern, depth_pattern)
+def _matched_files(
+    root: str, image_pattern: str, depth_pattern: str, mask_pattern: str
+) -> list[_Files]:
+    """Finds the images by their pattern, in sorted order, and the partners of each."""
+    _check_patterns(image_pattern, depth_pattern, "depth_pattern")
     pieces = _WILDCARD.split(image_pattern)  # literal, wildcard, literal, ..., literal
     pieces[::2] = map(glob.escape, pieces[::2])
     images = sorted(glob.glob("".join(pieces), root_dir=root, recursive=True))
     if not images:
         raise UserError(f"no image matches {image_pattern!r} in {root}; check image_pattern")
-    pairs = [(image, _partner(image, image_pattern, depth_pattern)) for image in images]
-    depths = [depth for _, depth in pairs]
+    depths = [_partner(image, image_pattern, depth_pattern) for image in images]
     _check_files(root, depths, f"depth partners ({depth_pattern}) of the images in {root}")
-    return pairs
+    if not mask_pattern:
+        return [_Files(*pair) for pair in zip(images, depths, strict=True)]
+    _check_patterns(image_pattern, mask_pattern, "mask_pattern")
+    masks = [_partner(image, image_pattern, mask_pattern) for image in images]
+    _check_files(root, masks, f"mask partners ({mask_pattern}) of the images in {root}")
+    return [_Files(*files) for files in zip(images, depths, masks, strict=True)]
 
 
-def _partner(image: str, image_pattern: str, depth_pattern: str) -> str:
-    """Fills the wildcards of the depth pattern with the text that the image pattern's matched."""
+def _partner(image: str, image_pattern: str, partner_pattern: str) -> str:
+    """Fills the wildcards of a pattern with the text that the image pattern's matched."""
     pieces = _WILDCARD.split(image_pattern)
     pieces[::2] = map(re.escape, pieces[::2])
     pieces[1::2] = ["((?:.*/)?)" if piece == "**/" else "([^/]*)" for piece in pieces[1::2]]
     match = re.fullmatch("".join(pieces), image, re.DOTALL)
     assert match, f"{image} was found by {image_pattern}"
-    depth_pieces = _WILDCARD.split(depth_pattern)
-    depth_pieces[1::2] = match.groups()
-    return "".join(depth_pieces)
+    partner = _WILDCARD.split(partner_pattern)
+    partner[1::2] = match.groups()
+    return "".join(partner)
 
 
-def _check_patterns(image_pattern: str, depth_pattern: str) -> None:
-    for pattern in (image_pattern, depth_pattern):
+def _check_patterns(image_pattern: str, partner_pattern: str, field: str) -> None:
+    for pattern in (image_pattern, partner_pattern):
         folders, _, name = pattern.rpartition("/")
         if "**" in name or any("**" in part and part != "**" for part in folders.split("/")):
             raise UserError(f"pattern {pattern!r}: '**' must stand alone, as in '**/rgb_*.png'")
-    wildcards = [_WILDCARD.findall(pattern) for pattern in (image_pattern, depth_pattern)]
+    wildcards = [_WILDCARD.findall(pattern) for pattern in (image_pattern, partner_pattern)]
     if wildcards[0] != wildcards[1]:
         raise UserError(
-            f"image_pattern {image_pattern!r} and depth_pattern {depth_pattern!r} must have"
-            " the same wildcards in the same order: depth_pattern takes from each wildcard the text"
+            f"image_pattern {image_pattern!r} and {field} {partner_pattern!r} must have"
+            f" the same wildcards in the same order: {field} takes from each wildcard the text"
             " that it matched in image_pattern"
         )
 

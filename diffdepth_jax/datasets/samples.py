@@ -11,12 +11,16 @@ MaskMap = Bool[np.ndarray, "height width 1"]  # True where there is ground truth
 
 
 class Sample(TypedDict):
-    """A frame; where the mask is False depth may be anything, nan included."""
+    """A frame; where the mask is False depth may be anything, nan included.
+
+    `orientation` is EXIF's, by which the stored pixels of the picture were turned.
+    """
 
     image: RGB
     depth: DepthMap
     mask: MaskMap
     name: NotRequired[str]
+    orientation: NotRequired[int]
     intrinsics: NotRequired[Float32[np.ndarray, "3 3"]]
 
 
@@ -33,6 +37,7 @@ class EvaluationSample(TypedDict):
     depth: DepthMap
     mask: MaskMap
     name: NotRequired[str]
+    orientation: NotRequired[int]
     intrinsics: NotRequired[Float32[np.ndarray, "3 3"]]
 
 

@@ -75,10 +75,19 @@ def _folder_sources(fields: groups.Folder) -> tuple[Source, EvaluationSets]:
         raise UserError(
             "data.folder.root is empty: set --config.data.folder.root to the folder of your data"
         )
-    folder = functools.partial(RGBDFolder, fields.root, fields.image_pattern, fields.depth_pattern)
-    train = folder(fields.list_file, fields.depth_scale)
+    folder = functools.partial(
+        RGBDFolder,
+        fields.root,
+        fields.image_pattern,
+        fields.depth_pattern,
+        depth_scale=fields.depth_scale,
+        mask_pattern=fields.mask_pattern,
+        invalid_values=fields.invalid_values,
+        depth_orientation=fields.depth_orientation,
+    )
+    train = folder(fields.list_file)
     if fields.eval_list_file:
-        return train, {"eval": (train, folder(fields.eval_list_file, fields.depth_scale))}
+        return train, {"eval": (train, folder(fields.eval_list_file))}
     every = fields.holdout_every
     if not every:
         return train, {"train": (train, train)}

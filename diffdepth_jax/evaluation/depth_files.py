@@ -13,8 +13,10 @@ from diffdepth_jax.errors import UserError
 from diffdepth_jax.evaluation import scoring
 from diffdepth_jax.evaluation.report import describe, format_report, write_results
 from diffdepth_jax.evaluation.scorer import Scorer
-from diffdepth_jax.evaluation.scoring import Prediction
-from diffdepth_jax.media import preprocessing, reading
+from diffdepth_jax.evaluation.scoring import Prediction, Row
+from diffdepth_jax.media import preprocessing
+from diffdepth_jax.media.depth_reading import read_depth
+from diffdepth_jax.media.orientation import AS_STORED, DepthOrientation, depth_turn, turned
 
 _IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
 
@@ -23,14 +25,22 @@ class DepthFiles:
     """A predictor that reads DIR/NAME.npy or DIR/NAME.png, by a sample's name without extension.
 
     Float .npy files hold metres, integer files metres x scale. A file has the size of its frame, or
-    of KITTI's benchmark crop; a crop is put back in its place in the frame.
+    of KITTI's benchmark crop; a crop is put back in its place in the frame. Where EXIF turns the
+    frame, the file fits the turned or the stored picture, see `media.orientation`.
 
     Attributes:
       missing: names of the samples without a file, so far.
     """
 
-    def __init__(self, directory: str | os.PathLike, scale: float | None = None):
+    def __init__(
+        self,
+        directory: str | os.PathLike,
+        scale: float | None = None,
+        orientation: DepthOrientation = "apply",
+    ):
+        """Takes the folder, the scale of integer files, and how files lie if their size is mute."""
         self._directory, self._scale = pathlib.Path(directory), scale
+        self._orientation: DepthOrientation = orientation
         self.missing: list[str] = []
         if not self._directory.is_dir():
             raise UserError(f"predictions {directory} is no folder: check --predictions")
@@ -46,13 +56,23 @@ class DepthFiles:
         if path is None:
             self.missing.append(name)
             return None
-        depth = reading.read_depth(str(path), self._scale or 1.0)
+        depth = read_depth(path, self._scale or 1.0)
         if self._scale is None and _holds_integers(path):
             raise UserError(
                 f"{path} holds integers: give --predictions_scale, 256 for metres x 256 (KITTI), "
                 "1000 for millimetres"
             )
-        return _placed(depth, sample["depth"].shape[:2], path)
+        return _placed(self._turned(depth, sample), sample["depth"].shape[:2], path)
+
+    def _turned(self, depth: np.ndarray, sample: EvaluationSample) -> np.ndarray:
+        turn = depth_turn(
+            depth.shape[:2],
+            sample["depth"].shape[:2],
+            sample.get("orientation", AS_STORED),
+            self._orientation,
+            "--predictions_orientation",
+        )
+        return turned(depth, turn)
 
     def _path(self, name: str) -> pathlib.Path | None:
         """The file of a sample; .npy goes before .png, because it rounds nothing."""
@@ -87,6 +107,7 @@ def score_folder(
     *,
     scale: float | None = None,
     skip_missing: bool = False,
+    orientation: DepthOrientation = "apply",
 ) -> str:
     """Scores the depth files of a folder; each of several sets lies in the subfolder of its name.
 
@@ -96,23 +117,30 @@ def score_folder(
       results: folder for SET.json and SET.csv, see `write_results`.
       scale: integer files hold metres times this.
       skip_missing: leaves out samples without a file, instead of refusing them.
+      orientation: how files lie where EXIF turns a frame within its size.
 
     Returns:
       The report to print.
 
     Raises:
-      UserError: a file is missing, unreadable or of another size than its frame.
+      UserError: a file is missing, unreadable, without any depth to score, or of another size than
+        its frame.
     """
     _, sources = create_sources(config.data, config.seed)
     scorer = Scorer(config, sources)
     origin, means, notes = f"depth files of {directory}", {}, []
     for name in sources:
         inside = pathlib.Path(directory) / name if len(sources) > 1 else pathlib.Path(directory)
-        files = DepthFiles(inside, scale)
-        rows = scorer.score(name, files, input_crop="none")
-        notes += _check_missing(files.missing, len(rows), inside, skip_missing)
+        files = DepthFiles(inside, scale, orientation)
+        rows = scorer.score(name, files, input_crop="none", holes=True)
+        left_out = [
+            *_check_missing(files.missing, len(rows), inside, skip_missing),
+            *_check_holes(rows, inside),
+        ]
         means[name] = scorer.means(rows)
-        write_results(results, name, means[name], rows, describe(config, origin))
+        description = "; ".join([describe(config, origin), *left_out])
+        write_results(results, name, means[name], rows, description)
+        notes += left_out
     return "\n".join([format_report(config, means, origin), *notes])
 
 
@@ -127,3 +155,27 @@ def _check_missing(
     if not (skip and found):
         raise UserError(f"{text}; add NAME.npy or NAME.png, or score the others: --skip_missing")
     return [f"left out: {text}"]
+
+
+def _check_holes(rows: list[Row], directory: pathlib.Path) -> list[str]:
+    """Lines about pixels that have ground truth, but no depth in the files.
+
+    Raises:
+      UserError: an image has no other pixels.
+    """
+    holes = [row for row in rows if row["holes"]]
+    empty = [row["name"] for row in holes if not row["valid"]]
+    if empty:
+        raise UserError(
+            f"{len(empty)} of {len(rows)} files in {directory} hold no depth (only 0, negative "
+            f"numbers or nan) where there is ground truth: {', '.join(empty[:3])}; predict them "
+            "again, or write PNG files with a smaller scale: 65535 / scale metres is their limit"
+        )
+    if not holes:
+        return []
+    missing = sum(row["holes"] for row in holes)
+    total = missing + sum(row["valid"] for row in rows)
+    return [
+        f"left out: {missing} of {total} pixels with ground truth ({100 * missing / total:.2g} %), "
+        f"in {len(holes)} of {len(rows)} images: the files hold no depth there (0, negative or nan)"
+    ]

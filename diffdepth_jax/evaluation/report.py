@@ -74,7 +74,7 @@ def write_results(
     (directory / f"{name}.json").write_text(text + "\n")
     with open(directory / f"{name}.csv", "w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["name", "valid", *metrics.ALL_NAMES])
+        writer.writerow(["name", "valid", "holes", *metrics.ALL_NAMES])
         for row in rows:
             values = [row[metric] if row["valid"] else "" for metric in metrics.ALL_NAMES]
-            writer.writerow([row["name"], row["valid"], *values])
+            writer.writerow([row["name"], row["valid"], row["holes"], *values])

@@ -50,6 +50,7 @@ class Scorer:
         *,
         input_crop: str | None = None,
         panels: list[np.ndarray] | None = None,
+        holes: bool = False,
     ) -> list[Row]:
         """Scores a predictor on one set.
 
@@ -58,9 +59,10 @@ class Scorer:
           predict: see `scoring.Predictor`.
           input_crop: the part of a frame that predictions cover; default: frame.input_crop.
           panels: a list that gets the pictures of the first evaluation.num_panels images.
+          holes: whether predictions may have pixels without depth, see `scoring.score_images`.
 
         Returns:
-          {"name", "valid", metric: value ...} of each image.
+          {"name", "valid", "holes", metric: value ...} of each image.
         """
         rows, indices = [], processes.share(self.sets[name])
         for image in scoring.score_images(
@@ -69,6 +71,7 @@ class Scorer:
             protocol=self._protocol,
             input_crop=self._config.frame.input_crop if input_crop is None else input_crop,
             first=indices.start,
+            holes=holes,
         ):
             rows.append({"name": image.name, **image.values})
             if panels is not None and image.index < self._config.evaluation.num_panels:

@@ -22,7 +22,7 @@ from diffdepth_jax.media.preprocessing import input_box
 Prediction = Float[Array, "height width 1"]
 Predictor = Callable[[Sequence[EvaluationSample], int], Sequence[Prediction | None]]
 Batches = Iterable[Sequence[EvaluationSample]]  # see `pipeline.evaluation_batches`
-Row = dict[str, Any]  # of one image: its name, {metric: value}, and its number of "valid" pixels
+Row = dict[str, Any]  # of one image: its name and the values of a ScoredImage
 Means = dict[str, Any]  # {metric: mean over images}, and the number of "images" that count
 
 
@@ -75,7 +75,8 @@ class ScoredImage:
       index: of the sample in its set.
       sample: with the ground truth.
       prediction: metres [H, W, 1], clamped as the protocol says.
-      values: {metric: float}, and the number of "valid" pixels.
+      values: {metric: float}, the number of "valid" pixels, over which the metrics are taken, and
+        of "holes", see `score_images`.
     """
 
     index: int
@@ -89,13 +90,14 @@ class ScoredImage:
         return sample_name(self.sample, self.index)
 
 
-@functools.partial(jax.jit, static_argnames="protocol")
-def _score(prediction, depth, mask, *, protocol):
-    prediction = metrics.clamp_prediction(prediction, *protocol.clamp)
+@functools.partial(jax.jit, static_argnames=("protocol", "holes"))
+def _score(prediction, depth, mask, *, protocol, holes):
     mask = metrics.evaluation_mask(depth, mask, *protocol.truth)
     mask &= protocol.crop.mask(*depth.shape[:2])
-    values = metrics.depth_metrics(prediction[None], depth[None], mask[None])
-    return prediction, {name: value[0] for name, value in values.items()}
+    hole = mask & ~(prediction > 0) if holes else jnp.zeros_like(mask)  # of nan, too
+    prediction = metrics.clamp_prediction(prediction, *protocol.clamp)
+    values = metrics.depth_metrics(prediction[None], depth[None], (mask & ~hole)[None])
+    return prediction, {name: value[0] for name, value in values.items()} | {"holes": hole.sum()}
 
 
 def score_images(
@@ -105,10 +107,16 @@ def score_images(
     protocol: Protocol,
     input_crop: str = "none",
     first: int = 0,
+    holes: bool = False,
 ) -> Iterator[ScoredImage]:
-    """Yields a ScoredImage for each frame with a prediction, see `predict_frames`."""
+    """Yields a ScoredImage for each frame with a prediction, see `predict_frames`.
+
+    With `holes`, predictions that are nan or not positive say that there is no depth: these pixels
+    are left out of the metrics and counted as "holes". Otherwise they are clamped.
+    """
     for index, sample, depth in predict_frames(predict, batches, input_crop, first):
-        scored = _score(depth, sample["depth"], sample["mask"], protocol=protocol)
+        truth = sample["depth"], sample["mask"]
+        scored = _score(depth, *truth, protocol=protocol, holes=holes)
         clamped, values = jax.device_get(scored)
         values = {name: value.item() for name, value in values.items()}
         yield ScoredImage(index, sample, clamped, values)

@@ -57,16 +57,16 @@ def from_exif(focal_length_35mm: float, height: int, width: int) -> Camera:
 def from_dataset(name: str, height: int, width: int) -> Camera:
     """Returns the camera of a dataset in DATASETS, scaled to whole frames of this size."""
     frame_height, frame_width, camera = _DATASETS[name]
-    scale = width / frame_width
-    if abs(height / (scale * frame_height) - 1) > _ASPECT_TOLERANCE:
+    across, down = width / frame_width, height / frame_height
+    if abs(down / across - 1) > _ASPECT_TOLERANCE:
         raise UserError(
             f"image {height} x {width}: camera {name} is that of whole frames, {frame_height} x "
             f"{frame_width}: give --focal_length"
         )
     return Camera(
-        scale * camera.fx,
-        scale * camera.fy,
-        scale * (camera.cx + 0.5) - 0.5,
-        scale * (camera.cy + 0.5) - 0.5,
+        across * camera.fx,
+        down * camera.fy,
+        across * (camera.cx + 0.5) - 0.5,
+        down * (camera.cy + 0.5) - 0.5,
         camera.source,
     )

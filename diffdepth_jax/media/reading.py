@@ -1,24 +1,29 @@
-"""Reads images and depth from files; photos come as RGB, turned the way the camera was held."""
+"""Reads pictures as RGB, and photos turned the way the camera was held."""
 
 import dataclasses
+import io
 import math
 import os
 import pathlib
 import tokenize
 import warnings
+from typing import BinaryIO
 
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import UInt8
 from numpy.typing import ArrayLike
-from PIL import ExifTags, Image, ImageOps
+from PIL import Image
 
 from diffdepth_jax.errors import UserError
+from diffdepth_jax.media.metadata_removal import without_metadata
+from diffdepth_jax.media.orientation import turned
+from diffdepth_jax.media.photo_metadata import Metadata, read_metadata
 
 RGB = UInt8[np.ndarray, "height width 3"]
 FilePath = str | os.PathLike[str]
 
 # The errors that Pillow and NumPy were seen to raise on truncated and damaged files.
-_DECODER_ERRORS = (
+DECODER_ERRORS = (
     OSError,
     EOFError,
     SyntaxError,
@@ -26,23 +31,37 @@ _DECODER_ERRORS = (
     tokenize.TokenError,
     Image.DecompressionBombError,
 )
-_DEPTH_FORMATS = "single-channel 16-bit PNG or .npy in metres"
+
+
+@dataclasses.dataclass(frozen=True)
+class Picture:
+    """The pixels of an image file as they are stored, and what the file says of them.
+
+    Attributes:
+      stored: uint8 RGB [H, W, 3]; grey becomes three equal channels, alpha is dropped.
+      metadata: tells among others how to turn the pixels.
+    """
+
+    stored: RGB
+    metadata: Metadata
 
 
 @dataclasses.dataclass(frozen=True)
 class Photo:
-    """An image and what its file says of it.
+    """An image as viewers show it, and what its file says of it.
 
     Attributes:
       image: uint8 RGB [H, W, 3].
       focal_length_35mm: EXIF's FocalLengthIn35mmFilm in millimetres; 0 if the file has none.
       num_pictures: number of pictures in the file; `image` is the first of an animation's frames
         or of a document's pages.
+      notes: a sentence about each piece of metadata that was wrong and is passed over.
     """
 
     image: RGB
-    focal_length_35mm: float
-    num_pictures: int
+    focal_length_35mm: float = 0.0
+    num_pictures: int = 1
+    notes: tuple[str, ...] = ()
 
 
 def read_photo(path: FilePath) -> Photo:
@@ -51,27 +70,57 @@ def read_photo(path: FilePath) -> Photo:
         with warnings.catch_warnings():
             # Pillow warns at this size, and refuses at twice the size, which takes gigabytes.
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            image = read_image(path, exif_orientation=True)
-            focal_length, num_pictures = _read_header(path)
+            picture = read_picture(path)
     except Image.DecompressionBombWarning as error:
         limit = Image.MAX_IMAGE_PIXELS or math.inf  # None turns Pillow's limit off
         raise UserError(
             f"image {path} is larger than {limit / 1e6:.0f} megapixels: make it smaller"
         ) from error
-    except UserError as error:
-        if pathlib.Path(path).suffix.lower() in (".heic", ".heif"):
-            raise UserError(f"{error}; HEIC has to be converted to JPEG") from error
-        raise
-    return Photo(image, focal_length, num_pictures)
+    metadata = picture.metadata
+    return Photo(
+        turned(picture.stored, metadata.orientation),
+        metadata.focal_length_35mm,
+        metadata.num_pictures,
+        metadata.notes,
+    )
 
 
-def _read_header(path: FilePath) -> tuple[float, int]:
-    """Reads EXIF's focal length on 35 mm film, 0 if there is none, and the number of pictures."""
-    with Image.open(path) as file:
-        exif = file.getexif().get_ifd(ExifTags.IFD.Exif)
-        # In an MPO file a camera puts previews behind the photo.
-        num_pictures = 1 if file.format == "MPO" else getattr(file, "n_frames", 1)
-    return float(exif.get(ExifTags.Base.FocalLengthIn35mmFilm) or 0), num_pictures
+def read_picture(path: FilePath) -> Picture:
+    """Reads an image file; raises a UserError if it cannot be read or has more than 8 bits."""
+    try:
+        return _read_with_or_without_metadata(path)
+    except DECODER_ERRORS as error:
+        remedy = "; HEIC has to be converted to JPEG" if _is_heic(path) else ""
+        raise UserError(f"{unreadable('image', path, error)}{remedy}") from error
+
+
+def _is_heic(path: FilePath) -> bool:
+    return pathlib.Path(path).suffix.lower() in (".heic", ".heif")
+
+
+def _read_with_or_without_metadata(path: FilePath) -> Picture:
+    """Decodes a file, and again without its metadata if Pillow refuses the file with them."""
+    try:
+        return _decode(path, str(path))
+    except DECODER_ERRORS as error:
+        data = pathlib.Path(path).read_bytes()
+        bare = without_metadata(data)
+        if bare == data:
+            raise
+        picture = _decode(io.BytesIO(bare), str(path))
+        note = f"metadata cannot be read ({_one_line(error)}): passed over"
+        return Picture(picture.stored, Metadata(notes=(note,)))
+
+
+def _decode(file: FilePath | BinaryIO, name: str) -> Picture:
+    with Image.open(file) as image:
+        if image.mode[0] in "IF":  # Pillow would clip them to white instead of scaling them
+            raise UserError(
+                f"image {name} has more than 8 bits per channel (mode {image.mode}): convert it to "
+                "8 bits; if it is a depth map, give the photo instead"
+            )
+        metadata = read_metadata(image)
+        return Picture(np.array(image.convert("RGB")), metadata)
 
 
 def as_rgb(image: ArrayLike | Image.Image | FilePath) -> RGB:
@@ -85,7 +134,7 @@ def as_rgb(image: ArrayLike | Image.Image | FilePath) -> RGB:
     if isinstance(image, Image.Image):
         if image.mode[0] in "IF":
             raise UserError(f"image of mode {image.mode}: convert it to 8 bits per channel")
-        return np.array(ImageOps.exif_transpose(image).convert("RGB"))
+        return turned(np.array(image.convert("RGB")), read_metadata(image).orientation)
     image = np.asarray(image)
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
         raise UserError(
@@ -97,69 +146,10 @@ def as_rgb(image: ArrayLike | Image.Image | FilePath) -> RGB:
     return image
 
 
-def read_image(path: FilePath, *, exif_orientation: bool) -> RGB:
-    """Reads an image file; grey becomes three equal channels, alpha is dropped.
-
-    With `exif_orientation` the image is turned the way the camera was held.
-    """
-    try:
-        with Image.open(path) as image:
-            # Pillow would clip more than 8 bits of grey to white instead of scaling them.
-            if image.mode[0] not in "IF":
-                turned = ImageOps.exif_transpose(image) if exif_orientation else image
-                return np.array(turned.convert("RGB"))
-            mode = image.mode
-    except _DECODER_ERRORS as error:
-        raise unreadable("image", path, error) from error
-    raise UserError(
-        f"image {path} has mode {mode}; expected 8 bits per channel:"
-        " convert it, or check that the pattern does not match depth files"
-    )
-
-
-def read_depth(path: str, depth_scale: float) -> Float32[np.ndarray, "height width 1"]:
-    """Reads depth in metres from a PNG, TIFF or .npy file; 0, nan and inf stay as they are.
-
-    Integers in the file are metres times `depth_scale`; floats are metres.
-    """
-    read = _read_depth_array if path.lower().endswith(".npy") else _read_depth_picture
-    try:
-        values = read(path)
-    except _DECODER_ERRORS as error:
-        raise unreadable("depth file", path, error) from error
-    scale = 1.0 if values.dtype.kind == "f" else depth_scale
-    return (values.astype(np.float32) / np.float32(scale)).reshape(*values.shape[:2], 1)
-
-
-def _read_depth_array(path: str) -> np.ndarray:
-    """Reads [H, W] or [H, W, 1] from a .npy file; floats, or integers of 16 bits and more."""
-    values = np.load(path, allow_pickle=False)
-    if not isinstance(values, np.ndarray):
-        raise UserError(f"depth file {path} is an archive of arrays; expected {_DEPTH_FORMATS}")
-    if values.ndim not in (2, 3) or values.shape[2:] not in ((), (1,)):
-        raise UserError(f"depth file {path} has shape {values.shape}; expected [H, W] or [H, W, 1]")
-    if values.dtype.kind not in "fiu" or values.dtype.itemsize < 2:
-        raise UserError(
-            f"depth file {path} has dtype {values.dtype}; expected floats in metres,"
-            " or integers of 16 bits or more in metres times depth_scale"
-        )
-    return values
-
-
-def _read_depth_picture(path: str) -> np.ndarray:
-    """Reads integers [H, W] from a PNG or TIFF file of one channel with 16 or 32 bits."""
-    with Image.open(path) as picture:
-        if picture.mode == "L":
-            raise UserError(
-                f"depth file {path} has 8 bits, most likely a picture scaled for viewing and not"
-                f" metric depth; expected {_DEPTH_FORMATS}: export it again from the source"
-            )
-        if not picture.mode.startswith("I"):
-            raise UserError(f"depth file {path} has mode {picture.mode}; expected {_DEPTH_FORMATS}")
-        return np.array(picture)
-
-
 def unreadable(kind: str, path: FilePath, error: Exception) -> UserError:
     """Returns the UserError that names a damaged file and the decoder's reason in one line."""
-    reason = " ".join(str(error).split())
-    return UserError(f"{kind} {path} cannot be read ({reason}); replace or remove it")
+    return UserError(f"{kind} {path} cannot be read ({_one_line(error)}); replace or remove it")
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

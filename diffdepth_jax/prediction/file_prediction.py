@@ -13,9 +13,10 @@ from tqdm import tqdm
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.media import camera
 from diffdepth_jax.media.camera import Camera
+from diffdepth_jax.media.frame_times import Clock, Span
 from diffdepth_jax.media.preprocessing import Size
-from diffdepth_jax.media.reading import RGB, Photo, read_photo
-from diffdepth_jax.media.video import VideoReader
+from diffdepth_jax.media.reading import Photo, read_photo
+from diffdepth_jax.media.video import Frame, VideoReader
 from diffdepth_jax.prediction import placement
 from diffdepth_jax.prediction.camera_choice import CameraChoice
 from diffdepth_jax.prediction.depth_prediction import DepthPrediction
@@ -35,6 +36,7 @@ class _Job(NamedTuple):
       photo: the image, and what its file says of it.
       camera: None stands for the camera that the model assumes.
       target: the size at which the network sees the image.
+      span: when a frame shows; of no meaning for a photo.
     """
 
     path: pathlib.Path
@@ -42,6 +44,7 @@ class _Job(NamedTuple):
     photo: Photo
     camera: Camera | None
     target: Size
+    span: Span = Span(Fraction(0), Fraction(0))
 
 
 class _Result(NamedTuple):
@@ -124,8 +127,8 @@ class FilePredictor:
         try:
             with VideoReader(file.path) as reader:
                 frames = _UntilBroken(tqdm(reader, desc="predict", total=reader.num_frames or None))
-                rate = reader.rate if makes_video else None
-                for pinhole in self._written_frames(file, frames, rate):
+                clock = reader.clock if makes_video else None
+                for pinhole in self._written_frames(file, frames, clock):
                     count, notes = count + 1, (_metres_hold(pinhole),)
             error = frames.error
         except UserError as raised:
@@ -133,30 +136,31 @@ class FilePredictor:
         return VideoOutcome(count, notes, error)
 
     def _written_frames(
-        self, file: InputFile, frames: Iterable[RGB], rate: Fraction | int | None
+        self, file: InputFile, frames: Iterable[Frame], clock: Clock | None
     ) -> Iterator[Camera | None]:
         """Predicts frames and writes the results; then yields each frame's camera.
 
-        With a `rate`, in frames per second, a video is made of the depth of all frames.
+        With a clock, which counts their times, a video is made of the depth of all frames.
         """
         video = (
-            contextlib.nullcontext() if rate is None else self._writer.open_video(file.name, rate)
+            contextlib.nullcontext() if clock is None else self._writer.open_video(file.name, clock)
         )
-        jobs = self._frame_jobs(file, frames, skip_existing=rate is None and not self._overwrite)
+        jobs = self._frame_jobs(file, frames, skip_existing=clock is None and not self._overwrite)
         with video as append:
             for result in itertools.chain.from_iterable(map(self._predict, self._batches(jobs))):
                 self._write(result)
                 if append is not None:
-                    append(result.prediction)
+                    append(result.prediction, result.job.span)
                 yield result.camera
 
     def _frame_jobs(
-        self, file: InputFile, frames: Iterable[RGB], skip_existing: bool
+        self, file: InputFile, frames: Iterable[Frame], skip_existing: bool
     ) -> Iterator[_Job]:
-        for index, image in enumerate(frames):
+        for index, frame in enumerate(frames):
             name = file.frame_name(index)
             if not (skip_existing and self._writer.exist(name)):
-                yield self._job(file, name, Photo(image, 0.0, 1))
+                job = self._job(file, name, Photo(frame.image))
+                yield job._replace(span=frame.span)
 
     def _job(self, file: InputFile, name: str, photo: Photo) -> _Job:
         """Raises a UserError if the photo cannot be predicted, or not into the kinds of output."""
@@ -213,7 +217,7 @@ class FilePredictor:
         if "png16" in self._writer.kinds:
             beyond = count_beyond_png(depth, self._writer.depth_scale)
             notes += [f"{beyond} pixels beyond the PNG's range"] * (beyond > 0)
-        return "; ".join(notes)
+        return "; ".join([*notes, *photo.notes])
 
 
 class _UntilBroken:
@@ -225,14 +229,14 @@ class _UntilBroken:
 
     error: UserError | None = None
 
-    def __init__(self, frames: Iterable[RGB]) -> None:
+    def __init__(self, frames: Iterable[Frame]) -> None:
         self._frames = frames
 
-    def __iter__(self) -> Iterator[RGB]:
+    def __iter__(self) -> Iterator[Frame]:
         count = 0
         try:
-            for image in self._frames:
-                yield image
+            for frame in self._frames:
+                yield frame
                 count += 1
         except UserError as error:
             if not count:

@@ -5,7 +5,6 @@ import dataclasses
 import math
 import pathlib
 from collections.abc import Callable, Collection, Generator, Mapping
-from fractions import Fraction
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -16,6 +15,7 @@ from diffdepth_jax.errors import UserError
 from diffdepth_jax.media import drawing, point_cloud
 from diffdepth_jax.media.camera import Camera
 from diffdepth_jax.media.drawing import Limits
+from diffdepth_jax.media.frame_times import Clock, Span
 from diffdepth_jax.media.point_cloud import PointCloud
 from diffdepth_jax.media.reading import RGB
 from diffdepth_jax.media.video import VideoWriter
@@ -114,10 +114,9 @@ class OutputWriter:
 
     def write(self, name: str, prediction: DepthPrediction, camera: Camera | None) -> None:
         """Writes all files of an image, each whole or not at all."""
-        self._path(name, "").parent.mkdir(parents=True, exist_ok=True)
         writers = self._writers(prediction, camera)
         for suffix in self._suffixes():
-            with whole_file(self._path(name, suffix)) as unfinished:
+            with _file_in_folder(self._path(name, suffix)) as unfinished:
                 writers[suffix](unfinished)
 
     def _writers(
@@ -153,23 +152,38 @@ class OutputWriter:
 
     @contextlib.contextmanager
     def open_video(
-        self, name: str, rate: Fraction | int
-    ) -> Generator[Callable[[DepthPrediction], None], None, None]:
+        self, name: str, clock: Clock
+    ) -> Generator[Callable[[DepthPrediction, Span], None], None, None]:
         """Makes a video, whole or not at all; yields a function that appends a prediction to it.
 
         Each frame shows the image and its depth. All frames have the colour range of the first, so
-        that the colours do not flicker. `rate` is in frames per second.
+        that the colours do not flicker. `clock` counts the times of the frames.
         """
         path, limits = self.video_path(name), None
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with whole_file(path) as unfinished, VideoWriter(unfinished, rate) as video:
+        with _file_in_folder(path) as unfinished, VideoWriter(unfinished, clock) as video:
 
-            def append(prediction: DepthPrediction) -> None:
+            def append(prediction: DepthPrediction, span: Span) -> None:
                 nonlocal limits
                 limits = limits or self.limits(prediction.depth)
-                video.write(drawing.depth_picture(prediction.depth, limits, prediction.image))
+                picture = drawing.depth_picture(prediction.depth, limits, prediction.image)
+                video.write(picture, span)
 
             yield append
+
+
+@contextlib.contextmanager
+def _file_in_folder(path: pathlib.Path) -> Generator[pathlib.Path]:
+    """Does what `whole_file` does, in a folder that is made, and removed again if that fails."""
+    missing = [folder for folder in path.parents if not folder.exists()]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with whole_file(path) as unfinished:
+            yield unfinished
+    except BaseException:
+        with contextlib.suppress(OSError):  # another file is in the folder
+            for folder in missing:
+                folder.rmdir()
+        raise
 
 
 def check_kinds(kinds: Collection[str], ensemble: int) -> None:

@@ -38,8 +38,14 @@ class Placement:
 
     @property
     def scale(self) -> float:
-        """Pixels of the network's picture for one pixel of the image."""
-        return self.content[1] / self.size[1]
+        """Pixels of the network's picture for one pixel of the image.
+
+        This is the exact ratio. One side of `content` is rounded, by several percent of a very tall
+        or wide image.
+        """
+        if self.content == self.size:
+            return 1.0
+        return min(self.target[0] / self.size[0], self.target[1] / self.size[1])
 
 
 def bucket_size(height: int, width: int, size: Size) -> Size:

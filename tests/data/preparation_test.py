@@ -9,7 +9,7 @@ import time
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
 from diffdepth_jax.data import builder
 from diffdepth_jax.data.parallel import ordered_map
@@ -131,6 +131,15 @@ def test_truncated_files_are_named(raw, tmp_path, capsys, name, kept):
     truncate(raw / name, kept)
     refused(raw, tmp_path / "data")
     problems(capsys, f"{raw / name}: cannot be read")
+
+
+def test_an_image_that_exif_turns_is_refused(raw, tmp_path, capsys):
+    path = raw / "kitchen_0000/rgb_00001.jpg"
+    with Image.open(path) as image:
+        image.getexif()[ExifTags.Base.Orientation] = 3
+        image.save(path, exif=image.getexif())
+    refused(raw, tmp_path / "data")
+    problems(capsys, f"{path}: its EXIF Orientation is 3, so that viewers turn it")
 
 
 def test_other_bad_input(raw, tmp_path, capsys):

@@ -5,11 +5,11 @@ import pickle
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
 from diffdepth_jax.datasets.folder import RGBDFolder
 from diffdepth_jax.errors import UserError
-from diffdepth_jax.media.reading import read_image
+from diffdepth_jax.media.orientation import turned
 from tests.support.paths import SHARED
 
 REAL_FRAMES = SHARED / "real_frames"
@@ -200,11 +200,10 @@ def test_float_npy_holds_metres(tmp_path, shape, dtype):
 @pytest.mark.parametrize(
     ("array", "suffix", "message"),
     [
-        (colored_image(), ".png", "mode RGB; expected single-channel 16-bit PNG or .npy in metres"),
-        (DEPTH > 5, ".png", "mode 1"),
-        (DEPTH.astype(np.float32), ".tif", "mode F"),
+        (colored_image(), ".png", r"shape \(2, 3, 3\); expected \[H, W\]"),
+        (DEPTH > 5, ".png", "dtype bool"),
         (DEPTH.astype(np.uint8), ".png", "8 bits"),
-        (DEPTH.astype(np.uint8), ".npy", "dtype uint8"),
+        (DEPTH.astype(np.uint8), ".npy", "8 bits"),
         (DEPTH > 5, ".npy", "dtype bool"),
         (DEPTH + 1j, ".npy", "dtype complex"),
         (np.ones((2, 3, 3)), ".npy", r"shape \(2, 3, 3\)"),
@@ -222,7 +221,7 @@ def test_depth_of_the_wrong_kind_is_refused(tmp_path, array, suffix, message):
 
 def test_palette_and_renamed_archive_are_refused_as_depth(pairs):
     Image.new("P", (3, 2)).save(pairs / "depth/1.png")
-    with pytest.raises(UserError, match="mode P"):
+    with pytest.raises(UserError, match="8 bits"):
         open_pairs(pairs)[0]
     with open(pairs / "depth/1.npy", "wb") as file:
         np.savez(file, depth=DEPTH)
@@ -292,36 +291,71 @@ def test_depth_scale_must_be_positive(pairs, depth_scale):
         open_pairs(pairs, depth_scale=depth_scale)
 
 
-def test_read_image_makes_rgb_of_grey_alpha_and_palette(tmp_path):
-    rgba = np.concatenate([colored_image(9), np.full((2, 3, 1), 50, np.uint8)], axis=-1)
-    save(tmp_path / "rgba.png", rgba)
-    save(tmp_path / "grey.png", np.full((2, 3), 9, np.uint8))
-    Image.fromarray(colored_image(9)).quantize(2).save(tmp_path / "palette.png")
-    for name in ("rgba.png", "grey.png", "palette.png"):
-        image = read_image(str(tmp_path / name), exif_orientation=False)
-        assert image.dtype == np.uint8
-        np.testing.assert_array_equal(image, colored_image(9))
+def test_images_with_more_than_8_bits_are_refused(pairs):
+    save(pairs / "image/1.png", DEPTH)
+    with pytest.raises(UserError, match=r"image/1.png has more than 8 bits per channel"):
+        open_pairs(pairs)[0]
 
 
-@pytest.mark.parametrize("array", [DEPTH, DEPTH.astype(np.float32)])
-def test_read_image_refuses_more_than_8_bits_of_grey(tmp_path, array):
-    save(tmp_path / "deep.tif", array)
-    with pytest.raises(UserError, match=r"deep.tif has mode .*expected 8 bits"):
-        read_image(str(tmp_path / "deep.tif"), exif_orientation=False)
+def _oriented_pair(folder, orientation, depth_lies, height=4, width=7):
+    """Writes a pair whose red channel and depth agree once both are turned; returns the depth."""
+    values = np.arange(1, height * width + 1, dtype=np.uint16).reshape(height, width)
+    image = Image.fromarray(np.repeat(values[..., None].astype(np.uint8), 3, axis=-1))
+    image.getexif()[ExifTags.Base.Orientation] = orientation
+    for name in ("image", "depth"):
+        (folder / name).mkdir(exist_ok=True)
+    image.save(folder / "image/a.png", exif=image.getexif())
+    right = turned(values, orientation)
+    save(folder / "depth/a.png", values if depth_lies == "stored" else right)
+    return right
 
 
-def test_exif_orientation_is_applied_only_when_asked(tmp_path):
-    exif = Image.Exif()
-    exif[0x0112] = 6  # the camera was held so that the picture must turn clockwise
-    pixels = np.arange(18, dtype=np.uint8).reshape(2, 3, 3)
-    Image.fromarray(pixels).save(tmp_path / "turned.png", exif=exif)
-    path = str(tmp_path / "turned.png")
-    np.testing.assert_array_equal(read_image(path, exif_orientation=False), pixels)
-    turned = np.rot90(pixels, k=-1)
-    np.testing.assert_array_equal(read_image(path, exif_orientation=True), turned)
-    save(tmp_path / "depth.png", DEPTH)
-    pair = RGBDFolder(str(tmp_path), "turned.png", "depth.png")[0]
-    np.testing.assert_array_equal(pair["image"], pixels)
+@pytest.mark.parametrize("depth_lies", ["stored", "apply"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_image_and_depth_are_turned_so_that_they_fit(orientation, depth_lies, tmp_path):
+    right = _oriented_pair(tmp_path, orientation, depth_lies)
+    source = open_pairs(tmp_path, depth_scale=1.0, depth_orientation=depth_lies)
+    sample = source[0]
+    np.testing.assert_array_equal(sample["image"][..., 0], right)
+    np.testing.assert_array_equal(sample["depth"][..., 0], right)
+    assert sample["mask"].all() and sample["orientation"] == orientation
+
+
+@pytest.mark.parametrize(("depth_lies", "field"), [("stored", "apply"), ("apply", "stored")])
+def test_the_size_of_the_depth_goes_before_the_field(depth_lies, field, tmp_path):
+    right = _oriented_pair(tmp_path, 6, depth_lies)
+    sample = open_pairs(tmp_path, depth_scale=1.0, depth_orientation=field)[0]
+    np.testing.assert_array_equal(sample["depth"][..., 0], right)
+
+
+def test_masks_beside_the_depth_leave_pixels_out(tmp_path):
+    """The layout of DIODE: where the mask is 0 the depth file holds numbers all the same."""
+    depth = np.float32([[77, 2, 3], [77, 5, 77]])[..., None]
+    save(tmp_path / "scan/a.png", colored_image())
+    save(tmp_path / "scan/a_depth.npy", depth)
+    save(tmp_path / "scan/a_depth_mask.npy", np.float32(depth[..., 0] < 77))
+    patterns = ("**/*.png", "**/*_depth.npy")
+    sample = RGBDFolder(str(tmp_path), *patterns, mask_pattern="**/*_depth_mask.npy")[0]
+    assert sample["depth"][..., 0].tolist() == [[0, 2, 3], [0, 5, 0]]
+    assert sample["mask"][..., 0].tolist() == [[False, True, True], [False, True, False]]
+    with pytest.raises(UserError, match=r"1 of 1 mask partners .* are missing: scan/a_m.npy"):
+        RGBDFolder(str(tmp_path), *patterns, mask_pattern="**/*_m.npy")
+    with pytest.raises(UserError, match=r"mask_pattern '_m.npy' must have the same wildcards"):
+        RGBDFolder(str(tmp_path), *patterns, mask_pattern="_m.npy")
+    save(tmp_path / "scan/a_depth_mask.npy", np.ones((3, 3)))
+    with pytest.raises(UserError, match=r"a_depth_mask.npy is 3 x 3 but .*a_depth.npy is 2 x 3"):
+        RGBDFolder(str(tmp_path), *patterns, mask_pattern="**/*_depth_mask.npy")[0]
+
+
+def test_masks_beside_a_list_are_refused(pairs):
+    (pairs / "list.txt").write_text("image/1.png depth/1.png\n")
+    with pytest.raises(UserError, match=r"mask_pattern .* means nothing beside a list file"):
+        open_pairs(pairs, list_file="list.txt", mask_pattern="mask/*.png")
+
+
+def test_values_for_nothing_measured_are_no_ground_truth(tmp_path):
+    sample = read_depth(tmp_path, DEPTH, ".png", invalid_values=(65535, 1))
+    assert sample["depth"][..., 0].tolist() == [[1.5, 0, 2], [1, 0, 0]]
 
 
 @pytest.mark.skipif(not REAL_FRAMES.is_dir(), reason=f"the real frames are not at {REAL_FRAMES}")

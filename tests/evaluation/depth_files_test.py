@@ -10,6 +10,7 @@ from PIL import Image
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.evaluation import depth_files
 from diffdepth_jax.evaluation.depth_files import DepthFiles, score_folder
+from diffdepth_jax.media.orientation import turned
 from tests.support import small_run
 
 SIZE = (4, 6)
@@ -86,6 +87,30 @@ def test_integers_without_a_scale_are_refused(tmp_path):
     assert _read(DepthFiles(tmp_path, 1000.0), "b") == [1.5]
 
 
+def _turned_sample(orientation):
+    """A frame whose ground truth numbers its pixels, and the numbers as the camera stored them."""
+    stored = np.arange(1, 29, dtype=np.float32).reshape(4, 7, 1)
+    depth = turned(stored, orientation)
+    mask = np.ones(depth.shape, bool)
+    return stored, {"depth": depth, "mask": mask, "name": "a", "orientation": orientation}
+
+
+@pytest.mark.parametrize("lies", ["apply", "stored"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_files_lie_like_the_turned_or_the_stored_picture(orientation, lies, tmp_path):
+    stored, sample = _turned_sample(orientation)
+    np.save(tmp_path / "a.npy", stored if lies == "stored" else sample["depth"])
+    (found,) = DepthFiles(tmp_path, orientation=lies)([sample], 0)
+    np.testing.assert_array_equal(found, sample["depth"])
+
+
+def test_the_size_of_a_file_goes_before_the_flag(tmp_path):
+    stored, sample = _turned_sample(6)
+    np.save(tmp_path / "a.npy", stored)
+    (found,) = DepthFiles(tmp_path, orientation="apply")([sample], 0)
+    np.testing.assert_array_equal(found, sample["depth"])
+
+
 def test_a_damaged_file_is_named(tmp_path):
     for name in ("a.png", "b.npy"):
         (tmp_path / name).write_bytes(b"no depth")
@@ -120,20 +145,50 @@ def dataset(monkeypatch):
 
 
 def test_a_folder_is_scored_without_a_model(dataset, tmp_path):
-    """abs_rel 1/2, 1/4 and 0 in one set, 1/4 in the other; nan is clamped to 1 mm: 1."""
+    """abs_rel 1/2, 1/4 and 0 in one set, 1/2 in the other."""
     for index, metres in enumerate((3.0, 2.5, 2.0)):
         _write(tmp_path / f"depth/near/drive/{index}.npy", metres)
-    _write(tmp_path / "depth/far/house.npy", np.nan)
+    _write(tmp_path / "depth/far/house.npy", 30.0)
     report = score_folder(dataset, tmp_path / "depth", tmp_path / "evaluation")
     table = {line.split()[0]: line.split() for line in report.splitlines()}
     assert table["near"][1] == "0.2500" and table["near"][-1] == "3"
-    assert float(table["far"][1]) == pytest.approx((20 - 1e-3) / 20, abs=1e-4)
+    assert table["far"][1] == "0.5000"
     assert report.splitlines()[-1].endswith(f"depth files of {tmp_path / 'depth'}")
     means = json.loads((tmp_path / "evaluation" / "near.json").read_text())["means"]
     assert means["abs_rel"] == pytest.approx(1 / 4)
     with open(tmp_path / "evaluation" / "near.csv", newline="") as file:
         rows = {row["name"]: float(row["abs_rel"]) for row in csv.DictReader(file)}
     assert rows == {"drive/0": 0.5, "drive/1": 0.25, "drive/2": 0.0}
+
+
+@pytest.mark.parametrize("hole", [0.0, -1.0, np.nan])
+def test_pixels_without_depth_are_left_out_and_counted(hole, dataset, tmp_path):
+    """Half of one file of 24 pixels has no depth; the other half is off by a quarter."""
+    for index in range(3):
+        _write(tmp_path / f"near/drive/{index}.npy", 2.5)
+    depth = np.full(SIZE, 2.5, np.float32)
+    depth[:, :3] = hole
+    np.save(tmp_path / "near/drive/1.npy", depth)
+    _write(tmp_path / "far/house.npy", 20.0)
+    lines = score_folder(dataset, tmp_path, tmp_path / "evaluation").splitlines()
+    near = next(line.split() for line in lines if line.startswith("near"))
+    assert (near[1], near[-1]) == ("0.2500", "3")
+    words = "left out: 12 of 72 pixels with ground truth (17 %), in 1 of 3 images"
+    assert lines[-1].startswith(words)
+    assert words in json.loads((tmp_path / "evaluation/near.json").read_text())["description"]
+    with open(tmp_path / "evaluation/near.csv", newline="") as file:
+        assert [row["holes"] for row in csv.DictReader(file)] == ["0", "12", "0"]
+
+
+def test_a_picture_of_a_scene_beyond_its_range_is_scored_where_it_has_depth(dataset, tmp_path):
+    """A PNG of metres x 1000 ends at 65.5 m; `predict` writes 0 beyond."""
+    _write(tmp_path / "near/drive/0.png", 0, scale=1000)
+    for index in (1, 2):
+        _write(tmp_path / f"near/drive/{index}.png", 2.5, scale=1000)
+    _write(tmp_path / "far/house.npy", 20.0)
+    words = r"1 of 3 files in .*/near hold no depth .*: drive/0; predict them again, or"
+    with pytest.raises(UserError, match=words):
+        score_folder(dataset, tmp_path, tmp_path / "evaluation", scale=1000)
 
 
 def test_what_a_model_would_see_changes_nothing(monkeypatch, tmp_path):

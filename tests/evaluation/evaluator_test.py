@@ -291,7 +291,7 @@ def test_results_are_left_as_files(config, tmp_path):
     assert report["description"] == describe(config)
     with open(tmp_path / "evaluation" / "near.csv", newline="") as file:
         rows = list(csv.DictReader(file))
-    assert list(rows[0]) == ["name", "valid", *metrics.ALL_NAMES]
+    assert list(rows[0]) == ["name", "valid", "holes", *metrics.ALL_NAMES]
     assert [row["name"] for row in rows] == ["0000000000", "0000000001", "0000000002"]
     assert [row["valid"] for row in rows] == ["5120", "0", "5120"]
     assert float(rows[0]["abs_rel"]) == pytest.approx(1 / 2)

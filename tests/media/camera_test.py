@@ -32,6 +32,12 @@ def test_datasets_scale_with_the_frame():
     assert camera.from_dataset("kitti", 370, 1224).source == kitti.source
 
 
+def test_a_frame_that_is_squeezed_a_little_has_two_focal_lengths():
+    found = camera.from_dataset("nyu", 480, 656)
+    assert found.fx == pytest.approx(518.8579 * 656 / 640)
+    assert (found.fy, found.cy) == (519.46961, 253.73617)
+
+
 @pytest.mark.parametrize(("name", "size"), [("nyu", (640, 480)), ("kitti", (352, 1216))])
 def test_parts_of_frames_are_refused(name, size):
     with pytest.raises(UserError, match=f"camera {name} is that of whole frames"):

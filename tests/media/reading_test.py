@@ -40,7 +40,9 @@ def test_any_eight_bit_picture_is_rgb(mode, name, tmp_path):
 
 def test_sixteen_bits_are_refused(tmp_path):
     Image.fromarray(np.full((6, 9), 40_000, np.uint16)).save(tmp_path / "a.png")
-    with pytest.raises(UserError, match=r"a\.png has mode I;16; expected 8 bits"):
+    with pytest.raises(
+        UserError, match=r"a\.png has more than 8 bits per channel \(mode I;16\): convert it"
+    ):
         read_photo(tmp_path / "a.png")
     with pytest.raises(UserError, match="mode I;16: convert it to 8 bits"):
         as_rgb(Image.open(tmp_path / "a.png"))

@@ -1,5 +1,7 @@
 """Photos and videos through a stand-in for the estimator, which tells what it was asked."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -14,6 +16,7 @@ from diffdepth_jax.prediction.file_prediction import FilePredictor
 from diffdepth_jax.prediction.input_files import InputFile
 from diffdepth_jax.prediction.outputs import OutputWriter
 from diffdepth_jax.prediction.report import Report, VideoOutcome
+from tests.media.frame_times_test import shown, write_stamped
 from tests.media.video_test import write_lossless
 
 
@@ -110,9 +113,30 @@ def test_a_still_scene_is_constant_in_depth_and_in_colour(tmp_path, capsys):
     assert report == Report(written=1) and np.ptp(depths) == 0
     assert "v: 6 frames; metres hold for a focal length of 50.0 pixels" in capsys.readouterr().out
     with VideoReader(tmp_path / "out/v_depth.mp4") as reader:
-        frames = np.stack(list(reader)).astype(int)
-        assert reader.rate == 10
-    assert len(frames) == 6 and np.abs(np.diff(frames, axis=0)).max() <= 8  # of the codec
+        frames = np.stack([frame.image for frame in reader]).astype(int)
+        assert reader.clock.rate == 10
+    assert len(frames) == 6 and np.abs(np.diff(frames, axis=0)).max() <= 16  # of the codec
+
+
+def test_each_frame_of_depth_shows_when_its_frame_does(tmp_path):
+    stamps = [20 * k + 600 * (k > 4) for k in range(9)]
+    write_stamped(tmp_path / "v.mp4", stamps, Fraction(1, 600), last=900)
+    file = InputFile(tmp_path / "v.mp4", "v")
+    assert _predictor(tmp_path, ("video",), batch_size=4).predict_video(file).frames == 9
+    times, end = shown(tmp_path / "out/v_depth.mp4")
+    assert times == [Fraction(stamp, 600) for stamp in stamps]
+    assert end == Fraction(stamps[-1] + 900, 600)
+
+
+@pytest.mark.parametrize("kinds", [("video",), ("npy", "video")])
+def test_no_folder_is_left_empty(kinds, tmp_path):
+    file = InputFile(_video(tmp_path, _frames([1, 2])).path, "sub/v")
+    _predictor(tmp_path, ("video",)).predict_video(file)
+    assert [path.name for path in (tmp_path / "out/sub").iterdir()] == ["v_depth.mp4"]
+    refused = InputFile(_video(tmp_path, _frames([250])).path, "other/v")
+    outcome = _predictor(tmp_path, kinds).predict_video(refused)
+    assert "too much memory" in str(outcome.error)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["sub"]
 
 
 def test_colours_of_a_video_mean_one_depth_throughout(tmp_path):
@@ -121,7 +145,7 @@ def test_colours_of_a_video_mean_one_depth_throughout(tmp_path):
     note = "metres hold for a focal length of 50.0 pixels (the model's assumption)"
     assert outcome == VideoOutcome(3, (note,))
     with VideoReader(tmp_path / "out/v_depth.mp4") as reader:
-        first, far, last = (frame[5, 300:400].mean(axis=0) for frame in reader)
+        first, far, last = (frame.image[5, 300:400].mean(axis=0) for frame in reader)
     assert np.abs(first - last).max() < 5 and np.abs(first - far).max() > 50
 
 

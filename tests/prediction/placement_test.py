@@ -71,3 +71,13 @@ def test_a_ramp_comes_back_as_a_ramp(size):
     rows, columns = ((np.arange(n) + 0.5) / n for n in size)
     edge = 0.6 / placed.content[0] + 0.6 / placed.content[1]
     np.testing.assert_allclose(found, 1 + rows[:, None] + columns, atol=edge)
+
+
+@pytest.mark.parametrize("size", [(400, 40), (8000, 600), (10000, 1080), (40, 400)])
+def test_the_scale_of_very_tall_and_wide_images_is_exact(size):
+    """One side of the scaled image is rounded, up to 4 % here; the other fills the target."""
+    placed = placement.scaled(size, (64, 96))
+    exact = min(placed.target[0] / size[0], placed.target[1] / size[1])
+    assert placed.scale == exact
+    across = placed.content[1] / size[1], placed.content[0] / size[0]
+    assert exact in across and placement.native(size, [(10000, 2000)]).scale == 1

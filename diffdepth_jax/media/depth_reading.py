@@ -1,0 +1,113 @@
+"""Reads depth maps, and masks of their valid pixels, from files of any program."""
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+from absl import logging
+from jaxtyping import Bool, Float32
+from PIL import Image
+
+from diffdepth_jax.errors import UserError
+from diffdepth_jax.media.reading import DECODER_ERRORS, FilePath, unreadable
+
+_EXPECTED = "one channel of metres (floats), or of metres times depth_scale (16-bit integers)"
+# Pillow stretches or shifts the values of other formats, such as JPEG 2000.
+_PICTURE_FORMATS = ("PNG", "TIFF", "PPM")  # PPM stands for PGM and PFM, too
+_PILLOWS_MAX = 65535  # to which Pillow stretches the values of a PGM file
+# A larger share of pixels at an integer's highest value are hardly saturated ones.
+_MANY = 0.01
+
+
+def read_depth(
+    path: FilePath, depth_scale: float, invalid_values: Sequence[float] = ()
+) -> Float32[np.ndarray, "height width 1"]:
+    """Reads depth in metres [H, W, 1] from a PNG, TIFF, PGM, PFM or .npy file.
+
+    Integers in the file are metres times `depth_scale`; floats are metres. Depth is 0 where the
+    file holds one of `invalid_values`; 0, nan and inf stay as they are. Where many pixels hold the
+    highest integer, a warning says once that it may mean that nothing was measured.
+
+    Raises:
+      UserError: the file cannot be read, or holds no depth in metres.
+    """
+    values = _read_map("depth file", path)
+    if values.dtype.itemsize < 2 and values.dtype.kind in "ui":
+        raise UserError(
+            f"depth file {path} has 8 bits, most likely a picture scaled for viewing and not"
+            f" metric depth; expected {_EXPECTED}: export it again from the source"
+        )
+    if values.dtype.kind not in "fiu":
+        raise UserError(f"depth file {path} has dtype {values.dtype}; expected {_EXPECTED}")
+    scale = 1.0 if values.dtype.kind == "f" else depth_scale
+    depth = values.astype(np.float32) / np.float32(scale)
+    depth[np.isin(values, invalid_values)] = 0
+    _warn_of_highest(path, values, depth)
+    return depth
+
+
+def read_mask(path: FilePath) -> Bool[np.ndarray, "height width 1"]:
+    """Reads a mask [H, W, 1] from a .npy file or picture; 0 and nan are False, the rest is True.
+
+    Raises:
+      UserError: the file cannot be read, or has several channels.
+    """
+    values = _read_map("mask file", path)
+    return (values != 0) & (values == values)
+
+
+def _read_map(kind: str, path: FilePath) -> np.ndarray:
+    """Reads the numbers of a file as [H, W, 1], in the type of the file."""
+    try:
+        values = _read_array(path) if str(path).lower().endswith(".npy") else _read_picture(path)
+    except DECODER_ERRORS as error:
+        raise unreadable(kind, path, error) from error
+    if values.ndim not in (2, 3) or values.shape[2:] not in ((), (1,)):
+        raise UserError(f"{kind} {path} has shape {values.shape}; expected [H, W] or [H, W, 1]")
+    return values.reshape(*values.shape[:2], 1)
+
+
+def _read_array(path: FilePath) -> np.ndarray:
+    values = np.load(path, allow_pickle=False)
+    if not isinstance(values, np.ndarray):
+        raise UserError(f"{path} is an archive of arrays; save one array with np.save")
+    return values
+
+
+def _read_picture(path: FilePath) -> np.ndarray:
+    with Image.open(path) as picture:
+        if picture.format not in _PICTURE_FORMATS:
+            raise UserError(
+                f"{path} is of format {picture.format}, in which values are not kept as they are; "
+                "expected PNG, TIFF, PGM, PFM or .npy"
+            )
+        values = np.array(picture)
+        if picture.format == "PPM" and picture.mode == "I":
+            return np.rint(values * (_pgm_maximum(path) / _PILLOWS_MAX)).astype(np.int32)
+        return values
+
+
+def _pgm_maximum(path: FilePath) -> int:
+    """Returns the highest value that a PGM file's header states: "P5 WIDTH HEIGHT MAXIMUM"."""
+    with open(path, "rb") as file:
+        header = re.sub(rb"#[^\r\n]*", b"", file.read(1000))
+    return int(header.split(maxsplit=4)[3])
+
+
+def _warn_of_highest(path: FilePath, values: np.ndarray, depth: np.ndarray) -> None:
+    if values.dtype.kind == "f":
+        return
+    highest = min(np.iinfo(values.dtype).max, _PILLOWS_MAX)
+    share = np.mean((values == highest) & (depth > 0))
+    if share > _MANY:
+        logging.log_first_n(
+            logging.WARNING,
+            "%.0f %% of the pixels of %s hold the highest value %d, which is read as %.1f m; if it "
+            "means that nothing was measured there, set data.folder.invalid_values to (%d,)",
+            1,
+            100 * share,
+            path,
+            highest,
+            depth.max(),
+            highest,
+        )
