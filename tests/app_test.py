@@ -19,9 +19,10 @@ from PIL import Image
 
 from diffdepth_jax import app
 from diffdepth_jax.errors import UserError
+from diffdepth_jax.media.reading import Photo
 from diffdepth_jax.web import results
 from diffdepth_jax.web.owned_files import OwnedFiles
-from tests.support import uploads
+from tests.support import metadata_blocks, uploads
 from tests.support.visitors import Estimator
 
 SENTENCES = {
@@ -55,6 +56,31 @@ def test_a_header_that_cannot_be_checked_is_left_to_the_reader(tmp_path, monkeyp
 
     monkeypatch.setattr(Image, "open", fail)
     results._check_header(tmp_path / "photo.jpg")
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow warns of damaged EXIF data
+def test_strange_metadata_cost_no_photo_and_are_told(tmp_path):
+    orientation = (metadata_blocks.ORIENTATION, 3, 1, b"\x09\0")
+    strange = metadata_blocks.with_exif(metadata_blocks.exif_block([orientation]), "JPEG")
+    path = tmp_path / "photo.jpg"
+    for data in (*metadata_blocks.damaged_blocks(5), strange):
+        path.write_bytes(data)
+        photo = results.read_upload(path)
+        assert not [note for note in photo.notes if str(tmp_path) in note]
+    summary = _create(tmp_path, photo=path).summary.replace("\\", "")
+    assert summary.endswith(" EXIF's Orientation 9 is none of 1 to 8: passed over.")
+
+
+def test_a_note_from_a_photo_is_no_markup():
+    assert results._without_markup("a ![b](c)") == r"a \!\[b\]\(c\)"
+
+
+def test_a_photo_whose_header_fails_is_still_refused_by_its_size(tmp_path, monkeypatch):
+    wide = Photo(np.zeros((5, results.MAX_SIDE + 1, 3), np.uint8))
+    monkeypatch.setattr(results, "read_photo", lambda path: wide)
+    (tmp_path / "a.jpg").touch()
+    with pytest.raises(UserError, match=r"a\.jpg is 10001 x 5 pixels: make it at most 10000"):
+        results.read_upload(tmp_path / "a.jpg")
 
 
 def test_large_uploads_are_brought_to_a_size_that_bounds_the_work(tmp_path):

@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import pathlib
+import re
 import warnings
 
 import numpy as np
@@ -73,17 +74,21 @@ def _check_header(path: pathlib.Path) -> None:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # read_photo refuses
             with Image.open(path) as image:
                 (width, height), kind, mode = image.size, image.format, image.mode
-    except Exception:  # of any type, as metadata may be anything; read_photo says what is wrong
+    except Exception:  # metadata can raise any; read_photo passes them over, or says what is wrong
         return
     if kind not in _FORMATS:
         raise UserError(f"{path.name} is of format {kind}: upload one of {', '.join(_FORMATS)}")
-    if max(height, width) > MAX_SIDE:
-        raise UserError(
-            f"{path.name} is {width} x {height} pixels: make it at most {MAX_SIDE} pixels a side"
-        )
+    _check_size(path, height, width)
     if mode[0] in "IF":
         raise UserError(
             f"{path.name} has more than 8 bits per channel: convert it to 8 bits per channel"
+        )
+
+
+def _check_size(path: pathlib.Path, height: int, width: int) -> None:
+    if max(height, width) > MAX_SIDE:
+        raise UserError(
+            f"{path.name} is {width} x {height} pixels: make it at most {MAX_SIDE} pixels a side"
         )
 
 
@@ -91,7 +96,8 @@ def read_upload(path: str | os.PathLike[str]) -> Photo:
     """Reads a photo and reduces it to at most WORK_SIDE pixels a side.
 
     Raises:
-      UserError: the file is no photo, or too large; the message names it without its folder.
+      UserError: the file is no photo, or too large; the message names it without its folder, as
+        the photo's notes do.
     """
     path = pathlib.Path(path)
     _check_header(path)
@@ -99,10 +105,13 @@ def read_upload(path: str | os.PathLike[str]) -> Photo:
         photo = read_photo(path)
     except UserError as error:
         raise UserError(str(error).replace(str(path), path.name)) from error
-    if max(photo.image.shape) <= WORK_SIDE:
-        return photo
-    size = letterbox_size(*photo.image.shape[:2], (WORK_SIDE, WORK_SIDE))
-    return dataclasses.replace(photo, image=resize_image(photo.image, size))
+    height, width, _ = photo.image.shape
+    _check_size(path, height, width)
+    notes = tuple(note.replace(str(path), path.name) for note in photo.notes)
+    image = photo.image
+    if max(height, width) > WORK_SIDE:
+        image = resize_image(image, letterbox_size(height, width, (WORK_SIDE, WORK_SIDE)))
+    return dataclasses.replace(photo, image=image, notes=notes)
 
 
 def create(
@@ -146,11 +155,17 @@ def create(
     writer = OutputWriter(directory, kinds, surface=True, max_points=_MAX_POINTS)
     writer.write(_NAME, prediction, pinhole)
     shown_size = letterbox_size(*size, (_SHOWN_SIDE, _SHOWN_SIDE))
-    summary = _summarize(prediction, pinhole)
+    notes = [f"{_without_markup(note)}." for note in photo.notes]
+    summary = " ".join([_summarize(prediction, pinhole), *notes])
     downloads = tuple(sorted(writer.paths(_NAME)))
     result = Result(directory, downloads, shown_size, summary)
     _draw(result, prediction)
     return result
+
+
+def _without_markup(text: str) -> str:
+    """Returns Markdown that shows a text from a photo as it is, without links or pictures."""
+    return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", text)
 
 
 def _assumed_camera(prediction: DepthPrediction) -> Camera:

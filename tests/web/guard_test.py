@@ -18,6 +18,8 @@ SECRET, OTHER = "a" * 43, "b" * 43
 class _Site:
     """A guarded application: `ask` it, and see in `reached` what came through."""
 
+    scheme = "http"
+
     def __init__(self, folder, answer=b"[]"):
         self.reached, self._answer = [], answer
         self.files = OwnedFiles(folder)
@@ -37,7 +39,7 @@ class _Site:
         if secret:
             headers["cookie"] = f"diffdepth_1={secret}"
         scope = {"type": "http", "method": method, "path": path, "query_string": query.encode()}
-        scope |= {"scheme": "http", "server": ("127.0.0.1", 1)}
+        scope |= {"scheme": self.scheme, "server": ("127.0.0.1", 1)}
         scope["headers"] = [(k.replace("_", "-").encode(), v.encode()) for k, v in headers.items()]
         return asyncio.run(self._ask(scope, body))[0]
 
@@ -126,6 +128,12 @@ def test_a_new_visitor_gets_a_secret_and_keeps_it(site):
         assert cookie.endswith(b"; Path=/; HttpOnly; SameSite=Lax")
     assert site.ask("GET /")["headers"] == []
     assert site.ask("GET /assets/a.js", secret="")["headers"] == []
+
+
+def test_a_secret_given_over_https_is_never_sent_over_http(site):
+    site.scheme = "https"
+    cookie = dict(site.ask("GET /", secret="")["headers"])[b"set-cookie"]
+    assert cookie.endswith(b"; HttpOnly; SameSite=Lax; Secure")
 
 
 @pytest.mark.parametrize("secret", ["", "short", "a" * 42 + "!"])
