@@ -6,10 +6,14 @@ The page needs Gradio: pip install '.[app]'. Only this machine can reach the pag
 names another address.
 """
 
+import contextlib
 import os
+import shutil
 import signal
 import sys
 import tempfile
+import threading
+from collections.abc import Generator
 from types import ModuleType
 
 from absl import flags
@@ -18,6 +22,10 @@ from diffdepth_jax.errors import UserError
 from diffdepth_jax.prediction.estimator import DepthEstimator
 from diffdepth_jax.program import compilation_cache
 from diffdepth_jax.program.entry import start
+from diffdepth_jax.web.hosts import Hosts
+from diffdepth_jax.web.owned_files import OwnedFiles
+
+_DELETIONS = 100  # tries to delete the temporary folder
 
 _CHECKPOINT = flags.DEFINE_string(
     "checkpoint", None, "Model directory, such as runs/synthetic.", allow_override=True
@@ -26,6 +34,12 @@ _HOST = flags.DEFINE_string(
     "host", "127.0.0.1", "Address to listen at. 0.0.0.0: any machine can use the page."
 )
 _PORT = flags.DEFINE_integer("port", 7860, "Port to listen at.")
+_ALLOWED_HOSTS = flags.DEFINE_list(
+    "allowed_hosts",
+    [],
+    "Names, separated by commas, under which browsers may ask for the page, such as "
+    "depth.example.org. Names of this machine and of a reverse proxy belong here.",
+)
 _MAX_UPLOAD_MB = flags.DEFINE_float(
     "max_upload_mb", 20.0, "Size in MB of the largest photo that can be uploaded."
 )
@@ -51,21 +65,48 @@ def run() -> None:
         raise UserError(f"port {_PORT.value}: must be 1 to 65535")
     if not 0 < _MAX_UPLOAD_MB.value < float("inf"):
         raise UserError(f"max_upload_mb {_MAX_UPLOAD_MB.value}: must be positive")
+    hosts = Hosts(_HOST.value, _ALLOWED_HOSTS.value)
     # Gradio, and the Hugging Face library that it uses, would call servers of their makers.
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     os.environ["HF_HUB_OFFLINE"] = "1"
     page = _page()
     estimator = DepthEstimator.from_checkpoint(_CHECKPOINT.value or "")  # required by `start`
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that the folder below is deleted
-    with tempfile.TemporaryDirectory(prefix="diffdepth_jax_") as directory:
-        os.environ["GRADIO_TEMP_DIR"] = directory
-        page.sweep_forever(directory)
-        page.serve(
-            page.create(estimator, directory),
-            host=_HOST.value,
-            port=_PORT.value,
-            max_upload_mb=_MAX_UPLOAD_MB.value,
-        )
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    with _temporary_folder() as directory:
+        _serve(page, estimator, hosts, directory)
+        stop.wait()
+    sys.stdout.flush()
+    os._exit(0)  # a thread that predicts cannot be ended, and `sys.exit` would wait for it
+
+
+@contextlib.contextmanager
+def _temporary_folder() -> Generator[str, None, None]:
+    """Creates a folder, and deletes it even while threads still write into it."""
+    directory = os.path.realpath(tempfile.mkdtemp(prefix="diffdepth_jax_"))
+    try:
+        yield directory
+    finally:
+        for _ in range(_DELETIONS):
+            shutil.rmtree(directory, ignore_errors=True)
+            if not os.path.exists(directory):
+                break
+
+
+def _serve(page: ModuleType, estimator: DepthEstimator, hosts: Hosts, directory: str) -> None:
+    os.environ["GRADIO_TEMP_DIR"] = directory
+    files = OwnedFiles(directory)
+    files.sweep_forever()
+    address = page.serve(
+        page.create(estimator, files),
+        files,
+        hosts,
+        host=_HOST.value,
+        port=_PORT.value,
+        max_upload_mb=_MAX_UPLOAD_MB.value,
+    )
+    print(f"the page is at {address} (Ctrl-C ends it)", flush=True)
 
 
 def main() -> None:

@@ -1,15 +1,15 @@
 """The web page: what it makes of uploads, what its events answer, and its server."""
 
+import contextlib
+import itertools
 import os
 import pathlib
-import re
 import shutil
+import struct
 import sys
 import tempfile
-import time
+import threading
 import types
-import urllib.error
-import urllib.request
 
 import numpy as np
 import pytest
@@ -19,9 +19,11 @@ from PIL import Image
 
 from diffdepth_jax import app
 from diffdepth_jax.errors import UserError
-from diffdepth_jax.prediction.depth_prediction import DepthPrediction
+from diffdepth_jax.media.reading import Photo
 from diffdepth_jax.web import results
-from tests.support import uploads
+from diffdepth_jax.web.owned_files import OwnedFiles
+from tests.support import metadata_blocks, uploads
+from tests.support.visitors import Estimator
 
 SENTENCES = {
     "text": "text.png cannot be read",
@@ -29,32 +31,15 @@ SENTENCES = {
     "wide": "wide.png is 20000 x 50 pixels: make it at most 10000 pixels a side",
     "bomb": "bomb.png is larger than 89 megapixels: make it smaller",
     "cut": "cut.png.* cannot be read",
+    "deep": "deep.png has more than 8 bits per channel: convert it to 8 bits per channel$",
 }
-
-
-class _Estimator:
-    """Depth that grows from left to right; remembers how it was called."""
-
-    num_steps, focal_length = 2, 0.0
-
-    def __call__(self, image, *, ensemble, trajectory, **options):
-        self.options = options
-        height, width = image.shape[:2]
-        depth = np.tile(np.linspace(1, 9, width, dtype=np.float32), (height, 1))
-        return DepthPrediction(
-            depth,
-            options["focal_length"],
-            image,
-            spread=0.01 * depth if ensemble > 1 else None,
-            trajectory=np.stack([depth, depth]),
-        )
 
 
 def _create(tmp_path, estimator=None, photo=None, **options):
     options = {"num_steps": 2, "ensemble": 2, "use_exif": True, **options}
     photo = results.read_upload(photo or uploads.photo_file(tmp_path))
     directory = pathlib.Path(tempfile.mkdtemp(dir=tmp_path))
-    return results.create(estimator or _Estimator(), photo, directory, "photo", **options)
+    return results.create(estimator or Estimator(), photo, directory, **options)
 
 
 @pytest.mark.parametrize(("kind", "sentence"), SENTENCES.items())
@@ -62,6 +47,40 @@ def test_hostile_uploads_get_a_sentence_without_folders(tmp_path, kind, sentence
     with pytest.raises(UserError, match=sentence) as caught:
         results.read_upload(uploads.hostile(tmp_path, kind))
     assert str(tmp_path) not in str(caught.value)
+
+
+@pytest.mark.parametrize("error", [TypeError, KeyError, struct.error, OverflowError, RuntimeError])
+def test_a_header_that_cannot_be_checked_is_left_to_the_reader(tmp_path, monkeypatch, error):
+    def fail(path):
+        raise error("from strange metadata")
+
+    monkeypatch.setattr(Image, "open", fail)
+    results._check_header(tmp_path / "photo.jpg")
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow warns of damaged EXIF data
+def test_strange_metadata_cost_no_photo_and_are_told(tmp_path):
+    orientation = (metadata_blocks.ORIENTATION, 3, 1, b"\x09\0")
+    strange = metadata_blocks.with_exif(metadata_blocks.exif_block([orientation]), "JPEG")
+    path = tmp_path / "photo.jpg"
+    for data in (*metadata_blocks.damaged_blocks(5), strange):
+        path.write_bytes(data)
+        photo = results.read_upload(path)
+        assert not [note for note in photo.notes if str(tmp_path) in note]
+    summary = _create(tmp_path, photo=path).summary.replace("\\", "")
+    assert summary.endswith(" EXIF's Orientation 9 is none of 1 to 8: passed over.")
+
+
+def test_a_note_from_a_photo_is_no_markup():
+    assert results._without_markup("a ![b](c)") == r"a \!\[b\]\(c\)"
+
+
+def test_a_photo_whose_header_fails_is_still_refused_by_its_size(tmp_path, monkeypatch):
+    wide = Photo(np.zeros((5, results.MAX_SIDE + 1, 3), np.uint8))
+    monkeypatch.setattr(results, "read_photo", lambda path: wide)
+    (tmp_path / "a.jpg").touch()
+    with pytest.raises(UserError, match=r"a\.jpg is 10001 x 5 pixels: make it at most 10000"):
+        results.read_upload(tmp_path / "a.jpg")
 
 
 def test_large_uploads_are_brought_to_a_size_that_bounds_the_work(tmp_path):
@@ -74,7 +93,7 @@ def test_a_result_has_every_file_and_only_its_photos(tmp_path):
     result = _create(tmp_path)
     ends = [".glb", ".npy", ".ply", ".png", "_color.png", "_spread.npy", "_spread.png"]
     assert [path.name for path in result.downloads] == [
-        f"photo{end}" for end in [*ends, "_trajectory.gif"]
+        f"depth{end}" for end in [*ends, "_trajectory.gif"]
     ]
     assert Image.open(result.photo).size == Image.open(result.depth).size
     assert result.output("_spread.png") in result.downloads
@@ -94,7 +113,7 @@ def test_a_click_tells_the_metres_of_the_array(tmp_path):
 
 @pytest.mark.parametrize("use_exif", [True, False])
 def test_the_photos_own_focal_length_is_used_if_wanted(tmp_path, use_exif):
-    estimator = _Estimator()
+    estimator = Estimator()
     estimator.focal_length = 100.0
     path = uploads.photo_file(tmp_path, exif=uploads.exif_with(26))
     result = _create(tmp_path, estimator, path, use_exif=use_exif)
@@ -126,6 +145,7 @@ def command_line():
         ({"port": 0}, "port 0: must be 1 to 65535"),
         ({"max_upload_mb": -1}, "max_upload_mb -1.0: must be positive"),
         ({"checkpoint": "nowhere"}, "nowhere"),
+        ({"allowed_hosts": "a,https://b"}, "allowed_hosts 'https://b': give names such as"),
     ],
 )
 def test_refuses_flags(command_line, values, message):
@@ -134,6 +154,21 @@ def test_refuses_flags(command_line, values, message):
     command_line(**{"checkpoint": "x", **values})
     with pytest.raises(UserError, match=message):
         app.run()
+
+
+def test_the_folder_is_deleted_while_threads_write_into_it():
+    def write(folder):
+        with contextlib.suppress(FileNotFoundError):
+            for number in itertools.count():
+                (pathlib.Path(folder) / str(number)).touch()
+
+    with app._temporary_folder() as folder:
+        threads = [threading.Thread(target=write, args=[folder]) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+    assert not os.path.exists(folder)
+    for thread in threads:
+        thread.join()
 
 
 def test_says_how_to_install_what_it_needs(command_line, monkeypatch):
@@ -152,67 +187,44 @@ def page():
     return page
 
 
-def _requests(page, tmp_path):
-    return page._Requests(_Estimator(), tmp_path)
+def _estimate(page, files, path, owner="ann"):
+    """What the page's event answers to an owner for an upload of ann."""
+    files.add_upload("ann", str(path))
+    request = types.SimpleNamespace(state=types.SimpleNamespace(owner=owner))
+    return page._Requests(Estimator(), files).estimate(str(path), 2, 4, True, request)
 
 
 def test_an_error_is_a_sentence_for_the_user(page, tmp_path):
     import gradio as gr
 
-    requests = _requests(page, tmp_path)
-    for path in (None, uploads.hostile(tmp_path, "text")):
-        with pytest.raises(gr.Error, match=r"no photo yet|text\.png cannot be read"):
-            requests.estimate(path, 2, 1, True)
+    with pytest.raises(gr.Error, match=r"text\.png cannot be read"):
+        _estimate(page, OwnedFiles(tmp_path), uploads.hostile(tmp_path, "text"))
+    for path, owner in ((uploads.photo_file(tmp_path), "bob"), (tmp_path / "nowhere", "ann")):
+        with pytest.raises(gr.Error, match="no photo here: upload one"):
+            _estimate(page, OwnedFiles(tmp_path), path, owner)
 
 
 def test_an_answer_fills_every_output_and_clicks_read_it(page, tmp_path):
-    requests = _requests(page, tmp_path)
-    created = page.create(_Estimator(), tmp_path)
-    answer = requests.estimate(uploads.photo_file(tmp_path), 2, 4, True)
+    files = OwnedFiles(tmp_path)
+    created = page.create(Estimator(), files)
+    answer = _estimate(page, files, uploads.photo_file(tmp_path))
     assert len(answer) == len(created.fns[0].outputs)
     result = answer[0]
     click = types.SimpleNamespace(index=(500, 300))
     metres = np.load(result.output(".npy"))[30, 50]
+    requests = page._Requests(Estimator(), files)
     assert requests.metres(result, click) == f"**{metres:.2f} m** at column 500, row 300"
     shutil.rmtree(result.directory)
     result.directory.mkdir()
-    assert "deleted meanwhile" in requests.metres(result, click)
+    for gone in (result, None):
+        assert "deleted meanwhile" in requests.metres(gone, click)
 
 
-def test_only_old_files_are_swept(page, tmp_path):
-    (tmp_path / "a").mkdir()
-    for name, age in (("a/old", 100), ("new", 0)):
-        (tmp_path / name).touch()
-        os.utime(tmp_path / name, times=(time.time() - age,) * 2)
-    page.sweep(tmp_path, 50)
-    assert sorted(path.name for path in tmp_path.rglob("*")) == ["a", "new"]
-
-
-def _status(url, **kwargs):
-    try:
-        return urllib.request.urlopen(urllib.request.Request(url, **kwargs), timeout=30).status
-    except urllib.error.HTTPError as error:
-        return error.code
-
-
-def test_the_server_gives_away_nothing_and_limits_uploads(page, tmp_path, monkeypatch):
-    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
-    port = uploads.free_port()
-    created = page.create(_Estimator(), tmp_path)
-    options = {"host": "127.0.0.1", "port": port, "max_upload_mb": 0.01, "block": False}
-    address = page.serve(created, **options)
-    try:
-        assert not created.analytics_enabled
-        html = urllib.request.urlopen(address, timeout=30).read().decode()
-        assert not re.findall(r"<(?:script|link|img)[^>]*(?:src|href)=\"(?:https?:)?//", html)
-        for path in ("/etc/passwd", os.path.abspath("README.md"), "requirements.txt"):
-            assert _status(f"{address}gradio_api/file={path}") == 403
-        for size, status in ((5_000, 200), (50_000, 413)):
-            body = b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.jpg"\r\n\r\n'
-            body += b"0" * size + b"\r\n--x--\r\n"
-            headers = {"Content-Type": "multipart/form-data; boundary=x"}
-            assert _status(f"{address}gradio_api/upload", data=body, headers=headers) == status
-        with pytest.raises(UserError, match=f"port {port} of 127.0.0.1 cannot be had"):
-            page.serve(page.create(_Estimator(), tmp_path), **options)
-    finally:
-        created.close()
+@pytest.mark.parametrize("name", ["a[1].jpg", "shown_depth.jpg", "shown_photo.jpg", "x_depth.jpg"])
+def test_the_names_of_the_results_do_not_depend_on_the_uploads(page, tmp_path, name):
+    result = _estimate(page, OwnedFiles(tmp_path), uploads.photo_file(tmp_path, name))[0]
+    assert len(result.downloads) == 8
+    assert all(path.is_file() for path in (result.photo, result.depth, *result.downloads))
+    assert len(list(result.directory.iterdir())) == 10
+    png = Image.open(result.output(".png"))
+    assert (png.mode, png.size) == ("I;16", (96, 64))

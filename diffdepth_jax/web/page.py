@@ -1,20 +1,17 @@
 """The web page, in Gradio. All of it comes from this machine; nothing is loaded from elsewhere."""
 
-import os
-import pathlib
-import tempfile
-import threading
-import time
 from typing import Any
 
 import gradio as gr
+from starlette.middleware import Middleware
 
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.prediction.estimator import DepthEstimator
 from diffdepth_jax.web import results
+from diffdepth_jax.web.guard import Guard
+from diffdepth_jax.web.hosts import Hosts
+from diffdepth_jax.web.owned_files import KEPT, OwnedFiles
 
-_KEPT = 3600  # seconds that uploads and results stay on disk
-_SWEEP = 300  # seconds between two deletions of old files
 _WAITING = 32  # requests in the queue; the page refuses more
 _SESSIONS = 200  # browser sessions whose last result is remembered for clicks
 _FIRST_TAB = "depth"
@@ -59,53 +56,70 @@ def _photo() -> gr.Image:
 
 
 class _Requests:
-    """The functions that the page's events call; they write results below `directory`."""
+    """The functions that the page's events call; they write results below the folder of `files`."""
 
-    def __init__(self, estimator: DepthEstimator, directory: str | os.PathLike[str]) -> None:
-        self._estimator, self._directory = estimator, directory
+    def __init__(self, estimator: DepthEstimator, files: OwnedFiles) -> None:
+        self._estimator, self._files = estimator, files
 
     def estimate(
-        self, path: str | None, num_steps: float, ensemble: float, use_exif: bool
+        self,
+        path: str | None,
+        num_steps: float,
+        ensemble: float,
+        use_exif: bool,
+        request: gr.Request,
     ) -> tuple[Any, ...]:
-        """Predicts a photo's depth; returns a value for each output of the page."""
+        """Predicts a photo's depth; returns a value for each output of the page.
+
+        The path counts only if the same session uploaded the file. Every other path gets the
+        answer that no path gets.
+        """
+        owner = request.state.owner
         try:
-            if path is None:
-                raise UserError("no photo yet: upload one or take one with the camera")
-            photo = results.read_upload(path)
-            folder = tempfile.mkdtemp(prefix="result_", dir=self._directory)
+            upload = self._files.upload(owner, path or "")
+            if upload is None:
+                raise UserError("no photo here: upload one, or take one with the camera")
             result = results.create(
                 self._estimator,
-                photo,
-                pathlib.Path(folder),
-                pathlib.Path(path).stem,
+                results.read_upload(upload),
+                self._files.new_folder(),
                 num_steps=int(num_steps),
                 ensemble=int(ensemble),
                 use_exif=use_exif,
             )
         except UserError as error:
             raise gr.Error(str(error), duration=None, print_exception=False) from error
-        spread = result.output("_spread.png")
-        return (
-            result,
-            result.summary,
-            gr.Tabs(selected=_FIRST_TAB),
-            _CLICK,
-            result.depth,
-            (result.photo, result.depth),
-            gr.update(value=spread, visible=spread is not None),
-            result.output("_trajectory.gif"),
-            [str(path) for path in result.downloads],
-            result.output(".glb"),
-        )
+        for file in (result.photo, result.depth, *result.downloads):
+            self._files.add_result(owner, file)
+        return _answer(result)
 
-    def metres(self, result: results.Result, event: gr.SelectData) -> str:
-        """Returns a sentence about the clicked pixel."""
+    def metres(self, result: results.Result | None, event: gr.SelectData) -> str:
+        """Returns a sentence about the clicked pixel; the result is None once it is forgotten."""
         x, y = (int(position) for position in event.index)
         try:
-            metres = result.metres_at(x, y)
+            metres = result.metres_at(x, y) if result else None
         except OSError:
+            result = metres = None
+        if result is None:
             return "This result was deleted meanwhile: estimate it again."
         return _CLICK if metres is None else f"**{metres:.2f} m** at column {x}, row {y}"
+
+
+def _answer(result: results.Result) -> tuple[Any, ...]:
+    """Returns a value for each output of the page."""
+    spread = result.output("_spread.png")
+    return (
+        result,
+        result.summary,
+        gr.Tabs(selected=_FIRST_TAB),
+        _CLICK,
+        result.depth,
+        (result.photo, result.depth),
+        gr.update(value=spread, visible=spread is not None),
+        result.output("_trajectory.gif"),
+        [str(path) for path in result.downloads],
+        result.output(".glb"),
+    )
 
 
 def _inputs(num_steps: int) -> tuple[tuple[gr.Component, ...], gr.Button]:
@@ -177,12 +191,12 @@ def _surface() -> gr.Model3D:
     )
 
 
-def create(estimator: DepthEstimator, directory: str | os.PathLike[str]) -> gr.Blocks:
-    """Creates the page for an estimator; results are written below `directory`."""
-    requests = _Requests(estimator, directory)
+def create(estimator: DepthEstimator, files: OwnedFiles) -> gr.Blocks:
+    """Creates the page for an estimator; results are written below the folder of `files`."""
+    requests = _Requests(estimator, files)
     with gr.Blocks(title="Metric depth from one photo", analytics_enabled=False) as page:
         gr.Markdown(_INTRODUCTION)
-        result = gr.State(time_to_live=_KEPT)
+        result = gr.State(time_to_live=KEPT)
         with gr.Row():
             with gr.Column(scale=2, min_width=320):
                 inputs, button = _inputs(estimator.num_steps)
@@ -202,7 +216,7 @@ def create(estimator: DepthEstimator, directory: str | os.PathLike[str]) -> gr.B
             requests.metres,
             result,
             metres,
-            queue=False,
+            concurrency_limit=None,
             show_progress="hidden",
             api_visibility="private",
         )
@@ -210,18 +224,35 @@ def create(estimator: DepthEstimator, directory: str | os.PathLike[str]) -> gr.B
 
 
 def serve(
-    page: gr.Blocks, *, host: str, port: int, max_upload_mb: float, block: bool = True
+    page: gr.Blocks,
+    files: OwnedFiles,
+    hosts: Hosts,
+    *,
+    host: str,
+    port: int,
+    max_upload_mb: float,
 ) -> str:
-    """Starts the server and returns its address; with `block` only once the server has stopped.
+    """Starts the server in a thread and returns its address.
+
+    Args:
+      page: see `create`.
+      files: as for `create`; GRADIO_TEMP_DIR has to name its folder, for the uploads.
+      hosts: the names under which the page is served.
+      host: the address to listen at.
+      port: the port to listen at.
+      max_upload_mb: the size in MB of the largest upload.
 
     Raises:
       UserError: the host has no such address, or the port is in use.
     """
+    limit = int(max_upload_mb * 2**20)
+    guard = Middleware(Guard, hosts=hosts, files=files, max_upload=limit)
     try:
         _, address, _ = page.launch(
             server_name=host,
             server_port=port,
-            max_file_size=int(max_upload_mb * 2**20),
+            max_file_size=limit,
+            app_kwargs={"middleware": [guard]},
             state_session_capacity=_SESSIONS,
             share=False,
             ssr_mode=False,
@@ -240,25 +271,4 @@ def serve(
         raise UserError(
             f"port {port} of {host} cannot be had: give another --port or --host"
         ) from error
-    if block:
-        print(f"the page is at {address} (Ctrl-C ends it)", flush=True)
-        page.block_thread()
     return address
-
-
-def sweep(directory: str | os.PathLike[str], age: float) -> None:
-    """Deletes the files below a folder that are older than `age` seconds."""
-    for path in pathlib.Path(directory).rglob("*"):
-        if path.is_file() and time.time() - path.stat().st_mtime > age:
-            path.unlink(missing_ok=True)
-
-
-def sweep_forever(directory: str | os.PathLike[str]) -> None:
-    """Starts a thread that deletes old files from a folder as long as the program runs."""
-
-    def work() -> None:
-        while True:
-            time.sleep(_SWEEP)
-            sweep(directory, _KEPT)
-
-    threading.Thread(target=work, daemon=True).start()

@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import pathlib
+import re
 import warnings
 
 import numpy as np
@@ -22,6 +23,7 @@ MAX_ENSEMBLE = 16
 _FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "MPO", "PNG", "TIFF", "WEBP")  # EPS files are programs
 _SHOWN_SIDE = 960  # pixels of the longer side of the pictures on the page
 _MAX_POINTS = 200_000  # a browser turns so many smoothly
+_NAME = "depth"  # the downloads' names begin with it, whatever an upload is called
 _ASSUMED_FOV = 60.0  # degrees, where neither the photo nor the model states a focal length
 
 
@@ -31,13 +33,13 @@ class Result:
 
     Attributes:
       directory: the folder of all files.
-      name: the beginning of the downloads' names.
+      downloads: all files that the page offers.
       shown_size: (height, width) of the photo in the shown pictures; to its right is a scale.
       summary: sentences for the user.
     """
 
     directory: pathlib.Path
-    name: str
+    downloads: tuple[pathlib.Path, ...]
     shown_size: tuple[int, int]
     summary: str
 
@@ -53,34 +55,37 @@ class Result:
 
     def output(self, suffix: str) -> pathlib.Path | None:
         """Returns the download whose name ends with this suffix, or None if there is none."""
-        path = self.directory / f"{self.name}{suffix}"
-        return path if path.exists() else None
-
-    @property
-    def downloads(self) -> list[pathlib.Path]:
-        """All files that the page offers."""
-        return sorted(self.directory.glob(f"{self.name}*"))
+        path = self.directory / f"{_NAME}{suffix}"
+        return path if path in self.downloads else None
 
     def metres_at(self, x: int, y: int) -> float | None:
         """Returns the depth at a pixel of the shown pictures; None outside of the photo."""
         height, width = self.shown_size
         if not (0 <= x < width and 0 <= y < height):
             return None
-        metres = np.load(self.directory / f"{self.name}.npy", mmap_mode="r")
+        metres = np.load(self.directory / f"{_NAME}.npy", mmap_mode="r")
         return float(metres[y * metres.shape[0] // height, x * metres.shape[1] // width])
 
 
 def _check_header(path: pathlib.Path) -> None:
-    """Refuses a file by its size in pixels or its format, before any pixel is unpacked."""
+    """Refuses a file by its size, its format or its bits, before any pixel is unpacked."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # read_photo refuses
             with Image.open(path) as image:
-                (width, height), kind = image.size, image.format
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        return  # read_photo says what is wrong
+                (width, height), kind, mode = image.size, image.format, image.mode
+    except Exception:  # metadata can raise any; read_photo passes them over, or says what is wrong
+        return
     if kind not in _FORMATS:
         raise UserError(f"{path.name} is of format {kind}: upload one of {', '.join(_FORMATS)}")
+    _check_size(path, height, width)
+    if mode[0] in "IF":
+        raise UserError(
+            f"{path.name} has more than 8 bits per channel: convert it to 8 bits per channel"
+        )
+
+
+def _check_size(path: pathlib.Path, height: int, width: int) -> None:
     if max(height, width) > MAX_SIDE:
         raise UserError(
             f"{path.name} is {width} x {height} pixels: make it at most {MAX_SIDE} pixels a side"
@@ -91,7 +96,8 @@ def read_upload(path: str | os.PathLike[str]) -> Photo:
     """Reads a photo and reduces it to at most WORK_SIDE pixels a side.
 
     Raises:
-      UserError: the file is no photo, or too large; the message names it without its folder.
+      UserError: the file is no photo, or too large; the message names it without its folder, as
+        the photo's notes do.
     """
     path = pathlib.Path(path)
     _check_header(path)
@@ -99,17 +105,19 @@ def read_upload(path: str | os.PathLike[str]) -> Photo:
         photo = read_photo(path)
     except UserError as error:
         raise UserError(str(error).replace(str(path), path.name)) from error
-    if max(photo.image.shape) <= WORK_SIDE:
-        return photo
-    size = letterbox_size(*photo.image.shape[:2], (WORK_SIDE, WORK_SIDE))
-    return dataclasses.replace(photo, image=resize_image(photo.image, size))
+    height, width, _ = photo.image.shape
+    _check_size(path, height, width)
+    notes = tuple(note.replace(str(path), path.name) for note in photo.notes)
+    image = photo.image
+    if max(height, width) > WORK_SIDE:
+        image = resize_image(image, letterbox_size(height, width, (WORK_SIDE, WORK_SIDE)))
+    return dataclasses.replace(photo, image=image, notes=notes)
 
 
 def create(
     estimator: DepthEstimator,
     photo: Photo,
     directory: pathlib.Path,
-    name: str,
     *,
     num_steps: int,
     ensemble: int,
@@ -121,7 +129,6 @@ def create(
       estimator: predicts the depth.
       photo: see `read_upload`.
       directory: an empty folder for the files.
-      name: the beginning of the downloads' names.
       num_steps: the sampler's steps.
       ensemble: the number of samples, at most MAX_ENSEMBLE.
       use_exif: whether metres are rescaled to the focal length in the photo's EXIF data, if any.
@@ -146,11 +153,19 @@ def create(
     pinhole = stated or _assumed_camera(prediction)
     kinds = ("npy", "png16", "color", "ply", "glb", "gif") + ("spread",) * (ensemble > 1)
     writer = OutputWriter(directory, kinds, surface=True, max_points=_MAX_POINTS)
-    writer.write(name, prediction, pinhole)
+    writer.write(_NAME, prediction, pinhole)
     shown_size = letterbox_size(*size, (_SHOWN_SIDE, _SHOWN_SIDE))
-    result = Result(directory, name, shown_size, _summarize(prediction, pinhole))
+    notes = [f"{_without_markup(note)}." for note in photo.notes]
+    summary = " ".join([_summarize(prediction, pinhole), *notes])
+    downloads = tuple(sorted(writer.paths(_NAME)))
+    result = Result(directory, downloads, shown_size, summary)
     _draw(result, prediction)
     return result
+
+
+def _without_markup(text: str) -> str:
+    """Returns Markdown that shows a text from a photo as it is, without links or pictures."""
+    return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", text)
 
 
 def _assumed_camera(prediction: DepthPrediction) -> Camera:

@@ -20,6 +20,8 @@ def hostile(folder, kind):
     elif kind == "cut":
         Image.effect_noise((64, 64), 50).save(path)
         path.write_bytes(path.read_bytes()[:500])
+    elif kind == "deep":
+        Image.new("I;16", (64, 64)).save(path)
     return path
 
 

@@ -1,34 +1,13 @@
 """A real browser, Chromium without a screen, uses the web page."""
 
 import contextlib
-import os
 import re
 import shutil
-import signal
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 
-from tests.support import small_model, uploads
-
-
-@contextlib.contextmanager
-def _program(model, folder):
-    """The program as a process of its own; yields its address."""
-    port = uploads.free_port()
-    command = [sys.executable, "-m", "diffdepth_jax.app", f"--checkpoint={model}", f"--port={port}"]
-    environment = {**os.environ, "TMPDIR": str(folder)}
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
-    try:
-        assert f":{port}" in process.stdout.readline()
-        yield f"http://127.0.0.1:{port}"
-        assert process.poll() is None
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(60)
-    assert not list(folder.glob("diffdepth_jax_*"))  # it cleans up behind itself
+from tests.support import small_model, uploads, visitors
 
 
 @contextlib.contextmanager
@@ -74,7 +53,7 @@ def _click_metres(tab, path):
     metres, column, row = re.match(pattern, tab.inner_text("#metres").strip()).groups()
     tab.get_by_role("tab", name="Downloads").click()
     with tab.expect_download() as download:
-        tab.locator("#downloads a[download='photo.npy']").click()
+        tab.locator("#downloads a[download='depth.npy']").click()
     download.value.save_as(path)
     expected = np.load(path)[int(row) // 10, int(column) // 10]
     assert float(metres) == pytest.approx(expected, abs=0.006)
@@ -107,7 +86,8 @@ def test_a_browser_uses_the_page(tmp_path):
     folder = tmp_path / "temporary"
     folder.mkdir()
     photo = uploads.photo_file(tmp_path)
-    with _browser() as browser, _program(tmp_path / "model", folder) as address:
+    page = visitors.running_page(tmp_path / "model", folder)
+    with _browser() as browser, page as (process, address):
         (first, asked), (second, _) = (_open(browser, address) for _ in range(2))
         _upload(first, photo)
         _upload(second, photo)  # waits for the first
@@ -128,3 +108,4 @@ def test_a_browser_uses_the_page(tmp_path):
         second.wait_for_selector("#depth img")
         outside = {url for url in asked if not url.startswith((address, "data:", "blob:"))}
         assert not outside
+        assert process.poll() is None
