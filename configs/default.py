@@ -48,6 +48,8 @@ def get_config():
     )
     config.model = ConfigDict(
         {
+            # diffusion, or feed_forward: the same backbone, neck and decoder without diffusion.
+            "kind": "diffusion",
             "backbone": "swin_tiny",  # a name in VARIANTS of diffdepth_jax/models/backbones/*.py
             # The backbone starts from this PyTorch file of a Swin, or model directory, if any.
             "backbone_weights": "",

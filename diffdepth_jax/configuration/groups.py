@@ -46,6 +46,7 @@ class Frame:
 class Model:
     """The network's parts and their sizes."""
 
+    kind: Literal["diffusion", "feed_forward"]
     backbone: str
     backbone_weights: str
     window_size: Count

@@ -19,7 +19,7 @@ from diffdepth_jax.evaluation.report import describe, write_results
 from diffdepth_jax.evaluation.scorer import Scorer
 from diffdepth_jax.evaluation.scoring import Means, Predictor
 from diffdepth_jax.method import diffusion
-from diffdepth_jax.models.assembly import DiffusionDepth, create_model
+from diffdepth_jax.models.assembly import DepthNetwork, create_model
 from diffdepth_jax.models.variables import abstract_variables
 
 
@@ -48,7 +48,7 @@ class Evaluator:
     def __init__(
         self,
         config: Configuration,
-        model: DiffusionDepth,
+        model: DepthNetwork,
         schedule: diffusion.NoiseSchedule,
         sources: EvaluationSets,
         mesh: jax.sharding.Mesh | None = None,

@@ -14,11 +14,11 @@ from diffdepth_jax.datasets.samples import EvaluationSample, Sample, Source
 from diffdepth_jax.distributed import sharding
 from diffdepth_jax.evaluation.scoring import Predictor
 from diffdepth_jax.method import diffusion, refinement
-from diffdepth_jax.models.assembly import DiffusionDepth
+from diffdepth_jax.models.assembly import DepthNetwork
 
 
 def create_predict_step(
-    model: DiffusionDepth,
+    model: DepthNetwork,
     schedule: diffusion.NoiseSchedule,
     sampler: Mapping[str, Any],
     mesh: jax.sharding.Mesh,

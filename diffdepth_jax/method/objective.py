@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import struct
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool
 
 from diffdepth_jax.arrays import (
     Array,
@@ -25,11 +25,10 @@ from diffdepth_jax.arrays import (
     Variables,
 )
 from diffdepth_jax.method import diffusion, losses
+from diffdepth_jax.method.pixel_objective import PIXEL_LOSSES, PixelObjective
 from diffdepth_jax.method.refinement import Refinement, apply, decode_log_depth, refine
 from diffdepth_jax.models.assembly import DiffusionDepth
 from diffdepth_jax.models.codec import fill_invalid
-
-PIXEL_LOSSES = ("silog", "pixel_as_printed", "l1", "l2")
 
 
 # The fields are Any, because jax.tree.map also builds this class with leaves that are no arrays.
@@ -50,8 +49,8 @@ class Draws:
     sampler_keys: Any
 
 
-@dataclasses.dataclass(frozen=True)
-class Objective:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Objective(PixelObjective):
     """All losses of the method for one model.
 
     Attributes:
@@ -67,10 +66,6 @@ class Objective:
       random_timesteps: the sampler visits `diffusion.random_timesteps`.
       gradient_steps: see `diffusion.ddim_sample`. With pixel losses on every step, only the steps
         that have a gradient are decoded.
-      silog_lambda: lambda in silog and pixel_as_printed.
-      clamp_depth: metres; bounds both maps in l1 and l2, as in the released code. 0: no bound.
-      weights: {term: weight}.
-      l1_l2_steps: l1 and l2 count before this update and not from it on.
     """
 
     model: DiffusionDepth
@@ -80,10 +75,6 @@ class Objective:
     pixel_losses_on_every_step: bool
     random_timesteps: bool
     gradient_steps: int
-    silog_lambda: float
-    clamp_depth: float
-    weights: Mapping[str, float]
-    l1_l2_steps: int
 
     def draw(self, keys: ImageKeys, height: int, width: int) -> Draws:
         """The draws for images of this size, from one key for each image."""
@@ -103,12 +94,6 @@ class Objective:
         denoised = images if self.target == "ground_truth" else len(mask)
         terms = (*PIXEL_LOSSES, "latent", "reconstruction")
         return {**dict.fromkeys(terms, images), "ddim": denoised}
-
-    def weights_at(self, step: Int[Array, ""]) -> dict[str, Any]:
-        """{term: weight} in the update from this step."""
-        early = (step < self.l1_l2_steps).astype(jnp.float32)
-        metres = ("l1", "l2")
-        return {name: w * early if name in metres else w for name, w in self.weights.items()}
 
     def terms(
         self, variables: Variables, batch: Batch, draws: Draws, drop_path_key: jax.Array | None
@@ -177,7 +162,7 @@ class Objective:
         latents = refinement.x0s[-self.gradient_steps :] if every else refinement.latents[-1:]
 
         def step(statistics, latent):
-            pairs, updated = self._compare({**variables, **statistics}, latent, *truth)
+            pairs, updated = self.compare({**variables, **statistics}, latent, *truth)
             return {name: updated[name] for name in statistics}, pairs
 
         recompute = self.sampler.get("remat", True) and len(latents) > 1
@@ -187,22 +172,6 @@ class Objective:
         # Counts are numbers of images, whether one step is decoded or all.
         pairs = {name: (totals.mean(), counts[0]) for name, (totals, counts) in pairs.items()}
         return pairs, {**variables, **statistics}
-
-    def _compare(
-        self, variables: Variables, latent: Latent, depth: Depth, log_target: Depth, mask: Mask
-    ) -> tuple[dict[str, Term], Variables]:
-        """The pixel losses of the depth that a latent stands for."""
-        log_depth, variables = decode_log_depth(
-            self.model, variables, latent, *depth.shape[1:3], train=True
-        )
-        metres, bound = jnp.exp(log_depth), self.clamp_depth
-        clamped = [jnp.clip(x, 0, bound) if bound else x for x in (metres, depth)]
-        return {
-            "silog": losses.silog(log_depth, log_target, mask, self.silog_lambda),
-            "pixel_as_printed": losses.pixel_as_printed(metres, depth, mask, self.silog_lambda),
-            "l1": losses.l1(*clamped, mask),
-            "l2": losses.l2(*clamped, mask),
-        }, variables
 
     def _reconstruction_loss(
         self,
@@ -243,12 +212,3 @@ class Objective:
         prediction, _ = apply(self.model, variables, *inputs, method="denoise", train=False)
         goal = diffusion.training_target(self.schedule, x0, draws.noise, draws.timestep)
         return losses.l2(prediction, goal, mask)
-
-
-def total_loss(
-    terms: Mapping[str, Term], weights: Mapping[str, float | Float[Array, ""]]
-) -> Scalar:
-    """Sum of weight * sum / count over the terms; a count of 0 (no ground truth at all) gives 0."""
-    return sum(
-        weight * terms[name][0] / jnp.maximum(terms[name][1], 1) for name, weight in weights.items()
-    )

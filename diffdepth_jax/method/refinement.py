@@ -1,4 +1,8 @@
-"""From a normalised image and noise to depth: training, evaluation and prediction share this."""
+"""From a normalised image and noise to depth: training, evaluation and prediction share this.
+
+A feed-forward model goes the same way without noise: its one latent takes the place of the refined
+one.
+"""
 
 from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
@@ -10,11 +14,12 @@ from jaxtyping import Float
 
 from diffdepth_jax.arrays import Array, Depth, Latent, Size, Variables
 from diffdepth_jax.method import diffusion
+from diffdepth_jax.models.assembly import FeedForwardDepth
 
 
 @runtime_checkable
 class DepthModel(Protocol):
-    """The part of `models.assembly.DiffusionDepth` that this module uses."""
+    """The part of the networks in `models.assembly` that this module uses."""
 
     def apply(self, variables: Variables, *args: Any, **kwargs: Any) -> Any: ...
 
@@ -38,12 +43,13 @@ def apply(
 # The fields are Any, because jax.tree.map also builds this class with leaves that are no arrays.
 @struct.dataclass
 class Refinement:
-    """One run of the sampler.
+    """One run of the sampler, or of a feed-forward model.
 
     Attributes:
       variables: of the model after encoding the image, see `apply`.
       condition: [B, h, w, C], one for each start noise.
-      latents: [S + 1, B, h, w, d], from the start noise to the refined latent.
+      latents: [S + 1, B, h, w, d], from the start noise to the refined latent; of a feed-forward
+        model its latent alone.
       x0s: [S, B, h, w, d], each step's estimate of the clean latent.
     """
 
@@ -76,7 +82,7 @@ def refine(
     noises of one image follow each other.
 
     Args:
-      model, variables: DiffusionDepth.
+      model, variables: a network of `models.assembly`. A feed-forward one uses no noise.
       image: normalised.
       noise: unit Gaussian.
       schedule, num_steps, **sampler: see `diffusion.ddim_sample`.
@@ -89,6 +95,9 @@ def refine(
     if num_noises != num_images:
         condition = jnp.repeat(condition, num_noises // num_images, axis=0)
 
+    if isinstance(model, FeedForwardDepth):
+        latent = model.apply(variables, condition, method="predict_latent")[None]
+        return Refinement(variables, condition, latent, latent)
     prepared = model.apply(variables, method="prepare_denoiser")
 
     def denoise(latent, timestep):

@@ -1,8 +1,7 @@
 """DiffusionDepth (Duan, Guo, Zhu, ECCV 2024, arXiv 2303.05021): the assembly of its parts."""
 
-import dataclasses
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -19,8 +18,6 @@ from diffdepth_jax.models.necks.fpn import FPN
 from diffdepth_jax.models.necks.hahi import HAHI
 from diffdepth_jax.models.released import ReleasedCodec, ReleasedDenoiser
 
-_NetworkT = TypeVar("_NetworkT", bound="DepthNetwork")
-
 
 class DepthNetwork(nn.Module):
     """What both kinds of model share: an image becomes a condition, and a latent becomes depth.
@@ -29,8 +26,6 @@ class DepthNetwork(nn.Module):
       backbone: image [B, H, W, 3] -> tuple of feature maps, finest first.
       neck: tuple of feature maps -> pyramid, finest first.
       codec: depth <-> latent.
-      hahi: feature maps -> feature maps of the same shapes, ahead of the neck; only released
-        checkpoints have it.
 
     `train` switches on stochastic depth and, where a part has batch norms, the statistics of the
     batch. Apply the model with mutable=["batch_stats"] then.
@@ -39,7 +34,6 @@ class DepthNetwork(nn.Module):
     backbone: nn.Module
     neck: nn.Module
     codec: nn.Module
-    hahi: nn.Module | None = None
 
     def latent_shape(self, height: Any, width: Any) -> tuple[Any, Any, int]:
         """(h, w, d) of the latent for an image of this size; needs no parameters.
@@ -53,10 +47,11 @@ class DepthNetwork(nn.Module):
     def pyramid(self, image: Image, train: bool) -> Sequence[Features]:
         """Normalised image [B, H, W, 3] -> the neck's maps, finest first."""
         self.latent_shape(*image.shape[1:3])  # refuses empty images by name
-        features = self.backbone(image, train)
-        if self.hahi is not None:
-            features = self.hahi(features, train)
-        return self.neck(features, train)
+        return self.neck(self.features(image, train), train)
+
+    def features(self, image: Image, train: bool) -> Sequence[Features]:
+        """Normalised image [B, H, W, 3] -> the maps that the neck takes, finest first."""
+        return self.backbone(image, train)
 
     def decode_log_depth(self, latent: Latent, train: bool = False) -> Float[Array, "batch _ _ 1"]:
         """Latent [B, h, w, d] -> natural log of metres, float32 [B, 2 h, 2 w, 1]."""
@@ -73,9 +68,17 @@ class DiffusionDepth(DepthNetwork):
     Attributes:
       denoiser: (latent, timestep, condition, *prepared) -> prediction. Its `project` turns the
         pyramid into a condition, its `prepare` makes the arguments `prepared`.
+      hahi: feature maps -> feature maps of the same shapes, ahead of the neck; only released
+        checkpoints have it.
     """
 
-    denoiser: nn.Module = dataclasses.field(kw_only=True)
+    denoiser: nn.Module
+    hahi: nn.Module | None = None
+
+    def features(self, image: Image, train: bool) -> Sequence[Features]:
+        """Normalised image [B, H, W, 3] -> the maps that the neck takes, finest first."""
+        features = self.backbone(image, train)
+        return features if self.hahi is None else self.hahi(features, train)
 
     def encode_image(self, image: Image, train: bool = False) -> Condition:
         """Normalised image [B, H, W, 3] -> condition [B, h, w, C] at the latent's size."""
@@ -116,7 +119,7 @@ class FeedForwardDepth(DepthNetwork):
       head: condition -> latent. Its `project` turns the pyramid into a condition.
     """
 
-    head: nn.Module = dataclasses.field(kw_only=True)
+    head: nn.Module
 
     def encode_image(self, image: Image, train: bool = False) -> Condition:
         """Normalised image [B, H, W, 3] -> condition [B, h, w, C] at the latent's size."""
@@ -131,27 +134,27 @@ class FeedForwardDepth(DepthNetwork):
         return self.decode_depth(self.predict_latent(self.encode_image(image)))
 
 
-def with_rematerialised_backbone(model: _NetworkT) -> _NetworkT:
+def with_rematerialised_backbone(model: DepthNetwork) -> DepthNetwork:
     """The same model and parameters; the backward pass recomputes the backbone block by block."""
     return model.clone(backbone=model.backbone.clone(remat=True))
 
 
-def create_model(fields: Model) -> DiffusionDepth | FeedForwardDepth:
+def create_model(fields: Model) -> DepthNetwork:
     """The model that a configuration's `model` group describes.
 
     Raises:
       UserError: the backbone has an unknown name.
     """
     dtype = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}[fields.dtype]
-    parts = {
+    parts: dict[str, Any] = {
         "backbone": _backbone(fields, dtype),
-        "hahi": HAHI(dtype=dtype) if fields.neck == "released_hahi" else None,
         "neck": FPN(fields.neck_features, fields.neck != "fpn", dtype),
         "codec": _codec(fields),
     }
     if fields.kind == "feed_forward":
         return FeedForwardDepth(**parts, head=_head(Regressor, fields, dtype))
-    return DiffusionDepth(**parts, denoiser=_denoiser(fields, dtype))
+    hahi = HAHI(dtype=dtype) if fields.neck == "released_hahi" else None
+    return DiffusionDepth(**parts, denoiser=_denoiser(fields, dtype), hahi=hahi)
 
 
 def _backbone(fields: Model, dtype: DTypeLike) -> nn.Module:

@@ -165,7 +165,7 @@ class ConditionedHead(nn.Module):
         condition = self.condition_conv(jax.nn.gelu(x + stem))
         return condition.astype(jnp.float32)  # float32: its gradient is a sum over steps
 
-    def latent_of(self, x: FeatureMap, time: Float[Array, "batch _"] | None = None) -> Latent:
+    def latent_of(self, x: Condition, time: Float[Array, "batch _"] | None = None) -> Latent:
         """Features [B, h, w, features] -> [B, h, w, d], float32; `time` scales the blocks."""
         x = x.astype(self.dtype)
         for index, block in enumerate(self.blocks):

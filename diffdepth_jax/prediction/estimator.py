@@ -19,7 +19,7 @@ from diffdepth_jax.media import preprocessing
 from diffdepth_jax.media.preprocessing import Size
 from diffdepth_jax.media.reading import RGB, FilePath, as_rgb
 from diffdepth_jax.method import diffusion
-from diffdepth_jax.models.assembly import DiffusionDepth, create_model
+from diffdepth_jax.models.assembly import DepthNetwork, create_model
 from diffdepth_jax.models.variables import abstract_variables
 from diffdepth_jax.prediction import memory, placement
 from diffdepth_jax.prediction.depth_prediction import DepthPrediction, at_image_size, rescaled
@@ -51,7 +51,7 @@ class Options:
 
 def load_model(
     path: str | os.PathLike, dtype: str | None = None
-) -> tuple[DiffusionDepth, diffusion.NoiseSchedule, Variables, ModelConfiguration]:
+) -> tuple[DepthNetwork, diffusion.NoiseSchedule, Variables, ModelConfiguration]:
     """Loads the model, schedule, variables and configuration of a model directory.
 
     `dtype` replaces the type that the model computes in.
@@ -79,7 +79,7 @@ class DepthEstimator:
 
     def __init__(
         self,
-        model: DiffusionDepth,
+        model: DepthNetwork,
         schedule: diffusion.NoiseSchedule,
         variables: Variables,
         config: ModelConfiguration,

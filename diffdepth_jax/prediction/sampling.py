@@ -11,13 +11,13 @@ from diffdepth_jax.arrays import Array, ImageKeys
 from diffdepth_jax.configuration.groups import Sampler
 from diffdepth_jax.method.diffusion import NoiseSchedule, normal_per_image
 from diffdepth_jax.method.refinement import decode_log_depth, decode_steps, refine
-from diffdepth_jax.models.assembly import DiffusionDepth
+from diffdepth_jax.models.assembly import DepthNetwork
 
 Maps = dict[str, Array]  # "depth", and by choice "spread" and "trajectory", in metres
 
 
 def create_predict(
-    model: DiffusionDepth, schedule: NoiseSchedule, sampler: Sampler
+    model: DepthNetwork, schedule: NoiseSchedule, sampler: Sampler
 ) -> Callable[..., Maps]:
     """Creates a jitted function: (variables, normalised image [B, H, W, 3], key) -> maps.
 

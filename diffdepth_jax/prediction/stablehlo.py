@@ -17,7 +17,7 @@ from diffdepth_jax.errors import UserError
 from diffdepth_jax.media import preprocessing
 from diffdepth_jax.media.preprocessing import Size
 from diffdepth_jax.method import diffusion, refinement
-from diffdepth_jax.models.assembly import DiffusionDepth
+from diffdepth_jax.models.assembly import DepthNetwork
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 _MULTIPLE = 32  # pixels of the coarsest map's cells; JAX cannot prove other sizes' shapes equal
@@ -117,7 +117,7 @@ def restore_size(
 
 
 def depth_function(
-    model: DiffusionDepth,
+    model: DepthNetwork,
     schedule: diffusion.NoiseSchedule,
     sampler: Mapping[str, Any],
     target: Size | None,

@@ -5,6 +5,7 @@ import functools
 import os
 import pathlib
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import jax
 import optax
@@ -23,7 +24,13 @@ from diffdepth_jax.evaluation.evaluator import Evaluator, create_evaluator
 from diffdepth_jax.evaluation.scoring import Means, mean_of
 from diffdepth_jax.method.diffusion import NoiseSchedule
 from diffdepth_jax.method.objective import Objective
-from diffdepth_jax.models.assembly import DiffusionDepth, with_rematerialised_backbone
+from diffdepth_jax.method.pixel_objective import Regression
+from diffdepth_jax.models.assembly import (
+    DepthNetwork,
+    DiffusionDepth,
+    FeedForwardDepth,
+    with_rematerialised_backbone,
+)
 from diffdepth_jax.training.environment import describe_environment
 from diffdepth_jax.training.optimizer import create_optimizer, create_schedule
 from diffdepth_jax.training.pretrained import check_backbone_path, start_from
@@ -35,19 +42,22 @@ from diffdepth_jax.training.step import train_step
 
 
 def configured_objective(
-    config: Configuration, model: DiffusionDepth, schedule: NoiseSchedule
-) -> Objective:
+    config: Configuration, model: DepthNetwork, schedule: NoiseSchedule
+) -> Objective | Regression:
     """The losses that a configuration asks for; terms of weight 0 are only logged."""
     fields = dict(vars(config.loss))
     until, weights = fields.pop("l1_l2_until"), vars(fields.pop("weights"))
-    return Objective(
-        model=model,
-        schedule=schedule,
-        sampler=vars(config.sampler),
-        weights={name: weight for name, weight in sorted(weights.items()) if weight},
-        l1_l2_steps=int(until * config.train.num_steps),
-        **fields,
-    )
+    pixel: dict[str, Any] = {
+        "silog_lambda": fields.pop("silog_lambda"),
+        "clamp_depth": fields.pop("clamp_depth"),
+        "weights": {name: weight for name, weight in sorted(weights.items()) if weight},
+        "l1_l2_steps": int(until * config.train.num_steps),
+    }
+    if isinstance(model, FeedForwardDepth):
+        return Regression(model=model, **pixel)
+    assert isinstance(model, DiffusionDepth)
+    sampler = vars(config.sampler)
+    return Objective(model=model, schedule=schedule, sampler=sampler, **pixel, **fields)
 
 
 def configured_optimizer(
@@ -68,7 +78,7 @@ def configured_optimizer(
 
 def create_step(
     config: Configuration,
-    model: DiffusionDepth,
+    model: DepthNetwork,
     schedule: NoiseSchedule,
     optimizer: optax.GradientTransformation,
     layout: sharding.Layout,

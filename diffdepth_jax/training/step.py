@@ -11,7 +11,8 @@ from jaxtyping import Int, PyTree
 from diffdepth_jax.arrays import Batch, ImageKeys, Term, Variables
 from diffdepth_jax.distributed import collectives
 from diffdepth_jax.distributed.sharding import Layout
-from diffdepth_jax.method.objective import Draws, Objective, total_loss
+from diffdepth_jax.method.objective import Draws, Objective
+from diffdepth_jax.method.pixel_objective import Regression, total_loss
 from diffdepth_jax.training.optimizer import stop_frozen
 from diffdepth_jax.training.state import TrainState, update_average
 
@@ -23,7 +24,7 @@ def train_step(
     batch: Batch,
     key: jax.Array,
     *,
-    objective: Objective,
+    objective: Objective | Regression,
     optimizer: optax.GradientTransformation,
     freeze: str,
     ema_decay: float,
@@ -78,7 +79,7 @@ def _accumulated_gradients(
     loss_fn: Callable,
     variables: Variables,
     batch: Batch,
-    draws: Draws,
+    draws: Draws | tuple[()],
     drop_path_key: jax.Array,
     count: int,
 ) -> tuple[PyTree, Terms, Variables]:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from diffdepth_jax.method import diffusion, losses, refinement
-from diffdepth_jax.method.objective import total_loss
+from diffdepth_jax.method.pixel_objective import total_loss
 from tests.support import tiny
 
 NAMES = ("silog", "pixel_as_printed", "l1", "l2", "latent", "reconstruction", "ddim")

@@ -64,7 +64,8 @@ def objective(model, prediction_type="sample", **overrides):
         "weights": {},
         "l1_l2_steps": 0,
     }
-    return Objective(model, schedule(prediction_type), sampler, **{**fields, **overrides})
+    fields |= {"model": model, "schedule": schedule(prediction_type), "sampler": sampler}
+    return Objective(**{**fields, **overrides})
 
 
 def batch(size=2, height=13, width=18, seed=0):

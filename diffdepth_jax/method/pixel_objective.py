@@ -1,0 +1,103 @@
+"""The pixel losses, which compare predicted with true depth, and an objective of them alone."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Float, Int
+
+from diffdepth_jax.arrays import (
+    Array,
+    Batch,
+    Depth,
+    ImageKeys,
+    Latent,
+    Mask,
+    Scalar,
+    Term,
+    Variables,
+)
+from diffdepth_jax.method import losses
+from diffdepth_jax.method.refinement import DepthModel, apply, decode_log_depth
+from diffdepth_jax.models.assembly import FeedForwardDepth
+
+PIXEL_LOSSES = ("silog", "pixel_as_printed", "l1", "l2")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PixelObjective:
+    """What the objectives of both kinds of model share.
+
+    Attributes:
+      model: the network.
+      silog_lambda: lambda in silog and pixel_as_printed.
+      clamp_depth: metres; bounds both maps in l1 and l2, as in the released code. 0: no bound.
+      weights: {term: weight}.
+      l1_l2_steps: l1 and l2 count before this update and not from it on.
+    """
+
+    model: DepthModel
+    silog_lambda: float
+    clamp_depth: float
+    weights: Mapping[str, float]
+    l1_l2_steps: int
+
+    def weights_at(self, step: Int[jax.Array, ""]) -> dict[str, Any]:
+        """{term: weight} in the update from this step."""
+        early = (step < self.l1_l2_steps).astype(jnp.float32)
+        metres = ("l1", "l2")
+        return {name: w * early if name in metres else w for name, w in self.weights.items()}
+
+    def compare(
+        self, variables: Variables, latent: Latent, depth: Depth, log_target: Depth, mask: Mask
+    ) -> tuple[dict[str, Term], Variables]:
+        """The pixel losses of the depth that a latent stands for, and the variables after it."""
+        log_depth, variables = decode_log_depth(
+            self.model, variables, latent, *depth.shape[1:3], train=True
+        )
+        metres, bound = jnp.exp(log_depth), self.clamp_depth
+        clamped = [jnp.clip(x, 0, bound) if bound else x for x in (metres, depth)]
+        return {
+            "silog": losses.silog(log_depth, log_target, mask, self.silog_lambda),
+            "pixel_as_printed": losses.pixel_as_printed(metres, depth, mask, self.silog_lambda),
+            "l1": losses.l1(*clamped, mask),
+            "l2": losses.l2(*clamped, mask),
+        }, variables
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Regression(PixelObjective):
+    """The pixel losses of a feed-forward model. It draws no random numbers."""
+
+    model: FeedForwardDepth
+
+    def draw(self, keys: ImageKeys, height: int, width: int) -> tuple[()]:
+        """Returns nothing; `Objective.draw` returns the noise."""
+        return ()
+
+    def counts(self, mask: Mask) -> dict[str, Scalar]:
+        """See `Objective.counts`."""
+        return dict.fromkeys(PIXEL_LOSSES, mask.any((1, 2, 3)).sum())
+
+    def terms(
+        self, variables: Variables, batch: Batch, draws: tuple[()], drop_path_key: jax.Array | None
+    ) -> tuple[dict[str, Term], Variables]:
+        """See `Objective.terms`."""
+        rngs = None if drop_path_key is None else {"drop_path": drop_path_key}
+        condition, variables = apply(
+            self.model, variables, batch["image"], method="encode_image", train=True, rngs=rngs
+        )
+        latent, _ = apply(self.model, variables, condition, method="predict_latent", train=False)
+        log_target = jnp.log(jnp.where(batch["mask"], batch["depth"], 1.0))
+        return self.compare(variables, latent, batch["depth"], log_target, batch["mask"])
+
+
+def total_loss(
+    terms: Mapping[str, Term], weights: Mapping[str, float | Float[Array, ""]]
+) -> Scalar:
+    """Sum of weight * sum / count over the terms; a count of 0 (no ground truth at all) gives 0."""
+    return sum(
+        weight * terms[name][0] / jnp.maximum(terms[name][1], 1) for name, weight in weights.items()
+    )
