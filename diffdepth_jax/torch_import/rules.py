@@ -5,7 +5,8 @@ the tensor fills is `match.expand(target)`, as `collection/module/.../name`. A t
 TRANSFORMS, or one of these:
 
 - "alias": the tensor repeats another one of the file; the target is the other one's name.
-- "ignore": the tensor has no influence on the output.
+- "ignore": the tensor follows from the sizes, or is never used.
+- "left_out": the tensor belongs to another part, which the backbone does not use.
 """
 
 from collections.abc import Callable, Iterable
@@ -118,10 +119,13 @@ def _merging(stages: str, first: int, order: tuple[str, str] = ("same", "dense")
     ]
 
 
-# What a file may hold beside the backbone: a classifier and its norm, heads of mmseg and mmdet.
-_HEADS: list[Rule] = [
-    (r"(?:norm|layernorm|head|head\.fc|classifier)\.(?:weight|bias)", "", "ignore"),
-    (r"(?:neck|\w+_head)\..+", "", "ignore"),
+# What a file may hold beside the backbone: a classifier and its norm, heads of mmseg, mmdet and
+# DINO; of masked-image models (SimMIM, Hugging Face) the decoder and the mask token; of MoBY the
+# momentum encoder and what compares the two.
+_OTHER_PARTS: list[Rule] = [
+    (r"(?:norm|layernorm|classifier)\.(?:weight|bias)|head\..+", "", "left_out"),
+    (r"(?:neck|\w+_head|decoder)\..+|(?:embeddings\.)?mask_token", "", "left_out"),
+    (r"(?:encoder_k|(?:projector|predictor)(?:_k)?)\..+|queue\w*", "", "left_out"),
 ]
 
 
@@ -141,7 +145,7 @@ def _swin(
         *_swin_block(rf"{stages}\.(\d+)\.blocks\.(\d+)", block_names),
         *merging,
         *affine(r"norm([0-3])", r"norm\1"),
-        *_HEADS,
+        *_OTHER_PARTS,
         *others,
     ]
 
