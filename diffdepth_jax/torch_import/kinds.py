@@ -15,6 +15,7 @@ from diffdepth_jax.torch_import.rules import (
     Rule,
     within,
 )
+from diffdepth_jax.torch_import.rules_torchvision import SWIN_TORCHVISION
 
 Tensors = Mapping[str, StoredTensor]  # a state dict: tensors by name
 
@@ -81,6 +82,7 @@ def _swin(
 
 _IN_LAYERS = r"layers\.\d+\.blocks\.\d+\.attn"
 _IN_STAGES = r"stages\.\d+\.blocks\.\d+\.attn\.w_msa"
+_IN_FEATURES = r"features\.\d+\.\d+\.attn"
 _IN_ENCODER = r"encoder\.layers\.\d+\.blocks\.\d+\.attention"
 # Of the classes in transformers, only SwinBackbone always shifts; only it has these norms.
 _BACKBONE_NORMS = r"hidden_states_norms\..*"
@@ -95,6 +97,7 @@ KINDS = (
     _swin("Hugging Face backbone", _IN_ENCODER, SWIN_HUGGING_FACE, "always", _BACKBONE_NORMS),
     _swin("Hugging Face", _IN_ENCODER, SWIN_HUGGING_FACE, "larger_maps"),
     _swin("timm (from 0.9)", _IN_LAYERS, SWIN_TIMM, "larger_axes", _LATE_DOWNSAMPLE),
+    _swin("torchvision", _IN_FEATURES, SWIN_TORCHVISION, "larger_axes"),
     _swin("official", _IN_LAYERS, SWIN_OFFICIAL, "larger_maps"),
 )
 

@@ -129,6 +129,26 @@ def to_timm(tensors):
     return renamed(to_official(tensors), [*moved, ("head.", "head.fc.")])
 
 
+def to_torchvision(tensors):
+    """Blocks are at odd numbers of features, mergings at even ones."""
+    stages = [
+        pair
+        for stage in range(4)
+        for pair in (
+            (f"layers.{stage}.blocks.", f"features.{2 * stage + 1}."),
+            (f"layers.{stage}.downsample.", f"features.{2 * stage + 2}."),
+        )
+    ]
+    table = [
+        ("patch_embed.proj", "features.0.0"),
+        ("patch_embed.norm", "features.0.2"),
+        ("mlp.fc1", "mlp.0"),
+        ("mlp.fc2", "mlp.3"),
+    ]
+    named = renamed(to_official(tensors), [*stages, *table])
+    return {name: tensor for name, tensor in named.items() if "attn_mask" not in name}
+
+
 def to_mm(tensors):
     """A segmentation model."""
     named = {f"backbone.{name}": tensor for name, tensor in tensors.items()}
@@ -198,6 +218,7 @@ def swin_tensors():
         (to_mm, "Swin, mmseg naming"),
         (to_official, "Swin, official naming"),
         (to_timm, "Swin, timm (from 0.9) naming"),
+        (to_torchvision, "Swin, torchvision naming"),
         (to_hugging_face, "Swin, Hugging Face naming"),
         (to_transformers_5, "Swin, Hugging Face naming"),
     ],
