@@ -23,6 +23,7 @@ _ENTRIES = (
     "state_dict_ema",
     "ema",
 )
+_DEPTH = 4  # dicts inside dicts that are searched; a damaged file may hold one inside itself
 # Names begin so where another model wraps the wanted one.
 _WRAPPERS = re.compile(r"^(?:module|backbone|swin|model|net|teacher|student|ema|ema_model)\.")
 # torch.compile, FSDP and activation checkpoints wrap modules anywhere in a model.
@@ -51,7 +52,10 @@ def read_state_dict(path: str | os.PathLike[str]) -> tuple[Tensors, Kind]:
 def _weights(data: Any, path: str | os.PathLike[str]) -> tuple[Tensors, tuple[str, ...]]:
     """Returns the tensors of the innermost dict of weights, and messages about dicts beside it."""
     notes = []
-    while entries := _entries(data):
+    for _ in range(_DEPTH):
+        entries = _entries(data)
+        if not entries:
+            break
         known = [name for name in _ENTRIES if name in entries]
         if not known and len(entries) > 1:
             names = ", ".join(entries)
@@ -70,15 +74,17 @@ def _weights(data: Any, path: str | os.PathLike[str]) -> tuple[Tensors, tuple[st
     return tensors, tuple(notes)
 
 
-def _entries(data: Any) -> list[str]:
+def _entries(data: Any, depth: int = _DEPTH) -> list[str]:
     """Returns the names of a dict's entries that are dicts with weights in them."""
-    items = data.items() if isinstance(data, dict) else ()
-    return [name for name, entry in items if isinstance(entry, dict) and _holds_weights(entry)]
+    items = data.items() if isinstance(data, dict) and depth else ()
+    return [name for name, entry in items if _holds_weights(entry, depth - 1)]
 
 
-def _holds_weights(data: dict[Any, Any]) -> bool:
-    """Whether a dict, or one inside it, is a state dict. Optimizers do not name their tensors."""
-    return bool(_entries(data)) or any(
+def _holds_weights(data: Any, depth: int) -> bool:
+    """Whether data are a state dict, or hold one. Optimizers do not name their tensors."""
+    if not isinstance(data, dict):
+        return False
+    return bool(_entries(data, depth)) or any(
         isinstance(name, str) and "." in name and isinstance(entry, StoredTensor)
         for name, entry in data.items()
     )

@@ -164,6 +164,14 @@ def test_what_holds_no_single_state_dict_is_refused(read, data, words):
         read(data)
 
 
+def test_a_dict_inside_itself_ends_the_search(read):
+    data = {"epoch": 3}
+    data |= {"model": data, "ema": data}
+    with pytest.raises(UserError, match="holds no state dict"):
+        read(data)
+    assert_converts(*read(data | {"net": stored(official())}))
+
+
 # Namings
 
 
