@@ -49,6 +49,7 @@ class Model:
     backbone: str
     backbone_weights: str
     window_size: Count
+    window_shift: Literal["always", "larger_axes", "larger_maps"]
     position_embedding: bool
     drop_path_rate: Annotated[float, Field(ge=0, le=0.99)]
     neck: Literal["fpn", "released", "released_hahi"]

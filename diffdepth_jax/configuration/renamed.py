@@ -57,6 +57,7 @@ def with_new_names(fields: dict[str, Any]) -> dict[str, Any]:
     for old, new in RENAMED.items():
         if _has(renamed, old):
             _put(renamed, new, _take(renamed, old))
+    renamed.get("model", {}).setdefault("window_shift", "always")
     return {name: group for name, group in renamed.items() if group != {}}
 
 
