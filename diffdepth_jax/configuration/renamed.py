@@ -41,8 +41,9 @@ RENAMED = {
     "augmentation.keep_valid": "augmentation.valid_pixel_fraction",
     "train.num_panels": "evaluation.num_panels",
 }
-# New dotted name -> the value with which everything is as it was before the field.
-ADDED: dict[str, Any] = {}
+ADDED: dict[str, Any] = {
+    # New dotted name -> the value with which everything is as it was before the field.
+}
 
 
 def refuse_old_names(arguments: Sequence[str]) -> None:
