@@ -26,6 +26,9 @@ from diffdepth_jax.configuration.values import (
 )
 from diffdepth_jax.errors import UserError
 
+# Rows of the table of time embeddings in the released denoisers; a timestep beyond would be nan.
+RELEASED_TIMESTEPS = 1280
+
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Frame:
@@ -237,6 +240,9 @@ class ModelConfiguration:
         total = self.diffusion.num_timesteps
         steps = self.sampler.num_steps
         require(steps <= total, "sampler.num_steps", steps, f"1 to {total}")
+        embedded = self.model.denoiser == "attention" or total <= RELEASED_TIMESTEPS
+        rule = f"at most {RELEASED_TIMESTEPS} with model.denoiser {self.model.denoiser}"
+        require(embedded, "diffusion.num_timesteps", total, rule)
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
