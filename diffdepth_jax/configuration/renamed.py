@@ -41,8 +41,12 @@ RENAMED = {
     "augmentation.keep_valid": "augmentation.valid_pixel_fraction",
     "train.num_panels": "evaluation.num_panels",
 }
+# New dotted name -> the value with which everything is as it was before the field.
 ADDED: dict[str, Any] = {
-    # New dotted name -> the value with which everything is as it was before the field.
+    "data.folder.depth_orientation": "stored",
+    "data.folder.invalid_values": (),
+    "data.folder.mask_pattern": "",
+    "model.window_shift": "always",
 }
 
 
@@ -79,7 +83,6 @@ def _renamed(fields: dict[str, Any]) -> dict[str, Any]:
     for old, new in RENAMED.items():
         if _has(renamed, old):
             _put(renamed, new, _take(renamed, old))
-    renamed.get("model", {}).setdefault("window_shift", "always")
     return {name: group for name, group in renamed.items() if group != {}}
 
 
