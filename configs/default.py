@@ -54,6 +54,9 @@ def get_config():
             # The backbone starts from this PyTorch file of a Swin, or model directory, if any.
             "backbone_weights": "",
             "window_size": 7,
+            # Which maps a Swin shifts its windows on: always (all), larger_axes (along axes that
+            # are longer than the window), larger_maps (if both are). `convert` sets it.
+            "window_shift": "always",
             "position_embedding": True,  # patch coordinates into the backbone
             "drop_path_rate": 0.1,  # stochastic depth of the last block
             "neck": "fpn",  # fpn; of released checkpoints: released, released_hahi

@@ -3,6 +3,7 @@
 python -m diffdepth_jax.convert --checkpoint=FILE --config=configs/NAME.py --output=DIR
 """
 
+import dataclasses
 import os
 from typing import Any, Self
 
@@ -17,7 +18,9 @@ from diffdepth_jax.configuration.groups import Configuration
 from diffdepth_jax.models.assembly import create_model
 from diffdepth_jax.models.variables import abstract_variables
 from diffdepth_jax.program.entry import start
-from diffdepth_jax.torch_import.conversion import convert, only_backbone, read_state_dict
+from diffdepth_jax.torch_import.conversion import convert, only_backbone
+from diffdepth_jax.torch_import.kinds import Kind
+from diffdepth_jax.torch_import.state_dicts import read_state_dict
 
 # `allow_override`: other programs have flags of these names, and one process may import several.
 _CHECKPOINT = flags.DEFINE_string(
@@ -60,12 +63,23 @@ def convert_file(
       UserError: the file is no checkpoint, does not fit the configuration, or `output` exists.
     """
     tensors, kind = read_state_dict(path)
+    config, shift_messages = with_window_shift(config, kind)
     abstract = abstract_variables(create_model(config.model))
     if kind.backbone_only:
         abstract = only_backbone(abstract)
     variables, messages = convert(tensors, kind, abstract)
     save_model(output, config, jax.tree.map(lambda leaf: leaf.view(_Uncopied), variables))
-    return [f"{path}: {kind.name}, {len(tensors)} tensors", *messages]
+    return [f"{path}: {kind.name}, {len(tensors)} tensors", *shift_messages, *messages]
+
+
+def with_window_shift(config: Configuration, kind: Kind) -> tuple[Configuration, list[str]]:
+    """Returns the configuration with the window shift of the file's code, and a message if new."""
+    rule, before = kind.window_shift, config.model.window_shift
+    if rule is None or rule == before:
+        return config, []
+    model = dataclasses.replace(config.model, window_shift=rule)
+    message = f"model.window_shift becomes {rule} instead of {before}: the file's code does so"
+    return dataclasses.replace(config, model=model), [message]
 
 
 def run() -> None:

@@ -26,7 +26,7 @@ from diffdepth_jax.models.backbones import resnet, swin
 from diffdepth_jax.models.variables import abstract_variables
 from diffdepth_jax.prediction.estimator import DepthEstimator
 from diffdepth_jax.torch_import import conversion
-from diffdepth_jax.torch_import.conversion import KINDS
+from diffdepth_jax.torch_import.kinds import KINDS
 from diffdepth_jax.training import loop
 from tests.support import parity, small_run
 from tests.support.paths import ROOT

@@ -92,6 +92,14 @@ def test_a_resumed_run_equals_an_uninterrupted_one(finished_run, tmp_path, monke
         small_run.read_state(workdir, 6),
     )
     assert resumed == rows
+    assert _logged(tmp_path) == _logged(workdir)
+
+
+def _logged(workdir):
+    """What was logged, each step once, without the clock."""
+    clock = ("time", "train/images_per_second")
+    lines = small_run.read_metrics(workdir)
+    return [{name: line[name] for name in line if name not in clock} for line in lines]
 
 
 @pytest.mark.slow

@@ -14,13 +14,14 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
+from absl import logging
 from jaxtyping import PyTree
 
 from diffdepth_jax.arrays import Variables
 from diffdepth_jax.checkpoints import checksums, saved_steps
 from diffdepth_jax.checkpoints.saved_steps import SavedSteps
 from diffdepth_jax.configuration.groups import Configuration, ModelConfiguration, read_model
-from diffdepth_jax.configuration.renamed import with_new_names
+from diffdepth_jax.configuration.renamed import added_to, with_new_names
 from diffdepth_jax.distributed.processes import in_first
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.models.variables import leaf_difference
@@ -93,10 +94,19 @@ def claim_directory(workdir: str | os.PathLike, config: Configuration) -> None:
 def _claim(workdir: str | os.PathLike, config: Configuration) -> None:
     path = pathlib.Path(workdir) / CONFIG_FILE
     if path.exists() and holds_steps(workdir):
+        _tell_added_fields(path)
         return check_directory(workdir, config)
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as unfinished:
         unfinished.write_text(json.dumps(dataclasses.asdict(config), indent=1) + "\n")
+
+
+def _tell_added_fields(path: pathlib.Path) -> None:
+    """A line for whoever resumes a run of an older version; it comes before any refusal."""
+    _, added = _read(path)
+    if added:
+        values = ", ".join(f"{name}={value!r}" for name, value in added.items())
+        logging.info("%s is older than some fields; the run was trained as with %s", path, values)
 
 
 def holds_steps(workdir: str | os.PathLike) -> bool:
@@ -129,13 +139,18 @@ def _read_fields(directory: str | os.PathLike) -> dict[str, Any]:
             f"{directory} is no model directory: it has no {CONFIG_FILE}; give the --workdir of a "
             "training run, or the output of a conversion"
         )
+    return _read(path)[0]
+
+
+def _read(path: pathlib.Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The nested fields of a file, and {dotted name: value} of those that it is too old to have."""
     try:
         fields = json.loads(path.read_text())
+        if isinstance(fields, dict):
+            return with_new_names(fields), added_to(fields)
     except ValueError as error:
         raise UserError(f"{path} is damaged ({error}): restore it from a backup") from error
-    if not isinstance(fields, dict):
-        raise UserError(f"{path} is no configuration of a model: restore it from a backup")
-    return with_new_names(fields)
+    raise UserError(f"{path} is no configuration of a model: restore it from a backup")
 
 
 def save_model(directory: str | os.PathLike, config: Configuration, variables: Variables) -> None:

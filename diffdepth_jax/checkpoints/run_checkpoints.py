@@ -58,9 +58,9 @@ class RunCheckpoints:
             logging.warning("%s", failure)
 
     @property
-    def empty(self) -> bool:
-        """Whether there is nothing to resume from."""
-        return self._latest.newest is None
+    def newest(self) -> int | None:
+        """The step to resume from; None if nothing was saved."""
+        return self._latest.newest
 
     def restore(self, state: PyTree) -> PyTree:
         """The newest saved state, laid out like `state`; `state` itself if nothing was saved."""

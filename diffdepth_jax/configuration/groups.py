@@ -26,6 +26,9 @@ from diffdepth_jax.configuration.values import (
 )
 from diffdepth_jax.errors import UserError
 
+# Rows of the table of time embeddings in the released denoisers; a timestep beyond would be nan.
+RELEASED_TIMESTEPS = 1280
+
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Frame:
@@ -50,6 +53,7 @@ class Model:
     backbone: str
     backbone_weights: str
     window_size: Count
+    window_shift: Literal["always", "larger_axes", "larger_maps"]
     position_embedding: bool
     drop_path_rate: Annotated[float, Field(ge=0, le=0.99)]
     neck: Literal["fpn", "released", "released_hahi"]
@@ -237,6 +241,9 @@ class ModelConfiguration:
         total = self.diffusion.num_timesteps
         steps = self.sampler.num_steps
         require(steps <= total, "sampler.num_steps", steps, f"1 to {total}")
+        embedded = self.model.denoiser == "attention" or total <= RELEASED_TIMESTEPS
+        rule = f"at most {RELEASED_TIMESTEPS} with model.denoiser {self.model.denoiser}"
+        require(embedded, "diffusion.num_timesteps", total, rule)
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

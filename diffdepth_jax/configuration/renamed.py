@@ -1,6 +1,11 @@
-"""Fields that older versions called otherwise: refused on the command line, understood in files."""
+"""Fields that older versions called otherwise or did not have: their directories are understood.
+
+A field that gets another name has its line in `RENAMED`, and a new field has its line in `ADDED`.
+Nothing else is needed to use a model of an older version and to resume its runs.
+"""
 
 import copy
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -36,6 +41,13 @@ RENAMED = {
     "augmentation.keep_valid": "augmentation.valid_pixel_fraction",
     "train.num_panels": "evaluation.num_panels",
 }
+# New dotted name -> the value with which everything is as it was before the field.
+ADDED: dict[str, Any] = {
+    "data.folder.depth_orientation": "stored",
+    "data.folder.invalid_values": (),
+    "data.folder.mask_pattern": "",
+    "model.window_shift": "always",
+}
 
 
 def refuse_old_names(arguments: Sequence[str]) -> None:
@@ -51,8 +63,22 @@ def refuse_old_names(arguments: Sequence[str]) -> None:
 def with_new_names(fields: dict[str, Any]) -> dict[str, Any]:
     """The nested fields of a run or model directory, as today's version names them.
 
-    A directory of today's form comes back equal.
+    A directory of today's form comes back equal. A ValueError names what should be a group.
     """
+    renamed = _renamed(fields)
+    for name, value in added_to(fields).items():
+        _put(renamed, name, value)
+    return renamed
+
+
+def added_to(fields: dict[str, Any]) -> dict[str, Any]:
+    """{dotted name: value} of the fields that a directory's nested fields are too old to have."""
+    renamed = _renamed(fields)
+    added = {name: value for name, value in ADDED.items() if not _has(renamed, name)}
+    return json.loads(json.dumps(added))  # as a file holds it, with lists for tuples
+
+
+def _renamed(fields: dict[str, Any]) -> dict[str, Any]:
     renamed = copy.deepcopy(fields)
     for old, new in RENAMED.items():
         if _has(renamed, old):
@@ -64,6 +90,8 @@ def _has(fields: dict[str, Any], name: str) -> bool:
     *groups, field = name.split(".")
     for group in groups:
         fields = fields.get(group, {})
+        if not isinstance(fields, dict):
+            raise ValueError(f"{group} is no group of fields")
     return field in fields
 
 

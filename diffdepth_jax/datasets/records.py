@@ -52,7 +52,8 @@ class Records:
           data_dir: the folder that was given as `--data_dir` when the dataset was prepared.
 
         Raises:
-          UserError: the dataset is not prepared, has no such split, or cannot be opened.
+          UserError: the dataset is not prepared, has no such split, or cannot be opened; or the
+            part of the split holds no frame.
         """
         self.name, self.split = name, split
         self.data_dir = os.path.expanduser(data_dir)
@@ -195,8 +196,8 @@ def _open_split(builder: Any, name: str, split: str) -> _Serialized:
     if re.split(r"[\[+]", split)[0] not in splits:
         known = ", ".join(splits) or "none"
         raise UserError(f"dataset {name} has no split {split!r}; prepared splits: {known}")
+    files = _file_instructions(splits, name, split)
     try:
-        files = splits[split].file_instructions
         missing = [file.filename for file in files if not os.path.isfile(file.filename)]
         if missing:
             raise OSError(f"missing: {', '.join(missing)}")
@@ -209,3 +210,20 @@ def _open_split(builder: Any, name: str, split: str) -> _Serialized:
             f"dataset {name}, split {split!r}, in {builder.data_path} cannot be opened"
             f" ({_one_line(error)}); prepare it again"
         ) from error
+
+
+def _file_instructions(splits: Any, name: str, split: str) -> Any:
+    """Which records of which files make up a split or a part of it; a UserError if none do."""
+    sizes = ", ".join(f"{known} has {info.num_examples} frames" for known, info in splits.items())
+    try:
+        part = splits[split]
+    except ValueError as error:
+        raise UserError(
+            f"dataset {name} has no split {split!r} ({_one_line(error)}): {sizes}; write a part as"
+            " train[:90%] or train[10:20], within its split"
+        ) from error
+    if part.num_examples < 1:  # below 0 where a part ends before it begins
+        raise UserError(
+            f"dataset {name}, split {split!r}, holds no frame: {sizes}; name a larger part"
+        )
+    return part.file_instructions

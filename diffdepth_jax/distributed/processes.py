@@ -151,15 +151,15 @@ def only_in_first(function: Callable[..., None]) -> Callable[..., None]:
     return wrapped
 
 
-def in_first(function: Callable[..., None], *args: Any) -> None:
+def in_first(function: Callable[..., None], *args: Any, **kwargs: Any) -> None:
     """Calls a function in process 0, and raises its failure in all processes.
 
-    For functions that check or change a directory that all processes share.
+    For functions that check or change what all processes share, such as a directory.
     """
     message = None
     if is_first():
         try:
-            function(*args)
+            function(*args, **kwargs)
         except (UserError, OSError) as error:
             if jax.process_count() == 1:
                 raise

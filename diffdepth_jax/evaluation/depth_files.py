@@ -91,13 +91,17 @@ def _placed(depth: np.ndarray, size: tuple[int, int], path: pathlib.Path) -> Pre
     """Metres [H, W, 1] at the size of the frame."""
     if depth.shape[:2] == size:
         return depth
-    if depth.shape[:2] == preprocessing.KB_SIZE:
+    if depth.shape[:2] == preprocessing.KB_SIZE and _holds_kb_crop(size):
         return scoring.to_frame(depth, size=size, input_crop="kb")
     raise UserError(
         "{} is {} x {}, its frame {} x {}: save predictions at the frame's size".format(
             path, *depth.shape[:2], *size
         )
     )
+
+
+def _holds_kb_crop(size: tuple[int, int]) -> bool:
+    return size[0] >= preprocessing.KB_SIZE[0] and size[1] >= preprocessing.KB_SIZE[1]
 
 
 def score_folder(
@@ -128,6 +132,7 @@ def score_folder(
     """
     _, sources = create_sources(config.data, config.seed)
     scorer = Scorer(config, sources)
+    scorer.check_ground_truth()
     origin, means, notes = f"depth files of {directory}", {}, []
     for name in sources:
         inside = pathlib.Path(directory) / name if len(sources) > 1 else pathlib.Path(directory)

@@ -138,5 +138,6 @@ def load_evaluator(
 def evaluate_checkpoint(config: Configuration, workdir: str | os.PathLike) -> Mapping[str, Means]:
     """Scores the best parameters of a directory: {row: metrics}; writes WORKDIR/evaluation/."""
     evaluator, variables = load_evaluator(config, workdir)
+    evaluator.scorer.check_ground_truth()
     results = evaluator.evaluate(variables, directory=pathlib.Path(workdir) / "evaluation")
     return evaluator.scorer.with_baselines(results)

@@ -6,6 +6,7 @@ import numpy as np
 
 from diffdepth_jax.configuration.groups import Configuration
 from diffdepth_jax.datasets import pipeline, transforms
+from diffdepth_jax.datasets.ground_truth import check_ground_truth
 from diffdepth_jax.datasets.samples import EvaluationSample, Sample
 from diffdepth_jax.datasets.sources import EvaluationSets
 from diffdepth_jax.distributed import processes
@@ -42,6 +43,16 @@ class Scorer:
     def sets(self) -> dict[str, int]:
         """{name of an evaluation set: number of its images}."""
         return {name: len(source) for name, (_, source) in self._sources.items()}
+
+    def check_ground_truth(self) -> None:
+        """Refuses a set whose ground truth is not within the protocol's limits, after a look.
+
+        `score` would find it out too, but after all predictions. All processes fail together.
+        """
+        for name, (_, source) in self._sources.items():
+            processes.in_first(
+                check_ground_truth, source, f"evaluation set {name!r}", self._protocol.truth
+            )
 
     def score(
         self,

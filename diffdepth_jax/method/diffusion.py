@@ -22,6 +22,7 @@ from diffdepth_jax.errors import UserError
 Samples = Float[Array, "batch *shape"]
 Timesteps = Int[Array, " batch"]
 Amplitude = Float[Array, "..."] | np.floating | float  # shaped so that it multiplies samples
+Trajectory = tuple[Float[Array, "latents batch *shape"], Float[Array, "steps batch *shape"]]
 Denoise = Callable[[Samples, Timesteps], Samples]
 
 
@@ -49,10 +50,15 @@ def create_schedule(
     """The schedule of this name: "linear", "scaled_linear" or "cosine".
 
     The sources are Ho et al. 2020, Rombach et al. 2022 and Nichol and Dhariwal 2021. The cosine
-    schedule does not use beta_start and beta_end.
+    schedule does not use beta_start and beta_end. A UserError refuses a schedule whose alpha_bar
+    falls to 0 in float32: the sampler divides by it.
     """
-    betas = _betas(schedule, num_timesteps, beta_start, beta_end)
-    return NoiseSchedule(np.cumprod(1 - betas).astype(np.float32), prediction_type)
+    alpha_bar = np.cumprod(1 - _betas(schedule, num_timesteps, beta_start, beta_end))
+    if alpha_bar[-1] < np.finfo(np.float32).tiny:
+        raise UserError(
+            f"diffusion.beta_end {beta_end}: alpha_bar is 0 after {num_timesteps} steps; lower one"
+        )
+    return NoiseSchedule(alpha_bar.astype(np.float32), prediction_type)
 
 
 def _betas(schedule: str, num_timesteps: int, start: float, end: float) -> np.ndarray:
@@ -215,7 +221,7 @@ def ddim_sample(
     remat: bool = True,
     gradient_steps: int = 0,
     timesteps: Int32[Array, "steps batch"] | None = None,
-) -> tuple[Float[Array, "latents batch *shape"], Float[Array, "steps batch *shape"]]:
+) -> Trajectory:
     """Refines noise to a clean sample in `num_steps` steps, by `lax.scan`.
 
     Args:
@@ -247,7 +253,9 @@ def ddim_sample(
     if not num_detached:
         return _scan(learning_step, latent, inputs)
     early, early_x0s = _scan(
-        _without_gradient(step), jax.lax.stop_gradient(latent), [x[:num_detached] for x in inputs]
+        lambda *args: jax.lax.stop_gradient(step(*args)),
+        jax.lax.stop_gradient(latent),
+        [x[:num_detached] for x in inputs],
     )
     late, late_x0s = _scan(learning_step, early[-1], [x[num_detached:] for x in inputs])
     return jnp.concatenate([early, late[1:]]), jnp.concatenate([early_x0s, late_x0s])
@@ -276,13 +284,7 @@ def _sampler_step(
     return step
 
 
-def _without_gradient(step: Callable) -> Callable:
-    return lambda *args: jax.lax.stop_gradient(step(*args))
-
-
-def _scan(
-    step: Callable, start: Samples, inputs: Sequence[Array]
-) -> tuple[Float[Array, "latents batch *shape"], Float[Array, "steps batch *shape"]]:
+def _scan(step: Callable, start: Samples, inputs: Sequence[Array]) -> Trajectory:
     """The latents, the start first, and the x_0 of each step."""
     _, (latents, x0s) = jax.lax.scan(step, start, inputs)
     return jnp.concatenate([start[None], latents]), x0s

@@ -52,7 +52,9 @@ def _variance_like(delta: Map, mask: Valid, weight: float) -> Term:
     """1/T sum delta^2 + weight/T^2 (sum delta)^2 for each image."""
     count = _valid_counts(mask)
     mean = _per_image_sum(delta) / jnp.maximum(count, 1)
-    return _sum_and_count(_per_image_sum(delta**2) + weight * mean**2 * count, count)
+    centred = jnp.where(mask, delta - mean.reshape(-1, *[1] * (delta.ndim - 1)), 0)
+    # sum delta^2 = sum centred^2 + T mean^2. Written so, nothing cancels where weight is -1.
+    return _sum_and_count(_per_image_sum(centred**2) + (1 + weight) * mean**2 * count, count)
 
 
 def silog(

@@ -171,6 +171,7 @@ def _backbone(fields: Model, dtype: DTypeLike) -> nn.Module:
     return swin.SwinTransformer(
         **swin.VARIANTS[name],
         window_size=fields.window_size,
+        window_shift=fields.window_shift,
         position_embedding=fields.position_embedding,
         drop_path_rate=fields.drop_path_rate,
         dtype=dtype,

@@ -25,6 +25,7 @@ from diffdepth_jax.arrays import (
     Size,
     Timestep,
 )
+from diffdepth_jax.configuration.groups import RELEASED_TIMESTEPS
 from diffdepth_jax.models.batch_norm import BatchNorm
 from diffdepth_jax.models.codec import log_depth_of, pool_valid
 from diffdepth_jax.models.convolutions import ConvTranspose2x, LoopSafeConv
@@ -36,8 +37,6 @@ from diffdepth_jax.models.linear_stack import (
     convolve_merged,
     merge,
 )
-
-TIME_STEPS = 1280  # rows of the learned table of time embeddings
 
 
 class ReleasedEncoder(nn.Module):
@@ -156,7 +155,7 @@ class ReleasedDenoiser(nn.Module):
 
     def setup(self) -> None:
         self.noise_embedding = _Embedding((64, self.features), self.dtype)
-        self.time_embedding = nn.Embed(TIME_STEPS, self.features, dtype=self.dtype)
+        self.time_embedding = nn.Embed(RELEASED_TIMESTEPS, self.features, dtype=self.dtype)
         self.fusion = [_Conv3x3(self.features) for _ in range(2 * self.fuse)]
         self.prediction = _Embedding((64, self.latent_channels), self.dtype)
 

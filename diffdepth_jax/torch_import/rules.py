@@ -5,7 +5,8 @@ the tensor fills is `match.expand(target)`, as `collection/module/.../name`. A t
 TRANSFORMS, or one of these:
 
 - "alias": the tensor repeats another one of the file; the target is the other one's name.
-- "ignore": the tensor has no influence on the output.
+- "ignore": the tensor follows from the sizes, or is never used.
+- "left_out": the tensor belongs to another part, which the backbone does not use.
 """
 
 from collections.abc import Callable, Iterable
@@ -81,10 +82,9 @@ def within(prefix: str, module: str, rules: Iterable[Rule]) -> list[Rule]:
     ]
 
 
-def _swin_block(block: str, names: Iterable[str]) -> list[Rule]:
+def swin_block(block: str, names: Iterable[str], ours: str = r"stage\1_block\2") -> list[Rule]:
     """The rules of a block; `names` are (norm1, attention, qkv, proj, norm2, fc1, fc2)."""
     norm1, attention, qkv, proj, norm2, fc1, fc2 = names
-    ours = r"stage\1_block\2"
     dense = ((f"{attention}{qkv}", "attn/qkv"), (proj, "attn/proj"), (fc1, "fc1"), (fc2, "fc2"))
     return [
         *affine(rf"{block}\.{norm1}", f"{ours}/norm1"),
@@ -118,10 +118,13 @@ def _merging(stages: str, first: int, order: tuple[str, str] = ("same", "dense")
     ]
 
 
-# What a file may hold beside the backbone: a classifier and its norm, heads of mmseg and mmdet.
-_HEADS: list[Rule] = [
-    (r"(?:norm|layernorm|head|head\.fc|classifier)\.(?:weight|bias)", "", "ignore"),
-    (r"(?:neck|\w+_head)\..+", "", "ignore"),
+# What a file may hold beside the backbone: a classifier and its norm, heads of mmseg, mmdet and
+# DINO; of masked-image models (SimMIM, Hugging Face) the decoder and the mask token; of MoBY the
+# momentum encoder and what compares the two.
+OTHER_PARTS: list[Rule] = [
+    (r"(?:norm|layernorm|classifier)\.(?:weight|bias)|head\..+", "", "left_out"),
+    (r"(?:neck|\w+_head|decoder)\..+|(?:embeddings\.)?mask_token", "", "left_out"),
+    (r"(?:encoder_k|(?:projector|predictor)(?:_k)?)\..+|queue\w*", "", "left_out"),
 ]
 
 
@@ -138,10 +141,10 @@ def _swin(
         kernel(patch, "patch_embed", "conv"),
         bias(patch, "patch_embed"),
         *affine(embedding_norm, "patch_embed_norm"),
-        *_swin_block(rf"{stages}\.(\d+)\.blocks\.(\d+)", block_names),
+        *swin_block(rf"{stages}\.(\d+)\.blocks\.(\d+)", block_names),
         *merging,
         *affine(r"norm([0-3])", r"norm\1"),
-        *_HEADS,
+        *OTHER_PARTS,
         *others,
     ]
 

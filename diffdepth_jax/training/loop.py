@@ -16,6 +16,7 @@ from diffdepth_jax.checkpoints.model_directory import claim_directory, holds_ste
 from diffdepth_jax.checkpoints.run_checkpoints import RunCheckpoints
 from diffdepth_jax.configuration.groups import Configuration
 from diffdepth_jax.datasets import pipeline
+from diffdepth_jax.datasets.ground_truth import check_ground_truth
 from diffdepth_jax.datasets.samples import Source
 from diffdepth_jax.datasets.sources import EvaluationSets, create_sources
 from diffdepth_jax.distributed import processes, sharding
@@ -125,7 +126,7 @@ def _started(
     config: Configuration,
 ) -> TrainState:
     """The newest saved state, or the initial one with the weights that the configuration names."""
-    if not checkpoints.empty:
+    if checkpoints.newest is not None:
         return checkpoints.restore(layout.abstract(create))
     state = layout.create(create)
     variables, messages = start_from(
@@ -136,6 +137,27 @@ def _started(
     for message in messages:
         inform(message)
     return layout.place(state.started_from(variables))
+
+
+def _is_evaluated(step: int, config: Configuration) -> bool:
+    fields = config.train
+    return step == fields.num_steps or (step > 0 and step % fields.evaluate_every == 0)
+
+
+def _resumed_log(workdir: str | os.PathLike, step: int, config: Configuration) -> RunLog:
+    """The record of a run that goes on from a step, or starts at step 0."""
+    return RunLog(workdir, step, evaluated_again=_is_evaluated(step, config))
+
+
+def _check_ground_truth(config: Configuration, source: Source, evaluator: Evaluator) -> None:
+    processes.in_first(
+        check_ground_truth,
+        source,
+        "training set",
+        (config.frame.min_depth, config.frame.max_depth),
+        max_unreadable=config.train.max_unreadable,
+    )
+    evaluator.scorer.check_ground_truth()
 
 
 def train(
@@ -164,10 +186,11 @@ def train(
     with Preemption() as preemption:  # closed last: the last checkpoint is then written
         source, sets = sources or create_sources(config.data, config.seed)
         evaluator = create_evaluator(config, sets)
+        _check_ground_truth(config, source, evaluator)
         claim_directory(workdir, config)
         with (
             RunCheckpoints(workdir) as checkpoints,
-            RunLog(workdir) as log,
+            _resumed_log(workdir, checkpoints.newest or 0, config) as log,
             Trace(workdir, *config.train.profile_steps) as trace,
         ):
             log.append("environment.jsonl", describe_environment())
@@ -216,7 +239,7 @@ class _Run:
                 self._save(step, state, now=stop or last, first=first)
                 if stop:
                     raise SystemExit(EXIT_STATUS)
-                if last or (step > 0 and step % fields.evaluate_every == 0):
+                if _is_evaluated(step, self.config):
                     results = self._evaluate(step, state.evaluated, layout, last)
             if not last:
                 batch = next(batches)

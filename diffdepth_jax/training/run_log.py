@@ -20,6 +20,7 @@ from tqdm import tqdm
 from diffdepth_jax.arrays import Term
 from diffdepth_jax.distributed.processes import is_first, only_in_first
 from diffdepth_jax.media import drawing
+from diffdepth_jax.whole_files import whole_file
 
 
 @only_in_first
@@ -35,14 +36,34 @@ class RunLog:
     """
 
     @only_in_first
-    def __init__(self, workdir: str | os.PathLike):
+    def __init__(
+        self,
+        workdir: str | os.PathLike,
+        resumed: int | None = None,
+        *,
+        evaluated_again: bool = False,
+    ):
+        """Opens the record and, for a resumed run, takes out what will be written once more.
+
+        Args:
+          workdir: the run's directory.
+          resumed: the step that the run goes on from; lines of later steps are left by a killed
+            run. None: every line stays.
+          evaluated_again: whether that step itself will be evaluated; its evaluation goes too.
+        """
         self._directory = pathlib.Path(workdir)
         (self._directory / "panels").mkdir(parents=True, exist_ok=True)
-        drop_unfinished_line(self._directory / "metrics.jsonl")
-        self._lines = open(self._directory / "metrics.jsonl", "a", buffering=1)  # noqa: SIM115
+        metrics = self._directory / "metrics.jsonl"
+        drop_unfinished_line(metrics)
+        if resumed is not None:
+            drop_later_lines(metrics, resumed, evaluated_again=evaluated_again)
+        self._lines = open(metrics, "a", buffering=1)  # noqa: SIM115
         # The library names the file by the second; two starts within one would share a file.
         self._events = SummaryWriter(
-            str(self._directory / "tensorboard"), filename_suffix=f".{time.time_ns()}"
+            str(self._directory / "tensorboard"),
+            filename_suffix=f".{time.time_ns()}",
+            # TensorBoard hides what older files have of this step and of later ones.
+            purge_step=None if resumed is None else resumed + 1,
         )
 
     def __enter__(self) -> Self:
@@ -85,6 +106,28 @@ def drop_unfinished_line(path: pathlib.Path) -> None:
     if path.exists():
         with open(path, "rb+") as file:
             file.truncate(file.read().rfind(b"\n") + 1)
+
+
+def drop_later_lines(path: pathlib.Path, step: int, *, evaluated_again: bool) -> None:
+    """Takes the lines of later steps out of a file, and `step`'s own evaluation if it comes again.
+
+    The file is written whole or not at all, and only if it loses a line.
+    """
+    lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+    kept = [line for line in lines if not _comes_again(line, step, evaluated_again)]
+    if len(kept) < len(lines):
+        with whole_file(path) as unfinished:
+            unfinished.write_bytes(b"".join(kept))
+
+
+def _comes_again(line: bytes, step: int, evaluated_again: bool) -> bool:
+    """Whether a run that goes on from `step` will write this line; not if no run wrote it."""
+    try:
+        fields = json.loads(line)
+        of_training = "train/loss" in fields
+        return fields["step"] > step - (evaluated_again and not of_training)
+    except (ValueError, KeyError, TypeError):
+        return False
 
 
 def peak_memory(devices: Sequence[jax.Device]) -> dict[str, float]:
@@ -130,8 +173,10 @@ class LossMeter:
 
     def newest(self) -> dict[str, Term] | None:
         """Waits for the terms added last and returns them, fetched; None if there are none."""
-        if self._terms:
-            self._terms[-1] = self._newest = jax.device_get(self._newest)
+        return self._fetched() if self._terms else self._newest
+
+    def _fetched(self) -> dict[str, Term]:
+        self._terms[-1] = self._newest = jax.device_get(self._terms[-1])
         return self._newest
 
     @contextlib.contextmanager
@@ -142,21 +187,23 @@ class LossMeter:
         self._since += time.time() - start
 
     def flush(self, step: int) -> None:
-        """Logs the means since the last report, the learning rate and the speed."""
+        """Logs the means since the last report, the newest update's learning rate, the speed."""
         if not self._terms:
             return
-        self.newest()
+        skipped = int(self._fetched()["skipped_so_far"][0])
         means = {
             f"train/{name}": _mean([terms[name] for terms in self._terms])
             for name in self._terms[0]
         }
         speed = len(self._terms) * self._batch_size / (time.time() - self._since)
         extra = {
-            "train/learning_rate": np.asarray(self._rate(step)).item(),
+            "train/skipped_so_far": skipped,
+            # The optimizer counts the updates that were not skipped, from 0.
+            "train/learning_rate": np.asarray(self._rate(max(step - skipped - 1, 0))).item(),
             "train/images_per_second": speed,
             **peak_memory(jax.local_devices()),
         }
-        self._log.scalars(step, **means, **extra)
+        self._log.scalars(step, **means | extra)
         self.postfix = {"loss": f"{means['train/loss']:.3f}", "images/s": f"{speed:.1f}"}
         self._reset()
 

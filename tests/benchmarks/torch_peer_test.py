@@ -253,5 +253,5 @@ def test_what_the_peer_cannot_do_is_refused():
 
 
 def test_the_shifted_windows_mask_is_ours():
-    ours = swin.shift_mask(12, 9, 3, 1)
+    ours = swin.shift_mask(12, 9, 3, (1, 1))
     np.testing.assert_array_equal(torch_peer.torch_networks.shift_mask(12, 9, 3, 1, "cpu"), ours)

@@ -151,6 +151,18 @@ def test_widths_of_the_released_denoiser_divide_by_four(width):
         read(model__denoiser="released", **{width: 6})
 
 
+@pytest.mark.parametrize("denoiser", ["released", "released_plain"])
+def test_the_released_denoisers_embed_1280_timesteps(denoiser):
+    """Their table has no row for more; a timestep beyond it would be embedded as nan."""
+    message = (
+        rf"diffusion\.num_timesteps 1281: must be at most 1280 with model.denoiser {denoiser}$"
+    )
+    with pytest.raises(UserError, match=message):
+        read(model__denoiser=denoiser, diffusion__num_timesteps=1281)
+    assert read(model__denoiser=denoiser, diffusion__num_timesteps=1280)
+    assert read(model__denoiser="attention", diffusion__num_timesteps=1281)
+
+
 def test_missing_and_unknown_fields_are_named():
     fields = default.get_config().to_dict()
     del fields["model"]["neck"]

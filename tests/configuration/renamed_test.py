@@ -1,11 +1,14 @@
 """Directories of older versions are read, and old names on the command line are refused."""
 
 import dataclasses
+import functools
 import json
+import operator
 import pathlib
 import shutil
 
 import pytest
+from absl import logging as absl_logging
 
 from diffdepth_jax.checkpoints.model_directory import (
     check_directory,
@@ -14,7 +17,7 @@ from diffdepth_jax.checkpoints.model_directory import (
     save_model,
 )
 from diffdepth_jax.configs import released_res18
-from diffdepth_jax.configuration import groups
+from diffdepth_jax.configuration import groups, renamed
 from diffdepth_jax.configuration.renamed import RENAMED, refuse_old_names, with_new_names
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.models.assembly import create_model
@@ -61,6 +64,88 @@ def test_a_run_of_an_old_version_is_resumed(tmp_path):
     check_directory(tmp_path, config)
     with pytest.raises(UserError, match=r"\(train\.batch_size differ\)"):
         claim_directory(tmp_path, small_run.config(model__backbone="swin_micro", batch_size=8))
+
+
+def _names(fields, prefix=""):
+    for name, value in fields.items():
+        if isinstance(value, dict):
+            yield from _names(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name
+
+
+def _without(fields, name):
+    *path, field = name.split(".")
+    fields = json.loads(json.dumps(fields))
+    del functools.reduce(operator.getitem, path, fields)[field]
+    return fields
+
+
+EVERY_FIELD = sorted(_names(dataclasses.asdict(small_run.config())))
+
+
+@pytest.fixture
+def older_run(tmp_path, monkeypatch):
+    """A run's directory from before a field, which is then added by its line in ADDED."""
+
+    def make(name, value):
+        fields = dataclasses.asdict(small_run.config())
+        (tmp_path / "config.json").write_text(json.dumps(_without(fields, name)))
+        (tmp_path / "checkpoints/3").mkdir(parents=True, exist_ok=True)
+        monkeypatch.setattr(renamed, "ADDED", {name: value})
+        return tmp_path
+
+    return make
+
+
+def test_a_run_from_before_any_field_is_resumed_and_says_so(older_run, caplog):
+    """As any field may be added some day, tuples and free ones among them."""
+    config = small_run.config()
+    absl_logging.set_verbosity("info")
+    for name in EVERY_FIELD:
+        value = functools.reduce(getattr, name.split("."), config)
+        workdir = older_run(name, value)
+        with caplog.at_level("INFO"):
+            claim_directory(workdir, config)
+        check_directory(workdir, config, ("model", "diffusion"))
+        shown = json.loads(json.dumps(value))
+        line = f"is older than some fields; the run was trained as with {name}={shown!r}"
+        assert caplog.messages[-1] == f"{workdir}/config.json {line}"
+        assert len(caplog.messages) == 1
+        caplog.clear()
+
+
+def test_a_run_from_before_a_field_is_not_resumed_with_another_value(older_run):
+    workdir = older_run("optimizer.b2", 0.5)
+    with pytest.raises(UserError, match=r"\(optimizer\.b2 differ\)"):
+        claim_directory(workdir, small_run.config())
+
+
+def test_a_model_from_before_a_field_is_read(older_run):
+    workdir = older_run("sampler.clip", 0.25)
+    assert read_config(workdir).sampler.clip == 0.25
+
+
+def test_a_run_of_today_is_resumed_in_silence(older_run, caplog):
+    absl_logging.set_verbosity("info")
+    workdir = older_run("optimizer.b2", 0.999)
+    (workdir / "config.json").write_text(json.dumps(dataclasses.asdict(small_run.config())))
+    with caplog.at_level("INFO"):
+        claim_directory(workdir, small_run.config())
+    assert caplog.messages == []
+
+
+def test_every_added_field_exists_and_its_value_passes():
+    fields = json.loads(json.dumps(dataclasses.asdict(small_run.config())))
+    for name, value in renamed.ADDED.items():
+        groups.read(renamed.with_new_names(_without(fields, name)))
+        assert name in EVERY_FIELD, f"{name} {value!r}"
+
+
+def test_what_should_be_a_group_is_named(tmp_path):
+    (tmp_path / "config.json").write_text('{"data": 3}')
+    with pytest.raises(UserError, match=r"config\.json is damaged \(data is no group of fields\)"):
+        read_config(tmp_path)
 
 
 def test_a_model_of_an_old_version_predicts(tmp_path):

@@ -3,6 +3,7 @@
 import concurrent.futures
 import json
 import pickle
+import re
 import struct
 import subprocess
 import sys
@@ -87,6 +88,22 @@ def test_what_is_not_there_is_named_with_the_command(data_dir, tmp_path):
         Records("nyu", "train", data_dir)
     with pytest.raises(UserError, match="not prepared"):
         Records("nyu_depth_v2", "train", tmp_path)
+
+
+@pytest.mark.parametrize("split", ["train[:1%]", "train[2:2]", "train[5:2]"])
+def test_a_part_without_frames_is_named_with_what_there_is(data_dir, split):
+    message = re.escape(f"split {split!r}, holds no frame: train has 6 frames, test has 2 frames")
+    with pytest.raises(UserError, match=f"{message}; name a larger part$"):
+        Records(SYNC, split, data_dir)
+
+
+@pytest.mark.parametrize("split", ["train[:20]", "train[:x%]", "train[:200%]", "test+val"])
+def test_a_part_that_is_none_is_named_with_the_notation(data_dir, split):
+    """Preparing the dataset again would not help."""
+    message = re.escape(f"no split {split!r} (") + ".*train has 6 frames.*train\\[:90%\\]"
+    with pytest.raises(UserError, match=message) as error:
+        Records(SYNC, split, data_dir)
+    assert "prepare it again" not in str(error.value)
 
 
 def test_a_lost_file_is_named(tmp_path):

@@ -124,6 +124,14 @@ def test_another_size_is_refused(tmp_path):
         _read(DepthFiles(tmp_path), "a")
 
 
+def test_a_prediction_of_the_benchmark_crop_in_a_smaller_frame_is_refused_by_name(tmp_path):
+    """A frame of NYU does not hold KITTI's crop; no field of the configuration is at fault."""
+    np.save(tmp_path / "a.npy", np.ones((352, 1216), np.float32))
+    message = r"a\.npy is 352 x 1216, its frame 480 x 640: save predictions at the frame's size"
+    with pytest.raises(UserError, match=message):
+        DepthFiles(tmp_path)([_sample("a", size=(480, 640))], 0)
+
+
 @pytest.mark.parametrize("scale", [0.0, -1.0, float("nan"), float("inf")])
 def test_a_scale_that_is_none_is_refused(tmp_path, scale):
     with pytest.raises(UserError, match=r"predictions_scale .*: must be positive"):

@@ -110,6 +110,19 @@ def test_alpha_bar_equals_the_released_scheduler(schedule, table):
     np.testing.assert_allclose(schedule_of(schedule).alpha_bar, expected, rtol=3e-5)
 
 
+@pytest.mark.parametrize(("schedule", "fits"), [("linear", 8_000), ("scaled_linear", 10_000)])
+def test_a_schedule_that_leaves_no_signal_in_float32_is_refused(schedule, fits):
+    """The sampler divides by alpha_bar: 0 would give nan, whatever the network predicts."""
+    created = schedule_of(schedule, num_timesteps=fits)
+    latent = diffusion.ddim_sample(
+        lambda latent, _: latent, normal(0), created, num_steps=4, spacing="trailing", clip=1.0
+    )[0][-1]
+    assert np.all(np.isfinite(latent))
+    with pytest.raises(UserError, match=r"diffusion\.beta_end 0\.02: alpha_bar is 0 after 20000"):
+        schedule_of(schedule, num_timesteps=20_000)
+    assert schedule_of("cosine", num_timesteps=20_000).alpha_bar[-1] > 0
+
+
 @pytest.mark.parametrize("schedule", ["linear", "scaled_linear", "cosine"])
 @pytest.mark.parametrize("num_timesteps", [10, 1000])
 def test_alpha_bar_falls_within_zero_and_one(schedule, num_timesteps):

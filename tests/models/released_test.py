@@ -21,8 +21,9 @@ from diffdepth_jax.models.necks.fpn import FPN
 from diffdepth_jax.models.necks.hahi import HAHI
 from diffdepth_jax.models.released import ReleasedCodec, ReleasedDenoiser
 from diffdepth_jax.models.variables import abstract_variables
-from diffdepth_jax.torch_import.conversion import convert, read_state_dict
+from diffdepth_jax.torch_import.conversion import convert
 from diffdepth_jax.torch_import.rules import CODEC_RULES, DENOISER_RULES
+from diffdepth_jax.torch_import.state_dicts import read_state_dict
 from tests.support import parity, tiny
 from tests.support.parity import channels_last
 

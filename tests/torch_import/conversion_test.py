@@ -19,10 +19,12 @@ from diffdepth_jax.models.backbones import resnet, swin
 from diffdepth_jax.models.necks.fpn import FPN
 from diffdepth_jax.models.released import ReleasedCodec, ReleasedDenoiser
 from diffdepth_jax.models.variables import abstract_variables
-from diffdepth_jax.torch_import import conversion
-from diffdepth_jax.torch_import.conversion import KINDS, convert, read_state_dict
+from diffdepth_jax.torch_import import state_dicts
+from diffdepth_jax.torch_import.conversion import convert
+from diffdepth_jax.torch_import.kinds import KINDS
 from diffdepth_jax.torch_import.reader import StoredTensor
 from diffdepth_jax.torch_import.rules import SWIN_MM
+from diffdepth_jax.torch_import.state_dicts import read_state_dict
 from tests.support import parity, tiny
 
 KIND = {kind.name: kind for kind in KINDS}
@@ -62,40 +64,6 @@ def save(path, tensors):
 @pytest.fixture
 def write(tmp_path):
     return functools.partial(save, tmp_path / "a.safetensors")
-
-
-@pytest.mark.parametrize(
-    ("name", "kind"),
-    [
-        ("depth_backbone.stages.0.blocks.0.norm1.weight", RELEASED + "Swin"),
-        ("module.depth_backbone.layers.0.0.conv1.weight", RELEASED + "ResNet"),
-        ("depth_backbone.mhca_stages.0.aggregate.bn.bias", RELEASED + "MPViT"),
-        ("stages.0.blocks.0.norm1.weight", "Swin, mmseg naming"),
-        ("backbone.stages.0.blocks.0.norm1.weight", "Swin, mmseg naming"),
-        ("module.backbone.stages.0.blocks.0.norm1.weight", "Swin, mmseg naming"),
-        ("swin.encoder.layers.0.blocks.0.layernorm_after.bias", "Swin, Hugging Face naming"),
-        ("layers.3.downsample.norm.bias", "Swin, timm (from 0.9) naming"),
-        ("layers.0.blocks.0.norm1.weight", "Swin, official naming"),
-    ],
-)
-def test_a_file_is_recognised_by_its_names(write, name, kind):
-    assert read_state_dict(write({name: np.zeros(1, np.float32)}))[1].name == kind
-
-
-@pytest.mark.parametrize(
-    ("names", "words"),
-    [
-        (
-            ["conv1.weight", "fc.weight", "fc.bias"],
-            "first tensor is conv1.weight.*known are.*official",
-        ),
-        (["module.layers.0.blocks.0.a", "layers.0.blocks.0.a"], "differ only in the prefix"),
-        ([], "no state dict"),
-    ],
-)
-def test_a_file_of_something_else_is_refused(write, names, words):
-    with pytest.raises(UserError, match=words):
-        read_state_dict(write({name: np.zeros(1, np.float32) for name in names}))
 
 
 def test_the_released_layout_holds_more_than_tensors(tmp_path):
@@ -159,6 +127,26 @@ def to_official(tensors):
 def to_timm(tensors):
     moved = [(f"layers.{stage}.downs", f"layers.{stage + 1}.downs") for stage in (2, 1, 0)]
     return renamed(to_official(tensors), [*moved, ("head.", "head.fc.")])
+
+
+def to_torchvision(tensors):
+    """Blocks are at odd numbers of features, mergings at even ones."""
+    stages = [
+        pair
+        for stage in range(4)
+        for pair in (
+            (f"layers.{stage}.blocks.", f"features.{2 * stage + 1}."),
+            (f"layers.{stage}.downsample.", f"features.{2 * stage + 2}."),
+        )
+    ]
+    table = [
+        ("patch_embed.proj", "features.0.0"),
+        ("patch_embed.norm", "features.0.2"),
+        ("mlp.fc1", "mlp.0"),
+        ("mlp.fc2", "mlp.3"),
+    ]
+    named = renamed(to_official(tensors), [*stages, *table])
+    return {name: tensor for name, tensor in named.items() if "attn_mask" not in name}
 
 
 def to_mm(tensors):
@@ -230,18 +218,21 @@ def swin_tensors():
         (to_mm, "Swin, mmseg naming"),
         (to_official, "Swin, official naming"),
         (to_timm, "Swin, timm (from 0.9) naming"),
+        (to_torchvision, "Swin, torchvision naming"),
         (to_hugging_face, "Swin, Hugging Face naming"),
         (to_transformers_5, "Swin, Hugging Face naming"),
     ],
 )
 def test_equal_weights_under_every_naming_give_equal_variables(write, naming, kind):
-    """Heads and the final norm are ignored; the stage norms start at 1 and 0, each by name."""
+    """Heads and the final norm are left out; the stage norms start at 1 and 0, each by name."""
     tensors, expected = swin_tensors()
     found, found_kind = read_state_dict(write(naming(tensors)))
     assert found_kind.name == kind
     variables, messages = convert(found, found_kind, abstract_of(tiny_swin()))
     jax.tree.map(np.testing.assert_array_equal, variables, expected)
-    assert messages == [
+    assert messages[0].startswith("left out, because the backbone does not use them: ")
+    assert "head" in messages[0] or "classifier" in messages[0]
+    assert messages[1:] == [
         f"params/backbone/norm{level}/{name} is not in the file and starts at {value}"
         for level in range(4)
         for name, value in (("bias", 0), ("scale", 1))
@@ -266,8 +257,9 @@ def test_hugging_face_weights_give_the_features_of_transformers(write, table):
         weights = renamed(weights, [*prefixed, *table])
         assert set(weights) == set(component.vectors["names"].tolist())
     tensors, kind = read_state_dict(write(weights))
-    variables, messages = convert(tensors, kind, abstract_of(component.module))
-    assert not messages
+    assert kind.window_shift == "always"
+    variables, (message,) = convert(tensors, kind, abstract_of(component.module))
+    assert re.fullmatch(r"left out, .*: layernorm\.\w+, layernorm\.\w+", message)
     variables = {"params": variables["params"]["backbone"]}
     image = component.maps("in")[0].astype(np.float32)
     features = jax.jit(component.module.apply)(variables, image)
@@ -386,15 +378,6 @@ def test_tables_of_another_window_are_resized_with_a_message(write):
     ours, theirs = (table.reshape(int(len(table) ** 0.5), -1, 2) for table in tables)
     assert ours.shape == (7, 7, 2)
     np.testing.assert_allclose(ours[3, 3], theirs[2, 2], rtol=1e-5)  # a token and itself
-
-
-def test_resizing_keeps_what_is_even_and_rises():
-    rise = np.repeat(np.arange(13, dtype=np.float32), 13)  # over the rows
-    table = np.stack([np.full(169, 7, np.float32), rise], axis=1)
-    resized = conversion._resize_table(table, (23**2, 2)).reshape(23, 23, 2)
-    np.testing.assert_allclose(resized[..., 0], 7, rtol=1e-5)
-    np.testing.assert_allclose(resized[..., 1], resized[:, :1, 1].repeat(23, 1), atol=1e-5)
-    assert np.all(np.diff(resized[:, 0, 1]) > 0)
 
 
 # Strictness
@@ -516,7 +499,7 @@ def test_two_tensors_for_one_leaf_are_refused():
     table = "encoder.layers.0.blocks.0.attention.self.relative_position_bias_table"
     named[table.replace("self.", "")] = named[table]
     kind = KIND["Swin, Hugging Face naming"]
-    joined = conversion._join_query_key_value(stored(named))
+    joined = state_dicts._join_query_key_value(stored(named))
     with pytest.raises(UserError, match="relative_position_bias_table is filled already"):
         convert(joined, kind, abstract_of(tiny_swin()))
 

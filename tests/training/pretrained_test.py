@@ -14,7 +14,8 @@ from diffdepth_jax.models.backbones.swin import SwinTransformer
 from diffdepth_jax.models.necks.fpn import FPN
 from diffdepth_jax.models.released import ReleasedCodec, ReleasedDenoiser
 from diffdepth_jax.models.variables import abstract_variables
-from diffdepth_jax.torch_import.conversion import KINDS, only_backbone
+from diffdepth_jax.torch_import.conversion import only_backbone
+from diffdepth_jax.torch_import.kinds import KINDS
 from diffdepth_jax.training.pretrained import start_from
 from tests.support import parity, small_run
 

@@ -8,6 +8,7 @@ import types
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from PIL import Image
 from tensorboardX.proto.event_pb2 import Event
@@ -24,6 +25,9 @@ class _Recorder:
 
     def scalars(self, step, **values):
         self.lines.append((step, values))
+
+
+NONE_SKIPPED = {"skipped_so_far": (np.int32(0), 1)}
 
 
 def _events(workdir):
@@ -44,14 +48,18 @@ def test_meter_divides_sums_by_counts_once():
     """Steps of unequal counts: the mean of the steps' means would be 2.5."""
     log = _Recorder()
     meter = _meter(log)
-    meter.add({"silog": (jnp.float32(4), jnp.int32(1)), "loss": (jnp.float32(3), 1.0)})
-    meter.add({"silog": (jnp.float32(3), jnp.int32(3)), "loss": (jnp.float32(5), 1.0)})
+    meter.add(
+        {**NONE_SKIPPED, "silog": (jnp.float32(4), jnp.int32(1)), "loss": (jnp.float32(3), 1.0)}
+    )
+    meter.add(
+        {**NONE_SKIPPED, "silog": (jnp.float32(3), jnp.int32(3)), "loss": (jnp.float32(5), 1.0)}
+    )
     meter.flush(20)
     ((step, values),) = log.lines
     assert step == 20
     assert values["train/silog"] == pytest.approx(7 / 4)
     assert values["train/loss"] == pytest.approx(4)
-    assert values["train/learning_rate"] == 0.2
+    assert values["train/learning_rate"] == 0.19  # of the newest update, from step 19 to 20
     assert values["train/images_per_second"] > 0
 
 
@@ -59,24 +67,57 @@ def test_meter_starts_anew_after_a_report_and_reports_nothing_of_nothing():
     log = _Recorder()
     meter = _meter(log)
     meter.flush(0)
-    meter.add({"loss": (100.0, 1.0)})
+    meter.add({**NONE_SKIPPED, "loss": (100.0, 1.0)})
     meter.flush(1)
     meter.flush(1)
-    meter.add({"loss": (2.0, 1.0)})
+    meter.add({**NONE_SKIPPED, "loss": (2.0, 1.0)})
     meter.flush(2)
     assert [(step, values["train/loss"]) for step, values in log.lines] == [(1, 100), (2, 2)]
+
+
+def test_the_logged_rate_is_the_one_the_optimizer_used():
+    """Skipped updates do not count in the optimizer's schedule, wherever they are."""
+    rate = optax.linear_schedule(0.0, 1.0, 10)
+    optimizer, log = optax.sgd(rate), _Recorder()
+    meter, state, so_far, used = (
+        LossMeter(log, rate, batch_size=4),
+        optimizer.init(jnp.float32(0)),
+        0,
+        0.0,
+    )
+    for step, finite in enumerate((True, False, True, False, True, True, False), start=1):
+        so_far += not finite
+        if finite:
+            update, state = optimizer.update(jnp.float32(1), state)
+            used = -float(update)
+        _add(meter, 1.0, not finite, so_far)
+        meter.flush(step)
+        values = log.lines[-1][1]
+        assert values["train/learning_rate"] == pytest.approx(used)
+        assert values["train/skipped_so_far"] == so_far
+
+
+def test_the_skipped_updates_are_counted_up_to_the_report():
+    """The mean over the steps of the report would be 4/3."""
+    log = _Recorder()
+    meter = _meter(log)
+    for so_far in (1, 1, 2):
+        _add(meter, 1.0, so_far=so_far)
+    meter.flush(3)
+    assert log.lines[0][1]["train/skipped_so_far"] == 2
 
 
 def test_a_loss_without_ground_truth_is_zero():
     log = _Recorder()
     meter = _meter(log)
-    meter.add({"latent": (jnp.float32(0), jnp.int32(0)), "loss": (1.0, 1.0)})
+    meter.add({**NONE_SKIPPED, "latent": (jnp.float32(0), jnp.int32(0)), "loss": (1.0, 1.0)})
     meter.flush(1)
     assert log.lines[0][1]["train/latent"] == 0
 
 
-def _add(meter, loss, skipped=0.0, **terms):
-    return meter.add({"loss": (loss, 1.0), "skipped": (jnp.float32(skipped), 1.0), **terms})
+def _add(meter, loss, skipped=0.0, so_far=0, **terms):
+    counters = {"skipped": (jnp.float32(skipped), 1.0), "skipped_so_far": (jnp.int32(so_far), 1)}
+    return meter.add({"loss": (loss, 1.0), **counters, **terms})
 
 
 def test_terms_come_back_fetched_one_step_late_across_reports():
@@ -102,7 +143,7 @@ def test_adding_a_step_does_not_wait_for_it():
 
     meter, terms = _meter(_Recorder()), [Pending(), Pending(), Pending()]
     for term in terms:
-        meter.add({"loss": (term, 1.0)})
+        meter.add({**NONE_SKIPPED, "loss": (term, 1.0)})
     assert fetched == terms[:2]
 
 
@@ -197,6 +238,45 @@ def test_a_resumed_run_appends_its_lines(tmp_path):
     assert [(line["step"], line["train/loss"]) for line in lines] == [(1, 0.5), (2, 0.25)]
 
 
+def _training_and_evaluation(log, *steps):
+    for step in steps:
+        log.scalars(step, **{"train/loss": 1.0})
+        log.scalars(step, **{"train/abs_rel": 0.5})  # a set may be called "train"
+
+
+@pytest.mark.parametrize("again", [True, False])
+def test_a_resumed_run_leaves_each_step_once(again, tmp_path):
+    """Steps 3 and 4 were done by the killed run; of step 2 it saved the state."""
+    with RunLog(tmp_path) as log:
+        _training_and_evaluation(log, 1, 2, 3, 4)
+    with RunLog(tmp_path, 2, evaluated_again=again) as log:
+        if again:
+            log.scalars(2, **{"train/abs_rel": 0.25})
+        _training_and_evaluation(log, 3)
+    lines = small_run.read_metrics(tmp_path)
+    assert [line["step"] for line in lines] == [1, 1, 2, 2, 3, 3]
+    assert lines[3]["train/abs_rel"] == (0.25 if again else 0.5)
+
+
+def test_lines_of_others_and_whole_logs_stay_as_they_are(tmp_path):
+    text = 'no json\n{"step": 1, "loss": 1}\n{"note": 3}\n7\n'
+    path = tmp_path / "metrics.jsonl"
+    path.write_text(text + '{"step": 2}\n')
+    with RunLog(tmp_path, 1):
+        assert path.read_text() == text
+    changed = path.stat().st_ino
+    with RunLog(tmp_path, 1):
+        assert path.read_text() == text
+    assert path.stat().st_ino == changed
+
+
+def test_tensorboard_is_told_from_which_step_on_older_files_do_not_count(tmp_path):
+    with RunLog(tmp_path, 6):
+        pass
+    starts = [event for event in _events(tmp_path) if event.session_log.status]
+    assert [event.step for event in starts] == [7]
+
+
 def test_tensorboard_gets_the_same_values(tmp_path):
     with RunLog(tmp_path) as log:
         log.scalars(1, **{"train/loss": 0.5})
@@ -246,7 +326,7 @@ def test_a_pause_is_no_training_time(tmp_path, monkeypatch):
     monkeypatch.setattr("diffdepth_jax.training.run_log.time.time", lambda: now)
     with RunLog(tmp_path) as log:
         meter = LossMeter(log, lambda step: 0.0, 4)
-        meter.add({"loss": (1.0, 1.0)})
+        meter.add({**NONE_SKIPPED, "loss": (1.0, 1.0)})
         now += 10
         with meter.paused():
             now += 60

@@ -9,10 +9,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import DTypeLike
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Float
 
 from diffdepth_jax.arrays import Array, FeatureMap, Features, Image, Size
 from diffdepth_jax.models import layers
+from diffdepth_jax.models.backbones.swin_windows import (
+    merge_windows,
+    partition_windows,
+    relative_position_index,
+    shift_mask,
+    window_shifts,
+)
 from diffdepth_jax.models.layers import Dense, DropPath, rematerialised
 
 # The sizes of the Swin paper. swin_micro is ours, for training on CPUs; swin_nano, for tests.
@@ -25,56 +32,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "swin_large": {"embed_dim": 192, "depths": (2, 2, 18, 2), "num_heads": (6, 12, 24, 48)},
 }
 
-_MASKED = -100.0  # added to the logits of two tokens that are neighbours only by the cyclic shift
-
 LayerNorm = functools.partial(layers.LayerNorm, epsilon=1e-5)
 _truncated_normal = nn.initializers.truncated_normal(0.02)
-
-
-@functools.cache
-def relative_position_index(window: int) -> Int[np.ndarray, "tokens tokens"]:
-    """Returns the bias table's row for each pair of tokens, [w * w, w * w], as in official code."""
-    grid = np.stack(np.meshgrid(np.arange(window), np.arange(window), indexing="ij"))
-    coordinates = grid.reshape(2, -1)
-    relative = coordinates[:, :, None] - coordinates[:, None, :] + window - 1
-    return relative[0] * (2 * window - 1) + relative[1]
-
-
-def partition_windows(
-    x: Shaped[Array, "batch _ _ channels"], window: int
-) -> Shaped[Array, "batch windows tokens channels"]:
-    """Splits [B, H, W, C] into windows [B, nW, w * w, C]; H and W are multiples of w."""
-    batch, height, width, channels = x.shape
-    x = x.reshape(batch, height // window, window, width // window, window, channels)
-    return x.transpose(0, 1, 3, 2, 4, 5).reshape(batch, -1, window * window, channels)
-
-
-def merge_windows(
-    x: Shaped[Array, "batch windows tokens channels"], window: int, height: Size, width: Size
-) -> Shaped[Array, "batch _ _ channels"]:
-    """Joins windows [B, nW, w * w, C] to [B, H, W, C]; the inverse of `partition_windows`."""
-    batch, channels = x.shape[0], x.shape[-1]
-    x = x.reshape(batch, height // window, width // window, window, window, channels)
-    return x.transpose(0, 1, 3, 2, 4, 5).reshape(batch, height, width, channels)
-
-
-def shift_mask(
-    height: Size, width: Size, window: int, shift: int
-) -> Float[Array, "windows tokens tokens"]:
-    """Returns the additive mask [nW, w * w, w * w] of a padded, cyclically shifted map.
-
-    Two tokens of a window attend to each other only if the shift did not bring them together. The
-    shift parts the rows into three regions, bounded at `height - window` and `height - shift`, and
-    the columns likewise. Tokens of one region were together before the shift.
-    """
-
-    def region(size: Size) -> Int[Array, " size"]:
-        position = jnp.arange(size)
-        return (position >= size - window).astype(jnp.int32) + (position >= size - shift)
-
-    regions = region(height)[:, None] * 3 + region(width)[None, :]
-    regions = partition_windows(regions[None, :, :, None], window)[0, :, :, 0]
-    return jnp.where(regions[:, :, None] == regions[:, None, :], 0.0, _MASKED)
 
 
 def pad_to_multiple(
@@ -97,12 +56,14 @@ class WindowAttention(nn.Module):
       window_size: side of a window.
       shift: pixels by which the windows are shifted, in both directions.
       dtype: compute dtype; the softmax is in float32.
+      window_shift: on which maps they are shifted, see `window_shifts`.
     """
 
     num_heads: int
     window_size: int
     shift: int = 0
     dtype: DTypeLike = jnp.float32
+    window_shift: str = "always"
 
     @nn.compact
     def __call__(self, x: FeatureMap) -> FeatureMap:
@@ -117,23 +78,27 @@ class WindowAttention(nn.Module):
         qkv = Dense(3 * channels, dtype=self.dtype, name="qkv")
         of_zero = qkv(jnp.zeros((1, channels), self.dtype))
         y = pad_to_multiple(qkv(x), self.window_size, of_zero)
-        padded_height, padded_width = y.shape[1:3]
-        y = jnp.roll(y, (-self.shift, -self.shift), (1, 2))
-        y = self._attend(partition_windows(y, self.window_size), padded_height, padded_width)
-        y = merge_windows(y, self.window_size, padded_height, padded_width)
-        y = jnp.roll(y, (self.shift, self.shift), (1, 2))[:, :height, :width]
+        padded_size = (y.shape[1], y.shape[2])
+        shifts = window_shifts(height, width, self.window_size, self.shift, self.window_shift)
+        y = jnp.roll(y, (-shifts[0], -shifts[1]), (1, 2))
+        y = self._attend(partition_windows(y, self.window_size), padded_size, shifts)
+        y = merge_windows(y, self.window_size, *padded_size)
+        y = jnp.roll(y, shifts, (1, 2))[:, :height, :width]
         return Dense(channels, dtype=self.dtype, name="proj")(y)
 
     def _attend(
-        self, qkv: Float[Array, "batch windows tokens _"], height: Size, width: Size
+        self,
+        qkv: Float[Array, "batch windows tokens _"],
+        padded_size: tuple[Size, Size],
+        shifts: tuple[Size, Size],
     ) -> Float[Array, "batch windows tokens _"]:
-        """[B, nW, T, 3 C] -> [B, nW, T, C]; `height` and `width` are of the padded map."""
+        """[B, nW, T, 3 C] -> [B, nW, T, C]."""
         batch, windows, tokens, _ = qkv.shape
         q, k, v = jnp.moveaxis(qkv.reshape(batch, windows, tokens, 3, self.num_heads, -1), 3, 0)
         logits = jnp.einsum("bwqhd,bwkhd->bwhqk", q * q.shape[-1] ** -0.5, k)
         logits = logits.astype(jnp.float32) + self._position_bias()
         if self.shift:
-            logits += shift_mask(height, width, self.window_size, self.shift)[:, None]
+            logits += shift_mask(*padded_size, self.window_size, shifts)[:, None]
         weights = jax.nn.softmax(logits).astype(self.dtype)
         return jnp.einsum("bwhqk,bwkhd->bwqhd", weights, v).reshape(batch, windows, tokens, -1)
 
@@ -149,7 +114,7 @@ class SwinBlock(nn.Module):
     """(Shifted) window attention and an MLP, each with pre-norm, residual and stochastic depth.
 
     Attributes:
-      num_heads, window_size, shift, dtype: see `WindowAttention`.
+      num_heads, window_size, shift, dtype, window_shift: see `WindowAttention`.
       drop_path_rate: of the stochastic depth.
     """
 
@@ -158,6 +123,7 @@ class SwinBlock(nn.Module):
     shift: int
     drop_path_rate: float
     dtype: DTypeLike = jnp.float32
+    window_shift: str = "always"
 
     @nn.compact
     def __call__(self, x: FeatureMap, train: bool = False) -> FeatureMap:
@@ -165,7 +131,12 @@ class SwinBlock(nn.Module):
         channels = x.shape[-1]
         drop_path = DropPath(self.drop_path_rate)
         attention = WindowAttention(
-            self.num_heads, self.window_size, self.shift, self.dtype, name="attn"
+            self.num_heads,
+            self.window_size,
+            self.shift,
+            self.dtype,
+            self.window_shift,
+            name="attn",
         )
         y = attention(LayerNorm(dtype=self.dtype, name="norm1")(x))
         x = x + drop_path(y, deterministic=not train)
@@ -220,6 +191,7 @@ class SwinTransformer(nn.Module):
         relative positions cannot tell the rows of an image apart, but the row where an object
         meets the floor gives its depth. (The `ape` of the official code is a table for one size.)
       drop_path_rate: stochastic depth of the last block; rises linearly from 0 at the first.
+      window_shift: on which maps odd blocks shift their windows, see `window_shifts`.
       dtype: compute dtype; parameters are float32.
       remat: recompute each block in the backward pass instead of storing its activations.
     """
@@ -230,6 +202,7 @@ class SwinTransformer(nn.Module):
     window_size: int = 7
     position_embedding: bool = False
     drop_path_rate: float = 0.1
+    window_shift: str = "always"
     dtype: DTypeLike = jnp.float32
     remat: bool = False
 
@@ -255,6 +228,7 @@ class SwinTransformer(nn.Module):
                     shift=self.window_size // 2 if block % 2 else 0,
                     drop_path_rate=next(drop_path_rates),
                     dtype=self.dtype,
+                    window_shift=self.window_shift,
                     name=f"stage{stage}_block{block}",
                 )(x, train)
             features.append(LayerNorm(dtype=self.dtype, name=f"norm{stage}")(x))

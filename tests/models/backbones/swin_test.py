@@ -153,7 +153,7 @@ def test_merging_windows_undoes_the_partition(window, height, width):
 )
 def test_tokens_attend_iff_the_shift_did_not_bring_them_together(height, width, window, shift):
     """Their distance on the map equals their distance in the window, in both directions."""
-    mask = np.asarray(swin.shift_mask(height, width, window, shift))
+    mask = np.asarray(swin.shift_mask(height, width, window, (shift, shift)))
     rolled = list(itertools.product(range(height), range(width)))
     rolled = np.array(rolled).reshape(1, height, width, 2)
     original = (rolled + shift) % [height, width]
@@ -164,6 +164,31 @@ def test_tokens_attend_iff_the_shift_did_not_bring_them_together(height, width, 
     together = np.all(original[:, :, None] - original[:, None] == distance, axis=-1)
     np.testing.assert_array_equal(mask == 0, together)
     assert np.all(mask[~together] == -100)
+
+
+@pytest.mark.parametrize(
+    ("size", "axes", "maps"),
+    [((7, 7), (0, 0), (0, 0)), ((7, 8), (0, 3), (0, 0)), ((8, 5), (3, 0), (0, 0))],
+)
+def test_windows_that_cover_an_axis_are_shifted_or_not(size, axes, maps):
+    assert swin.window_shifts(*size, 7, 3, "always") == (3, 3)
+    assert swin.window_shifts(*size, 7, 3, "larger_axes") == axes
+    assert swin.window_shifts(*size, 7, 3, "larger_maps") == maps
+    for rule in ("always", "larger_axes", "larger_maps"):
+        assert swin.window_shifts(8, 15, 7, 3, rule) == (3, 3)
+
+
+@pytest.mark.parametrize("rule", ["larger_axes", "larger_maps"])
+def test_the_shift_of_a_map_of_any_size_is_decided_when_it_is_known(rule):
+    """As in an exported model, which takes photos of their own sizes."""
+    module = swin.WindowAttention(2, window_size=4, shift=2, window_shift=rule)
+    image = normal(0, 1, 4, 8, 4)
+    variables = tiny.init(module, image)
+    program = jax.jit(functools.partial(module.apply, variables))
+    shape = jax.export.symbolic_shape("1, 4*rows, 4*columns, 4")
+    exported = jax.export.export(program)(jax.ShapeDtypeStruct(shape, image.dtype))
+    for x in (image, np.concatenate([image, -image], axis=1)):
+        np.testing.assert_allclose(exported.call(x), program(x), atol=1e-6)
 
 
 @pytest.mark.parametrize("shift", [0, 1])

@@ -1,0 +1,84 @@
+"""A look at a source before it is used: does its ground truth lie within the limits of depth?"""
+
+import textwrap
+from collections.abc import Iterator
+
+import numpy as np
+from absl import logging
+from jaxtyping import Float32
+
+from diffdepth_jax.datasets.samples import Sample, Source
+from diffdepth_jax.errors import UserError
+
+NUM_SAMPLES = 16  # spread over a source
+SMALLEST_SHARE = 0.01  # of ground truth within the limits; less is taken for a mistake
+_NUM_VALUES = 10_000  # of a sample, spread over it, for the median: large photos cost no memory
+# Ground truth this many times beyond the maximum is in another unit, not merely farther away.
+_OTHER_UNIT = 25
+_MILLIMETRES = (
+    "it looks like millimetres; float files hold metres: divide them by 1000, or save integers "
+    "with data.folder.depth_scale 1000, and check the scale if they are integers"
+)
+_UNKNOWN_UNIT = "check the unit of the depth files, data.folder.depth_scale, and these two limits"
+
+Values = Float32[np.ndarray, " values"]  # metres
+Limits = tuple[float, float]  # metres; ground truth counts strictly between the two
+
+
+def check_ground_truth(
+    source: Source, name: str, limits: Limits, *, max_unreadable: int = 0
+) -> None:
+    """Reads a few samples and refuses a source that has hardly any ground truth in the limits.
+
+    A warning says how many of these samples have none, if some have.
+
+    Args:
+      source: random access to samples.
+      name: what messages call the source.
+      limits: (frame.min_depth, frame.max_depth), or those of the evaluation.
+      max_unreadable: this many of the samples may be unreadable. They are left out in silence: the
+        pipeline warns of them.
+
+    Raises:
+      UserError: see above, or too many samples are unreadable.
+    """
+    truths = [sample["depth"][sample["mask"]] for sample in _some(source, max_unreadable)]
+    shares = [_share_within(truth, limits) for truth in truths]
+    if shares and np.mean(shares) < SMALLEST_SHARE:
+        described = f"{name} ({textwrap.shorten(repr(source), 200)})"
+        raise UserError(f"{described}: {_fault(truths, limits)}")
+    if 0 in shares:
+        text = "%s: %d of %d samples looked at have no ground truth within %g to %g m"
+        logging.warning(text, name, shares.count(0), len(shares), *limits)
+
+
+def _some(source: Source, max_unreadable: int) -> Iterator[Sample]:
+    """The samples to look at, the same at each call."""
+    unreadable = 0
+    for index in np.unique(np.linspace(0, len(source) - 1, NUM_SAMPLES).round().astype(int)):
+        try:
+            sample = source[int(index)]
+        except UserError:
+            unreadable += 1
+            if unreadable > max_unreadable:
+                raise
+        else:
+            yield sample
+
+
+def _share_within(truth: Values, limits: Limits) -> float:
+    return float(np.mean((truth > limits[0]) & (truth < limits[1]))) if len(truth) else 0.0
+
+
+def _fault(truths: list[Values], limits: Limits) -> str:
+    """What is seen in ground truth of which hardly any is within the limits, and what to do."""
+    values = np.concatenate([truth[:: max(1, len(truth) // _NUM_VALUES)] for truth in truths])
+    if not len(values):
+        return "no sample looked at has ground truth: check the depth files"
+    median, (low, high) = float(np.median(values)), limits
+    millimetres = median > _OTHER_UNIT * high and low < median / 1000 < high
+    return (
+        f"the median of its ground truth is {median:.4g} m, and hardly any is within "
+        f"frame.min_depth {low:g} and frame.max_depth {high:g}: "
+        f"{_MILLIMETRES if millimetres else _UNKNOWN_UNIT}"
+    )

@@ -1,0 +1,146 @@
+"""Finds the state dict in a file, and gives its tensors the names that `kinds` knows."""
+
+import os
+import re
+from typing import Any
+
+import numpy as np
+
+from diffdepth_jax.errors import UserError
+from diffdepth_jax.torch_import.foreign_networks import described, is_of_videos
+from diffdepth_jax.torch_import.kinds import KINDS, Kind, Tensors, recognise
+from diffdepth_jax.torch_import.reader import StoredTensor, read_torch_file
+
+# Where files keep their weights. If a file has several of these, the first one counts.
+_ENTRIES = (
+    "net",
+    "model",
+    "state_dict",
+    "model_state_dict",
+    "module",
+    "teacher",
+    "model_ema",
+    "state_dict_ema",
+    "ema",
+)
+_DEPTH = 4  # dicts inside dicts that are searched; a damaged file may hold one inside itself
+# Names begin so where another model wraps the wanted one.
+_WRAPPERS = re.compile(r"^(?:module|backbone|swin|model|net|teacher|student|ema|ema_model)\.")
+# torch.compile, FSDP and activation checkpoints wrap modules anywhere in a model.
+_ANYWHERE = re.compile(
+    r"(?:^|(?<=\.))(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\."
+)
+
+
+def read_state_dict(path: str | os.PathLike[str]) -> tuple[Tensors, Kind]:
+    """Reads a file's state dict and recognises its kind; prefixes of wrapping models are removed.
+
+    Raises:
+      UserError: the file holds no state dict, or one of no known kind.
+    """
+    tensors, notes = _weights(read_torch_file(path), path)
+    tensors = _unwrapped(tensors, path)
+    kind = None if is_of_videos(tensors) else recognise(tensors)
+    if kind is None:
+        raise UserError(
+            f"{path} holds {described(tensors)}: give one of these instead: "
+            + "; ".join(kind.name for kind in KINDS)
+        )
+    return _join_query_key_value(tensors), kind._replace(notes=notes)
+
+
+def _weights(data: Any, path: str | os.PathLike[str]) -> tuple[Tensors, tuple[str, ...]]:
+    """Returns the tensors of the innermost dict of weights, and messages about dicts beside it."""
+    notes = []
+    for _ in range(_DEPTH):
+        entries = _entries(data)
+        if not entries:
+            break
+        known = [name for name in _ENTRIES if name in entries]
+        if not known and len(entries) > 1:
+            names = ", ".join(entries)
+            raise UserError(
+                f"{path} holds several state dicts ({names}): save the wanted one alone"
+            )
+        chosen = (known or entries)[0]
+        if others := [name for name in entries if name != chosen]:
+            notes.append(f"the weights are those of {chosen}; left out: {', '.join(others)}")
+        data = data[chosen]
+    named = data.items() if isinstance(data, dict) else ()
+    tensors = {name: x for name, x in named if isinstance(x, StoredTensor)}
+    if not tensors:
+        found = f" (its entries are {', '.join(map(str, data))})" if named else ""
+        raise UserError(f"{path} holds no state dict{found[:300]}: give a file with named tensors")
+    return tensors, tuple(notes)
+
+
+def _entries(data: Any, depth: int = _DEPTH) -> list[str]:
+    """Returns the names of a dict's entries that are dicts with weights in them."""
+    items = data.items() if isinstance(data, dict) and depth else ()
+    return [name for name, entry in items if _holds_weights(entry, depth - 1)]
+
+
+def _holds_weights(data: Any, depth: int) -> bool:
+    """Whether data are a state dict, or hold one. Optimizers do not name their tensors."""
+    if not isinstance(data, dict):
+        return False
+    return bool(_entries(data, depth)) or any(
+        isinstance(name, str) and "." in name and isinstance(entry, StoredTensor)
+        for name, entry in data.items()
+    )
+
+
+def _unwrapped(tensors: Tensors, path: str | os.PathLike[str]) -> Tensors:
+    """Returns the tensors under the names that they have in a model that nothing wraps."""
+    tensors = _renamed(tensors, _ANYWHERE, "", path)
+    while any(_WRAPPERS.match(name) for name in tensors):
+        tensors = _renamed(tensors, _WRAPPERS, "", path)
+    if any(name.startswith("encoder.patch_embed.") for name in tensors):  # masked-image models
+        tensors = _renamed(tensors, re.compile(r"^encoder\."), "", path)
+    # timm's features_only=True joins the names of the outer modules by "_".
+    return _renamed(tensors, re.compile(r"^layers_(?=\d+\.)"), "layers.", path)
+
+
+def _renamed(
+    tensors: Tensors, pattern: re.Pattern[str], replacement: str, path: str | os.PathLike[str]
+) -> Tensors:
+    renamed = {pattern.sub(replacement, name): x for name, x in tensors.items()}
+    if len(renamed) < len(tensors):
+        raise UserError(
+            f"two tensors of {path} differ only in the prefix of a wrapping model: save the "
+            "wanted model's state_dict() alone"
+        )
+    return renamed
+
+
+_QUERY = re.compile(r"(.+\.attention\.)(self\.query|q_proj)(\.\w+)")
+_PARTS = {
+    "self.query": ("self.query", "self.key", "self.value"),
+    "q_proj": ("q_proj", "k_proj", "v_proj"),
+}
+
+
+def _join_query_key_value(tensors: Tensors) -> Tensors:
+    """Joins query, key and value, three matrices in Hugging Face's files and one in all others.
+
+    An incomplete three stays as it is, so that `convert` reports the tensors by their names.
+    """
+    joined = dict(tensors)
+    for match in filter(None, map(_QUERY.fullmatch, tensors)):
+        block, query, parameter = match.groups()
+        names = [block + part + parameter for part in _PARTS[query]]
+        if all(name in tensors for name in names):
+            parts = [joined.pop(name) for name in names]
+            if len({part.shape for part in parts}) > 1:
+                raise UserError(f"{', '.join(names)} differ in shape: use a whole file")
+            joined[f"{block}qkv{parameter}"] = _concatenated(parts)
+    return joined
+
+
+def _concatenated(parts: list[StoredTensor]) -> StoredTensor:
+    shape = (len(parts) * parts[0].shape[0], *parts[0].shape[1:])
+
+    def read() -> np.ndarray:
+        return np.concatenate([part.numpy() for part in parts])
+
+    return StoredTensor(shape, parts[0].dtype, read)

@@ -1,0 +1,159 @@
+"""What a look at a source finds: depth in another unit, samples without ground truth, damage."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from diffdepth_jax.datasets.ground_truth import NUM_SAMPLES, check_ground_truth
+from diffdepth_jax.datasets.samples import Source
+from diffdepth_jax.errors import UserError
+from diffdepth_jax.evaluation.evaluator import evaluate_checkpoint
+from diffdepth_jax.training import loop
+from tests.support import small_run
+
+LIMITS = (1e-3, 10.0)
+
+
+def _sample(depth, mask=True):
+    depth = np.asarray(depth, np.float32) * np.ones((6, 8, 1), np.float32)
+    return {
+        "image": np.zeros((6, 8, 3), np.uint8),
+        "depth": depth,
+        "mask": np.broadcast_to(mask, depth.shape),
+    }
+
+
+class Recorded(Source):
+    """Samples by index; an exception in their place is raised. Keeps what was read."""
+
+    def __init__(self, samples):
+        self._samples, self.read = samples, []
+
+    def __len__(self):
+        return len(self._samples)
+
+    def __getitem__(self, index):
+        self.read.append(index)
+        if isinstance(self._samples[index], Exception):
+            raise self._samples[index]
+        return self._samples[index]
+
+    def __repr__(self):
+        return f"Recorded({len(self)})"
+
+
+def _check(samples, limits=LIMITS, **fields):
+    check_ground_truth(Recorded(samples), "training set", limits, **fields)
+
+
+def _message(samples, limits=LIMITS):
+    with pytest.raises(UserError) as error:
+        _check(samples, limits)
+    message = str(error.value)
+    assert "\n" not in message
+    return message
+
+
+def test_metres_within_the_limits_pass_in_silence(caplog):
+    _check([_sample(2.5)] * 3)
+    assert caplog.messages == []
+
+
+@pytest.mark.parametrize(
+    ("metres", "limits"), [(2734.0, LIMITS), (2734.0, (1e-3, 80.0)), (15_000.0, (1e-3, 80.0))]
+)
+def test_millimetres_are_named_with_median_limits_and_remedy(metres, limits):
+    message = _message([_sample(metres)] * 3, limits)
+    assert message.startswith("training set (Recorded(3)): the median of its ground truth is ")
+    words = (f"{metres:.4g} m", f"frame.max_depth {limits[1]:g}", "looks like millimetres", "1000")
+    assert all(word in message for word in words), message
+
+
+@pytest.mark.parametrize("metres", [15.0, 180.0, 2.7e-6, 1e9])
+def test_depth_that_is_not_in_millimetres_is_not_called_so(metres):
+    """Outdoors with the limits of a room; and a scale that is wrong by a million."""
+    message = _message([_sample(metres)])
+    assert f"the median of its ground truth is {metres:.4g} m" in message
+    assert "millimetres" not in message and "check the unit of the depth files" in message
+
+
+def test_a_few_pixels_within_the_limits_excuse_nothing():
+    """A sensor's noise near 0 is no metres; one pixel in 48 is more than a hundredth."""
+    depth = np.full((600, 8, 1), 2734.0, np.float32)
+    depth[0] = 5
+    sample = {"image": None, "depth": depth, "mask": depth > 0}
+    assert "2734 m" in _message([sample])
+    near = np.full((6, 8, 1), 50.0, np.float32)
+    near[0, 0] = 5
+    _check([_sample(near)])
+
+
+def test_pixels_without_ground_truth_do_not_count():
+    mask = np.zeros((6, 8, 1), bool)
+    mask[2, 3] = True
+    _check([_sample(np.where(mask, 5.0, np.nan), mask)])
+    assert "2734 m" in _message([_sample(np.where(mask, 2734.0, 5.0), mask)])
+
+
+def test_samples_without_ground_truth_get_one_warning(caplog):
+    _check([_sample(5.0), _sample(5.0, False), _sample(50.0), _sample(5.0)])
+    (line,) = caplog.messages
+    assert line == (
+        "training set: 2 of 4 samples looked at have no ground truth within 0.001 to 10 m"
+    )
+
+
+def test_no_ground_truth_at_all_is_refused():
+    assert "no sample looked at has ground truth" in _message([_sample(5.0, False)] * 2)
+
+
+@pytest.mark.parametrize("length", [1, 5, NUM_SAMPLES, 1000])
+def test_few_samples_from_the_first_to_the_last_are_read_once_each(length):
+    source = Recorded([_sample(2.5)] * length)
+    check_ground_truth(source, "training set", LIMITS)
+    assert len(source.read) == len(set(source.read)) == min(length, NUM_SAMPLES)
+    assert (source.read[0], source.read[-1]) == (0, length - 1)
+    again = Recorded([_sample(2.5)] * length)
+    check_ground_truth(again, "training set", LIMITS)
+    assert again.read == source.read
+
+
+def test_as_many_samples_may_be_unreadable_as_the_run_allows():
+    damaged = [UserError(f"depth_{index} is damaged") for index in range(2)]
+    _check([damaged[0], _sample(2.5), damaged[1]], max_unreadable=2)
+    _check(damaged, max_unreadable=2)
+    with pytest.raises(UserError, match="depth_1 is damaged"):
+        _check([damaged[0], _sample(2.5), damaged[1]], max_unreadable=1)
+
+
+def _write_folder(root, scale):
+    """Twelve pairs; rooms of 1 to 4 m as float files, times a scale."""
+    rng = np.random.default_rng(0)
+    for index in range(12):
+        picture = rng.integers(0, 256, (*small_run.SIZE, 3), np.uint8)
+        Image.fromarray(picture).save(root / f"rgb_{index}.png")
+        metres = rng.uniform(1, 4, small_run.SIZE)
+        np.save(root / f"depth_{index}.npy", (metres * scale(index)).astype(np.float32))
+    return {
+        "data__source": "folder",
+        "data__folder__root": str(root),
+        "data__folder__image_pattern": "rgb_*.png",
+        "data__folder__depth_pattern": "depth_*.npy",
+    }
+
+
+def test_a_run_on_float_files_in_millimetres_ends_before_its_first_update(tmp_path):
+    config = small_run.config(**_write_folder(tmp_path, lambda index: 1000))
+    message = r"training set \(RGBDFolder.*the median of its ground truth is 2\d\d\d m.*millimetres"
+    with pytest.raises(UserError, match=message):
+        loop.train(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_evaluation_set_in_millimetres_ends_a_run_and_an_evaluation(finished_run, tmp_path):
+    """Only the sample that is held out: of the files 0, 1, 10, 11, 2, ... the tenth is 7."""
+    config = small_run.config(**_write_folder(tmp_path, lambda index: 1000 if index == 7 else 1))
+    with pytest.raises(UserError, match=r"evaluation set 'eval'.*millimetres"):
+        loop.train(config, tmp_path / "run")
+    with pytest.raises(UserError, match=r"evaluation set 'eval'.*millimetres"):
+        evaluate_checkpoint(config, finished_run[0])
