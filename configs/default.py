@@ -48,7 +48,7 @@ def get_config():
     )
     config.model = ConfigDict(
         {
-            # diffusion, or feed_forward: the same backbone, neck and decoder without diffusion.
+            # diffusion, or feed_forward: the same without diffusion, see configs/feed_forward.py.
             "kind": "diffusion",
             "backbone": "swin_tiny",  # a name in VARIANTS of diffdepth_jax/models/backbones/*.py
             # The backbone starts from this PyTorch file of a Swin, or model directory, if any.

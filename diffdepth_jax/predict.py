@@ -3,6 +3,7 @@
 python -m diffdepth_jax.predict --checkpoint=DIR --input=FILE_OR_FOLDER --output=DIR
 """
 
+import dataclasses
 import pathlib
 import sys
 
@@ -12,9 +13,10 @@ from diffdepth_jax.errors import UserError
 from diffdepth_jax.media import camera
 from diffdepth_jax.prediction import outputs
 from diffdepth_jax.prediction.camera_choice import CameraChoice
-from diffdepth_jax.prediction.estimator import DepthEstimator, Options
+from diffdepth_jax.prediction.estimator import DepthEstimator
 from diffdepth_jax.prediction.file_prediction import predict_files
 from diffdepth_jax.prediction.input_files import find_inputs
+from diffdepth_jax.prediction.options import Options
 from diffdepth_jax.prediction.outputs import OutputWriter
 from diffdepth_jax.prediction.writers import Writers, create_writers
 from diffdepth_jax.program import compilation_cache
@@ -126,7 +128,7 @@ def run() -> int:
         native_size=_SIZE.value == "native",
         batch_size=_BATCH_SIZE.value,
     )
-    estimator.check(options)
+    estimator.check(dataclasses.replace(options, trajectory="gif" in writers.kinds))
     cameras.check(estimator.focal_length, writers.kinds)
     report = predict_files(estimator, files, writers, cameras, options, overwrite=_OVERWRITE.value)
     only_videos = all(file.is_video for file in files)

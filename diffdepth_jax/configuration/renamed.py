@@ -46,6 +46,7 @@ ADDED: dict[str, Any] = {
     "data.folder.depth_orientation": "stored",
     "data.folder.invalid_values": (),
     "data.folder.mask_pattern": "",
+    "model.kind": "diffusion",
     "model.window_shift": "always",
 }
 

@@ -39,13 +39,16 @@ def describe(config: Configuration, origin: str | None = None) -> str:
 
 
 def _model_origin(config: Configuration) -> str:
-    fields, steps = config.evaluation, config.sampler.num_steps
-    return (
-        f"input crop {config.frame.input_crop}, "
-        f"flip averaging {'on' if fields.flip_average else 'off'}, "
-        f"{'one sample' if fields.ensemble == 1 else f'median of {fields.ensemble} samples'}, "
-        f"{steps} {'step' if steps == 1 else 'steps'}"
-    )
+    flip = "on" if config.evaluation.flip_average else "off"
+    return f"input crop {config.frame.input_crop}, flip averaging {flip}, {_sampling(config)}"
+
+
+def _sampling(config: Configuration) -> str:
+    if config.model.kind == "feed_forward":
+        return "feed-forward"
+    members, steps = config.evaluation.ensemble, config.sampler.num_steps
+    samples = "one sample" if members == 1 else f"median of {members} samples"
+    return f"{samples}, {steps} {'step' if steps == 1 else 'steps'}"
 
 
 def format_report(

@@ -25,7 +25,7 @@ from diffdepth_jax.arrays import (
     Size,
     Timestep,
 )
-from diffdepth_jax.configuration.groups import RELEASED_TIMESTEPS
+from diffdepth_jax.configuration.model import RELEASED_TIMESTEPS
 from diffdepth_jax.models.batch_norm import BatchNorm
 from diffdepth_jax.models.codec import log_depth_of, pool_valid
 from diffdepth_jax.models.convolutions import ConvTranspose2x, LoopSafeConv

@@ -23,30 +23,13 @@ from diffdepth_jax.models.assembly import DepthNetwork, create_model
 from diffdepth_jax.models.variables import abstract_variables
 from diffdepth_jax.prediction import memory, placement
 from diffdepth_jax.prediction.depth_prediction import DepthPrediction, at_image_size, rescaled
+from diffdepth_jax.prediction.options import Options, check_options
 from diffdepth_jax.prediction.placement import Placement
 from diffdepth_jax.prediction.sampling import Maps, create_predict
 
 ImageLike = Array | Image.Image | FilePath
 _ImageT = TypeVar("_ImageT", bound=ImageLike)
 FocalLengths = float | None | Sequence[float | None]
-
-
-@dataclasses.dataclass(frozen=True)
-class Options:
-    """How images are predicted; `DepthEstimator.__call__` explains each field."""
-
-    num_steps: int | None = None
-    seed: int = 0
-    ensemble: int = 1
-    trajectory: bool = False
-    native_size: bool = False
-    padded_sizes: Sequence[Size] = ()
-    batch_size: int = 1
-
-    @property
-    def samples(self) -> int:
-        """The number of samples that are computed at the same time."""
-        return self.ensemble * self.batch_size
 
 
 def load_model(
@@ -97,6 +80,11 @@ class DepthEstimator:
     def focal_length(self) -> float:
         """The focal length in pixels, at the model's image size, that metres assume; 0: unknown."""
         return self._config.frame.focal_length
+
+    @property
+    def diffuses(self) -> bool:
+        """Whether the model refines noise; otherwise it is a feed-forward model."""
+        return self._config.model.kind == "diffusion"
 
     @property
     def num_steps(self) -> int:
@@ -195,18 +183,8 @@ class DepthEstimator:
         return placed
 
     def check(self, options: Options) -> None:
-        """Raises a UserError if an option is out of range."""
-        ensemble, sampler, steps = options.ensemble, self._config.sampler, options.num_steps
-        for name, count in (("ensemble", ensemble), ("batch_size", options.batch_size)):
-            if count < 1:
-                raise UserError(f"{name} {count}: must be 1 or more")
-        if steps is not None and not 1 <= steps <= self._schedule.num_timesteps:
-            raise UserError(f"num_steps {steps}: must be 1 to {self._schedule.num_timesteps}")
-        if ensemble > 1 and sampler.start == "zeros" and not sampler.eta:
-            raise UserError(
-                f"ensemble {ensemble}: all samples of this model are the same, because its sampler "
-                "starts from zeros (sampler.start) and adds no noise (sampler.eta): use 1"
-            )
+        """Raises a UserError if an option is out of range or means nothing to this model."""
+        check_options(options, self._config)
 
     def _predict(
         self, images: list[RGB], focal_length: FocalLengths, options: Options

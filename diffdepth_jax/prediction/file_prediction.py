@@ -20,8 +20,9 @@ from diffdepth_jax.media.video import Frame, VideoReader
 from diffdepth_jax.prediction import placement
 from diffdepth_jax.prediction.camera_choice import CameraChoice
 from diffdepth_jax.prediction.depth_prediction import DepthPrediction
-from diffdepth_jax.prediction.estimator import DepthEstimator, Options
+from diffdepth_jax.prediction.estimator import DepthEstimator
 from diffdepth_jax.prediction.input_files import InputFile, image_sizes
+from diffdepth_jax.prediction.options import Options
 from diffdepth_jax.prediction.outputs import NEED_CAMERA, OutputWriter, count_beyond_png
 from diffdepth_jax.prediction.report import Failure, Report, VideoOutcome
 from diffdepth_jax.prediction.writers import Writers

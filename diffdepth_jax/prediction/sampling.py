@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Float, Key
 
 from diffdepth_jax.arrays import Array, ImageKeys
-from diffdepth_jax.configuration.groups import Sampler
+from diffdepth_jax.configuration.model import Sampler
 from diffdepth_jax.method.diffusion import NoiseSchedule, normal_per_image
 from diffdepth_jax.method.refinement import decode_log_depth, decode_steps, refine
 from diffdepth_jax.models.assembly import DepthNetwork

@@ -122,8 +122,9 @@ def _answer(result: results.Result) -> tuple[Any, ...]:
     )
 
 
-def _inputs(num_steps: int) -> tuple[tuple[gr.Component, ...], gr.Button]:
+def _inputs(estimator: DepthEstimator) -> tuple[tuple[gr.Component, ...], gr.Button]:
     """Creates the left column; returns (inputs, button)."""
+    num_steps = estimator.num_steps
     photo = _photo()
     button = gr.Button("Estimate depth", variant="primary", elem_id="estimate")
     with gr.Accordion("Options", open=True):
@@ -135,15 +136,17 @@ def _inputs(num_steps: int) -> tuple[tuple[gr.Component, ...], gr.Button]:
             label="Steps",
             info="of the sampler, from noise to depth",
             elem_id="steps",
+            visible=estimator.diffuses,
         )
         ensemble = gr.Slider(
             1,
             results.MAX_ENSEMBLE,
-            4,
+            4 if estimator.diffuses else 1,
             step=1,
             label="Ensemble",
             info="samples: their median is shown, and how much they differ",
             elem_id="ensemble",
+            visible=estimator.diffuses,
         )
         exif = gr.Checkbox(True, label="Use the focal length that the photo states (EXIF)")
     return (photo, steps, ensemble, exif), button
@@ -161,8 +164,11 @@ def _picture(name: str, **options: Any) -> gr.Image:
     )
 
 
-def _outputs() -> tuple[Any, ...]:
-    """Creates the right column; returns the components that a result fills."""
+def _outputs(diffuses: bool) -> tuple[Any, ...]:
+    """Creates the right column; returns the components that a result fills.
+
+    Only a model that diffuses has samples that differ, and steps of denoising.
+    """
     with gr.Tabs() as tabs:
         with gr.Tab("Depth", id=_FIRST_TAB):
             depth = _picture("depth")
@@ -171,10 +177,10 @@ def _outputs() -> tuple[Any, ...]:
             slider = gr.ImageSlider(
                 show_label=False, interactive=False, buttons=[], max_height=460, elem_id="compare"
             )
-        with gr.Tab("Uncertainty"):
+        with gr.Tab("Uncertainty", visible=diffuses):
             gr.Markdown(_EXPLANATIONS["uncertainty"])
             spread = _picture("spread", visible=False)
-        with gr.Tab("Denoising"):
+        with gr.Tab("Denoising", visible=diffuses):
             gr.Markdown(_EXPLANATIONS["denoising"])
             denoising = _picture("denoising")
         with gr.Tab("Downloads"):
@@ -199,9 +205,9 @@ def create(estimator: DepthEstimator, files: OwnedFiles) -> gr.Blocks:
         result = gr.State(time_to_live=KEPT)
         with gr.Row():
             with gr.Column(scale=2, min_width=320):
-                inputs, button = _inputs(estimator.num_steps)
+                inputs, button = _inputs(estimator)
             with gr.Column(scale=4, min_width=480):
-                outputs = _outputs()
+                outputs = _outputs(estimator.diffuses)
         surface = _surface()
         _, _, metres, depth, *_ = outputs
         button.click(

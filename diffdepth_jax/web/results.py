@@ -146,12 +146,13 @@ def create(
         photo.image,
         num_steps=num_steps,
         ensemble=ensemble,
-        trajectory=True,
+        trajectory=estimator.diffuses,
         focal_length=stated.fx if stated and estimator.focal_length else None,
     )
     assert isinstance(prediction, DepthPrediction)  # and not a list, for this is one image
     pinhole = stated or _assumed_camera(prediction)
-    kinds = ("npy", "png16", "color", "ply", "glb", "gif") + ("spread",) * (ensemble > 1)
+    kinds = ("npy", "png16", "color", "ply", "glb")
+    kinds += ("gif",) * estimator.diffuses + ("spread",) * (ensemble > 1)
     writer = OutputWriter(directory, kinds, surface=True, max_points=_MAX_POINTS)
     writer.write(_NAME, prediction, pinhole)
     shown_size = letterbox_size(*size, (_SHOWN_SIDE, _SHOWN_SIDE))

@@ -1,0 +1,90 @@
+"""The groups that say what a model is and how it is used: `model`, `diffusion`, `sampler`, `frame`.
+
+See `groups`.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from diffdepth_jax.configuration.values import STRICT, Count, NotNegative, Positive, Size, require
+
+# Rows of the table of time embeddings in the released denoisers; a timestep beyond would be nan.
+RELEASED_TIMESTEPS = 1280
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Frame:
+    """What the network sees of an image, and between which depths."""
+
+    size: Size
+    input_crop: Literal["none", "kb"]
+    focal_length: NotNegative
+    min_depth: Positive
+    max_depth: Positive
+
+    def __post_init__(self) -> None:
+        rule = f"below frame.max_depth {self.max_depth}"
+        require(self.min_depth < self.max_depth, "frame.min_depth", self.min_depth, rule)
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Model:
+    """The network's parts and their sizes."""
+
+    kind: Literal["diffusion", "feed_forward"]
+    backbone: str
+    backbone_weights: str
+    window_size: Count
+    window_shift: Literal["always", "larger_axes", "larger_maps"]
+    position_embedding: bool
+    drop_path_rate: Annotated[float, Field(ge=0, le=0.99)]
+    neck: Literal["fpn", "released", "released_hahi"]
+    neck_features: Count
+    codec: Literal["bounded", "released"]
+    latent_channels: Count
+    encoder_kernel: Literal[1, 3]
+    decoder_width: Annotated[int, Field(ge=2)]
+    denoiser: Literal["attention", "released", "released_plain"]
+    denoiser_features: Count
+    denoiser_blocks: Count
+    denoiser_heads: Count
+    condition_levels: Annotated[int, Field(ge=1, le=4)]
+    self_attention: bool
+    dtype: Literal["float32", "bfloat16"]
+
+    def __post_init__(self) -> None:
+        rule = f"a divisor of denoiser_features {self.denoiser_features}"
+        if self.kind == "feed_forward":
+            for name, value in (("neck", "fpn"), ("codec", "bounded"), ("denoiser", "attention")):
+                given = getattr(self, name)
+                require(given == value, f"model.{name}", given, f"{value} for a feed_forward model")
+        divides = self.denoiser_features % self.denoiser_heads == 0
+        require(divides, "model.denoiser_heads", self.denoiser_heads, rule)
+        for name in ("neck_features", "latent_channels") if self.denoiser != "attention" else ():
+            width = getattr(self, name)
+            require(width % 4 == 0, f"model.{name}", width, "a multiple of 4 for released ones")
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Diffusion:
+    """The forward process, and what the network predicts of it."""
+
+    schedule: Literal["linear", "scaled_linear", "cosine"]
+    num_timesteps: Count
+    beta_start: Annotated[float, Field(ge=1e-9, le=0.999)]
+    beta_end: Annotated[float, Field(ge=1e-9, le=0.999)]
+    prediction_type: Literal["epsilon", "sample", "v_prediction"]
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Sampler:
+    """How noise is refined to a clean latent."""
+
+    num_steps: Count
+    spacing: Literal["leading", "trailing"]
+    start: Literal["noise", "zeros"]
+    eta: NotNegative
+    clip: NotNegative
+    remat: bool

@@ -1,0 +1,147 @@
+"""The groups that training and evaluation read: `loss`, `augmentation`, `train` and so on.
+
+See `groups`.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from diffdepth_jax.configuration.values import (
+    STRICT,
+    BelowOne,
+    Count,
+    CountOrNone,
+    Fraction,
+    NotNegative,
+    Positive,
+    Size,
+    require,
+)
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Weights:
+    """The weight of each term of the loss."""
+
+    ddim: float
+    silog: float
+    pixel_as_printed: float
+    l1: float
+    l2: float
+    latent: float
+    reconstruction: float
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Loss:
+    """The training objective."""
+
+    target: Literal["self", "self_attached", "ground_truth"]
+    gradient_steps: CountOrNone
+    pixel_losses_on_every_step: bool
+    random_timesteps: bool
+    silog_lambda: float
+    clamp_depth: NotNegative
+    l1_l2_until: Fraction
+    weights: Weights
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Augmentation:
+    """What is changed at random in a training sample."""
+
+    valid_pixel_fraction: Annotated[float, Field(ge=1e-6, le=1)]
+    rotation: Annotated[float, Field(ge=0, le=180)]
+    zoom: Annotated[float, Field(ge=1, le=10)]
+    crop_size: Size
+    flip_probability: Fraction
+    color_probability: Fraction
+    gamma: Fraction
+    brightness: Fraction
+    color: Fraction
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Train:
+    """The training loop."""
+
+    batch_size: Count
+    accumulate: Count
+    parallel: Literal["jit", "pmap", "fsdp"]
+    num_steps: Count
+    initial_weights: str
+    ema_decay: BelowOne
+    log_every: Count
+    evaluate_every: Count
+    checkpoint_every: Count
+    remat_backbone: bool
+    num_threads: Count
+    max_unreadable: CountOrNone
+    max_skipped: CountOrNone
+    profile_steps: tuple[int, int]
+
+    def __post_init__(self) -> None:
+        first, last = self.profile_steps
+        rule = (
+            "(first, last) with 0 <= first <= last <= train.num_steps "
+            f"{self.num_steps}; (0, 0) for no trace"
+        )
+        inside = 0 <= first <= last <= self.num_steps
+        require(inside, "train.profile_steps", self.profile_steps, rule)
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Optimizer:
+    """The learning rate by step, and the update."""
+
+    name: Literal["adamw", "adam", "sgd"]
+    schedule: Literal["cosine", "polynomial", "steps", "constant"]
+    learning_rate: Positive
+    warmup_steps: CountOrNone
+    end_fraction: Fraction
+    power: Positive
+    boundaries: tuple[Positive, ...]
+    factors: tuple[Positive, ...]
+    weight_decay: NotNegative
+    b1: BelowOne
+    b2: BelowOne
+    eps: Positive
+    momentum: BelowOne
+    clip_norm: NotNegative
+    backbone_multiplier: NotNegative
+    layer_decay: Annotated[float, Field(gt=0, le=1)]
+    freeze: str
+
+    def starts(self, num_steps: int) -> tuple[int, ...]:
+        """The boundaries as steps of a run. Boundaries below 1 are fractions of the run.
+
+        In a very short run two may round to one step; the piece between them is then skipped.
+        """
+        if self.schedule != "steps":
+            return ()
+        rule = f"as many as the {len(self.boundaries)} boundaries"
+        matching = len(self.factors) == len(self.boundaries)
+        require(matching, "optimizer.factors", self.factors, rule)
+        starts = [round(x * num_steps) if x < 1 else x for x in self.boundaries]
+        rising = [self.warmup_steps, *starts] == sorted([self.warmup_steps, *starts])
+        rule = (
+            f"steps, or fractions of the {num_steps} steps, that rise from the warm-up's end, "
+            f"{self.warmup_steps}"
+        )
+        valid = rising and all(x == int(x) for x in starts)
+        require(valid, "optimizer.boundaries", self.boundaries, rule)
+        return tuple(int(x) for x in starts)
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Evaluation:
+    """How predictions are made and scored."""
+
+    batch_size: Count
+    protocol: str
+    flip_average: bool
+    ensemble: Count
+    baselines: bool
+    num_panels: Count

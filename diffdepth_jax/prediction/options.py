@@ -1,0 +1,55 @@
+"""How images are predicted, and which choices a model has."""
+
+import dataclasses
+from collections.abc import Sequence
+
+from diffdepth_jax.configuration.groups import ModelConfiguration
+from diffdepth_jax.errors import UserError
+from diffdepth_jax.media.preprocessing import Size
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """How images are predicted; `DepthEstimator.__call__` explains each field."""
+
+    num_steps: int | None = None
+    seed: int = 0
+    ensemble: int = 1
+    trajectory: bool = False
+    native_size: bool = False
+    padded_sizes: Sequence[Size] = ()
+    batch_size: int = 1
+
+    @property
+    def samples(self) -> int:
+        """The number of samples that are computed at the same time."""
+        return self.ensemble * self.batch_size
+
+
+def check_options(options: Options, config: ModelConfiguration) -> None:
+    """Raises a UserError if an option is out of range or means nothing to the model."""
+    steps, total = options.num_steps, config.diffusion.num_timesteps
+    for name, count in (("ensemble", options.ensemble), ("batch_size", options.batch_size)):
+        if count < 1:
+            raise UserError(f"{name} {count}: must be 1 or more")
+    if steps is not None and not 1 <= steps <= total:
+        raise UserError(f"num_steps {steps}: must be 1 to {total}")
+    if config.model.kind == "feed_forward":
+        _check_feed_forward(options)
+    elif options.ensemble > 1 and config.sampler.start == "zeros" and not config.sampler.eta:
+        raise UserError(
+            f"ensemble {options.ensemble}: all samples of this model are the same, because its "
+            "sampler starts from zeros (sampler.start) and adds no noise (sampler.eta): use 1"
+        )
+
+
+def _check_feed_forward(options: Options) -> None:
+    reason = "this model is a feed-forward one, without diffusion"
+    if options.num_steps not in (None, 1):
+        raise UserError(f"num_steps {options.num_steps}: {reason}: leave num_steps out")
+    if options.ensemble > 1:
+        raise UserError(f"ensemble {options.ensemble}: {reason}, so that all samples agree: use 1")
+    if options.trajectory:
+        raise UserError(
+            f"trajectory: {reason}, so that there is no denoising to show: leave it out"
+        )
