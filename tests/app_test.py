@@ -228,3 +228,11 @@ def test_the_names_of_the_results_do_not_depend_on_the_uploads(page, tmp_path, n
     assert len(list(result.directory.iterdir())) == 10
     png = Image.open(result.output(".png"))
     assert (png.mode, png.size) == ("I;16", (96, 64))
+
+
+def test_a_feed_forward_model_has_no_denoising_to_show(tmp_path):
+    estimator = Estimator()
+    estimator.diffuses = False
+    result = _create(tmp_path, estimator, num_steps=1, ensemble=1)
+    names = {path.name for path in result.downloads}
+    assert "depth.npy" in names and "depth_trajectory.gif" not in names

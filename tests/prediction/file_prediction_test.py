@@ -11,9 +11,9 @@ from diffdepth_jax.media.video import VideoReader
 from diffdepth_jax.prediction import placement
 from diffdepth_jax.prediction.camera_choice import CameraChoice
 from diffdepth_jax.prediction.depth_prediction import DepthPrediction
-from diffdepth_jax.prediction.estimator import Options
 from diffdepth_jax.prediction.file_prediction import FilePredictor
 from diffdepth_jax.prediction.input_files import InputFile
+from diffdepth_jax.prediction.options import Options
 from diffdepth_jax.prediction.outputs import OutputWriter
 from diffdepth_jax.prediction.report import Report, VideoOutcome
 from tests.media.frame_times_test import shown, write_stamped

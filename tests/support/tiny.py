@@ -6,10 +6,10 @@ import numpy as np
 
 from diffdepth_jax.method import diffusion
 from diffdepth_jax.method.objective import Objective
-from diffdepth_jax.models.assembly import DiffusionDepth
+from diffdepth_jax.models.assembly import DiffusionDepth, FeedForwardDepth
 from diffdepth_jax.models.backbones.swin import SwinTransformer
 from diffdepth_jax.models.codec import DepthCodec
-from diffdepth_jax.models.denoiser import Denoiser
+from diffdepth_jax.models.denoiser import Denoiser, Regressor
 from diffdepth_jax.models.necks.fpn import FPN
 
 
@@ -44,6 +44,18 @@ def model(drop_path_rate=0.0, dtype=jnp.float32):
         neck=FPN(8, dtype=dtype),
         codec=DepthCodec(latent_channels=4, decoder_width=8),
         denoiser=denoiser(condition_levels=2, dtype=dtype),
+    )
+
+
+def feed_forward_model():
+    """The parts of `model` that a feed-forward model has."""
+    return FeedForwardDepth(
+        backbone=backbone(depths=(1, 1)),
+        neck=FPN(8),
+        codec=DepthCodec(latent_channels=4, decoder_width=8),
+        head=Regressor(
+            latent_channels=4, features=8, num_blocks=1, num_heads=2, condition_levels=2
+        ),
     )
 
 

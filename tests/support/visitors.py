@@ -20,7 +20,7 @@ _FORM = b'--x\r\nContent-Disposition: form-data; name="files"; filename="%s"\r\n
 class Estimator:
     """Depth that grows from left to right; remembers how it was called."""
 
-    num_steps, focal_length = 2, 0.0
+    num_steps, focal_length, diffuses = 2, 0.0, True
 
     def __call__(self, image, *, ensemble, trajectory, **options):
         self.options = options

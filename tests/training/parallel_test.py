@@ -10,6 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from diffdepth_jax.configs import feed_forward
+from diffdepth_jax.configuration import groups
 from diffdepth_jax.distributed import sharding
 from diffdepth_jax.method import diffusion
 from diffdepth_jax.models.assembly import DiffusionDepth
@@ -27,6 +29,7 @@ STEPS = 5
 REFERENCES = {
     "plain": ("plain", 1, "jit", 1),
     "normed": ("normed", 1, "jit", 1),
+    "feed-forward": ("feed-forward", 1, "jit", 1),
 }
 RUNS = {
     "jit": ("plain", 8, "jit", 1),
@@ -41,6 +44,9 @@ SLOW_RUNS = {
     "accumulated fsdp": ("plain", 8, "fsdp", 2),
     "normed jit": ("normed", 8, "jit", 1),
     "normed fsdp": ("normed", 8, "fsdp", 1),
+    "feed-forward jit": ("feed-forward", 8, "jit", 1),
+    "feed-forward pmap": ("feed-forward", 8, "pmap", 1),
+    "feed-forward fsdp": ("feed-forward", 8, "fsdp", 1),
 }
 
 
@@ -54,6 +60,13 @@ def normed_model():
     )
 
 
+MODELS = {
+    "plain": tiny.model,
+    "normed": normed_model,
+    "feed-forward": tiny.feed_forward_model,
+}
+
+
 def _batches():
     """Of 16 images: all valid, one pixel valid, none valid, and so on, unequal over 8 devices."""
     shares = np.array([1.0, 0.9, 0.01, 0.005, 0, 0, 0.4, 0.4, 0, 0.02, 1, 1, 0.3, 0.05, 0, 0.7])
@@ -65,8 +78,8 @@ def _batches():
         yield {**batch, "mask": mask, "depth": depth}
 
 
-def _config(parallel, accumulate):
-    return small_run.config(
+def _config(model, parallel, accumulate):
+    fields = small_run.fields(
         num_steps=STEPS,
         parallel=parallel,
         accumulate=accumulate,
@@ -76,6 +89,7 @@ def _config(parallel, accumulate):
         optimizer__warmup_steps=0,
         optimizer__momentum=0.9,
     )
+    return groups.read(feed_forward.feed_forward(fields) if model == "feed-forward" else fields)
 
 
 def _run(model, devices, parallel, accumulate):
@@ -83,8 +97,7 @@ def _run(model, devices, parallel, accumulate):
 
     The optimizer's momentum after one step is the clipped gradient.
     """
-    model = {"plain": tiny.model, "normed": normed_model}[model]()
-    config = _config(parallel, accumulate)
+    config, model = _config(model, parallel, accumulate), MODELS[model]()
     _, optimizer = loop.configured_optimizer(config)
     variables = tiny.init_model(model)
     layout = sharding.Layout(parallel, sharding.create_mesh(jax.devices()[:devices]))
@@ -124,7 +137,7 @@ def _largest(x):
 def _differences(runs):
     """{run: {what: relative difference from the reference}}."""
     sharding.MIN_SPLIT = 64
-    references, found = {name: _run(*run) for name, run in REFERENCES.items()}, {}
+    references, found = {run[0]: _run(*REFERENCES[run[0]]) for run in runs.values()}, {}
     for name, run in runs.items():
         (gradients, losses, variables), reference = _run(*run), references[run[0]]
         found[name] = {
