@@ -16,7 +16,9 @@ PACKAGE = ROOT / "diffdepth_jax"
 ONLY_IN = {  # each library, and the modules that may know it
     "safetensors": {"torch_import.reader"},
     "orbax": {"checkpoints.saved_steps"},
-    "pydantic": {"configuration.data", "configuration.groups", "configuration.values"},
+    "pydantic": {
+        f"configuration.{name}" for name in ("data", "groups", "model", "training", "values")
+    },
     "tensorflow_datasets": {"datasets.records"},
     "grain": {"datasets.pipeline"},
     "av": {"media.video"},
