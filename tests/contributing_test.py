@@ -50,7 +50,8 @@ def checkout(tmp_path_factory):
     for name in COPIED:
         ignored = shutil.ignore_patterns("__pycache__")
         shutil.copytree(ROOT / name, root / name, symlinks=True, ignore=ignored)
-    shutil.copy(ROOT / "pyproject.toml", root)
+    for name in ("pyproject.toml", "requirements.txt"):
+        shutil.copy(ROOT / name, root)
     for language, name, text in edits():
         path = root / name
         before = path.read_text() if path.exists() else ""
