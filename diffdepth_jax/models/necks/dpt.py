@@ -1,4 +1,4 @@
-"""From the maps of a Vision Transformer to a pyramid (DPT: Ranftl et al., ICCV 2021, 2103.13413)."""
+"""From the maps of a Vision Transformer to a pyramid: DPT (Ranftl et al., ICCV 2021)."""
 
 from collections.abc import Sequence
 
@@ -34,7 +34,7 @@ class Reassemble(nn.Module):
     def __call__(
         self, maps: Sequence[Features], height: Size, width: Size
     ) -> tuple[Float[Array, "batch _ _ features"], ...]:
-        """Maps [B, h, w, C] of an image of this size -> maps [B, ceil(H/s), ceil(W/s), features]."""
+        """Maps [B, h, w, C] of an image [H, W] -> maps [B, ceil(H/s), ceil(W/s), features]."""
         pyramid = []
         for level, (x, stride) in enumerate(zip(maps, STRIDES, strict=True)):
             # First fewer channels, then more pixels: both are linear, so the order is free.
