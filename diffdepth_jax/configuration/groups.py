@@ -21,6 +21,7 @@ from diffdepth_jax.configuration.values import (
     NotNegative,
     Positive,
     Size,
+    UserPath,
     require,
     sentence,
 )
@@ -47,7 +48,7 @@ class Model:
     """The network's parts and their sizes."""
 
     backbone: str
-    backbone_weights: str
+    backbone_weights: UserPath
     window_size: Count
     position_embedding: bool
     drop_path_rate: Annotated[float, Field(ge=0, le=0.99)]
@@ -147,7 +148,7 @@ class Train:
     accumulate: Count
     parallel: Literal["jit", "pmap", "fsdp"]
     num_steps: Count
-    initial_weights: str
+    initial_weights: UserPath
     ema_decay: BelowOne
     log_every: Count
     evaluate_every: Count

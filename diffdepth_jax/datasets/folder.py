@@ -16,16 +16,17 @@ import numpy as np
 
 from diffdepth_jax.datasets.samples import Sample
 from diffdepth_jax.errors import UserError
-from diffdepth_jax.media.reading import read_depth, read_image, unreadable
+from diffdepth_jax.media import path_lists
+from diffdepth_jax.media.reading import read_depth, read_image
 
 _WILDCARD = re.compile(r"(\*\*/|\*)")
-_COMMENT = re.compile(r"(^|\s)#.*")  # a # inside a name is part of the name
 
 
 class RGBDFolder:
     """Random-access source of the pairs; depth is 0 where the mask is False.
 
-    A sample's name is the path of its image relative to the root.
+    A sample's name is the path of its image relative to the root. Of an image outside of the root,
+    which a list may name, it is the whole path without the slash in front.
     """
 
     def __init__(
@@ -44,9 +45,9 @@ class RGBDFolder:
                 of folders, every other character is itself.
             depth_pattern: a pattern with the same wildcards; the k-th wildcard is the text that the
                 k-th wildcard of `image_pattern` matched.
-            list_file: a file to use in place of the patterns, with lines "image depth [anything]".
-                Blank lines and # comments are skipped, and so are lines whose depth is None:
-                KITTI's lists mark a frame without ground truth in this way.
+            list_file: a file to use in place of the patterns, with lines "image depth [anything]",
+                see `media.path_lists`. Lines whose depth is None are skipped: KITTI's lists mark a
+                frame without ground truth in this way.
             depth_scale: integer depth files hold metres times this number: 1000 for millimetres,
                 256 for KITTI. Float .npy files hold metres and ignore it.
 
@@ -68,8 +69,8 @@ class RGBDFolder:
 
     @property
     def names(self) -> list[str]:
-        """The path of each image relative to the root, by index."""
-        return [image for image, _ in self._pairs]
+        """The path of each image below the root, by index; the whole path if it lies elsewhere."""
+        return [path_lists.name_below(self._path(image), self._root) for image, _ in self._pairs]
 
     def select(self, indices: Iterable[SupportsIndex]) -> "RGBDFolder":
         """Returns a source with only these samples, in this order."""
@@ -84,7 +85,7 @@ class RGBDFolder:
         return f"RGBDFolder({self._root!r}, {len(self)} pairs, depth_scale={self._depth_scale})"
 
     def __getitem__(self, index: int) -> Sample:
-        image_path, depth_path = (os.path.join(self._root, path) for path in self._pairs[index])
+        image_path, depth_path = map(self._path, self._pairs[index])
         image = read_image(image_path, exif_orientation=False)
         depth = read_depth(depth_path, self._depth_scale)
         if image.shape[:2] != depth.shape[:2]:
@@ -100,27 +101,32 @@ class RGBDFolder:
                 " remove the pair from the folder or list, or check depth_scale"
             )
         depth = np.where(mask, depth, np.float32(0))
-        return {"image": image, "depth": depth, "mask": mask, "name": self._pairs[index][0]}
+        name = path_lists.name_below(image_path, self._root)
+        return {"image": image, "depth": depth, "mask": mask, "name": name}
+
+    def _path(self, listed: str) -> str:
+        return os.path.join(self._root, listed)
 
 
 def _listed_pairs(root: str, list_file: str) -> list[tuple[str, str]]:
     """Reads (image, depth) from each line of a list file, and checks that the files exist."""
     path = os.path.join(root, list_file)
-    try:
-        with open(path, encoding="utf-8-sig") as file:
-            lines = [_COMMENT.sub("", line).split() for line in file]
-    except (OSError, UnicodeDecodeError) as error:
-        raise unreadable("list file", path, error) from error
-    for number, fields in enumerate(lines, start=1):
-        if len(fields) == 1:
-            raise UserError(f"list file {path}, line {number}: expected 'image depth', got one")
-    # The lists of NYU and KITTI write paths with a slash in front.
-    names = [[name.lstrip("/") for name in fields[:2]] for fields in lines if fields]
-    pairs = [(image, depth) for image, depth in names if depth != "None"]
+    pairs = [pair for pair in path_lists.read_pairs(path) if pair.depth != "None"]
     if not pairs:
         raise UserError(f"list file {path} names no pair; expected lines 'image depth'")
-    _check_files(root, [name for pair in pairs for name in pair], f"files of the list {path}")
-    return pairs
+    found = [[_listed(root, name) for name in (pair.image, pair.depth)] for pair in pairs]
+    advice = next((pair.advice for pair in pairs if pair.advice), "")
+    files = [name for pair in found for name in pair]
+    _check_files(root, files, f"files of the list {path}{advice}")
+    return [(image, depth) for image, depth in found]
+
+
+def _listed(root: str, name: str) -> str:
+    """Returns the file of a listed name, relative to the root unless it is an absolute path."""
+    path = path_lists.find(name, root)
+    if path is None:
+        return name.lstrip("/")
+    return str(path.relative_to(root) if path.is_relative_to(root) else path)
 
 
 def _matched_pairs(root: str, image_pattern: str, depth_pattern: str) -> list[tuple[str, str]]:

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from PIL import ExifTags, Image, ImageOps
 
 from diffdepth_jax.errors import UserError
+from diffdepth_jax.media.photo_formats import HEIF_ADVICE, HEIF_EXTENSIONS, register_heif
 
 RGB = UInt8[np.ndarray, "height width 3"]
 FilePath = str | os.PathLike[str]
@@ -47,6 +48,7 @@ class Photo:
 
 def read_photo(path: FilePath) -> Photo:
     """Reads an image file; raises a UserError if it cannot be read or is too large."""
+    register_heif()
     try:
         with warnings.catch_warnings():
             # Pillow warns at this size, and refuses at twice the size, which takes gigabytes.
@@ -59,8 +61,8 @@ def read_photo(path: FilePath) -> Photo:
             f"image {path} is larger than {limit / 1e6:.0f} megapixels: make it smaller"
         ) from error
     except UserError as error:
-        if pathlib.Path(path).suffix.lower() in (".heic", ".heif"):
-            raise UserError(f"{error}; HEIC has to be converted to JPEG") from error
+        if pathlib.Path(path).suffix.lower() in HEIF_EXTENSIONS and not register_heif():
+            raise UserError(f"{error}; {HEIF_ADVICE}") from error
         raise
     return Photo(image, focal_length, num_pictures)
 

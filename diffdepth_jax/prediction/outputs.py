@@ -13,7 +13,7 @@ from jaxtyping import Float32, UInt16
 from PIL import Image
 
 from diffdepth_jax.errors import UserError
-from diffdepth_jax.media import drawing, point_cloud
+from diffdepth_jax.media import drawing, marks, point_cloud
 from diffdepth_jax.media.camera import Camera
 from diffdepth_jax.media.drawing import Limits
 from diffdepth_jax.media.point_cloud import PointCloud
@@ -129,7 +129,7 @@ class OutputWriter:
             ".npy": lambda path: np.save(path, depth),
             ".npz": lambda path: _write_npz(path, prediction, camera),
             ".png": lambda path: _write_png16(path, depth, self.depth_scale),
-            ".tiff": lambda path: Image.fromarray(depth).save(path),
+            ".tiff": lambda path: Image.fromarray(depth).save(path, **marks.TIFF),
             "_color.png": lambda path: self._draw(path, depth),
             "_side_by_side.png": lambda path: self._draw(path, depth, prediction.image),
             "_spread.npy": lambda path: np.save(path, _present(prediction.spread)),
@@ -162,14 +162,16 @@ class OutputWriter:
         """
         path, limits = self.video_path(name), None
         path.parent.mkdir(parents=True, exist_ok=True)
-        with whole_file(path) as unfinished, VideoWriter(unfinished, rate) as video:
+        with whole_file(path) as unfinished:
+            with VideoWriter(unfinished, rate) as video:
 
-            def append(prediction: DepthPrediction) -> None:
-                nonlocal limits
-                limits = limits or self.limits(prediction.depth)
-                video.write(drawing.depth_picture(prediction.depth, limits, prediction.image))
+                def append(prediction: DepthPrediction) -> None:
+                    nonlocal limits
+                    limits = limits or self.limits(prediction.depth)
+                    video.write(drawing.depth_picture(prediction.depth, limits, prediction.image))
 
-            yield append
+                yield append
+            marks.mark_video(unfinished)
 
 
 def check_kinds(kinds: Collection[str], ensemble: int) -> None:
@@ -203,7 +205,7 @@ def count_beyond_png(depth: Metres, depth_scale: float) -> int:
 
 
 def _write_png16(path: pathlib.Path, depth: Metres, depth_scale: float) -> None:
-    Image.fromarray(_scaled(depth, depth_scale)).save(path)
+    Image.fromarray(_scaled(depth, depth_scale)).save(path, **marks.PNG)
 
 
 def _write_npz(path: pathlib.Path, prediction: DepthPrediction, camera: Camera | None) -> None:
@@ -229,4 +231,5 @@ def _write_gif(path: pathlib.Path, trajectory: Float32[np.ndarray, "latents rows
         append_images=pictures[1:],
         loop=0,
         duration=[*durations, _GIF_MILLISECONDS],
+        **marks.GIF,
     )
