@@ -25,7 +25,7 @@ def one_each(focal_length: FocalLengths, count: int) -> list[float | None]:
       UserError: there is another number of them, or one is no positive number.
     """
     several = isinstance(focal_length, Sequence) or getattr(focal_length, "ndim", 0) > 0
-    if isinstance(focal_length, str) or not several:
+    if isinstance(focal_length, str | bytes) or not several:
         return [_number(focal_length)] * count
     values: Any = focal_length
     if len(values) != count:
