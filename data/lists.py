@@ -1,15 +1,15 @@
-"""List files: each line holds the paths "image depth [focal length]", relative to the source."""
+"""List files of datasets: which file it is, and where the files that it names lie."""
 
 import pathlib
 
 from diffdepth_jax.data.frames import Found, Options
-from diffdepth_jax.errors import UserError
+from diffdepth_jax.media import path_lists
 
 
 def find_list(options: Options, split: str, defaults: tuple[str, ...]) -> pathlib.Path | None:
     """The list file that the command line names, or the first default that the source holds."""
     if split in options.lists:
-        named = pathlib.Path(options.lists[split]).expanduser()
+        named = pathlib.Path(options.lists[split])
         candidates = [named, options.source / named]
     else:
         candidates = [options.source / name for name in defaults]
@@ -25,31 +25,23 @@ def missing_list(options: Options, split: str, defaults: tuple[str, ...]) -> str
     )
 
 
-def read_list(path: pathlib.Path) -> list[tuple[int, str, str]]:
-    """(line number, image, depth) of each line; the depth may be the word None.
-
-    Raises:
-      UserError: the file cannot be read, or a line holds one word only.
-    """
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"list file {path} cannot be read ({error}); replace it") from error
-    entries = []
-    for number, line in enumerate(lines, start=1):
-        fields = line.split()
-        if len(fields) == 1:
-            raise UserError(f"list file {path}, line {number}: expected 'image depth', got 1 word")
-        if fields:
-            # The lists of NYU write paths with a slash in front.
-            entries.append((number, fields[0].lstrip("/"), fields[1].lstrip("/")))
-    return entries
-
-
-def resolve(candidates: list[pathlib.Path], what: str, found: Found) -> pathlib.Path | None:
+def resolve(
+    candidates: list[pathlib.Path], what: str, found: Found, advice: str = ""
+) -> pathlib.Path | None:
     """The first candidate that exists; if none exists, the first is reported as missing."""
     for path in candidates:
         if path.is_file():
             return path
-    found.problems.append(f"{what}: {candidates[0]} is missing")
+    found.problems.append(f"{what}: {candidates[0]} is missing{advice}")
     return None
+
+
+def frame_name(listed: str, path: pathlib.Path, roots: list[pathlib.Path]) -> pathlib.PurePosixPath:
+    """The name of an image as it is listed, without extension.
+
+    If the list has its absolute path, it is the path below the innermost root that holds it.
+    """
+    names = [path_lists.name_below(path, root) for root in roots]
+    relative = listed.replace("\\", "/").lstrip("/")
+    name = relative if relative in names else min(names, key=len)
+    return pathlib.PurePosixPath(name).with_suffix("")

@@ -13,16 +13,17 @@ from absl import flags
 from diffdepth_jax.data.frames import Options
 from diffdepth_jax.data.preparation import prepare
 from diffdepth_jax.program.entry import start
+from diffdepth_jax.program.path_flags import define_path
 
 _DATASET = flags.DEFINE_string("dataset", None, "DATASET/SOURCE, such as nyu_depth/sync.")
-_SOURCE = flags.DEFINE_string("source", None, "Folder or file of the raw download.")
-_DEPTH_SOURCE = flags.DEFINE_string(
-    "depth_source", None, "Folder of the depth (KITTI: data_depth_annotated), if not in --source."
+_SOURCE = define_path("source", "Folder or file of the raw download.")
+_DEPTH_SOURCE = define_path(
+    "depth_source", "Folder of the depth (KITTI: data_depth_annotated), if not in --source."
 )
-_DATA_DIR = flags.DEFINE_string("data_dir", None, "Where prepared datasets are kept.")
+_DATA_DIR = define_path("data_dir", "Where prepared datasets are kept.")
 _SPLITS = flags.DEFINE_list("splits", None, "Splits to prepare; default: all of the source.")
-_TRAIN_LIST = flags.DEFINE_string("train_list", None, "List file of the training split.")
-_TEST_LIST = flags.DEFINE_string("test_list", None, "List file of the test split.")
+_TRAIN_LIST = define_path("train_list", "List file of the training split.")
+_TEST_LIST = define_path("test_list", "List file of the test split.")
 _ANY_SIZE = flags.DEFINE_bool(
     "any_size", False, "Accept other numbers of frames and picture sizes than the published ones."
 )
@@ -36,8 +37,7 @@ _NUM_WORKERS = flags.DEFINE_integer(
 
 
 def _path(flag: flags.FlagHolder[str | None]) -> pathlib.Path:
-    """The path that a flag gives, with `~` expanded."""
-    return pathlib.Path(flag.value or "").expanduser()
+    return pathlib.Path(flag.value or "")
 
 
 def _run() -> None:

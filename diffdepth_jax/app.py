@@ -22,13 +22,14 @@ from diffdepth_jax.errors import UserError
 from diffdepth_jax.prediction.estimator import DepthEstimator
 from diffdepth_jax.program import compilation_cache
 from diffdepth_jax.program.entry import start
+from diffdepth_jax.program.path_flags import define_path
 from diffdepth_jax.web.hosts import Hosts
 from diffdepth_jax.web.owned_files import OwnedFiles
 
 _DELETIONS = 100  # tries to delete the temporary folder
 
-_CHECKPOINT = flags.DEFINE_string(
-    "checkpoint", None, "Model directory, such as runs/synthetic.", allow_override=True
+_CHECKPOINT = define_path(
+    "checkpoint", "Model directory, such as runs/synthetic.", allow_override=True
 )
 _HOST = flags.DEFINE_string(
     "host", "127.0.0.1", "Address to listen at. 0.0.0.0: any machine can use the page."

@@ -9,7 +9,6 @@ from typing import Any, Self
 
 import jax
 import numpy as np
-from absl import flags
 from ml_collections import config_flags
 
 from diffdepth_jax.checkpoints.model_directory import save_model
@@ -18,22 +17,21 @@ from diffdepth_jax.configuration.groups import Configuration
 from diffdepth_jax.models.assembly import create_model
 from diffdepth_jax.models.variables import abstract_variables
 from diffdepth_jax.program.entry import start
+from diffdepth_jax.program.path_flags import define_path
 from diffdepth_jax.torch_import.conversion import convert, only_backbone
 from diffdepth_jax.torch_import.kinds import Kind
 from diffdepth_jax.torch_import.state_dicts import read_state_dict
 
 # `allow_override`: other programs have flags of these names, and one process may import several.
-_CHECKPOINT = flags.DEFINE_string(
-    "checkpoint", None, "The .pt, .pth or .safetensors file.", allow_override=True
-)
+_CHECKPOINT = define_path("checkpoint", "The .pt, .pth or .safetensors file.", allow_override=True)
 _CONFIG = config_flags.DEFINE_config_file(
     "config",
     None,
     "The configuration of the model that the file holds: configs/NAME.py.",
     allow_override=True,
 )
-_OUTPUT = flags.DEFINE_string(
-    "output", None, "Model directory to write. It must not exist, or be empty.", allow_override=True
+_OUTPUT = define_path(
+    "output", "Model directory to write. It must not exist, or be empty.", allow_override=True
 )
 
 

@@ -4,7 +4,9 @@ python -m diffdepth_jax.export --checkpoint=DIR --output=FILE
 
 The function in the file takes uint8 RGB images [B, H, W, 3] and a seed, uint32 []. It returns
 metres, float32 [B, H, W]. Equal images have equal depth. The batch and the size of the images are
-symbolic, so that one file serves all of them, on CPU, CUDA and TPU. docs/load_exported.py runs it.
+symbolic, so that one file serves all of them, on CPU, CUDA and TPU: one image or more, with sides
+from 1 to 16384 pixels. Images are taken as they are: the caller turns a photo by its EXIF
+orientation. docs/load_exported.py runs the file.
 """
 
 import pathlib
@@ -13,12 +15,13 @@ from absl import flags
 
 from diffdepth_jax.prediction.model_file import ExportOptions, export_model
 from diffdepth_jax.program.entry import start
+from diffdepth_jax.program.path_flags import define_path
 
-_CHECKPOINT = flags.DEFINE_string(
-    "checkpoint", None, "Model directory, such as runs/synthetic.", allow_override=True
+_CHECKPOINT = define_path(
+    "checkpoint", "Model directory, such as runs/synthetic.", allow_override=True
 )
-_OUTPUT = flags.DEFINE_string(
-    "output", None, "File to write; with --parameters=beside also FILE.npz.", allow_override=True
+_OUTPUT = define_path(
+    "output", "File to write; with --parameters=beside also FILE.npz.", allow_override=True
 )
 _NETWORK_SIZE = flags.DEFINE_string(
     "network_size",

@@ -22,16 +22,16 @@ from diffdepth_jax.media.orientation import DepthOrientation
 from diffdepth_jax.program import compilation_cache
 from diffdepth_jax.program.entry import one_line_errors, start
 from diffdepth_jax.program.messages import show_messages
+from diffdepth_jax.program.path_flags import define_path
 from diffdepth_jax.training.loop import train
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "The configuration: configs/NAME.py.")
-_WORKDIR = flags.DEFINE_string(
-    "workdir", None, "Directory of the run or of a converted model; default: runs/NAME."
+_WORKDIR = define_path(
+    "workdir", "Directory of the run or of a converted model; default: runs/NAME."
 )
 _MODE = flags.DEFINE_enum("mode", "train", ["train", "evaluate", "submit"], "What to do.")
-_PREDICTIONS = flags.DEFINE_string(
+_PREDICTIONS = define_path(
     "predictions",
-    None,
     "evaluate: folder of depth files to score instead of a model. They are NAME.npy (metres) or "
     "NAME.png (16 bit), where NAME is the sample's name.",
 )
@@ -52,7 +52,7 @@ _SKIP_MISSING = flags.DEFINE_bool(
     False,
     "evaluate: score the samples that have a prediction, and leave out the others.",
 )
-_OUTPUT = flags.DEFINE_string("output", None, "submit: the zip file to write.")
+_OUTPUT = define_path("output", "submit: the zip file to write.")
 _COORDINATOR = flags.DEFINE_string(
     "coordinator",
     None,

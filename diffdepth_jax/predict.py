@@ -21,16 +21,15 @@ from diffdepth_jax.prediction.outputs import OutputWriter
 from diffdepth_jax.prediction.writers import Writers, create_writers
 from diffdepth_jax.program import compilation_cache
 from diffdepth_jax.program.entry import start
+from diffdepth_jax.program.path_flags import define_path
 
-_CHECKPOINT = flags.DEFINE_string("checkpoint", None, "Model directory, such as runs/synthetic.")
-_INPUT = flags.DEFINE_string(
+_CHECKPOINT = define_path("checkpoint", "Model directory, such as runs/synthetic.")
+_INPUT = define_path(
     "input",
-    None,
     "A photo, a video, a folder with its subfolders, or a .txt file with a path in each line.",
 )
-_OUTPUT = flags.DEFINE_string(
+_OUTPUT = define_path(
     "output",
-    None,
     "Folder for the results. It gets the same subfolders as the input.",
     allow_override=True,  # other programs have a flag of this name
 )
@@ -118,8 +117,8 @@ def _writers() -> Writers:
 def run() -> int:
     writers = _writers()
     cameras = CameraChoice(_FOCAL_LENGTH.value, _FOV.value, _CAMERA.value)
-    files = find_inputs(_INPUT.value or "", _OUTPUT.value)
-    writers.check(files)
+    files, passed_over = find_inputs(_INPUT.value or "", _OUTPUT.value or "")
+    writers.check(files, overwrite=_OVERWRITE.value)
     estimator = DepthEstimator.from_checkpoint(_CHECKPOINT.value or "")
     options = Options(
         num_steps=_NUM_STEPS.value,
@@ -132,6 +131,8 @@ def run() -> int:
     cameras.check(estimator.focal_length, writers.kinds)
     report = predict_files(estimator, files, writers, cameras, options, overwrite=_OVERWRITE.value)
     only_videos = all(file.is_video for file in files)
+    if passed_over:
+        print(passed_over)
     print(report.summary(writers.videos if only_videos else writers.photos))
     for line in report.errors():
         print(line, file=sys.stderr)

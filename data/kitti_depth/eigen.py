@@ -5,7 +5,8 @@ import pathlib
 
 from diffdepth_jax.data.frames import Found, Frame, Options
 from diffdepth_jax.data.kitti_depth.calibration import Calibrations, calibrated_frames
-from diffdepth_jax.data.lists import find_list, missing_list, read_list, resolve
+from diffdepth_jax.data.lists import find_list, missing_list, resolve
+from diffdepth_jax.media.path_lists import Pair, candidates, read_pairs
 
 _RAW_FOLDERS = ("", "raw")
 _DEPTH_FOLDERS = ("", "data_depth_annotated")
@@ -20,31 +21,32 @@ def find(options: Options) -> Found:
         if path is None:
             found.problems.append(missing_list(options, split, defaults))
             continue
-        entries = read_list(path)
-        with_depth = [entry for entry in entries if entry[2] != "None"]
-        if len(with_depth) < len(entries):
-            left_out = len(entries) - len(with_depth)
+        pairs = read_pairs(path)
+        with_depth = [pair for pair in pairs if pair.depth != "None"]
+        if len(with_depth) < len(pairs):
+            left_out = len(pairs) - len(with_depth)
             found.notes.append(f"split {split}: {left_out} lines without depth (None) left out")
         found.frames[split] = [
             frame
-            for entry in with_depth
-            for frame in _frames(entry, path, options.roots, calibrations, found)
+            for pair in with_depth
+            for frame in _frames(pair, path, options.roots, calibrations, found)
         ]
     return found
 
 
 def _frames(
-    entry: tuple[int, str, str],
+    pair: Pair,
     list_path: pathlib.Path,
     roots: list[pathlib.Path],
     calibrations: Calibrations,
     found: Found,
 ) -> list[Frame]:
     """A list of the one frame that a line names; empty if a file of the frame is missing."""
-    number, image_name, depth_name = entry
-    where = f"{list_path}, line {number}"
-    image = resolve(_image_candidates(roots, image_name), where, found)
-    depth = resolve(_depth_candidates(roots, depth_name), where, found)
+    where = f"{list_path}, line {pair.number}"
+    images = candidates(pair.image, functools.partial(_image_candidates, roots))
+    depths = candidates(pair.depth, functools.partial(_depth_candidates, roots))
+    image = resolve(images, where, found, pair.advice)
+    depth = resolve(depths, where, found, pair.advice)
     if image is None or depth is None:
         return []
     drive, camera = image.parents[2].name, image.parents[1].name

@@ -3,8 +3,9 @@
 import pathlib
 
 from diffdepth_jax.data.frames import Found, Frame, Options, file_frame
-from diffdepth_jax.data.lists import find_list, missing_list, read_list, resolve
+from diffdepth_jax.data.lists import find_list, frame_name, missing_list, resolve
 from diffdepth_jax.datasets.records import NYU_INTRINSICS
+from diffdepth_jax.media.path_lists import Pair, candidates, read_pairs
 
 
 def find(options: Options) -> Found:
@@ -19,21 +20,23 @@ def find(options: Options) -> Found:
         # In the usual download the training pairs lie in one folder, the test pairs in another.
         folders = ("", "sync", split, f"official_splits/{split}")
         roots = [root / folder for root in options.roots for folder in folders]
-        frames = [_frame(entry, path, roots, found) for entry in read_list(path)]
+        frames = [_frame(pair, path, roots, found) for pair in read_pairs(path)]
         found.frames[split] = [frame for frame in frames if frame is not None]
     return found
 
 
 def _frame(
-    entry: tuple[int, str, str], list_path: pathlib.Path, roots: list[pathlib.Path], found: Found
+    pair: Pair, list_path: pathlib.Path, roots: list[pathlib.Path], found: Found
 ) -> Frame | None:
     """The frame that a line names, or None if a file of it is missing, which is then reported."""
-    number, image, depth = entry
-    where = f"{list_path}, line {number}"
-    image_path = resolve([root / image for root in roots], where, found)
-    depth_path = resolve([root / depth for root in roots], where, found)
-    if image_path is None or depth_path is None:
+    where = f"{list_path}, line {pair.number}"
+
+    def file_of(listed: str) -> pathlib.Path | None:
+        paths = candidates(listed, lambda inside: [root / inside for root in roots])
+        return resolve(paths, where, found, pair.advice)
+
+    image, depth = file_of(pair.image), file_of(pair.depth)
+    if image is None or depth is None:
         return None
-    name = pathlib.PurePosixPath(image)
-    scene, name = str(name.parent), str(name.with_suffix(""))
-    return file_frame(name, scene, image_path, depth_path, NYU_INTRINSICS)
+    name = frame_name(pair.image, image, roots)
+    return file_frame(str(name), str(name.parent), image, depth, NYU_INTRINSICS)

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from diffdepth_jax.configuration.values import STRICT, Count, CountOrNone, Positive
+from diffdepth_jax.configuration.values import STRICT, Count, CountOrNone, Positive, UserPath
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -22,12 +22,12 @@ class Synthetic:
 class Folder:
     """RGB images with depth maps in a folder."""
 
-    root: str
+    root: UserPath
     image_pattern: str
     depth_pattern: str
     mask_pattern: str
-    list_file: str
-    eval_list_file: str
+    list_file: UserPath
+    eval_list_file: UserPath
     depth_scale: Positive
     invalid_values: tuple[float, ...]
     depth_orientation: Literal["stored", "apply"]
@@ -39,7 +39,7 @@ class Records:
     """A dataset that `data.prepare` wrote."""
 
     name: str
-    data_dir: str
+    data_dir: UserPath
     train_split: str
     eval_split: str
 

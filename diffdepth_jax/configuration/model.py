@@ -8,7 +8,15 @@ from typing import Annotated, Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from diffdepth_jax.configuration.values import STRICT, Count, NotNegative, Positive, Size, require
+from diffdepth_jax.configuration.values import (
+    STRICT,
+    Count,
+    NotNegative,
+    Positive,
+    Size,
+    UserPath,
+    require,
+)
 
 # Rows of the table of time embeddings in the released denoisers; a timestep beyond would be nan.
 RELEASED_TIMESTEPS = 1280
@@ -35,7 +43,7 @@ class Model:
 
     kind: Literal["diffusion", "feed_forward"]
     backbone: str
-    backbone_weights: str
+    backbone_weights: UserPath
     window_size: Count
     window_shift: Literal["always", "larger_axes", "larger_maps"]
     position_embedding: bool

@@ -17,6 +17,7 @@ from diffdepth_jax.configuration.values import (
     NotNegative,
     Positive,
     Size,
+    UserPath,
     require,
 )
 
@@ -71,7 +72,7 @@ class Train:
     accumulate: Count
     parallel: Literal["jit", "pmap", "fsdp"]
     num_steps: Count
-    initial_weights: str
+    initial_weights: UserPath
     ema_decay: BelowOne
     log_every: Count
     evaluate_every: Count

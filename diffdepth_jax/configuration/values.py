@@ -2,8 +2,9 @@
 
 from typing import Annotated
 
-from pydantic import ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, ConfigDict, Field, ValidationError
 
+from diffdepth_jax.configuration.paths import expand_home
 from diffdepth_jax.errors import UserError
 
 STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
@@ -14,6 +15,7 @@ Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 BelowOne = Annotated[float, Field(ge=0, lt=1)]
+UserPath = Annotated[str, AfterValidator(expand_home)]
 Size = tuple[Count, Count]  # (height, width) in pixels
 
 # pydantic's name of an error, and the rule that the value breaks.

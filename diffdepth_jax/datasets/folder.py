@@ -15,12 +15,12 @@ import numpy as np
 
 from diffdepth_jax.datasets.samples import DepthMap, Sample
 from diffdepth_jax.errors import UserError
+from diffdepth_jax.media import path_lists
 from diffdepth_jax.media.depth_reading import read_depth, read_mask
 from diffdepth_jax.media.orientation import DepthOrientation, depth_turn, turned
-from diffdepth_jax.media.reading import read_picture, unreadable
+from diffdepth_jax.media.reading import read_picture
 
 _WILDCARD = re.compile(r"(\*\*/|\*)")
-_COMMENT = re.compile(r"(^|\s)#.*")  # a # inside a name is part of the name
 
 
 class _Files(NamedTuple):
@@ -34,7 +34,8 @@ class _Files(NamedTuple):
 class RGBDFolder:
     """Random-access source of the pairs; depth is 0 where the mask is False.
 
-    A sample's name is the path of its image relative to the root.
+    A sample's name is the path of its image relative to the root. Of an image outside of the root,
+    which a list may name, it is the whole path without the slash in front.
     """
 
     def __init__(
@@ -56,9 +57,9 @@ class RGBDFolder:
                 of folders, every other character is itself.
             depth_pattern: a pattern with the same wildcards; the k-th wildcard is the text that the
                 k-th wildcard of `image_pattern` matched.
-            list_file: a file to use in place of the patterns, with lines "image depth [anything]".
-                Blank lines and # comments are skipped, and so are lines whose depth is None:
-                KITTI's lists mark a frame without ground truth in this way.
+            list_file: a file to use in place of the patterns, with lines "image depth [anything]",
+                see `media.path_lists`. Lines whose depth is None are skipped: KITTI's lists mark a
+                frame without ground truth in this way.
             depth_scale: integer depth files hold metres times this number: 1000 for millimetres,
                 256 for KITTI. Float files hold metres and ignore it.
             mask_pattern: a pattern of masks beside the depth, with the same wildcards; pixels whose
@@ -91,8 +92,8 @@ class RGBDFolder:
 
     @property
     def names(self) -> list[str]:
-        """The path of each image relative to the root, by index."""
-        return [files.image for files in self._files]
+        """The path of each image below the root, by index; the whole path if it lies elsewhere."""
+        return [self._name(files) for files in self._files]
 
     def select(self, indices: Iterable[SupportsIndex]) -> "RGBDFolder":
         """Returns a source with only these samples, in this order."""
@@ -124,7 +125,7 @@ class RGBDFolder:
             "image": image,
             "depth": depth,
             "mask": depth > 0,
-            "name": files.image,
+            "name": self._name(files),
             "orientation": orientation,
         }
 
@@ -153,28 +154,32 @@ class RGBDFolder:
                 " register the depth to the image and save both at one size"
             )
 
-    def _path(self, name: str) -> str:
-        return os.path.join(self._root, name)
+    def _name(self, files: _Files) -> str:
+        return path_lists.name_below(self._path(files.image), self._root)
+
+    def _path(self, listed: str) -> str:
+        return os.path.join(self._root, listed)
 
 
 def _listed_pairs(root: str, list_file: str) -> list[tuple[str, str]]:
     """Reads (image, depth) from each line of a list file, and checks that the files exist."""
     path = os.path.join(root, list_file)
-    try:
-        with open(path, encoding="utf-8-sig") as file:
-            lines = [_COMMENT.sub("", line).split() for line in file]
-    except (OSError, UnicodeDecodeError) as error:
-        raise unreadable("list file", path, error) from error
-    for number, fields in enumerate(lines, start=1):
-        if len(fields) == 1:
-            raise UserError(f"list file {path}, line {number}: expected 'image depth', got one")
-    # The lists of NYU and KITTI write paths with a slash in front.
-    names = [[name.lstrip("/") for name in fields[:2]] for fields in lines if fields]
-    pairs = [(image, depth) for image, depth in names if depth != "None"]
+    pairs = [pair for pair in path_lists.read_pairs(path) if pair.depth != "None"]
     if not pairs:
         raise UserError(f"list file {path} names no pair; expected lines 'image depth'")
-    _check_files(root, [name for pair in pairs for name in pair], f"files of the list {path}")
-    return pairs
+    found = [[_listed(root, name) for name in (pair.image, pair.depth)] for pair in pairs]
+    advice = next((pair.advice for pair in pairs if pair.advice), "")
+    files = [name for pair in found for name in pair]
+    _check_files(root, files, f"files of the list {path}{advice}")
+    return [(image, depth) for image, depth in found]
+
+
+def _listed(root: str, name: str) -> str:
+    """Returns the file of a listed name, relative to the root unless it is an absolute path."""
+    path = path_lists.find(name, root)
+    if path is None:
+        return name.lstrip("/")
+    return str(path.relative_to(root) if path.is_relative_to(root) else path)
 
 
 def _matched_files(

@@ -10,6 +10,7 @@ from jaxtyping import Real, UInt8
 from PIL import Image, ImageDraw, ImageFont
 
 from diffdepth_jax.errors import UserError
+from diffdepth_jax.media import marks
 from diffdepth_jax.media.color_maps import (
     DEPTH_MAP,
     ERROR_MAP,
@@ -126,9 +127,9 @@ def stack_panels(panels: Sequence[Picture]) -> Picture:
 
 
 def write_png(path: FilePath, array: np.ndarray) -> None:
-    """Writes uint8 [H, W, 3] or [H, W] as PNG; the folder must exist."""
+    """Writes uint8 [H, W, 3] or [H, W] as PNG with our mark; the folder must exist."""
     try:
-        Image.fromarray(array).save(path, format="PNG")
+        Image.fromarray(array).save(path, format="PNG", **marks.PNG)
     except OSError as error:
         raise UserError(f"{path} cannot be written ({error}); check its folder") from error
 

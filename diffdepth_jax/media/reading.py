@@ -17,6 +17,7 @@ from PIL import Image
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.media.metadata_removal import without_metadata
 from diffdepth_jax.media.orientation import turned
+from diffdepth_jax.media.photo_formats import HEIF_ADVICE, HEIF_EXTENSIONS, register_heif
 from diffdepth_jax.media.photo_metadata import Metadata, read_metadata
 
 RGB = UInt8[np.ndarray, "height width 3"]
@@ -66,6 +67,7 @@ class Photo:
 
 def read_photo(path: FilePath) -> Photo:
     """Reads an image file; raises a UserError if it cannot be read or is too large."""
+    register_heif()
     try:
         with warnings.catch_warnings():
             # Pillow warns at this size, and refuses at twice the size, which takes gigabytes.
@@ -87,15 +89,12 @@ def read_photo(path: FilePath) -> Photo:
 
 def read_picture(path: FilePath) -> Picture:
     """Reads an image file; raises a UserError if it cannot be read or has more than 8 bits."""
+    needs_add_on = pathlib.Path(path).suffix.lower() in HEIF_EXTENSIONS and not register_heif()
     try:
         return _read_with_or_without_metadata(path)
     except DECODER_ERRORS as error:
-        remedy = "; HEIC has to be converted to JPEG" if _is_heic(path) else ""
-        raise UserError(f"{unreadable('image', path, error)}{remedy}") from error
-
-
-def _is_heic(path: FilePath) -> bool:
-    return pathlib.Path(path).suffix.lower() in (".heic", ".heif")
+        advice = f"; {HEIF_ADVICE}" if needs_add_on else ""
+        raise UserError(f"{unreadable('image', path, error)}{advice}") from error
 
 
 def _read_with_or_without_metadata(path: FilePath) -> Picture:

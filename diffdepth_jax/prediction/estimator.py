@@ -23,13 +23,13 @@ from diffdepth_jax.models.assembly import DepthNetwork, create_model
 from diffdepth_jax.models.variables import abstract_variables
 from diffdepth_jax.prediction import memory, placement
 from diffdepth_jax.prediction.depth_prediction import DepthPrediction, at_image_size, rescaled
+from diffdepth_jax.prediction.focal_lengths import FocalLengths, one_each
 from diffdepth_jax.prediction.options import Options, check_options
 from diffdepth_jax.prediction.placement import Placement
 from diffdepth_jax.prediction.sampling import Maps, create_predict
 
 ImageLike = Array | Image.Image | FilePath
 _ImageT = TypeVar("_ImageT", bound=ImageLike)
-FocalLengths = float | None | Sequence[float | None]
 
 
 def load_model(
@@ -150,7 +150,7 @@ class DepthEstimator:
             smallest of these that holds it, so that images of many sizes compile few programs.
           focal_length: of the camera in pixels of the image, if known. The metres are then rescaled
             from the focal length that the model was trained with. For a list of images it may be a
-            list of numbers or None.
+            list of numbers or None, or an array.
           batch_size: number of images of a list that are predicted together, if they are brought to
             the same size. A short batch is filled up, so that one program is compiled for a size.
 
@@ -189,8 +189,8 @@ class DepthEstimator:
     def _predict(
         self, images: list[RGB], focal_length: FocalLengths, options: Options
     ) -> list[DepthPrediction]:
+        focal_lengths = one_each(focal_length, len(images))
         placements = [self.placement(*image.shape[:2], options) for image in images]
-        focal_lengths = _one_each(focal_length, len(images))
         predictions: dict[int, DepthPrediction] = {}
         for rows in _batches([placed.target for placed in placements], options.batch_size):
             batch = [(images[row], placements[row]) for row in rows]
@@ -248,18 +248,7 @@ class DepthEstimator:
                 "this model's configuration states no frame.focal_length: leave focal_length "
                 "out, or set it in the config.json of the model"
             )
-        if not 0 < focal_length < float("inf"):
-            raise UserError(f"focal_length {focal_length}: must be positive, in pixels")
         return rescaled(prediction, np.float32(focal_length * scale / assumed), focal_length)
-
-
-def _one_each(focal_length: FocalLengths, count: int) -> Sequence[float | None]:
-    """Returns a focal length for each of `count` images."""
-    if not isinstance(focal_length, Sequence):
-        return [focal_length] * count
-    if len(focal_length) != count:
-        raise UserError(f"{len(focal_length)} focal lengths for {count} images")
-    return focal_length
 
 
 def _batches(targets: Sequence[Size], batch_size: int) -> Iterator[list[int]]:

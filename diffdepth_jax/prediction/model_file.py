@@ -11,7 +11,7 @@ import numpy as np
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.media.preprocessing import Size
 from diffdepth_jax.prediction.estimator import load_model
-from diffdepth_jax.prediction.stablehlo import depth_function, export_depth, parse_size
+from diffdepth_jax.prediction.stablehlo import LONGEST, depth_function, export_depth, parse_size
 from diffdepth_jax.whole_files import whole_file
 
 
@@ -73,7 +73,9 @@ def _description(
 ) -> str:
     *parameters, images, _ = exported.in_avals
     first = f"parameters of {output}.npz, " if parameters else ""
-    seen = "at their own size" if size is None else f"seen at {size[0]} x {size[1]}"
+    seen = (
+        f"of sides up to {LONGEST}, seen at {size[0]} x {size[1]}" if size else "at their own size"
+    )
     return (
         f"{output}: ({first}images uint8 [{', '.join(map(str, images.shape))}], seed uint32 []) -> "
         f"metres float32; images {seen}, {num_steps} steps; {', '.join(exported.platforms)}; "

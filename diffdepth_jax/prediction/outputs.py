@@ -12,7 +12,7 @@ from jaxtyping import Float32, UInt16
 from PIL import Image
 
 from diffdepth_jax.errors import UserError
-from diffdepth_jax.media import drawing, point_cloud
+from diffdepth_jax.media import drawing, marks, point_cloud
 from diffdepth_jax.media.camera import Camera
 from diffdepth_jax.media.drawing import Limits
 from diffdepth_jax.media.frame_times import Clock, Span
@@ -128,7 +128,7 @@ class OutputWriter:
             ".npy": lambda path: np.save(path, depth),
             ".npz": lambda path: _write_npz(path, prediction, camera),
             ".png": lambda path: _write_png16(path, depth, self.depth_scale),
-            ".tiff": lambda path: Image.fromarray(depth).save(path),
+            ".tiff": lambda path: Image.fromarray(depth).save(path, **marks.TIFF),
             "_color.png": lambda path: self._draw(path, depth),
             "_side_by_side.png": lambda path: self._draw(path, depth, prediction.image),
             "_spread.npy": lambda path: np.save(path, _present(prediction.spread)),
@@ -160,15 +160,17 @@ class OutputWriter:
         that the colours do not flicker. `clock` counts the times of the frames.
         """
         path, limits = self.video_path(name), None
-        with _file_in_folder(path) as unfinished, VideoWriter(unfinished, clock) as video:
+        with _file_in_folder(path) as unfinished:
+            with VideoWriter(unfinished, clock) as video:
 
-            def append(prediction: DepthPrediction, span: Span) -> None:
-                nonlocal limits
-                limits = limits or self.limits(prediction.depth)
-                picture = drawing.depth_picture(prediction.depth, limits, prediction.image)
-                video.write(picture, span)
+                def append(prediction: DepthPrediction, span: Span) -> None:
+                    nonlocal limits
+                    limits = limits or self.limits(prediction.depth)
+                    picture = drawing.depth_picture(prediction.depth, limits, prediction.image)
+                    video.write(picture, span)
 
-            yield append
+                yield append
+            marks.mark_video(unfinished)
 
 
 @contextlib.contextmanager
@@ -217,7 +219,7 @@ def count_beyond_png(depth: Metres, depth_scale: float) -> int:
 
 
 def _write_png16(path: pathlib.Path, depth: Metres, depth_scale: float) -> None:
-    Image.fromarray(_scaled(depth, depth_scale)).save(path)
+    Image.fromarray(_scaled(depth, depth_scale)).save(path, **marks.PNG)
 
 
 def _write_npz(path: pathlib.Path, prediction: DepthPrediction, camera: Camera | None) -> None:
@@ -243,4 +245,5 @@ def _write_gif(path: pathlib.Path, trajectory: Float32[np.ndarray, "latents rows
         append_images=pictures[1:],
         loop=0,
         duration=[*durations, _GIF_MILLISECONDS],
+        **marks.GIF,
     )

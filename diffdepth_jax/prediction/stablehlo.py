@@ -21,7 +21,7 @@ from diffdepth_jax.models.assembly import DepthNetwork
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 _MULTIPLE = 32  # pixels of the coarsest map's cells; JAX cannot prove other sizes' shapes equal
-_LONGEST = 16384  # pixels of a side: products of two sides stay within int32
+LONGEST = 16384  # pixels of a side: products of two sides stay within int32
 _HALF = 0.5 + 1e-4  # of a level: means of pixels often end in .5, in float32 or a hair below
 
 Side = int | Any  # a height or width in pixels: an int, traced, or symbolic under `jax.export`
@@ -38,7 +38,7 @@ def parse_size(text: str, model_size: Size) -> Size | None:
     if text == "model":
         return model_size
     sides = [int(side) if side.isdecimal() else 0 for side in text.lower().split("x")]
-    if len(sides) != 2 or not all(0 < side <= _LONGEST for side in sides):
+    if len(sides) != 2 or not all(0 < side <= LONGEST for side in sides):
         raise UserError(
             f"network_size {text!r}: must be model, native or HEIGHTxWIDTH, such as 480x640"
         )
@@ -150,11 +150,11 @@ def depth_function(
 
 
 def image_specification(target: Size | None) -> jax.ShapeDtypeStruct:
-    """Returns the shape and type of the images; the batch and both sides are symbols."""
+    """Returns the shape and type of the images; the batch and both sides are symbols from 1 on."""
     if target is None:
         shape = f"batch, {_MULTIPLE}*rows, {_MULTIPLE}*columns, 3"
         return jax.ShapeDtypeStruct(jax.export.symbolic_shape(shape), jnp.uint8)
-    limits = [f"{side} <= {_LONGEST}" for side in ("height", "width")]
+    limits = [f"{side} <= {LONGEST}" for side in ("height", "width")]
     shape = jax.export.symbolic_shape("batch, height, width, 3", constraints=limits)
     return jax.ShapeDtypeStruct(shape, jnp.uint8)
 

@@ -5,8 +5,9 @@ import pathlib
 from collections.abc import Sequence
 
 from diffdepth_jax.errors import UserError
+from diffdepth_jax.media import marks
 from diffdepth_jax.prediction import outputs
-from diffdepth_jax.prediction.input_files import InputFile, check_names
+from diffdepth_jax.prediction.output_names import InputFile
 from diffdepth_jax.prediction.outputs import OutputWriter
 
 
@@ -33,17 +34,19 @@ class Writers:
         """All kinds of output, some of them twice."""
         return self.photos.kinds + self.videos.kinds
 
-    def check(self, files: Sequence[InputFile]) -> None:
+    def check(self, files: Sequence[InputFile], *, overwrite: bool) -> None:
         """Raises an error now that would otherwise come after minutes of prediction.
 
         Raises:
-          UserError: photos have no output, or outputs would overwrite each other or an input.
+          UserError: photos have no output, or an output would replace a picture or video that this
+            program did not write.
           OSError: the folder cannot be made or written to.
         """
         photos = [file for file in files if not file.is_video]
         if photos and not self.photos.paths(""):
             raise UserError(f"outputs video: {photos[0].path} is a photo; add outputs of photos")
-        check_names(files, self.paths)
+        for file in files:
+            _check_replaced(self.paths(file), overwrite)
         _check_writable(self.photos.directory)
 
 
@@ -68,6 +71,19 @@ def create_writers(
     photos = dataclasses.replace(settings, kinds=once)
     videos = dataclasses.replace(settings, kinds=("video",) if kinds is None else once)
     return Writers(photos, videos)
+
+
+def _check_replaced(paths: Sequence[pathlib.Path], overwrite: bool) -> None:
+    """Refuses to replace what may be somebody's picture: it has no mark, see `media.marks`."""
+    there = [path for path in paths if path.exists()]
+    if len(there) == len(paths) and not overwrite:
+        return  # the results are complete, and nothing will be written
+    for path in there:
+        if marks.can_be_marked(path) and not marks.is_marked(path):
+            raise UserError(
+                f"{path} was not written by this program, or by an old version of it: "
+                "move it away, or give another --output"
+            )
 
 
 def _check_writable(directory: pathlib.Path) -> None:

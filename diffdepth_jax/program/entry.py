@@ -7,6 +7,7 @@ from typing import Any
 
 from absl import app, flags
 
+from diffdepth_jax.configuration.paths import expand_home
 from diffdepth_jax.configuration.renamed import refuse_old_names
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.program.messages import show_messages
@@ -36,12 +37,18 @@ def parse_flags(argv: list[str]) -> list[str]:
     """
     refuse_old_names(argv[1:])
     try:
-        return flags.FLAGS(argv)
+        return flags.FLAGS([_with_home(argument) for argument in argv])
     # ml_collections passes on whatever the configuration raised.
     except (flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError) as error:
         lines = " ".join(str(error).split())
         hint = "--help lists the options, configs/default.py the fields"
         raise UserError(f"{lines}; {hint}") from error
+
+
+def _with_home(argument: str) -> str:
+    """Expands `~` in --config=FILE; ml_collections' flag opens the file by itself."""
+    name, equals, path = argument.partition("=")
+    return f"{name}={expand_home(path)}" if equals and name.strip("-") == "config" else argument
 
 
 def start(run: Callable[[], Any], required: Sequence[str]) -> None:

@@ -1,10 +1,10 @@
-"""Files, folders and lists; names of outputs that overwrite nothing."""
+"""Files, folders and lists."""
 
 import pytest
 from PIL import ExifTags, Image
 
 from diffdepth_jax.errors import UserError
-from diffdepth_jax.prediction.input_files import InputFile, check_names, find_inputs, image_sizes
+from diffdepth_jax.prediction.input_files import InputFile, find_inputs, image_sizes
 
 
 def _touch(folder, *names):
@@ -13,73 +13,70 @@ def _touch(folder, *names):
         (folder / name).touch()
 
 
+def _names(path, output="out"):
+    return [file.name for file in find_inputs(path, output).files]
+
+
 def test_a_folder_gives_its_photos_and_videos_and_those_of_its_folders(tmp_path):
     _touch(tmp_path, "b.JPG", "a.png", "sub/c.webp", "sub/deep/v.mov", "notes.txt", "sub/x.npy")
     _touch(tmp_path, "._b.jpg", ".trash/d.jpg")
-    inputs = find_inputs(tmp_path)
+    inputs = find_inputs(tmp_path, tmp_path / "out").files
     assert [file.name for file in inputs] == ["a", "b", "sub/c", "sub/deep/v"]
     assert [file.is_video for file in inputs] == [False, False, False, True]
 
 
-def test_results_of_an_earlier_run_are_no_inputs(tmp_path):
+def test_the_output_folder_is_not_searched_unless_it_is_the_input(tmp_path):
     _touch(tmp_path, "a.jpg", "depth/a_color.png")
-    assert [file.name for file in find_inputs(tmp_path, tmp_path / "depth")] == ["a"]
-    assert len(find_inputs(tmp_path, tmp_path)) == 2
+    assert _names(tmp_path, tmp_path / "depth") == ["a"]
+    assert len(_names(tmp_path, tmp_path)) == 2
+    assert len(_names(tmp_path / "depth", tmp_path)) == 1
 
 
 def test_a_list_names_files_from_its_folder(tmp_path):
-    _touch(tmp_path, "x/a.jpg", "x/y/b.png", "far/c.jpg")
-    lines = ["# mine", "a.jpg", "", "y/b.png", str(tmp_path / "far/c.jpg"), "missing.jpg"]
-    (tmp_path / "x/list.txt").write_text("\n".join(lines))
-    inputs = find_inputs(tmp_path / "x/list.txt")
-    assert [file.name for file in inputs] == ["x/a", "x/y/b", "far/c", "x/missing"]
+    """Others keep their whole path, so that a line more or less changes no name."""
+    _touch(tmp_path, "x/a.jpg", "x/y/b.png", "far/c.jpg", "x/photo #1 of 2.jpg", "d.jpg")
+    far = tmp_path / "far/c.jpg"
+    lines = ["# mine", "a.jpg", "", "y\\b.png", str(far), "missing.jpg", "photo #1 of 2.jpg"]
+    (tmp_path / "x/list.txt").write_bytes("\r\n".join([*lines, "../d.jpg"]).encode("utf-16"))
+    whole = str(tmp_path.resolve()).lstrip("/")
+    assert _names(tmp_path / "x/list.txt") == [
+        "a",
+        "y/b",
+        f"{whole}/far/c",
+        "missing",
+        "photo #1 of 2",
+        f"{whole}/d",
+    ]
+
+
+def test_the_first_name_of_a_line_counts(tmp_path):
+    _touch(tmp_path, "living room/a.jpg", "b.jpg", "b.png")
+    (tmp_path / "list.txt").write_text('"living room/a.jpg" # mine\nb.jpg\tb.png\n./b.jpg b.png')
+    files, passed_over = find_inputs(tmp_path / "list.txt", tmp_path / "out")
+    assert [file.name for file in files] == ["living room/a", "b"]
+    assert passed_over == "passed over: 1 lines that name a file again (./b.jpg b.png)"
 
 
 def test_one_file_is_itself(tmp_path):
     _touch(tmp_path, "a.b.jpg")
-    assert find_inputs(tmp_path / "a.b.jpg") == [InputFile(tmp_path / "a.b.jpg", "a.b")]
+    found = find_inputs(tmp_path / "a.b.jpg", tmp_path / "out").files
+    assert found == [InputFile(tmp_path / "a.b.jpg", "a.b")]
 
 
 def test_nothing_to_predict_is_refused(tmp_path):
     with pytest.raises(UserError, match="nowhere does not exist"):
-        find_inputs(tmp_path / "nowhere")
-    with pytest.raises(UserError, match="holds no image or video"):
-        find_inputs(tmp_path)
-    (tmp_path / "list.txt").write_text("# nothing\n")
-    with pytest.raises(UserError, match="names no file"):
-        find_inputs(tmp_path / "list.txt")
-    (tmp_path / "list.txt").write_bytes(b"\xff\xfe\xfa")
-    with pytest.raises(UserError, match="is no text"):
-        find_inputs(tmp_path / "list.txt")
-
-
-def _check(folder, names, output):
-    files = [InputFile(folder / name, name.split(".")[0]) for name in names]
-    ends = (".npy", ".png", "_color.png")
-    check_names(files, lambda file: [folder / output / f"{file.name}{end}" for end in ends])
-
-
-@pytest.mark.parametrize(
-    ("names", "output"),
-    [
-        (("a.png", "a.jpg"), "out"),
-        (("a.jpg", "a_color.jpg"), "out"),  # a_color.png would be written for both
-        (("a.png",), "."),
-        (("a.jpg", "a_color.png"), "."),
-    ],
-)
-def test_outputs_overwrite_neither_each_other_nor_an_input(tmp_path, names, output):
-    with pytest.raises(UserError, match="rename one"):
-        _check(tmp_path, names, output)
-
-
-def test_outputs_may_lie_beside_inputs_of_other_names(tmp_path):
-    _check(tmp_path, ("a.jpg", "b.jpg"), ".")
-
-
-def test_a_file_is_named_once(tmp_path):
-    with pytest.raises(UserError, match="twice"):
-        _check(tmp_path, ("a.jpg", "a.jpg"), "out")
+        find_inputs(tmp_path / "nowhere", "out")
+    _touch(tmp_path, "empty/x.npy")
+    with pytest.raises(UserError, match=r"holds no image or video .*passed over: 1 .*x\.npy"):
+        find_inputs(tmp_path / "empty", "out")
+    for content, message in (
+        (b"# nothing\n", "names no file"),
+        (b"\xff\xfe\xfa", "cannot be read"),
+        (b"empty\n", "line 1: .*empty is a folder"),
+    ):
+        (tmp_path / "list.txt").write_bytes(content)
+        with pytest.raises(UserError, match=message):
+            find_inputs(tmp_path / "list.txt", "out")
 
 
 def test_sizes_are_those_of_the_turned_photos(tmp_path):
@@ -88,4 +85,4 @@ def test_sizes_are_those_of_the_turned_photos(tmp_path):
     Image.new("RGB", (9, 6)).save(tmp_path / "a.jpg", exif=exif)
     Image.new("RGB", (9, 6)).save(tmp_path / "b.jpg")
     (tmp_path / "c.jpg").write_bytes(b"no photo")
-    assert image_sizes(find_inputs(tmp_path)) == [(9, 6), (6, 9)]
+    assert image_sizes(find_inputs(tmp_path, tmp_path / "out").files) == [(9, 6), (6, 9)]

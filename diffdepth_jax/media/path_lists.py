@@ -1,0 +1,119 @@
+"""List files: text with one or more names of files in each line. All readers of lists use this.
+
+A line is blank, a comment from a # on, or names. Names have white space between them, or tabs if
+they hold spaces themselves. A name in double quotes may hold anything.
+"""
+
+import codecs
+import os
+import pathlib
+import re
+from collections.abc import Callable
+from typing import NamedTuple
+
+from diffdepth_jax.errors import UserError
+from diffdepth_jax.media.reading import FilePath, unreadable
+
+_COMMENT = re.compile(r'("[^"]*")|(?:^|\s)#.*')  # a # inside a name is part of the name
+_WORD = re.compile(r'"([^"]*)"|(\S+)')
+_FILE_NAME = re.compile(r"\.[A-Za-z]\w*$|^None$")
+
+
+class Line(NamedTuple):
+    """A line of a list that names something, and its number from 1."""
+
+    number: int
+    text: str
+
+
+class Pair(NamedTuple):
+    """The names of an image and its depth, which may be the word None; and further columns."""
+
+    number: int
+    image: str
+    depth: str
+    rest: tuple[str, ...]
+
+    @property
+    def advice(self) -> str:
+        """What to add to the report of a missing file: a word too many may be a name's part."""
+        if not self.rest or re.fullmatch(r"[-+.\deE]+", self.rest[0]):
+            return ""
+        return " (a name with spaces has to stand in double quotes, or have tabs around it)"
+
+
+def read_lines(path: FilePath) -> list[Line]:
+    """Reads the lines that are neither blank nor a comment; text is UTF-8, or UTF-16 with its mark.
+
+    Raises:
+      UserError: the file cannot be read, or is no such text.
+    """
+    try:
+        content = pathlib.Path(path).read_bytes()
+        utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        text = content.decode("utf-16" if utf16 else "utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise unreadable("list file", path, error) from error
+    lines = [line.strip() for line in re.split(r"\r\n|\n|\r", text)]
+    named = [Line(number, line) for number, line in enumerate(lines, start=1)]
+    return [line for line in named if line.text and not line.text.startswith("#")]
+
+
+def names(text: str) -> list[str]:
+    """Splits a line at its tabs, if the parts look like files' names, otherwise at white space."""
+    text = _COMMENT.sub(lambda match: match[1] or "", text).strip()
+    columns = [column.strip().strip('"') for column in text.split("\t")]
+    if len(columns) > 1 and all(_FILE_NAME.search(column) for column in columns[:2]):
+        return columns
+    return [quoted or word for quoted, word in _WORD.findall(text)]
+
+
+def read_pairs(path: FilePath) -> list[Pair]:
+    """Reads lines "image depth [anything]".
+
+    Raises:
+      UserError: the file cannot be read, or a line has one name only.
+    """
+    pairs = []
+    for number, text in read_lines(path):
+        words = names(text)
+        if len(words) == 1:
+            raise UserError(f"list file {path}, line {number}: expected 'image depth', got one")
+        if words:
+            pairs.append(Pair(number, words[0], words[1], tuple(words[2:])))
+    return pairs
+
+
+def candidates(name: str, below: Callable[[str], list[pathlib.Path]]) -> list[pathlib.Path]:
+    r"""Returns the paths that a listed name may stand for, the likeliest first.
+
+    A name is an absolute path if that file exists. Otherwise `below` says where it may lie; a slash
+    in front of it is then taken away, as the lists of NYU and KITTI have one. \ counts as / too.
+    """
+    paths = []
+    for spelled in dict.fromkeys((name, name.replace("\\", "/"))):
+        absolute = pathlib.Path(os.path.expanduser(spelled))
+        paths += [absolute] if absolute.is_absolute() and absolute.is_file() else []
+        paths += below(spelled.lstrip("/"))
+    return paths
+
+
+def find(name: str, folder: FilePath) -> pathlib.Path | None:
+    """Returns the file that a listed name stands for, with names relative to `folder`, or None."""
+    paths = candidates(name, lambda inside: [pathlib.Path(folder, inside)])
+    return next((path for path in paths if path.is_file()), None)
+
+
+def name_below(path: FilePath, folder: FilePath) -> str:
+    """Returns a name for a file: its path from `folder`, or its whole path if it lies elsewhere.
+
+    The name is relative and has no `..`, so that it may be joined to any other folder.
+    """
+    path, folder = pathlib.Path(path).absolute(), pathlib.Path(folder).absolute()
+    if ".." in path.parts or ".." in folder.parts:
+        path = pathlib.Path(os.path.realpath(path.parent), path.name)
+        folder = folder.resolve()
+    if path.is_relative_to(folder):
+        return path.relative_to(folder).as_posix()
+    parts = [part.strip(":\\/") for part in (path.drive, *path.parts[1:])]
+    return "/".join(part for part in parts if part not in ("", ".", ".."))

@@ -1,0 +1,46 @@
+"""Focal lengths as callers of the estimator give them: one, or one for each image."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from diffdepth_jax.arrays import Array
+from diffdepth_jax.errors import UserError
+
+FocalLength = float | Array | None
+FocalLengths = FocalLength | Sequence[FocalLength]
+
+
+def one_each(focal_length: FocalLengths, count: int) -> list[float | None]:
+    """Returns a focal length in pixels, or None, for each of `count` images.
+
+    Args:
+      focal_length: a number or None for all images; or a sequence or an array [count] of these.
+        Numbers may be those of NumPy and JAX, and arrays [].
+      count: the number of images.
+
+    Raises:
+      UserError: there is another number of them, or one is no positive number.
+    """
+    several = isinstance(focal_length, Sequence) or getattr(focal_length, "ndim", 0) > 0
+    if isinstance(focal_length, str | bytes) or not several:
+        return [_number(focal_length)] * count
+    values: Any = focal_length
+    if len(values) != count:
+        raise UserError(f"{len(values)} focal lengths for {count} images")
+    return [_number(value) for value in values]
+
+
+def _number(value: Any) -> float | None:
+    """Returns a number in pixels; a truth value or a text is none, though Python converts them."""
+    if value is None:
+        return None
+    array = np.asarray(None if isinstance(value, Sequence) else value)
+    if array.ndim or array.dtype.kind not in "iuf":
+        raise UserError(f"focal_length {value!r}: must be a number of pixels")
+    number = float(array)
+    if not 0 < number < math.inf:
+        raise UserError(f"focal_length {number}: must be positive, in pixels")
+    return number

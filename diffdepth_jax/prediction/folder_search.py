@@ -1,0 +1,97 @@
+"""Searches a folder for photos and videos, and keeps account of what it passes over."""
+
+import collections
+import os
+import pathlib
+from collections.abc import Mapping
+
+from diffdepth_jax.media import marks, photo_formats, video
+
+# Why a file or folder is passed over, and the names of those that are.
+PassedOver = Mapping[str, list[str]]
+
+OTHER_KIND = "files of other kinds"
+RESULT = "results of this program"
+HIDDEN = "hidden files and folders"
+READ_ALREADY = "links to folders that are read already"
+UNREADABLE = "links and folders that cannot be read"
+LISTED_TWICE = "lines that name a file again"
+_SHOWN = 3  # names, and extensions
+
+
+def is_known(path: pathlib.Path) -> bool:
+    """Whether a file is a photo or a video, by its extension."""
+    return path.suffix.lower() in photo_formats.extensions() | video.EXTENSIONS
+
+
+class FolderSearch:
+    """Finds the photos and videos of a folder and its subfolders, also behind links.
+
+    Each folder is read once, however many links lead to it; folders of the tree go before linked
+    ones. Results of this program are told by their mark, see `media.marks`.
+
+    Attributes:
+      files: the photos and videos, sorted.
+      passed_over: everything else.
+    """
+
+    def __init__(self, root: pathlib.Path, left_out: pathlib.Path) -> None:
+        """Searches `root`. The folder `left_out` in it is not read."""
+        self.files: list[pathlib.Path] = []
+        self.passed_over = collections.defaultdict[str, list[str]](list)
+        self._root = root
+        self._seen = {os.path.realpath(left_out)} - {os.path.realpath(root)}
+        self._folders, self._links = collections.deque([root]), collections.deque[pathlib.Path]()
+        while self._folders or self._links:
+            self._read((self._folders or self._links).popleft())
+        self.files.sort()
+
+    def _read(self, folder: pathlib.Path) -> None:
+        place = os.path.realpath(folder)
+        if place in self._seen:
+            if folder.is_symlink():
+                self._pass_over(READ_ALREADY, folder)
+            return
+        self._seen.add(place)
+        try:
+            entries = sorted(folder.iterdir())
+        except OSError:
+            return self._pass_over(UNREADABLE, folder)
+        for entry in entries:
+            self._take(entry)
+
+    def _take(self, entry: pathlib.Path) -> None:
+        if entry.name.startswith("."):
+            self._pass_over(HIDDEN, entry)
+        elif entry.is_dir():
+            (self._links if entry.is_symlink() else self._folders).append(entry)
+        elif not is_known(entry):
+            self._pass_over(OTHER_KIND, entry)
+        elif not entry.is_file():
+            self._pass_over(UNREADABLE, entry)
+        elif marks.is_marked(entry):
+            self._pass_over(RESULT, entry)
+        else:
+            self.files.append(entry)
+
+    def _pass_over(self, reason: str, path: pathlib.Path) -> None:
+        self.passed_over[reason].append(str(path.relative_to(self._root)))
+
+
+def describe(passed_over: PassedOver) -> str:
+    """Returns one line with the numbers, the reasons and the first names; "" for nothing."""
+    parts = [
+        f"{len(names)} {reason}{_examples(reason, names)}" for reason, names in passed_over.items()
+    ]
+    return f"passed over: {'; '.join(parts)}" if parts else ""
+
+
+def _examples(reason: str, names: list[str]) -> str:
+    if reason in (HIDDEN, RESULT):
+        return ""
+    shown = [", ".join([*names[:_SHOWN], *["..."] * (len(names) > _SHOWN)])]
+    if reason == OTHER_KIND:
+        kinds = collections.Counter(pathlib.PurePath(name).suffix.lower() for name in names)
+        counts = [f"{count} {kind or 'without extension'}" for kind, count in kinds.most_common()]
+        shown.insert(0, ", ".join(counts[:_SHOWN] + ["others"] * (len(counts) > _SHOWN)))
+    return f" ({': '.join(shown)})"
