@@ -15,7 +15,12 @@ import jax
 from jaxtyping import install_import_hook
 
 # Shapes in annotations are checked at every call, here and not in users' programs.
-CHECKED = ("diffdepth_jax.method", "diffdepth_jax.models", "diffdepth_jax.evaluation.metrics")
+CHECKED = (
+    "diffdepth_jax.method",
+    "diffdepth_jax.models",
+    "diffdepth_jax.evaluation.edges",
+    "diffdepth_jax.evaluation.metrics",
+)
 install_import_hook(CHECKED, "tests.support.type_checks.check")
 
 from diffdepth_jax.training.loop import train  # noqa: E402

@@ -43,7 +43,7 @@ The other metrics are those of [evaluating.md](evaluating.md#metrics).
 
 - `boundary F1` is the scale-invariant boundary F1 of Depth Pro (arXiv 2410.02073).
 - `abs_rel at edges` is abs_rel within a pixel of an edge. An edge is between neighbours whose
-  depths differ by more than 25 % (`benchmarks/method_study/edges.py`).
+  depths differ by more than 25 % (`diffdepth_jax/evaluation/edges.py`).
 
 ## Pictures
 """

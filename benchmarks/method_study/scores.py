@@ -8,13 +8,13 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
-from benchmarks.method_study import edges, uncertainty
+from benchmarks.method_study import uncertainty
 from benchmarks.method_study.results import Scores
 from benchmarks.method_study.scenes import Scenes
 from benchmarks.method_study.variants import MEMBERS, SAMPLER_STEPS
 from diffdepth_jax.arrays import Variables
 from diffdepth_jax.configuration.groups import Configuration, Sampler
-from diffdepth_jax.evaluation import metrics
+from diffdepth_jax.evaluation import edges, metrics
 from diffdepth_jax.evaluation.protocols import create_protocol
 from diffdepth_jax.media import preprocessing
 from diffdepth_jax.method import diffusion, refinement
@@ -74,22 +74,19 @@ def predictions(
     return jax.tree.map(join, *parts)
 
 
-def _truth(scenes, limits):
-    """Depth and mask [N, H, W] as the program's evaluation takes them."""
-    mask = np.asarray(metrics.evaluation_mask(scenes.depth, scenes.depth > 0, *limits))
-    return scenes.depth[..., 0], mask[..., 0]
-
-
 def score(prediction: Metres, scenes: Scenes, config: Configuration) -> Scores:
-    """Means over images of the program's metrics and of the edge metrics of metres [N, H, W]."""
+    """Means over images of the program's metrics of metres [N, H, W], those at edges among them.
+
+    Images without edges do not count in the latter. Nothing is aligned.
+    """
     protocol = create_protocol("full", config.frame.min_depth, config.frame.max_depth)
-    depth, mask = _truth(scenes, protocol.truth)
-    prediction = np.asarray(metrics.clamp_prediction(prediction, *protocol.clamp))
-    values = metrics.depth_metrics(prediction[..., None], scenes.depth, mask[..., None])
+    mask = metrics.evaluation_mask(scenes.depth, scenes.depth > 0, *protocol.truth)
+    prediction = metrics.clamp_prediction(prediction[..., None], *protocol.clamp)
+    values = metrics.depth_metrics(prediction, scenes.depth, mask)
     means = {name: float(np.mean(values[name])) for name in metrics.NAMES}
     return means | {
-        "boundary_f1": float(np.nanmean(edges.boundary_f1(prediction, depth, mask))),
-        "edge_abs_rel": float(np.nanmean(edges.edge_abs_rel(prediction, depth, mask))),
+        "boundary_f1": float(np.nanmean(edges.boundary_f1(prediction, scenes.depth, mask))),
+        "edge_abs_rel": float(np.nanmean(edges.edge_abs_rel(prediction, scenes.depth, mask))),
     }
 
 
@@ -109,6 +106,6 @@ def score_ensemble(
     keys = [jax.random.fold_in(jax.random.key(config.seed), 1000 + k) for k in range(MEMBERS)]
     members = np.stack([predictions(predict, variables, scenes, key)[steps] for key in keys])
     limits = config.frame.min_depth, config.frame.max_depth
-    depth, mask = _truth(scenes, limits)
+    mask = np.asarray(metrics.evaluation_mask(scenes.depth, scenes.depth > 0, *limits))
     members = np.asarray(metrics.clamp_prediction(members, *limits))
-    return uncertainty.assess(members, depth, mask)
+    return uncertainty.assess(members, scenes.depth[..., 0], mask[..., 0])

@@ -13,12 +13,15 @@ MaskMap = Bool[np.ndarray, "height width 1"]  # True where there is ground truth
 class Sample(TypedDict):
     """A frame; where the mask is False depth may be anything, nan included.
 
-    `orientation` is EXIF's, by which the stored pixels of the picture were turned.
+    `orientation` is EXIF's, by which the stored pixels of the picture were turned. `dense_depth`,
+    0 where there is none, is for scores at edges, if `depth` with its mask is sparse; training does
+    not use it.
     """
 
     image: RGB
     depth: DepthMap
     mask: MaskMap
+    dense_depth: NotRequired[DepthMap]
     name: NotRequired[str]
     orientation: NotRequired[int]
     intrinsics: NotRequired[Float32[np.ndarray, "3 3"]]
@@ -28,7 +31,8 @@ class EvaluationSample(TypedDict):
     """What the model sees of a frame, beside the frame and its ground truth at their own size.
 
     `image` is normalised, [H, W, 3], and padded at right and bottom; `content` is the (height,
-    width) that is not padding. `picture` [h, w, 3], `depth` and `mask` [h, w, 1] are the frame's.
+    width) that is not padding. `picture` [h, w, 3], `depth`, `mask` and `dense_depth` [h, w, 1] are
+    the frame's.
     """
 
     image: Float32[np.ndarray, "_ _ 3"]
@@ -36,6 +40,7 @@ class EvaluationSample(TypedDict):
     picture: RGB
     depth: DepthMap
     mask: MaskMap
+    dense_depth: NotRequired[DepthMap]
     name: NotRequired[str]
     orientation: NotRequired[int]
     intrinsics: NotRequired[Float32[np.ndarray, "3 3"]]

@@ -51,7 +51,8 @@ def intrinsics(height: int, width: int) -> Float32[np.ndarray, "3 3"]:
 class SyntheticScenes:
     """Random-access source of rendered scenes; depth is 0 in the sky and beyond 80 m.
 
-    Where the mask of a street is False, no LiDAR beam hit, but depth is there nevertheless.
+    Where the mask of a street is False, no LiDAR beam hit, but depth is there nevertheless; it is
+    the street's `dense_depth`.
     """
 
     def __init__(
@@ -107,7 +108,10 @@ def _sample(kind: str, split: str, index: int, height: int, width: int, seed: in
     if kind == "streets":
         mask &= lidar_pattern(rng, scene.camera, height, width)
     image = _photograph(rng, light * np.float32(exposure))
-    return {"image": image, "depth": depth[:, :, None], "mask": mask[:, :, None]}
+    sample: Sample = {"image": image, "depth": depth[:, :, None], "mask": mask[:, :, None]}
+    if kind == "streets":
+        sample["dense_depth"] = sample["depth"]
+    return sample
 
 
 def _photograph(rng: np.random.Generator, light: Float32[np.ndarray, "height width 3"]) -> RGB:

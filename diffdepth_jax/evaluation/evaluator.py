@@ -95,7 +95,8 @@ class Evaluator:
             rows = self.scorer.score(name, predict, panels=panels)
             means = results[name] = self.scorer.means(rows)
             if log is not None and panels is not None:
-                log.scalars(step, **{f"{name}/{key}": value for key, value in means.items()})
+                scalars = {f"{name}/{key}": x for key, x in means.items() if x is not None}
+                log.scalars(step, **scalars)
                 log.panels(name, step, panels)
             if directory is not None and processes.is_first():
                 write_results(directory, name, means, rows, describe(self._config))

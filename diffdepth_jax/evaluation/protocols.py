@@ -10,7 +10,7 @@ import numpy as np
 
 from diffdepth_jax.datasets.samples import MaskMap
 from diffdepth_jax.errors import UserError
-from diffdepth_jax.evaluation import metrics
+from diffdepth_jax.evaluation import edges, metrics
 from diffdepth_jax.media import preprocessing
 
 # The metres that a 16-bit PNG of metres x 256 can hold. Its 0 means "no depth here".
@@ -77,6 +77,8 @@ _CROPS = {
     "kitti_official": _WHOLE,
 }
 NAMES = tuple(_CROPS)
+# The table of edges and of alignment, for ground truth that may be dense.
+SHAPE_TABLE = (*edges.NAMES, "edge_images", *metrics.ALIGNED_NAMES)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,7 +97,7 @@ class Protocol:
     crop: Crop
     truth: tuple[float, float]
     clamp: tuple[float, float]
-    tables: tuple[tuple[str, ...], ...] = (metrics.NAMES,)
+    tables: tuple[tuple[str, ...], ...]
 
     def describe(self) -> str:
         """Describes the protocol in one line, to stand under a table."""
@@ -113,7 +115,8 @@ def create_protocol(name: str, min_depth: float, max_depth: float) -> Protocol:
     """Creates the protocol of this name.
 
     In "kitti_official" all ground truth counts, and predictions are clamped to PNG_LIMITS, the
-    range of a submission. In the others both limits are min_depth and max_depth, in metres.
+    range of a submission. In the others both limits are min_depth and max_depth, in metres. KITTI's
+    protocols do not print SHAPE_TABLE, because KITTI's ground truth is sparse.
 
     Raises:
       UserError: the name is unknown.
@@ -124,4 +127,5 @@ def create_protocol(name: str, min_depth: float, max_depth: float) -> Protocol:
         tables = (metrics.NAMES, metrics.KITTI_NAMES)
         return Protocol(name, _CROPS[name], (0.0, np.inf), PNG_LIMITS, tables)
     limits = (min_depth, max_depth)
-    return Protocol(name, _CROPS[name], limits, limits)
+    tables = (metrics.NAMES,) if name.startswith("kitti") else (metrics.NAMES, SHAPE_TABLE)
+    return Protocol(name, _CROPS[name], limits, limits, tables)

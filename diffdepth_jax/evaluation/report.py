@@ -2,32 +2,45 @@
 
 import csv
 import json
+import math
 import os
 import pathlib
 from collections.abc import Mapping, Sequence
 
 from diffdepth_jax.configuration.groups import Configuration
-from diffdepth_jax.evaluation import metrics
-from diffdepth_jax.evaluation.protocols import Protocol, create_protocol
+from diffdepth_jax.evaluation import edges, metrics, protocols
 from diffdepth_jax.evaluation.scoring import Means, Row
+
+_COLUMNS = (*metrics.ALL_NAMES, *metrics.ALIGNED_NAMES, *edges.NAMES)
+_NOT_PRINTED = (
+    "no edge scores are printed: KITTI's ground truth is sparse; scores after median alignment are "
+    "in the JSON and CSV files"
+)
 
 
 def format_table(rows: Mapping[str, Means], names: Sequence[str] = metrics.NAMES) -> str:
-    """Text table of {row name: {metric: value}}."""
+    """Text table of {row name: {metric: value}}; "-" stands for a value that is None."""
     width = max(map(len, rows)) + 2
     widths = [max(10, len(name) + 2) for name in (*names, "images")]
     header = [f"{name:>{w}}" for name, w in zip((*names, "images"), widths, strict=True)]
     lines = [" " * width + "".join(header)]
     for row, values in rows.items():
-        cells = [f"{values[name]:>{w}.4f}" for name, w in zip(names, widths, strict=False)]
-        lines.append(f"{row:<{width}}{''.join(cells)}{values['images']:>{widths[-1]}d}")
+        cells = [_cell(values[name]) for name in (*names, "images")]
+        aligned = "".join(f"{cell:>{w}}" for cell, w in zip(cells, widths, strict=True))
+        lines.append(f"{row:<{width}}{aligned}")
     return "\n".join(lines)
 
 
-def protocol_of(config: Configuration) -> Protocol:
+def _cell(value: float | int | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:d}" if isinstance(value, int) else f"{value:.4f}"
+
+
+def protocol_of(config: Configuration) -> protocols.Protocol:
     """The evaluation protocol that a configuration names."""
     frame = config.frame
-    return create_protocol(config.evaluation.protocol, frame.min_depth, frame.max_depth)
+    return protocols.create_protocol(config.evaluation.protocol, frame.min_depth, frame.max_depth)
 
 
 def describe(config: Configuration, origin: str | None = None) -> str:
@@ -55,8 +68,10 @@ def format_report(
     config: Configuration, rows: Mapping[str, Means], origin: str | None = None
 ) -> str:
     """The protocol's tables of {row: metrics}, and below them the line of `describe`."""
-    tables = [format_table(rows, names) for names in protocol_of(config).tables]
-    return "\n\n".join(tables) + "\n" + describe(config, origin)
+    names = protocol_of(config).tables
+    tables = "\n\n".join(format_table(rows, each) for each in names)
+    notes = [] if protocols.SHAPE_TABLE in names else [_NOT_PRINTED]
+    return "\n".join([tables, *notes, describe(config, origin)])
 
 
 def write_results(
@@ -68,7 +83,8 @@ def write_results(
 ) -> None:
     """Writes NAME.json, the means over images, and NAME.csv, one line for each image.
 
-    An image without a valid pixel has no values in its line.
+    An image without a valid pixel has no values in its line, and one without edges that can be
+    scored none of `edges.NAMES`.
     """
     directory = pathlib.Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
@@ -77,7 +93,8 @@ def write_results(
     (directory / f"{name}.json").write_text(text + "\n")
     with open(directory / f"{name}.csv", "w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["name", "valid", "holes", *metrics.ALL_NAMES])
+        writer.writerow(["name", "valid", "holes", *_COLUMNS])
         for row in rows:
-            values = [row[metric] if row["valid"] else "" for metric in metrics.ALL_NAMES]
+            scores = [row[name] if row["valid"] else math.nan for name in _COLUMNS]
+            values = ["" if math.isnan(score) else score for score in scores]
             writer.writerow([row["name"], row["valid"], row["holes"], *values])

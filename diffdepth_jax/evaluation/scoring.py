@@ -13,7 +13,7 @@ from jaxtyping import Float
 from diffdepth_jax.arrays import Array
 from diffdepth_jax.datasets.samples import EvaluationSample
 from diffdepth_jax.errors import UserError
-from diffdepth_jax.evaluation import metrics
+from diffdepth_jax.evaluation import edges, metrics
 from diffdepth_jax.evaluation.protocols import Protocol
 from diffdepth_jax.media.preprocessing import input_box
 
@@ -76,7 +76,7 @@ class ScoredImage:
       sample: with the ground truth.
       prediction: metres [H, W, 1], clamped as the protocol says.
       values: {metric: float}, the number of "valid" pixels, over which the metrics are taken, and
-        of "holes", see `score_images`.
+        of "holes", see `score_images`. Those of `edges.NAMES` are nan where no edges are scored.
     """
 
     index: int
@@ -90,14 +90,44 @@ class ScoredImage:
         return sample_name(self.sample, self.index)
 
 
+def _scored_mask(depth, mask, protocol):
+    mask = metrics.evaluation_mask(depth, mask, *protocol.truth)
+    return mask & protocol.crop.mask(*depth.shape[:2])
+
+
 @functools.partial(jax.jit, static_argnames=("protocol", "holes"))
 def _score(prediction, depth, mask, *, protocol, holes):
-    mask = metrics.evaluation_mask(depth, mask, *protocol.truth)
-    mask &= protocol.crop.mask(*depth.shape[:2])
+    mask = _scored_mask(depth, mask, protocol)
     hole = mask & ~(prediction > 0) if holes else jnp.zeros_like(mask)  # of nan, too
     prediction = metrics.clamp_prediction(prediction, *protocol.clamp)
     values = metrics.depth_metrics(prediction[None], depth[None], (mask & ~hole)[None])
     return prediction, {name: value[0] for name, value in values.items()} | {"holes": hole.sum()}
+
+
+@functools.partial(jax.jit, static_argnames=("protocol", "holes"))
+def _score_shape(prediction, depth, mask, dense_depth, dense_mask, *, protocol, holes):
+    """The scores after alignment, and those at edges, which are taken from the dense depth.
+
+    A program of its own, so that the compiler cannot round the metrics of `_score` in another way.
+    """
+    truth = _scored_mask(dense_depth, dense_mask, protocol)[None]
+    mask = _scored_mask(depth, mask, protocol)[None]
+    prediction, depth, dense_depth = prediction[None], depth[None], dense_depth[None]
+    found = prediction > 0 if holes else True
+    aligned = metrics.align_median(prediction, depth, mask & found)
+    prediction, aligned = (
+        metrics.clamp_prediction(x, *protocol.clamp) for x in (prediction, aligned)
+    )
+    values = metrics.aligned_metrics(aligned, depth, mask & found)
+    values |= edges.edge_scores(prediction, aligned, dense_depth, truth, truth & found)
+    return {name: value[0] for name, value in values.items()}
+
+
+def _dense_truth(sample):
+    """Depth and mask of the pixels at which edges are scored."""
+    if "dense_depth" in sample:
+        return sample["dense_depth"], sample["dense_depth"] > 0
+    return sample["depth"], sample["mask"]
 
 
 def score_images(
@@ -116,8 +146,10 @@ def score_images(
     """
     for index, sample, depth in predict_frames(predict, batches, input_crop, first):
         truth = sample["depth"], sample["mask"]
-        scored = _score(depth, *truth, protocol=protocol, holes=holes)
-        clamped, values = jax.device_get(scored)
+        fields = {"protocol": protocol, "holes": holes}
+        scored = _score(depth, *truth, **fields)
+        shape = _score_shape(depth, *truth, *_dense_truth(sample), **fields)
+        clamped, values = jax.device_get((scored[0], scored[1] | shape))
         values = {name: value.item() for name, value in values.items()}
         yield ScoredImage(index, sample, clamped, values)
 
@@ -126,7 +158,9 @@ def mean_over_images(rows: Iterable[Row], protocol: Protocol) -> Means:
     """Means of per-image values over the images with valid pixels.
 
     Returns:
-      {name: float} for metrics.ALL_NAMES, and "images", the number of images that count.
+      {name: float} for metrics.ALL_NAMES and metrics.ALIGNED_NAMES, and "images", the number of
+      images that count. For edges.NAMES the means over those of them in which edges are scored, or
+      None if there are none; "edge_images" is their number.
 
     Raises:
       UserError: no image has a valid pixel.
@@ -137,8 +171,14 @@ def mean_over_images(rows: Iterable[Row], protocol: Protocol) -> Means:
             "no evaluation image has ground truth between {} and {} m inside the crop: check the "
             "depth scale, frame.min_depth and frame.max_depth".format(*protocol.truth)
         )
-    means = {name: float(np.mean([row[name] for row in rows])) for name in metrics.ALL_NAMES}
-    return means | {"images": len(rows)}
+    with_edges = [row for row in rows if not np.isnan(row["boundary_f1"])]
+    means = {name: _mean(rows, name) for name in metrics.ALL_NAMES + metrics.ALIGNED_NAMES}
+    means |= {name: _mean(with_edges, name) if with_edges else None for name in edges.NAMES}
+    return means | {"images": len(rows), "edge_images": len(with_edges)}
+
+
+def _mean(rows, name):
+    return float(np.mean([row[name] for row in rows]))
 
 
 def mean_of(results: Mapping[str, Means], name: str = "abs_rel") -> float:

@@ -15,7 +15,6 @@ from benchmarks.method_study import (
 )
 from benchmarks.method_study import (
     baselines,
-    edges,
     plots,
     pretraining,
     queue,
@@ -232,61 +231,6 @@ def test_scenes_are_rendered_once_with_dense_truth(tmp_path, monkeypatch):
     }
     np.testing.assert_array_equal(kinds["streets"][0][1]["depth"], train_scenes[3]["depth"])
     assert kinds["streets"][1][0]["mask"].mean() > 0.5  # a LiDAR would leave 4 %
-
-
-# edges
-
-
-def step_image(column, near=1.0, far=2.0):
-    """Metres [1, 6, 8]: near up to a column, far from it on."""
-    depth = np.full((1, 6, 8), near)
-    depth[..., column:] = far
-    return depth
-
-
-EVERYWHERE = np.ones((1, 6, 8), bool)
-
-
-@pytest.mark.parametrize(
-    ("prediction", "expected"),
-    [
-        (step_image(4), 1),
-        (7 * step_image(4), 1),  # scale does not matter
-        (step_image(5), 0),  # off by one pixel
-        (np.ones((1, 6, 8)), 0),
-        (step_image(4, near=2.0, far=1.0), 0),  # the other side is in front
-    ],
-)
-def test_boundary_f1_of_a_step_by_hand(prediction, expected):
-    assert edges.boundary_f1(prediction, step_image(4), EVERYWHERE) == pytest.approx([expected])
-
-
-def test_boundary_f1_of_half_an_edge_and_of_a_low_step():
-    half = step_image(4)
-    half[:, 3:] = 1
-    # Three pairs found of six; the half's own lower end is an edge of four pairs that is not there.
-    f1 = edges.boundary_f1(half, step_image(4), EVERYWHERE)
-    assert f1 == pytest.approx([2 * 3 / (3 + 4 + 6)])
-    low = step_image(4, far=1.1)  # of ten thresholds 1.05, 1.072, 1.094 are below 1.1
-    expected = edges.THRESHOLDS[:3].sum() / edges.THRESHOLDS.sum()
-    assert edges.boundary_f1(low, step_image(4), EVERYWHERE) == pytest.approx([expected])
-
-
-def test_boundary_f1_ignores_what_is_not_valid_and_has_no_value_without_edges():
-    mask = EVERYWHERE.copy()
-    mask[..., 4] = False
-    assert np.isnan(edges.boundary_f1(step_image(5), step_image(4), mask))
-    assert np.isnan(edges.boundary_f1(step_image(4), np.ones((1, 6, 8)), EVERYWHERE))
-
-
-def test_error_at_edges_counts_both_sides_of_an_edge():
-    prediction = step_image(4)
-    prediction[..., 3] *= 1.5
-    prediction[..., 0] *= 9  # far from the edge
-    assert edges.edge_strip(step_image(4), EVERYWHERE)[0, 0].nonzero()[0].tolist() == [3, 4]
-    error = edges.edge_abs_rel(prediction, step_image(4), EVERYWHERE)
-    assert error == pytest.approx([0.25])
-    assert np.isnan(edges.edge_abs_rel(prediction, np.ones((1, 6, 8)), EVERYWHERE))
 
 
 # uncertainty

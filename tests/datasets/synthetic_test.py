@@ -52,7 +52,8 @@ def test_mixed_alternates_rooms_and_streets():
 @pytest.mark.parametrize("kind", ["rooms", "streets", "mixed"])
 def test_shapes_and_types_at_any_resolution(kind, size):
     sample = scenes(kind, size=size)[np.int64(1)]
-    assert set(sample) == {"image", "depth", "mask"}
+    dense = () if kind == "rooms" else ("dense_depth",)  # scene 1 of mixed is a street
+    assert set(sample) == {"image", "depth", "mask", *dense}
     assert sample["image"].shape == (*size, 3) and sample["image"].dtype == np.uint8
     assert sample["depth"].shape == (*size, 1) and sample["depth"].dtype == np.float32
     assert sample["mask"].shape == (*size, 1) and sample["mask"].dtype == bool
@@ -83,6 +84,8 @@ def test_street_depth_is_finite_and_its_mask_like_that_of_a_lidar():
         assert np.isfinite(sample["depth"]).all()
         assert sample["depth"].min() >= 0 and sample["depth"].max() <= 80
         assert (sample["depth"][sample["mask"]] > 0).all()
+        np.testing.assert_array_equal(sample["dense_depth"], sample["depth"])
+        assert (sample["dense_depth"] > 0).mean() > 0.5
 
 
 @pytest.mark.parametrize("size", [(48, 64), (192, 256)])

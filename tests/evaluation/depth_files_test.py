@@ -158,7 +158,11 @@ def test_a_folder_is_scored_without_a_model(dataset, tmp_path):
         _write(tmp_path / f"depth/near/drive/{index}.npy", metres)
     _write(tmp_path / "depth/far/house.npy", 30.0)
     report = score_folder(dataset, tmp_path / "depth", tmp_path / "evaluation")
-    table = {line.split()[0]: line.split() for line in report.splitlines()}
+    table, shape = (part.splitlines() for part in report.split("\n\n"))
+    assert [line.split()[:4] for line in shape[1:3]] == [
+        [n, "-", "-", "-"] for n in ("near", "far")
+    ]
+    table = {line.split()[0]: line.split() for line in table}
     assert table["near"][1] == "0.2500" and table["near"][-1] == "3"
     assert table["far"][1] == "0.5000"
     assert report.splitlines()[-1].endswith(f"depth files of {tmp_path / 'depth'}")

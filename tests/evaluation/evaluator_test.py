@@ -11,7 +11,7 @@ import pytest
 
 from diffdepth_jax.datasets.folder import RGBDFolder
 from diffdepth_jax.errors import UserError
-from diffdepth_jax.evaluation import metrics, predictors
+from diffdepth_jax.evaluation import edges, metrics, predictors, protocols
 from diffdepth_jax.evaluation.evaluator import Evaluator, evaluate_checkpoint, load_evaluator
 from diffdepth_jax.evaluation.report import describe, format_report
 from diffdepth_jax.media.preprocessing import denormalize_image
@@ -87,6 +87,8 @@ def test_every_set_is_scored_and_logged_under_its_name(evaluator):
     assert all(values["images"] == 3 for values in results.values())
     for name, values in results.items():
         assert log.values[f"{name}/abs_rel"] == (7, values["abs_rel"])
+        assert log.values[f"{name}/edge_images"] == (7, 0)
+        assert f"{name}/boundary_f1" not in log.values
 
 
 def test_pictures_are_of_the_first_images_at_their_own_size(evaluator):
@@ -261,9 +263,18 @@ def test_what_is_seen_of_the_input_crop_is_scored_in_its_place():
 
 
 def test_the_report_names_protocol_and_settings(config):
-    rows = {"set": {name: 0.5 for name in metrics.ALL_NAMES} | {"images": 3}}
+    names = (*metrics.ALL_NAMES, *protocols.SHAPE_TABLE)
+    rows = {"set": dict.fromkeys(names, 0.5) | {"edge_images": 2, "images": 3}}
     *table, line = format_report(config, rows).splitlines()
-    assert [row.split()[0] for row in table] == ["abs_rel", "set"]
+    assert [row.split()[:1] for row in table] == [
+        ["abs_rel"],
+        ["set"],
+        [],
+        ["boundary_f1"],
+        ["set"],
+    ]
+    assert table[3].split() == [*protocols.SHAPE_TABLE, "images"]
+    assert table[4].split()[4] == "2" and table[4].split()[-1] == "3"
     assert line.startswith("protocol full: whole image, ground truth strictly within 0.001 to 80 m")
     assert line.endswith("input crop none, flip averaging off, one sample, 2 steps")
     config = small_run.config(
@@ -275,12 +286,16 @@ def test_the_report_names_protocol_and_settings(config):
     )
     *table, line = format_report(config, rows).splitlines()
     assert table[3].split() == [*metrics.KITTI_NAMES, "images"]
+    assert table[5].startswith("no edge scores are printed: KITTI's ground truth is sparse")
     assert line.endswith("input crop kb, flip averaging on, median of 5 samples, 1 step")
     assert format_report(config, rows, "files").endswith("; files")
 
 
 def test_results_are_left_as_files(config, tmp_path):
-    """An image without ground truth is a line without values, and counts nowhere."""
+    """An image without ground truth is a line without values, and counts nowhere.
+
+    No image has an edge: the scores at edges are null and empty.
+    """
     without = {**_samples(2.0, 1)[0], "mask": np.zeros((64, 80, 1), bool)}
     samples = [*_samples(2.0, 1), without, *_samples(4.0, 1)]
     evaluator = _evaluator(config, 3.0, {"near": (samples, samples)})
@@ -291,11 +306,14 @@ def test_results_are_left_as_files(config, tmp_path):
     assert report["description"] == describe(config)
     with open(tmp_path / "evaluation" / "near.csv", newline="") as file:
         rows = list(csv.DictReader(file))
-    assert list(rows[0]) == ["name", "valid", "holes", *metrics.ALL_NAMES]
+    names = (*metrics.ALL_NAMES, *metrics.ALIGNED_NAMES, *edges.NAMES)
+    assert list(rows[0]) == ["name", "valid", "holes", *names]
+    assert float(rows[0]["aligned_abs_rel"]) == pytest.approx(0, abs=1e-6)
+    assert all(report["means"][name] is None and rows[0][name] == "" for name in edges.NAMES)
     assert [row["name"] for row in rows] == ["0000000000", "0000000001", "0000000002"]
     assert [row["valid"] for row in rows] == ["5120", "0", "5120"]
     assert float(rows[0]["abs_rel"]) == pytest.approx(1 / 2)
-    assert all(rows[1][name] == "" for name in metrics.ALL_NAMES)
+    assert all(rows[1][name] == "" for name in names)
 
 
 def test_all_views_of_a_batch_are_one_batch():

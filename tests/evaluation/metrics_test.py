@@ -121,6 +121,38 @@ def test_predictions_outside_the_mask_have_no_influence():
         np.testing.assert_array_equal(spoilt[name], value, err_msg=name)
 
 
+def test_median_of_each_image_equals_numpys():
+    """Of 5 pixels, about half and all, an odd and an even number; of none it is nan."""
+    _, target, mask = random_batch()
+    mask[1, 0, 0] ^= mask[1].sum() % 2 == 1
+    assert mask.sum((1, 2, 3)).tolist()[::2] == [5, 192] and mask[1].sum() % 2 == 0
+    target = np.where(mask, np.nan_to_num(target, nan=3), np.nan)
+    expected = [np.median(t[m]) for t, m in zip(target, mask, strict=True)]
+    np.testing.assert_array_equal(metrics.median(target, mask), expected)
+    assert np.isnan(metrics.median(target, np.zeros_like(mask))).all()
+
+
+@pytest.mark.parametrize("scale", [1e-6, 0.5, 1.0, 2.0, 1e6])
+def test_alignment_takes_any_scale_out(scale):
+    """All that is left of 1.5, 3 and 8 m for truth of 1, 2 and 4 m is the error 1/3 of the last."""
+    target, mask = np.float32([1, 2, 4]).reshape(1, 3, 1, 1), np.ones((1, 3, 1, 1), bool)
+    prediction = np.float32(scale) * np.float32([1.5, 3, 8]).reshape(target.shape)
+    aligned = metrics.align_median(prediction, target, mask)
+    assert np.ravel(aligned) == pytest.approx([1, 2, 16 / 3])
+    values = metrics.aligned_metrics(aligned, target, mask)
+    assert list(values) == list(metrics.ALIGNED_NAMES)
+    assert values["aligned_abs_rel"] == pytest.approx([1 / 9])
+    assert values["aligned_silog"] == pytest.approx([100 * np.std(np.log([1, 1, 4 / 3]))])
+    assert values["aligned_d1"] == pytest.approx([2 / 3])
+
+
+def test_alignment_of_predictions_that_are_no_depth_is_finite():
+    target, mask = np.float32([1, 2, 4, 5]).reshape(1, 4, 1, 1), np.ones((1, 4, 1, 1), bool)
+    for values in ([0, 0, 0, 0], [np.nan, -1, 3, 3], [np.inf] * 4, [np.nan] * 4):
+        prediction = np.float32(values).reshape(target.shape)
+        assert np.isfinite(metrics.align_median(prediction, target, mask)).all()
+
+
 def test_silog_does_not_see_a_global_scale():
     prediction, target, mask = random_batch()
     values = [metrics.depth_metrics(p, target, mask) for p in (prediction, 3 * prediction)]

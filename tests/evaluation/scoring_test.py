@@ -5,10 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from diffdepth_jax.datasets import pipeline
+from diffdepth_jax.datasets import pipeline, synthetic
 from diffdepth_jax.distributed import sharding
 from diffdepth_jax.errors import UserError
-from diffdepth_jax.evaluation import metrics, predictors, protocols, report, scoring
+from diffdepth_jax.evaluation import edges, metrics, predictors, protocols, report, scoring
 from tests.support import tiny
 
 LIMITS = {"min_depth": 0.1, "max_depth": 80.0}
@@ -44,7 +44,8 @@ def test_result_is_the_mean_over_images_and_not_over_pixels():
     assert results["abs_rel"] == pytest.approx((0.5 + 0.25) / 2)
     assert results["rmse"] == pytest.approx(1.0)
     assert results["images"] == 2
-    assert set(results) == {*metrics.ALL_NAMES, "images"}
+    names = {*metrics.ALL_NAMES, *metrics.ALIGNED_NAMES, *edges.NAMES}
+    assert set(results) == {*names, "images", "edge_images"}
 
 
 def test_an_image_without_ground_truth_does_not_count():
@@ -74,6 +75,90 @@ def test_predictions_are_scored_at_the_native_size():
     results, (image,) = _evaluate([_sample(truth, inner)], ramp, (4, 4))
     assert results["abs_rel"] == pytest.approx(0, abs=1e-6)
     assert (image.index, image.prediction.shape) == (0, (4, 8, 1))
+
+
+def _box(near=2.0, far=6.0):
+    """A box in front of a wall, [12, 16]."""
+    depth = np.full((12, 16), far)
+    depth[4:8, 5:11] = near
+    return depth
+
+
+def test_a_perfect_prediction_and_one_of_another_scale():
+    """25 times 6 m is beyond the limit of 80 m, but alignment comes before the limit."""
+    for scale in (1, 2.5, 25):
+        results, _ = _evaluate([_sample(_box())], _always(scale * _box()), (12, 16))
+        assert (results["boundary_f1"], results["aligned_d1"]) == (1, 1)
+        for name in ("aligned_abs_rel", "aligned_silog", "aligned_edge_abs_rel"):
+            assert results[name] == pytest.approx(0, abs=1e-6), name
+        if scale < 25:
+            assert results["abs_rel"] == pytest.approx(scale - 1)
+            assert results["edge_abs_rel"] == pytest.approx(scale - 1)
+
+
+def test_aligned_predictions_are_clamped():
+    """Aligned, the far wall is at 120 m, and the limit 80 m."""
+    truth = np.where(np.arange(16) < 12, 10.0, 60.0) * np.ones((12, 1))
+    prediction = np.where(np.arange(16) < 12, 1.0, 12.0) * np.ones((12, 1))
+    results, _ = _evaluate([_sample(truth)], _always(prediction), (12, 16))
+    assert results["aligned_abs_rel"] == pytest.approx((80 - 60) / 60 / 4)
+
+
+def test_edges_are_scored_over_the_images_that_have_them():
+    """A picture with an edge, one without, and one whose truth is a checkerboard."""
+    board = np.indices((12, 16)).sum(0) % 2
+    samples = [_sample(_box()), _sample(np.full((12, 16), 6.0)), _sample(_box(), board)]
+    results, images = _evaluate(samples, _always(2 * _box()), (12, 16))
+    assert (results["images"], results["edge_images"]) == (3, 1)
+    assert (results["boundary_f1"], results["edge_abs_rel"]) == (1, pytest.approx(1))
+    for name in edges.NAMES:
+        assert [np.isnan(image.values[name]) for image in images] == [False, True, True]
+    results, _ = _evaluate(samples[1:], _always(2 * _box()), (12, 16))
+    assert results["edge_images"] == 0 and all(results[name] is None for name in edges.NAMES)
+    _, row = report.format_table({"set": results}, protocols.SHAPE_TABLE).splitlines()
+    assert row.split()[:5] == ["set", "-", "-", "-", "0"] and row.split()[-1] == "2"
+
+
+def test_edges_outside_the_crop_do_not_count():
+    """Eigen's crop of 48 x 64 has the rows 4 to 46: below, the floor is twice as near."""
+    depth = np.full((48, 64), 4.0)
+    depth[47:] = 2
+    batches = [[{**_sample(depth), **_seen(None, (48, 64)), "name": "floor"}]]
+    for name, count in (("full", 1), ("nyu_eigen", 0)):
+        protocol = protocols.create_protocol(name, **LIMITS)
+        (image,) = scoring.score_images(_always(depth), batches, protocol=protocol)
+        assert np.isfinite(image.values["boundary_f1"]) == count
+
+
+def test_pixels_without_a_prediction_have_no_edges():
+    """The box's own pixels are holes: no pair at its edge is left."""
+    prediction = _box(near=0.0)
+    values = [
+        _evaluate([_sample(_box())], _always(prediction), (12, 16), holes=holes)[0]
+        for holes in (False, True)
+    ]
+    assert values[0]["edge_images"] == 1 and values[0]["edge_abs_rel"] > 0.1
+    assert (values[1]["edge_images"], values[1]["aligned_abs_rel"]) == (0, 0)
+
+
+def test_dense_depth_of_streets_is_for_scores_at_edges_alone():
+    """A prediction that is right where the LiDAR hits and nowhere else."""
+    source = synthetic.SyntheticScenes("streets", "eval", 2, 48, 64)
+    samples = [source[index] for index in range(2)]
+    sparse = [{k: x for k, x in sample.items() if k != "dense_depth"} for sample in samples]
+
+    def predict(samples, first):
+        return [np.where(x["mask"], x["depth"], 5).astype(np.float32) for x in samples]
+
+    results, images = _evaluate(samples, predict, (48, 64))
+    without, others = _evaluate(sparse, predict, (48, 64))
+    assert (results["edge_images"], without["edge_images"]) == (2, 0)
+    assert 0 < results["boundary_f1"] < 0.5 and results["edge_abs_rel"] > 0.1
+    for image, other, sample in zip(images, others, samples, strict=True):
+        assert image.values["valid"] == sample["mask"].sum()
+        for name in (*metrics.ALL_NAMES, *metrics.ALIGNED_NAMES):
+            assert image.values[name] == other.values[name]
+        assert image.values["abs_rel"] == image.values["aligned_abs_rel"] == 0
 
 
 def _noisy_step(variables, image, keys):
