@@ -51,6 +51,9 @@ class Model:
     window_size: Count
     window_shift: Literal["always", "larger_axes", "larger_maps"]
     position_embedding: bool
+    backbone_layers: tuple[Count, ...]
+    position_interpolation: Literal["size", "size_antialiased", "scale_offset"]
+    freeze_statistics: bool
     drop_path_rate: Annotated[float, Field(ge=0, le=0.99)]
     neck: Literal["fpn", "released", "released_hahi"]
     neck_features: Count

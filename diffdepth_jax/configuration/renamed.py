@@ -37,6 +37,14 @@ RENAMED = {
     "train.num_panels": "evaluation.num_panels",
 }
 
+# Fields of the `model` group that older versions lacked, with the value that changes nothing.
+ADDED_TO_MODEL = {
+    "window_shift": "always",
+    "backbone_layers": [],
+    "position_interpolation": "size",
+    "freeze_statistics": False,
+}
+
 
 def refuse_old_names(arguments: Sequence[str]) -> None:
     """Raises a UserError that gives the new name of a renamed field among the flags."""
@@ -57,7 +65,8 @@ def with_new_names(fields: dict[str, Any]) -> dict[str, Any]:
     for old, new in RENAMED.items():
         if _has(renamed, old):
             _put(renamed, new, _take(renamed, old))
-    renamed.get("model", {}).setdefault("window_shift", "always")
+    for name, value in copy.deepcopy(ADDED_TO_MODEL).items():
+        renamed.get("model", {}).setdefault(name, value)
     return {name: group for name, group in renamed.items() if group != {}}
 
 

@@ -10,12 +10,17 @@ from jaxtyping import Bool, Float
 from diffdepth_jax.arrays import Array, Condition, Depth, Image, Latent, Mask, Timestep
 from diffdepth_jax.configuration.groups import Model
 from diffdepth_jax.errors import UserError
-from diffdepth_jax.models.backbones import mpvit, resnet, swin
+from diffdepth_jax.models.backbones import dinov2, efficientnet, mpvit, resnet, swin
 from diffdepth_jax.models.codec import DepthCodec
 from diffdepth_jax.models.denoiser import Denoiser
 from diffdepth_jax.models.necks.fpn import FPN
 from diffdepth_jax.models.necks.hahi import HAHI
 from diffdepth_jax.models.released import ReleasedCodec, ReleasedDenoiser
+
+BACKBONES = tuple(
+    name for module in (swin, dinov2, efficientnet, resnet, mpvit) for name in module.VARIANTS
+)
+_DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
 
 class DiffusionDepth(nn.Module):
@@ -102,11 +107,12 @@ def create_model(fields: Model) -> DiffusionDepth:
     """The model that a configuration's `model` group describes.
 
     Raises:
-      UserError: the backbone has an unknown name.
+      UserError: see `create_backbone`; or the neck cannot join the backbone's maps.
     """
-    dtype = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}[fields.dtype]
+    dtype = _DTYPES[fields.dtype]
+    _check_neck(fields)
     return DiffusionDepth(
-        backbone=_backbone(fields, dtype),
+        backbone=create_backbone(fields),
         hahi=HAHI(dtype=dtype) if fields.neck == "released_hahi" else None,
         neck=FPN(fields.neck_features, fields.neck != "fpn", dtype),
         codec=_codec(fields),
@@ -114,25 +120,55 @@ def create_model(fields: Model) -> DiffusionDepth:
     )
 
 
-def _backbone(fields: Model, dtype: DTypeLike) -> nn.Module:
-    """The backbone; each kind takes the fields that it has a use for."""
-    name = fields.backbone
+def create_backbone(fields: Model) -> nn.Module:
+    """The backbone of the model that a configuration's `model` group describes.
+
+    Each kind takes the fields that it has a use for.
+
+    Raises:
+      UserError: it has an unknown name, or cannot do what a field asks for.
+    """
+    name, dtype, rate = fields.backbone, _DTYPES[fields.dtype], fields.drop_path_rate
+    if name in efficientnet.VARIANTS:
+        return efficientnet.EfficientNetLite(
+            **efficientnet.VARIANTS[name],
+            drop_path_rate=rate,
+            frozen_statistics=fields.freeze_statistics,
+            dtype=dtype,
+        )
+    if fields.freeze_statistics:
+        raise UserError(f"model.freeze_statistics: must be False for {name}, which never does so")
     if name in resnet.VARIANTS:
         return resnet.ResNet(**resnet.VARIANTS[name], dtype=dtype)
     if name in mpvit.VARIANTS:
-        rate = fields.drop_path_rate
         return mpvit.MPViT(**mpvit.VARIANTS[name], drop_path_rate=rate, dtype=dtype)
+    if name in dinov2.VARIANTS:
+        return dinov2.create(
+            name,
+            layers=fields.backbone_layers,
+            position_interpolation=fields.position_interpolation,
+            drop_path_rate=rate,
+            dtype=dtype,
+        )
     if name not in swin.VARIANTS:
-        known = ", ".join(swin.VARIANTS | resnet.VARIANTS | mpvit.VARIANTS)
-        raise UserError(f"model.backbone {name!r}: must be one of {known}")
+        raise UserError(f"model.backbone {name!r}: must be one of {', '.join(BACKBONES)}")
     return swin.SwinTransformer(
         **swin.VARIANTS[name],
         window_size=fields.window_size,
         window_shift=fields.window_shift,
         position_embedding=fields.position_embedding,
-        drop_path_rate=fields.drop_path_rate,
+        drop_path_rate=rate,
         dtype=dtype,
     )
+
+
+def _check_neck(fields: Model) -> None:
+    """Raises a UserError if the neck cannot join the backbone's maps."""
+    if fields.backbone in dinov2.VARIANTS:
+        raise UserError(
+            f"model.neck {fields.neck}: joins maps that halve in size, and all maps of "
+            f"{fields.backbone} have one size: choose another backbone"
+        )
 
 
 def _codec(fields: Model) -> nn.Module:
