@@ -1,5 +1,6 @@
 """DiffusionDepth (Duan, Guo, Zhu, ECCV 2024, arXiv 2303.05021): the assembly of its parts."""
 
+from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
@@ -17,9 +18,6 @@ from diffdepth_jax.models.necks.fpn import FPN
 from diffdepth_jax.models.necks.hahi import HAHI
 from diffdepth_jax.models.released import ReleasedCodec, ReleasedDenoiser
 
-BACKBONES = tuple(
-    name for module in (swin, dinov2, efficientnet, resnet, mpvit) for name in module.VARIANTS
-)
 _DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
 
@@ -109,10 +107,10 @@ def create_model(fields: Model) -> DiffusionDepth:
     Raises:
       UserError: see `create_backbone`; or the neck cannot join the backbone's maps.
     """
-    dtype = _DTYPES[fields.dtype]
+    dtype, backbone = _DTYPES[fields.dtype], create_backbone(fields)
     _check_neck(fields)
     return DiffusionDepth(
-        backbone=create_backbone(fields),
+        backbone=backbone,
         hahi=HAHI(dtype=dtype) if fields.neck == "released_hahi" else None,
         neck=FPN(fields.neck_features, fields.neck != "fpn", dtype),
         codec=_codec(fields),
@@ -128,38 +126,62 @@ def create_backbone(fields: Model) -> nn.Module:
     Raises:
       UserError: it has an unknown name, or cannot do what a field asks for.
     """
-    name, dtype, rate = fields.backbone, _DTYPES[fields.dtype], fields.drop_path_rate
-    if name in efficientnet.VARIANTS:
-        return efficientnet.EfficientNetLite(
-            **efficientnet.VARIANTS[name],
-            drop_path_rate=rate,
-            frozen_statistics=fields.freeze_statistics,
-            dtype=dtype,
+    name = fields.backbone
+    if name not in _BACKBONES:
+        raise UserError(f"model.backbone {name!r}: must be one of {', '.join(_BACKBONES)}")
+    if fields.freeze_statistics and name not in efficientnet.VARIANTS:
+        raise UserError(
+            f"model.freeze_statistics: for EfficientNets only; set it to False for {name}"
         )
-    if fields.freeze_statistics:
-        raise UserError(f"model.freeze_statistics: must be False for {name}, which never does so")
-    if name in resnet.VARIANTS:
-        return resnet.ResNet(**resnet.VARIANTS[name], dtype=dtype)
-    if name in mpvit.VARIANTS:
-        return mpvit.MPViT(**mpvit.VARIANTS[name], drop_path_rate=rate, dtype=dtype)
-    if name in dinov2.VARIANTS:
-        return dinov2.create(
-            name,
-            layers=fields.backbone_layers,
-            position_interpolation=fields.position_interpolation,
-            drop_path_rate=rate,
-            dtype=dtype,
-        )
-    if name not in swin.VARIANTS:
-        raise UserError(f"model.backbone {name!r}: must be one of {', '.join(BACKBONES)}")
+    return _BACKBONES[name](fields)
+
+
+def _swin(fields: Model) -> nn.Module:
     return swin.SwinTransformer(
-        **swin.VARIANTS[name],
+        **swin.VARIANTS[fields.backbone],
         window_size=fields.window_size,
         window_shift=fields.window_shift,
         position_embedding=fields.position_embedding,
-        drop_path_rate=rate,
-        dtype=dtype,
+        drop_path_rate=fields.drop_path_rate,
+        dtype=_DTYPES[fields.dtype],
     )
+
+
+def _dinov2(fields: Model) -> nn.Module:
+    return dinov2.create(
+        fields.backbone,
+        layers=fields.backbone_layers,
+        position_interpolation=fields.position_interpolation,
+        drop_path_rate=fields.drop_path_rate,
+        dtype=_DTYPES[fields.dtype],
+    )
+
+
+def _efficientnet(fields: Model) -> nn.Module:
+    return efficientnet.EfficientNetLite(
+        **efficientnet.VARIANTS[fields.backbone],
+        drop_path_rate=fields.drop_path_rate,
+        frozen_statistics=fields.freeze_statistics,
+        dtype=_DTYPES[fields.dtype],
+    )
+
+
+def _resnet(fields: Model) -> nn.Module:
+    return resnet.ResNet(**resnet.VARIANTS[fields.backbone], dtype=_DTYPES[fields.dtype])
+
+
+def _mpvit(fields: Model) -> nn.Module:
+    variant, rate = mpvit.VARIANTS[fields.backbone], fields.drop_path_rate
+    return mpvit.MPViT(**variant, drop_path_rate=rate, dtype=_DTYPES[fields.dtype])
+
+
+_BACKBONES: dict[str, Callable[[Model], nn.Module]] = {
+    **dict.fromkeys(swin.VARIANTS, _swin),
+    **dict.fromkeys(dinov2.VARIANTS, _dinov2),
+    **dict.fromkeys(efficientnet.VARIANTS, _efficientnet),
+    **dict.fromkeys(resnet.VARIANTS, _resnet),
+    **dict.fromkeys(mpvit.VARIANTS, _mpvit),
+}
 
 
 def _check_neck(fields: Model) -> None:
