@@ -57,9 +57,16 @@ def get_config():
             # Which maps a Swin shifts its windows on: always (all), larger_axes (along axes that
             # are longer than the window), larger_maps (if both are). `convert` sets it.
             "window_shift": "always",
-            "position_embedding": True,  # patch coordinates into the backbone
+            "position_embedding": True,  # patch coordinates into a Swin
+            # Of a DINOv2: the blocks, counted from 1, whose outputs are the maps; (): the four of
+            # its table. And how its position table is resized, which `convert` sets for a file:
+            # size (Hugging Face), size_antialiased (registers, timm), scale_offset (the authors).
+            "backbone_layers": (),
+            "position_interpolation": "size",
+            # The batch norms of an EfficientNet keep their statistics in training.
+            "freeze_statistics": False,
             "drop_path_rate": 0.1,  # stochastic depth of the last block
-            "neck": "fpn",  # fpn; of released checkpoints: released, released_hahi
+            "neck": "fpn",  # fpn, dpt; of released checkpoints: released, released_hahi
             "neck_features": 256,
             "codec": "bounded",  # bounded (ours, after the paper), released
             "latent_channels": 16,

@@ -15,10 +15,11 @@ from diffdepth_jax.checkpoints.model_directory import save_model
 from diffdepth_jax.configuration import groups
 from diffdepth_jax.configuration.groups import Configuration
 from diffdepth_jax.models.assembly import create_model
-from diffdepth_jax.models.variables import abstract_variables
+from diffdepth_jax.models.backbone_choice import create_backbone
+from diffdepth_jax.models.variables import abstract_backbone, abstract_variables
 from diffdepth_jax.program.entry import start
 from diffdepth_jax.program.path_flags import define_path
-from diffdepth_jax.torch_import.conversion import convert, only_backbone
+from diffdepth_jax.torch_import.conversion import convert
 from diffdepth_jax.torch_import.kinds import Kind
 from diffdepth_jax.torch_import.state_dicts import read_state_dict
 
@@ -61,23 +62,28 @@ def convert_file(
       UserError: the file is no checkpoint, does not fit the configuration, or `output` exists.
     """
     tensors, kind = read_state_dict(path)
-    config, shift_messages = with_window_shift(config, kind)
-    abstract = abstract_variables(create_model(config.model))
+    config, field_messages = with_fields_of_code(config, kind)
     if kind.backbone_only:
-        abstract = only_backbone(abstract)
+        abstract = abstract_backbone(create_backbone(config.model))
+    else:
+        abstract = abstract_variables(create_model(config.model))
     variables, messages = convert(tensors, kind, abstract)
     save_model(output, config, jax.tree.map(lambda leaf: leaf.view(_Uncopied), variables))
-    return [f"{path}: {kind.name}, {len(tensors)} tensors", *shift_messages, *messages]
+    return [f"{path}: {kind.name}, {len(tensors)} tensors", *field_messages, *messages]
 
 
-def with_window_shift(config: Configuration, kind: Kind) -> tuple[Configuration, list[str]]:
-    """Returns the configuration with the window shift of the file's code, and a message if new."""
-    rule, before = kind.window_shift, config.model.window_shift
-    if rule is None or rule == before:
-        return config, []
-    model = dataclasses.replace(config.model, window_shift=rule)
-    message = f"model.window_shift becomes {rule} instead of {before}: the file's code does so"
-    return dataclasses.replace(config, model=model), [message]
+def with_fields_of_code(config: Configuration, kind: Kind) -> tuple[Configuration, list[str]]:
+    """Returns the configuration as the code of the file computes, and messages about new values."""
+    messages = []
+    for name in ("window_shift", "position_interpolation"):
+        value, before = getattr(kind, name), getattr(config.model, name)
+        if value not in (None, before):
+            model = dataclasses.replace(config.model, **{name: value})
+            config = dataclasses.replace(config, model=model)
+            messages.append(
+                f"model.{name} becomes {value} instead of {before}: the file's code does so"
+            )
+    return config, messages
 
 
 def run() -> None:

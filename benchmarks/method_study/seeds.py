@@ -42,7 +42,10 @@ def _state(config, model, optimizer):
     key = jax.random.key(config.seed)
     state = create_train_state(model, optimizer, key, config.train.ema_decay)
     variables, _ = start_from(
-        state.variables, backbone_weights=config.model.backbone_weights, initial_weights=""
+        state.variables,
+        backbone_weights=config.model.backbone_weights,
+        initial_weights="",
+        position_interpolation=config.model.position_interpolation,
     )
     return state.started_from(variables)
 

@@ -47,8 +47,11 @@ class Model:
     window_size: Count
     window_shift: Literal["always", "larger_axes", "larger_maps"]
     position_embedding: bool
+    backbone_layers: tuple[Count, ...]
+    position_interpolation: Literal["size", "size_antialiased", "scale_offset"]
+    freeze_statistics: bool
     drop_path_rate: Annotated[float, Field(ge=0, le=0.99)]
-    neck: Literal["fpn", "released", "released_hahi"]
+    neck: Literal["fpn", "dpt", "released", "released_hahi"]
     neck_features: Count
     codec: Literal["bounded", "released"]
     latent_channels: Count
@@ -65,9 +68,10 @@ class Model:
     def __post_init__(self) -> None:
         rule = f"a divisor of denoiser_features {self.denoiser_features}"
         if self.kind == "feed_forward":
-            for name, value in (("neck", "fpn"), ("codec", "bounded"), ("denoiser", "attention")):
+            for name in ("neck", "codec", "denoiser"):
                 given = getattr(self, name)
-                require(given == value, f"model.{name}", given, f"{value} for a feed_forward model")
+                rule = "none of a released checkpoint for a feed_forward model"
+                require(not given.startswith("released"), f"model.{name}", given, rule)
         divides = self.denoiser_features % self.denoiser_heads == 0
         require(divides, "model.denoiser_heads", self.denoiser_heads, rule)
         for name in ("neck_features", "latent_channels") if self.denoiser != "attention" else ():

@@ -46,7 +46,10 @@ ADDED: dict[str, Any] = {
     "data.folder.depth_orientation": "stored",
     "data.folder.invalid_values": (),
     "data.folder.mask_pattern": "",
+    "model.backbone_layers": (),
+    "model.freeze_statistics": False,
     "model.kind": "diffusion",
+    "model.position_interpolation": "size",
     "model.window_shift": "always",
 }
 

@@ -10,10 +10,11 @@ from jaxtyping import Bool, Float
 
 from diffdepth_jax.arrays import Array, Condition, Depth, Features, Image, Latent, Mask, Timestep
 from diffdepth_jax.configuration.groups import Model
-from diffdepth_jax.errors import UserError
-from diffdepth_jax.models.backbones import mpvit, resnet, swin
+from diffdepth_jax.models.backbone_choice import DTYPES, create_backbone
+from diffdepth_jax.models.backbones import dinov2
 from diffdepth_jax.models.codec import DepthCodec
 from diffdepth_jax.models.denoiser import ConditionedHead, Denoiser, Regressor
+from diffdepth_jax.models.necks.dpt import DPT, Reassemble
 from diffdepth_jax.models.necks.fpn import FPN
 from diffdepth_jax.models.necks.hahi import HAHI
 from diffdepth_jax.models.released import ReleasedCodec, ReleasedDenoiser
@@ -26,6 +27,8 @@ class DepthNetwork(nn.Module):
       backbone: image [B, H, W, 3] -> tuple of feature maps, finest first.
       neck: tuple of feature maps -> pyramid, finest first.
       codec: depth <-> latent.
+      reassemble: (feature maps, height, width) -> feature maps, ahead of the neck, for a backbone
+        whose maps all have one size.
 
     `train` switches on stochastic depth and, where a part has batch norms, the statistics of the
     batch. Apply the model with mutable=["batch_stats"] then.
@@ -34,6 +37,7 @@ class DepthNetwork(nn.Module):
     backbone: nn.Module
     neck: nn.Module
     codec: nn.Module
+    reassemble: nn.Module | None = None
 
     def latent_shape(self, height: Any, width: Any) -> tuple[Any, Any, int]:
         """(h, w, d) of the latent for an image of this size; needs no parameters.
@@ -51,7 +55,10 @@ class DepthNetwork(nn.Module):
 
     def features(self, image: Image, train: bool) -> Sequence[Features]:
         """Normalised image [B, H, W, 3] -> the maps that the neck takes, finest first."""
-        return self.backbone(image, train)
+        features = self.backbone(image, train)
+        if self.reassemble is not None:
+            features = self.reassemble(features, *image.shape[1:3])
+        return features
 
     def decode_log_depth(self, latent: Latent, train: bool = False) -> Float[Array, "batch _ _ 1"]:
         """Latent [B, h, w, d] -> natural log of metres, float32 [B, 2 h, 2 w, 1]."""
@@ -62,7 +69,7 @@ class DepthNetwork(nn.Module):
         return jnp.exp(self.decode_log_depth(latent))
 
 
-class DiffusionDepth(DepthNetwork):
+class DiffusionDepth(DepthNetwork, kw_only=True):
     """Image encoder, depth codec and denoiser; `method.refinement` joins them by the sampler.
 
     Attributes:
@@ -77,7 +84,7 @@ class DiffusionDepth(DepthNetwork):
 
     def features(self, image: Image, train: bool) -> Sequence[Features]:
         """Normalised image [B, H, W, 3] -> the maps that the neck takes, finest first."""
-        features = self.backbone(image, train)
+        features = super().features(image, train)
         return features if self.hahi is None else self.hahi(features, train)
 
     def encode_image(self, image: Image, train: bool = False) -> Condition:
@@ -112,7 +119,7 @@ class DiffusionDepth(DepthNetwork):
         return self.decode_depth(self.denoise(latent, timestep, condition))
 
 
-class FeedForwardDepth(DepthNetwork):
+class FeedForwardDepth(DepthNetwork, kw_only=True):
     """The baseline without diffusion: the same backbone, neck and decoder, and a head of one pass.
 
     Attributes:
@@ -143,13 +150,14 @@ def create_model(fields: Model) -> DepthNetwork:
     """The model that a configuration's `model` group describes.
 
     Raises:
-      UserError: the backbone has an unknown name.
+      UserError: see `create_backbone`.
     """
-    dtype = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}[fields.dtype]
+    dtype = DTYPES[fields.dtype]
     parts: dict[str, Any] = {
-        "backbone": _backbone(fields, dtype),
-        "neck": FPN(fields.neck_features, fields.neck != "fpn", dtype),
+        "backbone": create_backbone(fields),
+        "neck": _neck(fields, dtype),
         "codec": _codec(fields),
+        "reassemble": _reassemble(fields, dtype),
     }
     if fields.kind == "feed_forward":
         return FeedForwardDepth(**parts, head=_head(Regressor, fields, dtype))
@@ -157,25 +165,17 @@ def create_model(fields: Model) -> DepthNetwork:
     return DiffusionDepth(**parts, denoiser=_denoiser(fields, dtype), hahi=hahi)
 
 
-def _backbone(fields: Model, dtype: DTypeLike) -> nn.Module:
-    """The backbone; each kind takes the fields that it has a use for."""
-    name = fields.backbone
-    if name in resnet.VARIANTS:
-        return resnet.ResNet(**resnet.VARIANTS[name], dtype=dtype)
-    if name in mpvit.VARIANTS:
-        rate = fields.drop_path_rate
-        return mpvit.MPViT(**mpvit.VARIANTS[name], drop_path_rate=rate, dtype=dtype)
-    if name not in swin.VARIANTS:
-        known = ", ".join(swin.VARIANTS | resnet.VARIANTS | mpvit.VARIANTS)
-        raise UserError(f"model.backbone {name!r}: must be one of {known}")
-    return swin.SwinTransformer(
-        **swin.VARIANTS[name],
-        window_size=fields.window_size,
-        window_shift=fields.window_shift,
-        position_embedding=fields.position_embedding,
-        drop_path_rate=fields.drop_path_rate,
-        dtype=dtype,
-    )
+def _neck(fields: Model, dtype: DTypeLike) -> nn.Module:
+    if fields.neck == "dpt":
+        return DPT(fields.neck_features, dtype)
+    return FPN(fields.neck_features, fields.neck != "fpn", dtype)
+
+
+def _reassemble(fields: Model, dtype: DTypeLike) -> nn.Module | None:
+    """Only a DINOv2's maps, which all have one size, have to become a pyramid."""
+    if fields.backbone not in dinov2.VARIANTS:
+        return None
+    return Reassemble(fields.neck_features, dinov2.PATCH, dtype)
 
 
 def _codec(fields: Model) -> nn.Module:

@@ -121,9 +121,12 @@ class LayerNorm(nn.Module):
         return layer_norm(x, scale, bias, self.epsilon).astype(self.dtype)
 
 
-def DropPath(rate: float) -> nn.Dropout:
-    """Returns stochastic depth for residuals [B, H, W, C]: dropout of whole images."""
-    return nn.Dropout(rate, broadcast_dims=(1, 2, 3), rng_collection="drop_path", name="drop_path")
+def DropPath(rate: float, axes: tuple[int, ...] = (1, 2, 3)) -> nn.Dropout:
+    """Returns stochastic depth for residuals [B, H, W, C]: dropout of whole images.
+
+    `axes` are all axes of a residual but the first.
+    """
+    return nn.Dropout(rate, broadcast_dims=axes, rng_collection="drop_path", name="drop_path")
 
 
 def rematerialised(block: Block, remat: bool) -> Block:

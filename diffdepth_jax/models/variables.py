@@ -22,6 +22,13 @@ def abstract_variables(model: nn.Module) -> Variables:
     return jax.eval_shape(lambda: init_variables(model, jax.random.key(0)))
 
 
+def abstract_backbone(backbone: nn.Module) -> Variables:
+    """Returns the shapes and types of a backbone's variables, nested as in those of a model."""
+    image = jnp.zeros((1, 32, 32, 3))
+    variables = jax.eval_shape(lambda: backbone.init(jax.random.key(0), image))
+    return {collection: {"backbone": tree} for collection, tree in variables.items()}
+
+
 def leaf_difference(found: PyTree, expected: PyTree) -> str | None:
     """Says in which leaves two trees differ, by name or shape; None if they do not differ."""
     theirs, ours = _shapes(found), _shapes(expected)

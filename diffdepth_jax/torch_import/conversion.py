@@ -148,14 +148,24 @@ def _rule(name: str, rules: Iterable[Rule]) -> tuple[str, str]:
 
 
 def load_backbone(
-    path: str | os.PathLike[str], abstract: Variables
+    path: str | os.PathLike[str], abstract: Variables, position_interpolation: str
 ) -> tuple[dict[str, Any], list[str]]:
     """Reads a backbone's variables from a file of a backbone, or of a whole released model.
 
-    `abstract` are the shapes and types of the whole model's variables. Returns and raises as
-    `convert`.
+    Args:
+      path: the file.
+      abstract: the shapes and types of the whole model's variables.
+      position_interpolation: the configuration's; the file's code must have the same, if any.
+
+    Returns and raises as `convert`.
     """
     tensors, kind = read_state_dict(path)
+    wanted = kind.position_interpolation
+    if wanted not in (None, position_interpolation):
+        raise UserError(
+            f"{path} ({kind.name}) does not interpolate positions by {position_interpolation}: "
+            f"set model.position_interpolation={wanted}"
+        )
     if not kind.backbone_only:
         tensors = {k: v for k, v in tensors.items() if k.startswith("depth_backbone.")}
     return convert(tensors, kind, only_backbone(abstract))

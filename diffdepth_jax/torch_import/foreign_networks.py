@@ -4,6 +4,15 @@ import re
 
 from diffdepth_jax.torch_import.kinds import Tensors
 
+_GATED = "a DINOv2 with SwiGLU (giant), which is not read; small, base and large are"
+# Networks that have the names of a known kind, and these beside them.
+_LOOKALIKES = (
+    (r".*\.mlp\.(?:w12|weights_in|gate_proj)\..+", _GATED),
+    (
+        r".*_blocks\.\d+\._se_reduce\..+",
+        "an EfficientNet with squeeze-and-excitation; EfficientNet-Lite0 is read",
+    ),
+)
 # (pattern of a tensor's name that such networks have, what they are); the first match counts.
 _NETWORKS = (
     (
@@ -35,7 +44,7 @@ _NETWORKS = (
         r"(?:.*\.)?(?:blocks\.\d+\.attn\.qkv\..+|layers?\.\d+\.attention\.(?:attention\.query"
         r"|q_proj)\..+|encoder_layer_\d+\.self_attention\..+|resblocks\.\d+\.attn\..+"
         r"|layers\.\d+\.self_attn\.q_proj\..+)",
-        "a Vision Transformer (ViT)",
+        "a Vision Transformer (ViT) without layer scales; DINOv2 is read",
     ),
     (
         r"(?:.*\.)?(?:blocks\.\d+\.\d+\.(?:conv_pw|conv_dw)\..+|_blocks\.\d+\._depthwise_conv\..+)",
@@ -55,11 +64,29 @@ def is_of_videos(tensors: Tensors) -> bool:
     return any(len(tensor.shape) == 5 for tensor in tensors.values())
 
 
+def is_lookalike(tensors: Tensors) -> bool:
+    """Whether another network has the names of a known kind."""
+    return (
+        is_of_videos(tensors)
+        or _is_packed(tensors)
+        or any(re.fullmatch(pattern, name) for pattern, _ in _LOOKALIKES for name in tensors)
+    )
+
+
+def _is_packed(tensors: Tensors) -> bool:
+    """Whether an MLP's first layer makes gates and values, as timm packs SwiGLU."""
+    second = ((name, x) for name, x in tensors.items() if name.endswith(".mlp.fc2.weight"))
+    firsts = ((tensors.get(name.replace("fc2", "fc1")), x) for name, x in second)
+    return any(first is not None and first.shape[0] != x.shape[1] for first, x in firsts)
+
+
 def described(tensors: Tensors) -> str:
     """Returns what network the tensors are of; if unknown, the name of one of them."""
     if is_of_videos(tensors):
         return "a network of videos, such as a Video Swin"
-    for pattern, description in _NETWORKS:
+    if _is_packed(tensors):
+        return _GATED
+    for pattern, description in _LOOKALIKES + _NETWORKS:
         if any(re.fullmatch(pattern, name) for name in tensors):
             return description
     return f"a network of an unknown kind (its first tensor is {min(tensors)})"

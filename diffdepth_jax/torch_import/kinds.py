@@ -15,6 +15,12 @@ from diffdepth_jax.torch_import.rules import (
     Rule,
     within,
 )
+from diffdepth_jax.torch_import.rules_dinov2 import (
+    DINOV2_HUGGING_FACE,
+    DINOV2_OFFICIAL,
+    DINOV2_TIMM_REGISTERS,
+)
+from diffdepth_jax.torch_import.rules_efficientnet import EFFICIENTNET_LITE
 from diffdepth_jax.torch_import.rules_torchvision import SWIN_TORCHVISION
 
 Tensors = Mapping[str, StoredTensor]  # a state dict: tensors by name
@@ -31,6 +37,7 @@ class Kind(NamedTuple):
         unchanged: scales at 1, the rest at 0.
       window_shift: the `model.window_shift` of the code that the file belongs to; None where it has
         no influence.
+      position_interpolation: the `model.position_interpolation` of that code, likewise.
       second_marker: pattern of a name that the file must have too.
       notes: messages about one file, from `read_state_dict`.
     """
@@ -42,6 +49,7 @@ class Kind(NamedTuple):
     window_shift: str | None = None
     second_marker: str = ".*"
     notes: tuple[str, ...] = ()
+    position_interpolation: str | None = None
 
     @property
     def backbone_only(self) -> bool:
@@ -80,6 +88,19 @@ def _swin(
     return Kind(name, marker or table, rules, lacking, window_shift, second_marker=table)
 
 
+def _dinov2(
+    name: str, marker: str, rules: Iterable[Rule], interpolation: str, second_marker: str = ".*"
+) -> Kind:
+    return Kind(
+        f"DINOv2, {name} naming",
+        marker,
+        [*within("", "backbone", rules), _COUNTER],
+        r"^$",
+        second_marker=second_marker,
+        position_interpolation=interpolation,
+    )
+
+
 _IN_LAYERS = r"layers\.\d+\.blocks\.\d+\.attn"
 _IN_STAGES = r"stages\.\d+\.blocks\.\d+\.attn\.w_msa"
 _IN_FEATURES = r"features\.\d+\.\d+\.attn"
@@ -88,6 +109,10 @@ _IN_ENCODER = r"encoder\.layers\.\d+\.blocks\.\d+\.attention"
 _BACKBONE_NORMS = r"hidden_states_norms\..*"
 # Since timm 0.9 `downsample` belongs to the stage that follows it, so that stage 3 has one.
 _LATE_DOWNSAMPLE = r"layers\.3\.downsample\..*"
+# Of ViTs, layer scales have these names in DINOv2 alone, as far as the position tables agree.
+_LAYER_SCALE = r"blocks\.(?:\d+\.)?\d+\.ls1\.gamma"
+_HUGGING_FACE_SCALE = r"encoder\.layer\.\d+\.layer_scale1\.lambda1"
+_HUGGING_FACE_REGISTERS = r"embeddings\.register_tokens"
 
 KINDS = (
     _released("Swin", r"stages\.0\.blocks\.0\..*", SWIN_MM, "always"),
@@ -99,6 +124,29 @@ KINDS = (
     _swin("timm (from 0.9)", _IN_LAYERS, SWIN_TIMM, "larger_axes", _LATE_DOWNSAMPLE),
     _swin("torchvision", _IN_FEATURES, SWIN_TORCHVISION, "larger_axes"),
     _swin("official", _IN_LAYERS, SWIN_OFFICIAL, "larger_maps"),
+    _dinov2(
+        "Hugging Face (registers)",
+        _HUGGING_FACE_REGISTERS,
+        DINOV2_HUGGING_FACE,
+        "size_antialiased",
+        _HUGGING_FACE_SCALE,
+    ),
+    _dinov2("Hugging Face", _HUGGING_FACE_SCALE, DINOV2_HUGGING_FACE, "size"),
+    _dinov2(
+        "official (registers)", "register_tokens", DINOV2_OFFICIAL, "size_antialiased", _LAYER_SCALE
+    ),
+    _dinov2("official", "mask_token", DINOV2_OFFICIAL, "scale_offset", _LAYER_SCALE),
+    _dinov2(
+        "timm (registers)", "reg_token", DINOV2_TIMM_REGISTERS, "size_antialiased", _LAYER_SCALE
+    ),
+    # timm drops the mask token; all other names are the authors'.
+    _dinov2("timm", _LAYER_SCALE, DINOV2_OFFICIAL, "size_antialiased"),
+    Kind(
+        "EfficientNet-Lite",
+        r"_blocks\.\d+\._depthwise_conv\.weight",
+        [*within("", "backbone", EFFICIENTNET_LITE), _COUNTER],
+        r"^$",
+    ),
 )
 
 

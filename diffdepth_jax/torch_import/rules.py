@@ -24,13 +24,21 @@ def _unfold_order(tensor: np.ndarray, axis: int) -> np.ndarray:
     return np.moveaxis(tensor.reshape(shape), 0, axis)
 
 
+def _without_class(tensor: np.ndarray) -> np.ndarray:
+    """Adds a row of zeros, the class token's, ahead of the patches': [1, N, C] -> [1 + N, C]."""
+    return np.pad(np.squeeze(tensor, 0), ((1, 0), (0, 0)))
+
+
 TRANSFORMS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "same": lambda x: x,
     "dense": lambda x: x.transpose(1, 0),  # [O, I] -> [I, O]
     "conv": lambda x: x.transpose(2, 3, 1, 0),  # [O, I, H, W] -> [H, W, I, O]
+    "pointwise": lambda x: np.squeeze(x, (2, 3)).transpose(1, 0),  # [O, I, 1, 1] -> [I, O]
     "transposed": lambda x: x.transpose(2, 3, 0, 1),  # [I, O, H, W] -> [H, W, I, O]
     "merging_norm": lambda x: _unfold_order(x, 0),
     "merging_dense": lambda x: _unfold_order(x, 1).transpose(1, 0),
+    "tokens": lambda x: np.squeeze(x, 0),  # [1, N, C] -> [N, C]
+    "patch_positions": _without_class,
 }
 
 

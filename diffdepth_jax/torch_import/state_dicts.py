@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from diffdepth_jax.errors import UserError
-from diffdepth_jax.torch_import.foreign_networks import described, is_of_videos
+from diffdepth_jax.torch_import.foreign_networks import described, is_lookalike
 from diffdepth_jax.torch_import.kinds import KINDS, Kind, Tensors, recognise
 from diffdepth_jax.torch_import.reader import StoredTensor, read_torch_file
 
@@ -25,7 +25,10 @@ _ENTRIES = (
 )
 _DEPTH = 4  # dicts inside dicts that are searched; a damaged file may hold one inside itself
 # Names begin so where another model wraps the wanted one.
-_WRAPPERS = re.compile(r"^(?:module|backbone|swin|model|net|teacher|student|ema|ema_model)\.")
+_WRAPPERS = re.compile(
+    r"^(?:module|backbone|swin|dinov2|dinov2_with_registers|model|net|teacher|student|ema"
+    r"|ema_model)\."
+)
 # torch.compile, FSDP and activation checkpoints wrap modules anywhere in a model.
 _ANYWHERE = re.compile(
     r"(?:^|(?<=\.))(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\."
@@ -40,7 +43,7 @@ def read_state_dict(path: str | os.PathLike[str]) -> tuple[Tensors, Kind]:
     """
     tensors, notes = _weights(read_torch_file(path), path)
     tensors = _unwrapped(tensors, path)
-    kind = None if is_of_videos(tensors) else recognise(tensors)
+    kind = None if is_lookalike(tensors) else recognise(tensors)
     if kind is None:
         raise UserError(
             f"{path} holds {described(tensors)}: give one of these instead: "
@@ -113,9 +116,10 @@ def _renamed(
     return renamed
 
 
-_QUERY = re.compile(r"(.+\.attention\.)(self\.query|q_proj)(\.\w+)")
+_QUERY = re.compile(r"(.+\.attention\.)(self\.query|attention\.query|q_proj)(\.\w+)")
 _PARTS = {
     "self.query": ("self.query", "self.key", "self.value"),
+    "attention.query": ("attention.query", "attention.key", "attention.value"),
     "q_proj": ("q_proj", "k_proj", "v_proj"),
 }
 

@@ -133,6 +133,7 @@ def _started(
         state.variables,
         backbone_weights=config.model.backbone_weights,
         initial_weights=config.train.initial_weights,
+        position_interpolation=config.model.position_interpolation,
     )
     for message in messages:
         inform(message)

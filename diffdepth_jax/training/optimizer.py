@@ -99,13 +99,25 @@ def stop_frozen(params: PyTree, pattern: str) -> PyTree:
     )
 
 
+# What makes tokens of an image, ahead of all blocks.
+_EMBEDDING = (
+    "patch_embed",
+    "patch_embed_norm",
+    "position",
+    "class_token",
+    "register_tokens",
+    "position_table",
+)
+
+
 def rate_factors(params: PyTree, *, backbone_multiplier: float, layer_decay: float) -> PyTree:
     """The factor of each parameter's learning rate.
 
     Outside the backbone it is 1. In the backbone it is `backbone_multiplier`, times `layer_decay`
     for each layer between the parameter and the outputs. Layers are counted as in SimMIM's recipes
     for Swin: the patch embedding is one, and so is each block; the last block of a stage includes
-    the downsampling after it. The norms of the outputs come after all layers.
+    the downsampling after it. The norms of the outputs come after all layers. In a DINOv2, tokens
+    and position table belong to the patch embedding.
     """
     exponents = _exponents(params["backbone"]) if layer_decay != 1 else {}
 
@@ -118,15 +130,16 @@ def rate_factors(params: PyTree, *, backbone_multiplier: float, layer_decay: flo
 
 
 def _exponents(backbone: dict[str, Any]) -> dict[str, int]:
-    """{part of a Swin: number of layers from the part to the outputs}."""
-    found = [re.fullmatch(r"stage(\d+)_block(\d+)", name) for name in backbone]
-    blocks = sorted((int(match[1]), int(match[2])) for match in found if match)
+    """{part of a Swin or DINOv2: number of layers from the part to the outputs}."""
+    found = [re.fullmatch(r"(?:stage(\d+)_)?block(\d+)", name) for name in backbone]
+    blocks = sorted((int(match[1] or 0), int(match[2]), match[0]) for match in found if match)
     if not blocks or "patch_embed" not in backbone:  # ResNet's blocks have the same names
-        raise UserError("optimizer.layer_decay: for Swin backbones only; set it to 1 for others")
-    names = ("patch_embed", "patch_embed_norm", "position")
-    exponents = dict.fromkeys(names, len(blocks) + 1)
-    for left, (stage, block) in zip(range(len(blocks), 0, -1), blocks, strict=True):
-        exponents[f"stage{stage}_block{block}"] = exponents[f"downsample{stage + 1}"] = left
+        raise UserError(
+            "optimizer.layer_decay: for Swin and DINOv2 backbones only; set it to 1 for others"
+        )
+    exponents = dict.fromkeys(_EMBEDDING, len(blocks) + 1)
+    for left, (stage, _, name) in zip(range(len(blocks), 0, -1), blocks, strict=True):
+        exponents[name] = exponents[f"downsample{stage + 1}"] = left
     return exponents
 
 

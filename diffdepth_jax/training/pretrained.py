@@ -16,16 +16,22 @@ SWIN_RELEASE = "https://github.com/SwinTransformer/storage/releases/download/v1.
 
 
 def start_from(
-    variables: Variables, *, backbone_weights: str, initial_weights: str
+    variables: Variables,
+    *,
+    backbone_weights: str,
+    initial_weights: str,
+    position_interpolation: str,
 ) -> tuple[Variables, list[str]]:
     """Puts the weights of the two paths in the place of random values.
 
     Args:
       variables: nested arrays, as initialised.
-      backbone_weights: a PyTorch file of a Swin or of a released model, or a model directory. Its
-        backbone is taken. "" and "none" stand for no file; for "none" a message says so.
+      backbone_weights: a PyTorch file of a backbone or of a released model, or a model directory.
+        Its backbone is taken. "" and "none" stand for no file; for "none" a message says so.
       initial_weights: a model directory, converted or trained, or "". It brings its backbone, so
         `backbone_weights` is then not read, and a message says so.
+      position_interpolation: the configuration's. A file of a DINOv2 must be of code that has the
+        same.
 
     Returns:
       The variables, and messages about leaves that were not simply copied.
@@ -45,7 +51,8 @@ def start_from(
     if backbone_weights == "none":
         messages = ["model.backbone_weights is none: the backbone starts from random weights"]
     elif backbone_weights:
-        backbone, messages = _backbone(pathlib.Path(backbone_weights), variables)
+        path = pathlib.Path(backbone_weights)
+        backbone, messages = _backbone(path, variables, position_interpolation)
         variables = {
             collection: {**tree, **backbone.get(collection, {})}
             for collection, tree in variables.items()
@@ -64,9 +71,11 @@ def check_backbone_path(backbone_weights: str, initial_weights: str) -> None:
         )
 
 
-def _backbone(path: pathlib.Path, variables: Variables) -> tuple[Variables, list[str]]:
+def _backbone(
+    path: pathlib.Path, variables: Variables, position_interpolation: str
+) -> tuple[Variables, list[str]]:
     if not path.is_dir():
-        return load_backbone(path, variables)
+        return load_backbone(path, variables, position_interpolation)
     backbone = only_backbone(jax.device_get(load_variables(path, None)))
     _check_leaves(path, "backbone", backbone, only_backbone(variables))
     return backbone, []

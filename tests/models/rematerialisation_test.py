@@ -7,13 +7,17 @@ import pytest
 
 from benchmarks.flops import count_multiply_adds
 from diffdepth_jax.models.assembly import with_rematerialised_backbone
-from diffdepth_jax.models.backbones import mpvit, resnet
+from diffdepth_jax.models.backbones import dinov2, efficientnet, mpvit, resnet
 from tests.support import tiny
 
 BACKBONES = {
     "swin": tiny.backbone(drop_path_rate=0.5, depths=(2, 1)),
     "resnet": resnet.ResNet(depths=(1, 2), channels=(4, 8)),
     "mpvit": mpvit.MPViT(channels=(8, 8), depths=(1, 2), num_paths=(2, 1), drop_path_rate=0.5),
+    "dinov2": dinov2.DINOv2(8, 2, 2, (1, 2), drop_path_rate=0.5, table_side=2),
+    "efficientnet": efficientnet.EfficientNetLite(
+        4, (efficientnet.Stage(2, 3, 1, 2, 4), efficientnet.Stage(1, 5, 2, 2, 8))
+    ),
 }
 IMAGE = np.random.default_rng(0).normal(size=(3, 21, 30, 3)).astype(np.float32)
 

@@ -73,9 +73,11 @@ _SHAPES = {
     "same": lambda s: s,
     "dense": lambda s: s[::-1],
     "conv": lambda s: (s[3], s[2], s[0], s[1]),
+    "pointwise": lambda s: (s[1], s[0], 1, 1),
     "transposed": lambda s: (s[2], s[3], s[0], s[1]),
     "merging_norm": lambda s: s,
     "merging_dense": lambda s: s[::-1],
+    "tokens": lambda s: (1, *s),
 }
 
 

@@ -6,7 +6,8 @@ import jax
 import numpy as np
 import pytest
 
-from diffdepth_jax.convert import with_window_shift
+from diffdepth_jax.convert import with_fields_of_code
+from diffdepth_jax.models.backbones import dinov2
 from diffdepth_jax.models.backbones.swin import SwinTransformer
 from diffdepth_jax.torch_import.conversion import convert
 from diffdepth_jax.torch_import.kinds import KINDS
@@ -47,12 +48,20 @@ def test_maps_as_small_as_a_window_are_those_of_the_authors_code(tmp_path, origi
 
 
 @pytest.mark.parametrize("before", ["always", "larger_maps"])
-def test_conversion_sets_the_shift_of_the_files_code(before):
+def test_conversion_sets_what_the_files_code_does(before):
+    """The shift of windows, and how positions are interpolated."""
     config = small_run.config(model__window_shift=before)
     for kind in KINDS:
-        after, messages = with_window_shift(config, kind)
-        rule = kind.window_shift or before
-        assert after.model == dataclasses.replace(config.model, window_shift=rule)
+        after, messages = with_fields_of_code(config, kind)
+        fields = {
+            "window_shift": kind.window_shift or before,
+            "position_interpolation": kind.position_interpolation or "size",
+        }
+        assert after.model == dataclasses.replace(config.model, **fields)
         assert after == dataclasses.replace(config, model=after.model)
-        assert bool(messages) == (rule != before) and all(rule in text for text in messages)
+        new = [name for name in fields if fields[name] != getattr(config.model, name)]
+        assert [f"model.{name} becomes {fields[name]}" for name in new] == [
+            text.split(" instead")[0] for text in messages
+        ]
     assert {kind.window_shift for kind in KINDS} == {None, "always", "larger_axes", "larger_maps"}
+    assert {kind.position_interpolation for kind in KINDS} == {None, *dinov2.INTERPOLATIONS}

@@ -13,6 +13,7 @@ from diffdepth_jax.configs import default, released_swin
 from diffdepth_jax.configuration import groups
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.models.assembly import create_model
+from diffdepth_jax.models.backbones.dinov2 import DINOv2
 from diffdepth_jax.models.variables import abstract_variables
 from diffdepth_jax.training import loop
 from diffdepth_jax.training.optimizer import (
@@ -210,6 +211,16 @@ def test_layers_of_a_swin_learn_slower_the_earlier_they_are():
     assert others == {1.0}
 
 
+def test_tokens_and_positions_of_a_dinov2_learn_as_its_patch_embedding():
+    model = DINOv2(8, 2, 2, (2,), num_registers=1, table_side=2)
+    params = jax.eval_shape(lambda: tiny.init(model, jnp.zeros((1, 14, 14, 3))))["params"]
+    factors = rate_factors({"backbone": params}, backbone_multiplier=1.0, layer_decay=0.5)
+    embedding = ("patch_embed", "class_token", "register_tokens", "position_table")
+    expected = dict.fromkeys(embedding, 1 / 8) | {"block0": 1 / 4, "block1": 1 / 2, "norm": 1.0}
+    found = {name: set(jax.tree.leaves(part)) for name, part in factors["backbone"].items()}
+    assert found == {name: {factor} for name, factor in expected.items()}
+
+
 def test_blocks_are_counted_as_numbers():
     parts, _ = _factors((11, 1), backbone_multiplier=1.0, layer_decay=0.5)
     assert parts["stage0_block10"] == parts["downsample1"] == {0.25}
@@ -231,12 +242,12 @@ def test_layer_decay_reaches_the_update():
     assert found == [-RATE / 4, -RATE / 2, -RATE]
 
 
-@pytest.mark.parametrize("backbone", ["resnet18", "mpvit_small"])
+@pytest.mark.parametrize("backbone", ["resnet18", "mpvit_small", "efficientnet_lite0"])
 def test_layer_decay_is_refused_where_there_are_no_such_layers(backbone):
     fields = released_swin.get_config()
     fields.model.update(backbone=backbone, neck="released")
     params = abstract_variables(create_model(groups.read(fields).model))["params"]
-    with pytest.raises(UserError, match=r"optimizer\.layer_decay: for Swin backbones only"):
+    with pytest.raises(UserError, match=r"optimizer\.layer_decay: for Swin and DINOv2 "):
         jax.eval_shape(_optimizer(layer_decay=0.8).init, params)
     jax.eval_shape(_optimizer().init, params)
 

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,7 +16,10 @@ from diffdepth_jax.configuration import groups
 from diffdepth_jax.distributed import sharding
 from diffdepth_jax.method import diffusion
 from diffdepth_jax.models.assembly import DiffusionDepth
+from diffdepth_jax.models.backbones.dinov2 import DINOv2
+from diffdepth_jax.models.backbones.efficientnet import EfficientNetLite, Stage
 from diffdepth_jax.models.backbones.resnet import ResNet
+from diffdepth_jax.models.layers import resize_bilinear
 from diffdepth_jax.models.necks.fpn import FPN
 from diffdepth_jax.models.released import ReleasedCodec, ReleasedDenoiser
 from diffdepth_jax.training import loop
@@ -25,11 +29,14 @@ from tests.support.paths import ROOT
 
 FLAGS = f"--xla_force_host_platform_device_count=8 {compile_flags.QUICK}"
 STEPS = 5
+SIZE = (13, 18)  # of the images
 # name: (model, devices, train.parallel, train.accumulate), compared with that model's reference.
 REFERENCES = {
     "plain": ("plain", 1, "jit", 1),
     "normed": ("normed", 1, "jit", 1),
     "feed-forward": ("feed-forward", 1, "jit", 1),
+    "efficientnet": ("efficientnet", 1, "jit", 1),
+    "dinov2": ("dinov2", 1, "jit", 1),
 }
 RUNS = {
     "jit": ("plain", 8, "jit", 1),
@@ -47,6 +54,12 @@ SLOW_RUNS = {
     "feed-forward jit": ("feed-forward", 8, "jit", 1),
     "feed-forward pmap": ("feed-forward", 8, "pmap", 1),
     "feed-forward fsdp": ("feed-forward", 8, "fsdp", 1),
+    "efficientnet jit": ("efficientnet", 8, "jit", 1),
+    "efficientnet pmap": ("efficientnet", 8, "pmap", 1),
+    "efficientnet fsdp": ("efficientnet", 8, "fsdp", 1),
+    "dinov2 jit": ("dinov2", 8, "jit", 1),
+    "dinov2 pmap": ("dinov2", 8, "pmap", 1),
+    "dinov2 fsdp": ("dinov2", 8, "fsdp", 1),
 }
 
 
@@ -60,10 +73,33 @@ def normed_model():
     )
 
 
+def efficientnet_model():
+    stages = Stage(1, 3, 1, 1, 8), Stage(1, 5, 2, 2, 8)
+    return tiny.model().clone(backbone=EfficientNetLite(8, stages, drop_path_rate=0.0))
+
+
+class _Sum(nn.Module):
+    """A neck for maps of one size, at stride 14: their sum, brought to stride 2."""
+
+    @nn.compact
+    def __call__(self, maps, train=False):
+        x = nn.Conv(8, (1, 1))(sum(maps))
+        x = resize_bilinear(x, 7 * x.shape[1], 7 * x.shape[2])
+        return (x[:, : -(-SIZE[0] // 2), : -(-SIZE[1] // 2)],)
+
+
+def dinov2_model():
+    backbone = DINOv2(8, 2, 2, (1, 2), num_registers=1, table_side=4)
+    denoiser = tiny.denoiser(condition_levels=1)
+    return tiny.model().clone(backbone=backbone, neck=_Sum(), denoiser=denoiser)
+
+
 MODELS = {
     "plain": tiny.model,
     "normed": normed_model,
     "feed-forward": tiny.feed_forward_model,
+    "efficientnet": efficientnet_model,
+    "dinov2": dinov2_model,
 }
 
 
@@ -72,7 +108,7 @@ def _batches():
     shares = np.array([1.0, 0.9, 0.01, 0.005, 0, 0, 0.4, 0.4, 0, 0.02, 1, 1, 0.3, 0.05, 0, 0.7])
     rng = np.random.default_rng(0)
     for seed in range(STEPS):
-        batch = tiny.batch(len(shares), seed=seed)
+        batch = tiny.batch(len(shares), *SIZE, seed=seed)
         mask = rng.random(batch["mask"].shape) < shares[:, None, None, None]
         depth = np.where(mask, rng.uniform(0.5, 10, mask.shape), np.nan).astype(np.float32)
         yield {**batch, "mask": mask, "depth": depth}
@@ -169,7 +205,7 @@ def _assert_all_equal(differences, runs):
     limits = {"gradients": 1e-4, "losses": 1e-4, "params": 1e-5, "batch_stats": 1e-5}
     assert differences.keys() == runs.keys()
     for name, found in differences.items():
-        statistics = {"batch_stats"} if name.startswith("normed") else set()
+        statistics = {"batch_stats"} if name.split()[0] in ("normed", "efficientnet") else set()
         assert found.keys() == {"gradients", "losses", "params"} | statistics
         assert all(value <= limits[what] for what, value in found.items()), (name, found)
 

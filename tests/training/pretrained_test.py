@@ -58,7 +58,10 @@ def swin_file(variables, path):
 
 def start(variables, backbone_weights="", initial_weights=""):
     return start_from(
-        variables, backbone_weights=str(backbone_weights), initial_weights=str(initial_weights)
+        variables,
+        backbone_weights=str(backbone_weights),
+        initial_weights=str(initial_weights),
+        position_interpolation="size",
     )
 
 

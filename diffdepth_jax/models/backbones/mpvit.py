@@ -15,6 +15,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Float
 
 from diffdepth_jax.arrays import Array, FeatureMap, Features, Image
+from diffdepth_jax.models import depthwise
 from diffdepth_jax.models.batch_norm import BatchNorm
 from diffdepth_jax.models.layers import Dense, DropPath, LayerNorm, rematerialised
 
@@ -41,16 +42,8 @@ def DepthwiseConv(
 ) -> nn.Conv:
     """Pads both sides, as PyTorch does. With stride 2, 'SAME' pads even sizes at one side only."""
     pad = kernel_size // 2
-    return nn.Conv(
-        channels,
-        (kernel_size, kernel_size),
-        stride,
-        ((pad, pad), (pad, pad)),
-        feature_group_count=channels,
-        use_bias=use_bias,
-        dtype=dtype,
-        name=name,
-    )
+    padding = (pad, pad), (pad, pad)
+    return depthwise.DepthwiseConv(channels, kernel_size, dtype, name, stride, padding, use_bias)
 
 
 class ConvNorm(nn.Module):

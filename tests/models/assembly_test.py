@@ -1,0 +1,62 @@
+"""Models are assembled from a configuration's fields, or refused by the field's name."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from diffdepth_jax.errors import UserError
+from diffdepth_jax.models.assembly import create_model
+from diffdepth_jax.models.backbone_choice import create_backbone
+from tests.support import small_run
+
+
+def fields(**overrides):
+    return small_run.config(**{f"model__{k}": v for k, v in overrides.items()}).model
+
+
+def test_an_efficientnet_has_all_maps_in_the_pyramid():
+    chosen = {"freeze_statistics": True, "drop_path_rate": 0.3}
+    model = create_model(fields(backbone="efficientnet_lite0", **chosen))
+    assert model.backbone.frozen_statistics and model.backbone.drop_path_rate == 0.3
+    image = jnp.zeros((1, 33, 47, 3))
+    depth = jnp.ones((1, 33, 47, 1))
+    variables = jax.eval_shape(model.init, jax.random.key(0), image, depth, depth > 0)
+    assert {f"lateral{level}" for level in range(5)} <= variables["params"]["neck"].keys()
+
+
+def test_a_dinov2_takes_its_layers_and_its_interpolation():
+    chosen = {"position_interpolation": "scale_offset", "drop_path_rate": 0.0, "dtype": "bfloat16"}
+    module = create_backbone(fields(backbone="dinov2_nano", backbone_layers=(2, 4), **chosen))
+    assert module.layers == (2, 4) and module.position_interpolation == "scale_offset"
+    assert module.dtype == jnp.bfloat16
+    image = np.ones((1, 20, 30, 3), np.float32)
+    maps, _ = jax.eval_shape(lambda: module.init_with_output(jax.random.key(0), image))
+    assert [x.shape for x in maps] == [(1, 2, 3, 16)] * 2
+    registers = create_backbone(fields(backbone="dinov2_base_registers"))
+    assert registers.num_registers == 4 and registers.layers == (3, 6, 9, 12)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        ({"backbone": "swin_huge"}, "model.backbone 'swin_huge': must be one of swin_nano.*dinov2"),
+        ({"freeze_statistics": True}, "model.freeze_statistics: for EfficientNets only; set it"),
+        ({"backbone": "dinov2_nano", "backbone_layers": (5,)}, r"model.backbone_layers \(5,\)"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(overrides, words):
+    with pytest.raises(UserError, match=words):
+        create_model(fields(**overrides))
+
+
+@pytest.mark.parametrize("neck", ["fpn", "dpt"])
+@pytest.mark.parametrize("kind", ["diffusion", "feed_forward"])
+def test_the_maps_of_a_dinov2_become_a_pyramid(kind, neck):
+    """31 x 43 pixels are 3 x 4 patches, the last of them padded."""
+    model = create_model(fields(kind=kind, backbone="dinov2_nano", neck=neck))
+    image, mask = jnp.zeros((1, 31, 43, 3)), jnp.ones((1, 31, 43, 1), bool)
+    depth, variables = model.init_with_output(jax.random.key(0), image, mask * 2.0, mask)
+    assert depth.shape == (1, 32, 44, 1)
+    maps = model.apply(variables, image, method=lambda module, x: module.features(x, False))
+    assert [x.shape[1:3] for x in maps] == [(8, 11), (4, 6), (2, 3), (1, 2)]
