@@ -43,5 +43,6 @@ def frame_name(listed: str, path: pathlib.Path, roots: list[pathlib.Path]) -> pa
     """
     names = [path_lists.name_below(path, root) for root in roots]
     relative = listed.replace("\\", "/").lstrip("/")
-    name = relative if relative in names else min(names, key=len)
+    is_relative = relative in names and pathlib.Path(listed) != path
+    name = relative if is_relative else min(names, key=len)
     return pathlib.PurePosixPath(name).with_suffix("")

@@ -30,7 +30,12 @@ _ANY_SIZE = flags.DEFINE_bool(
 _ALLOW_SHARED_SCENES = flags.DEFINE_bool(
     "allow_shared_scenes", False, "Accept scenes or drives that train shares with another split."
 )
-_OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace the dataset if it is prepared already.")
+_OVERWRITE = flags.DEFINE_bool(
+    "overwrite",
+    False,
+    "Replace the dataset if it is prepared already.",
+    allow_override=True,  # other programs have a flag of this name
+)
 _NUM_WORKERS = flags.DEFINE_integer(
     "num_workers", None, "Processes that read and check; default: one for each core.", lower_bound=1
 )

@@ -18,6 +18,7 @@ from ml_collections import config_flags
 from PIL import Image
 
 from diffdepth_jax.configs import default
+from diffdepth_jax.program import path_flags
 from tests.media.video_test import write_lossless
 from tests.support import small_model, small_run
 from tests.support.pages import FENCE, blocks
@@ -87,12 +88,14 @@ def parse(module, arguments):
     define_config = functools.partial(
         config_flags.DEFINE_config_file, flag_values=values, sys_argv=argv
     )
+    define_path = functools.partial(path_flags.define_path, flag_values=values)
     own = {n: functools.partial(getattr(flags, n), flag_values=values) for n in _DEFINERS}
     specification = importlib.util.find_spec(module)
     program = importlib.util.module_from_spec(specification)
     with (
         mock.patch.multiple(flags, **own),
         mock.patch.object(config_flags, "DEFINE_config_file", define_config),
+        mock.patch.object(path_flags, "define_path", define_path),
     ):
         specification.loader.exec_module(program)
     rest = values(argv)[1:]

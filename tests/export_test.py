@@ -153,12 +153,27 @@ def model_directory(tmp_path_factory):
     return directory
 
 
-def test_another_process_with_jax_alone_returns_the_same(model_directory, tmp_path):
+@pytest.fixture(scope="module")
+def model_file(model_directory, tmp_path_factory):
+    path = tmp_path_factory.mktemp("exported") / "model"
+    _write(checkpoint=model_directory, output=path)
+    return path
+
+
+def test_another_process_with_jax_alone_returns_the_same(model_directory, model_file, tmp_path):
     np.save(tmp_path / "image.npy", _image(64, 96))
-    _write(checkpoint=model_directory, output=tmp_path / "model")
-    _run_script("model", "image.npy", "depth.npy", cwd=tmp_path)
+    _run_script(model_file, "image.npy", "depth.npy", cwd=tmp_path)
     expected = DepthEstimator.from_checkpoint(model_directory)(_image(64, 96)).depth
     np.testing.assert_allclose(np.load(tmp_path / "depth.npy"), expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(1, 20_000, 3), (0, 5, 3)])
+def test_the_script_says_which_sizes_it_takes(model_file, tmp_path, shape):
+    """JAX says "Error refining shapes" where a side is too long."""
+    np.save(tmp_path / "image.npy", np.zeros(shape, np.uint8))
+    command = [sys.executable, SCRIPT, model_file, "image.npy", "depth.npy"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 1 and "sides must be 1 to 16384" in done.stderr
 
 
 @pytest.mark.slow

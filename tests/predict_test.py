@@ -96,6 +96,38 @@ def test_what_exists_is_skipped_or_written_again(photos, run, tmp_path, capsys):
     assert np.load(metres).shape == (32, 48)
 
 
+def test_results_beside_the_photos_are_no_photos(photos, run, capsys):
+    """The same folder in and out, twice; then with a new photo, and with other kinds of output."""
+    (photos / "b.jpg").unlink()
+    (photos / "a.png").rename(photos / "b_color.png")
+    _picture(48, 32).save(photos / "a.jpg")
+    write_lossless(photos / "v.mp4", [np.array(_picture(48, 32))] * 2)
+    assert run(input=photos, output=photos) == 0
+    assert "4 of 4 written" in capsys.readouterr().out
+    before = _names(photos)
+    assert {"a_color.png", "b_color.png_color.png", "v_depth.mp4"} < before
+    assert run(input=photos, output=photos) == 0
+    assert "0 of 4 written" in (out := capsys.readouterr().out) and "4 exist already" in out
+    assert "7 results of this program" in out
+    _picture(48, 32).save(photos / "new.jpg")
+    assert run(input=photos, output=photos) == 0
+    assert _names(photos) == before | {"new.jpg", *(f"new{end}" for end in DEFAULT_ENDS)}
+    assert run(input=photos, output=photos, outputs="tiff,side_by_side", trajectory=True) == 0
+    assert (photos / "v/000001_trajectory.gif").exists()
+    capsys.readouterr()
+    assert run(input=photos, output=photos) == 0
+    assert "0 of 5 written" in capsys.readouterr().out
+
+
+def test_pictures_of_others_are_not_replaced(photos, run):
+    other = photos / "c.png"
+    _picture(5, 5).save(other)
+    before = other.read_bytes()
+    with pytest.raises(UserError, match=r"c\.png was not written by this program.*--output"):
+        run(input=photos / "c.jpg", output=photos)
+    assert other.read_bytes() == before
+
+
 def test_equal_photos_have_equal_depth_in_any_company(tmp_path, run):
     folder = tmp_path / "photos"
     folder.mkdir()

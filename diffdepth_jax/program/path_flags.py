@@ -7,6 +7,8 @@ from absl import flags
 from diffdepth_jax.configuration.paths import expand_home
 from diffdepth_jax.errors import UserError
 
+flags.disclaim_key_flags()  # a flag belongs to the module that calls `define_path`
+
 
 class _PathParser(flags.ArgumentParser[str]):
     def parse(self, argument: str) -> str:
@@ -22,6 +24,6 @@ class _PathParser(flags.ArgumentParser[str]):
 def define_path(name: str, help: str, **options: Any) -> flags.FlagHolder[str | None]:
     """Defines a flag without a default; `~` and `~NAME` at its beginning are home folders.
 
-    `options` are those of absl, such as `allow_override`.
+    `options` are those of absl, such as `allow_override` and `flag_values`.
     """
-    return flags.DEFINE(_PathParser(), name, None, help, flags.FLAGS, **options)
+    return flags.DEFINE(_PathParser(), name, None, help, **options)

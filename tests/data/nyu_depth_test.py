@@ -39,6 +39,21 @@ def test_sync_in_the_folders_of_the_usual_download(tmp_path):
     assert_lossless("nyu_depth/sync", tmp_path / "data", expected)
 
 
+@pytest.mark.parametrize("line", ["{raw}/{image}\t{raw}/{depth}", "\\{image} \\{depth}"])
+def test_sync_with_lists_of_other_programs(tmp_path, line):
+    """Names and scenes are those of relative lists, so that shared scenes are still found."""
+    raw = tmp_path / "raw"
+    expected = raw_datasets.nyu_sync(raw)
+    for split in ("train", "test"):
+        path = raw / f"nyudepthv2_{split}_files_with_gt.txt"
+        pairs = [words.split()[:2] for words in path.read_text().splitlines()]
+        lines = [line.format(raw=raw, image=image[1:], depth=depth[1:]) for image, depth in pairs]
+        text = "\n".join(lines)
+        path.write_text(text.replace("/", "\\") if text.startswith("\\") else text)
+    prepare_small("nyu_depth/sync", raw, tmp_path / "data")
+    assert_lossless("nyu_depth/sync", tmp_path / "data", expected)
+
+
 def test_sync_without_lists(tmp_path, capsys):
     raw_datasets.nyu_sync(tmp_path / "raw")
     (tmp_path / "raw/nyudepthv2_train_files_with_gt.txt").unlink()

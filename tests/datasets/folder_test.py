@@ -147,6 +147,40 @@ def test_list_file_names_the_pairs_in_its_own_order(pairs):
 
 
 @pytest.mark.parametrize(
+    "line",
+    [
+        "{root}/living room/1.png\t{root}/living room/d.png",
+        "living room/1.png\tliving room/d.png\t518.8",
+        '"living room/1.png" "living room/d.png"',
+        "living room\\1.png\tliving room\\d.png",
+        "x/../living room/1.png\t/living room/d.png",
+    ],
+)
+def test_lists_of_other_programs_are_read(pairs, line):
+    save(pairs / "living room/1.png", colored_image())
+    save(pairs / "living room/d.png", np.full((2, 3), 2000, np.uint16))
+    (pairs / "x").mkdir()
+    (pairs / "list.txt").write_bytes(f"{line.format(root=pairs)}\r\n".encode("utf-16"))
+    source = open_pairs(pairs, list_file="list.txt")
+    assert source[0]["depth"][0, 0, 0] == 2
+    assert source.names == [source[0]["name"]] == ["living room/1.png"]
+
+
+def test_a_listed_image_elsewhere_has_its_whole_path_as_name(pairs):
+    (pairs / "root").mkdir()
+    (pairs / "root/list.txt").write_text(f"{pairs}/image/1.png ../depth/1.png\n")
+    source = open_pairs(pairs / "root", list_file="list.txt")
+    assert source.names == [source[0]["name"]] == [f"{pairs}/image/1.png".lstrip("/")]
+
+
+def test_names_with_spaces_get_a_sentence(pairs):
+    (pairs / "list.txt").write_text("living room/1.png living room/d.png\n")
+    with pytest.raises(UserError, match="spaces has to stand in double quotes") as caught:
+        open_pairs(pairs, list_file="list.txt")
+    assert_one_line(caught, "living")
+
+
+@pytest.mark.parametrize(
     ("content", "message"),
     [
         ("image/1.png\n", "line 1"),

@@ -15,7 +15,7 @@ from diffdepth_jax.media.path_lists import Line, find, name_below, names, read_l
         ("a.jpg\tb.png 518.8", ["a.jpg", "b.png", "518.8"]),
         ("a.jpg b.png\t518.8", ["a.jpg", "b.png", "518.8"]),
         ("a.jpg None\t518.8", ["a.jpg", "None", "518.8"]),
-        ("living room/a.jpg\tliving room/b.png\t518.8", ["living room/a.jpg", "living room/b.png", "518.8"]),
+        ("my room/a.jpg\tmy room/b.png\t5.8", ["my room/a.jpg", "my room/b.png", "5.8"]),
         ("v1.0 x/a.jpg\tNone", ["v1.0 x/a.jpg", "None"]),
         ('"living room/a.jpg" "b #1.png" # odd', ["living room/a.jpg", "b #1.png"]),
         ("a#1.jpg o'b.png # c", ["a#1.jpg", "o'b.png"]),
