@@ -5,10 +5,12 @@ import pathlib
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from PIL import ExifTags, Image
+from PIL import Image
 
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.media import path_lists, photo_formats, video
+from diffdepth_jax.media.orientation import turned_size
+from diffdepth_jax.media.photo_metadata import read_metadata
 from diffdepth_jax.media.preprocessing import Size
 from diffdepth_jax.prediction.folder_search import (
     LISTED_TWICE,
@@ -17,8 +19,6 @@ from diffdepth_jax.prediction.folder_search import (
     describe,
 )
 from diffdepth_jax.prediction.output_names import InputFile, named
-
-_TURNED = (5, 6, 7, 8)  # EXIF orientations that exchange height and width
 
 
 class Inputs(NamedTuple):
@@ -93,8 +93,8 @@ def image_sizes(inputs: Iterable[InputFile]) -> list[Size]:
     for file in inputs:
         try:
             with Image.open(file.path) as image:
-                turned = image.getexif().get(ExifTags.Base.Orientation) in _TURNED
-                sizes.append(image.size if turned else image.size[::-1])
+                height, width = image.size[::-1]
+                sizes.append(turned_size((height, width), read_metadata(image).orientation))
         except Exception:  # any error comes again and is reported when the photo is read
             continue
     return sizes
