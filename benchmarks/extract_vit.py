@@ -12,11 +12,10 @@ import importlib.util
 import pathlib
 import re
 import sys
+from typing import Any
 
 import numpy as np
-import onnx
 import safetensors.numpy
-from onnx import numpy_helper
 
 PREFIX = "backbone."
 # The exporter keeps the names of biases. Those of matrices are lost: they are the second factors of
@@ -32,8 +31,10 @@ def model_path() -> pathlib.Path:
     return pathlib.Path(found.submodule_search_locations[0]) / "models/vit_s_focus.onnx"
 
 
-def tensors_of(model: onnx.ModelProto) -> dict[str, np.ndarray]:
+def tensors_of(model: Any) -> dict[str, np.ndarray]:
     """The backbone's tensors, as transformers stores them."""
+    from onnx import numpy_helper
+
     values = {x.name: numpy_helper.to_array(x) for x in model.graph.initializer}
     named = {name: x for name, x in values.items() if name.startswith(PREFIX)}
     products = {n.output[0]: n.input[1] for n in model.graph.node if n.op_type == "MatMul"}
@@ -42,22 +43,19 @@ def tensors_of(model: onnx.ModelProto) -> dict[str, np.ndarray]:
         product = next((name for name in node.input if name in products), None)
         if node.op_type == "Add" and bias and product:
             named[bias.replace(".bias", ".weight")] = values[products[product]].T  # to [O, I]
-    named[f"{PREFIX}embeddings.position_embeddings"] = _position_table(model, values)
+    named[f"{PREFIX}embeddings.position_embeddings"] = _position_table(values)
     return {name.removeprefix(PREFIX): np.ascontiguousarray(x) for name, x in named.items()}
 
 
-def _position_table(model: onnx.ModelProto, values: dict[str, np.ndarray]) -> np.ndarray:
+def _position_table(values: dict[str, np.ndarray]) -> np.ndarray:
     """Joins the row of the class token and those of the patches, which the exporter parted."""
     unnamed = [x for name, x in values.items() if name.startswith("onnx::") and x.ndim == 3]
-    first, rest = sorted(unnamed, key=len_of_rows)
-    return np.concatenate([first, rest], axis=1)
-
-
-def len_of_rows(table: np.ndarray) -> int:
-    return table.shape[1]
+    return np.concatenate(sorted(unnamed, key=lambda table: table.shape[1]), axis=1)
 
 
 def main(output: str, path: str | None = None) -> None:
+    import onnx
+
     model = onnx.load(path or model_path())
     tensors = tensors_of(model)
     safetensors.numpy.save_file(tensors, output)
