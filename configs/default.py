@@ -143,6 +143,9 @@ def get_config():
             # Fraction of a sample's valid pixels that stay valid: chosen at random, before all
             # else, the same pixels in each epoch.
             "valid_pixel_fraction": 1.0,
+            # (top, bottom, left, right) in pixels of the frames: what a training sample may show.
+            # (): the whole frame. Evaluation and prediction see whole frames.
+            "box": (),
             # Degrees to either side; BTS: 2.5 on NYU, 1 on KITTI; released code: 5.
             "rotation": 0.0,
             "zoom": 1.0,  # up to this factor, depth divided by it; released code: 1.5

@@ -22,6 +22,7 @@ def get_config():
     config.model.backbone_weights = SWIN_LARGE
     config.model.dtype = "bfloat16"
     config.frame.focal_length = 518.8579
+    config.augmentation.box = (45, 472, 43, 608)  # without the white border, as BTS has it
     config.evaluation.protocol = "nyu_eigen"
     config.train.max_unreadable = 10
     return config

@@ -43,6 +43,7 @@ RENAMED = {
 }
 # New dotted name -> the value with which everything is as it was before the field.
 ADDED: dict[str, Any] = {
+    "augmentation.box": (),
     "data.folder.depth_orientation": "stored",
     "data.folder.invalid_values": (),
     "data.folder.mask_pattern": "",

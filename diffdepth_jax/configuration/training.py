@@ -54,6 +54,7 @@ class Augmentation:
     """What is changed at random in a training sample."""
 
     valid_pixel_fraction: Annotated[float, Field(ge=1e-6, le=1)]
+    box: tuple[()] | tuple[CountOrNone, Count, CountOrNone, Count]
     rotation: Annotated[float, Field(ge=0, le=180)]
     zoom: Annotated[float, Field(ge=1, le=10)]
     crop_size: Size
@@ -62,6 +63,11 @@ class Augmentation:
     gamma: Fraction
     brightness: Fraction
     color: Fraction
+
+    def __post_init__(self) -> None:
+        rule = "(top, bottom, left, right) with top < bottom and left < right, or ()"
+        valid = not self.box or (self.box[0] < self.box[1] and self.box[2] < self.box[3])
+        require(valid, "augmentation.box", self.box, rule)
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

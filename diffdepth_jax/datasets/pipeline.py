@@ -103,9 +103,11 @@ def _augment(
     gamma: float,
     brightness: float,
     color: float,
+    box: tuple[int, ...] = (),
     input_crop: str = "none",
 ) -> dict[str, np.ndarray]:
-    sample = fit(cut(sample, input_crop), size)
+    frame = cut(sample, input_crop)
+    sample = transforms.crop_box(fit(frame, size), box, frame["image"].shape[:2])
     sample = transforms.random_rotation(sample, rng, rotation)
     sample = transforms.random_zoom(sample, rng, zoom)
     sample = transforms.random_crop(sample, rng, crop_size)

@@ -12,6 +12,7 @@ from jaxtyping import Int, Shaped
 from PIL import Image
 
 from diffdepth_jax.datasets.samples import Sample
+from diffdepth_jax.errors import UserError
 from diffdepth_jax.media.preprocessing import (
     KB_SIZE,
     Size,
@@ -65,6 +66,28 @@ def kb_crop(sample: Sample) -> Sample:
     top, left = kb_offset(*sample["image"].shape[:2])
     height, width = KB_SIZE
     return _move_pixels(sample, lambda array: array[top : top + height, left : left + width])
+
+
+def crop_box(sample: Sample, box: tuple[int, ...], frame: Size) -> Sample:
+    """Cuts a box (top, bottom, left, right) out of a sample that is a frame, resized.
+
+    The box is in pixels of the `frame` (height, width). An empty box stands for the whole frame.
+
+    Raises:
+      UserError: the box does not lie in the frame.
+    """
+    if not box:
+        return sample
+    top, bottom, left, right = box
+    if bottom > frame[0] or right > frame[1]:
+        raise UserError(
+            f"augmentation.box {box} does not lie in a frame of {frame[0]} x {frame[1]}: give "
+            "(top, bottom, left, right) in pixels of the frames, or () for all of them"
+        )
+    height, width = sample["image"].shape[:2]
+    rows = slice(-(-top * height // frame[0]), bottom * height // frame[0])
+    columns = slice(-(-left * width // frame[1]), right * width // frame[1])
+    return _move_pixels(sample, lambda array: array[rows, columns])
 
 
 def random_rotation(sample: Sample, rng: np.random.Generator, degrees: float) -> Sample:

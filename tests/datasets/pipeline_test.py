@@ -374,3 +374,23 @@ def test_training_sees_the_kept_fraction_only():
     batches = _batches(Numbered(4), valid_pixel_fraction=0.25, batch_size=4)
     means = [next(batches)["mask"].mean() for _ in range(8)]
     assert 0.15 < np.mean(means) < 0.35
+
+
+def test_training_never_sees_what_lies_outside_of_the_box():
+    """A white border of two pixels around a black frame, and a random crop after the box."""
+
+    class Bordered:
+        def __len__(self):
+            return 1
+
+        def __getitem__(self, index):
+            image = np.full((12, 16, 3), 255, np.uint8)
+            image[2:-2, 2:-2] = 0
+            ones = np.ones((12, 16, 1), np.float32)
+            return {"image": image, "depth": ones, "mask": ones > 0}
+
+    fields = {"size": (12, 16), "crop_size": (6, 8)}
+    for box, white in (((2, 10, 2, 14), False), ((), True)):
+        batches = itertools.islice(_batches(Bordered(), box=box, **fields), 20)
+        brightest = max(batch["image"].max() for batch in batches)
+        assert (brightest > 0) == white

@@ -62,6 +62,22 @@ def test_letterbox_keeps_the_aspect_and_touches_one_side(height, width, target, 
     assert preprocessing.letterbox_size(height, width, target) == expected
 
 
+def test_a_box_is_cut_out_of_a_resized_frame():
+    """NYU's box without its white border; at half the size only whole pixels inside count."""
+    sample = random_sample(480, 640)
+    cropped = transforms.crop_box(sample, (45, 472, 43, 608), (480, 640))
+    np.testing.assert_array_equal(cropped["image"], sample["image"][45:472, 43:608])
+    np.testing.assert_array_equal(cropped["depth"], sample["depth"][45:472, 43:608])
+    half = transforms.resize(sample, (240, 320))
+    cropped = transforms.crop_box(half, (45, 472, 43, 608), (480, 640))
+    np.testing.assert_array_equal(cropped["mask"], half["mask"][23:236, 22:304])
+    assert transforms.crop_box(sample, (), (480, 640)) is sample
+    with pytest.raises(
+        UserError, match=r"box .* does not lie in a frame of 240 x 320"
+    ):
+        transforms.crop_box(half, (45, 472, 43, 608), (240, 320))
+
+
 def test_letterbox_never_exceeds_the_target():
     for height, width in np.random.default_rng(0).integers(1, 2000, (500, 2)).tolist():
         new_height, new_width = preprocessing.letterbox_size(height, width, (230, 311))
