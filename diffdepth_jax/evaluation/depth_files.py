@@ -22,7 +22,9 @@ _IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
 
 
 class DepthFiles:
-    """A predictor that reads DIR/NAME.npy or DIR/NAME.png, by a sample's name without extension.
+    """A predictor that reads DIR/NAME.npy or DIR/NAME.png, by a sample's name.
+
+    NAME may lack the extension of the image.
 
     Float .npy files hold metres, integer files metres x scale. A file has the size of its frame, or
     of KITTI's benchmark crop; a crop is put back in its place in the frame. Where EXIF turns the
@@ -75,11 +77,15 @@ class DepthFiles:
         return turned(depth, turn)
 
     def _path(self, name: str) -> pathlib.Path | None:
-        """The file of a sample; .npy goes before .png, because it rounds nothing."""
-        stem = pathlib.PurePosixPath(name.lstrip("/"))
+        """The file of a sample; .npy goes before .png, because it rounds nothing.
+
+        `predict` keeps the extension in the names of two images that differ in nothing else.
+        """
+        whole = stem = pathlib.PurePosixPath(name.lstrip("/"))
         if stem.suffix.lower() in _IMAGE_SUFFIXES:
             stem = stem.with_suffix("")
-        paths = [self._directory / f"{stem}{suffix}" for suffix in (".npy", ".png")]
+        names = [f"{base}{suffix}" for base in (whole, stem) for suffix in (".npy", ".png")]
+        paths = [self._directory / name for name in names]
         return next((path for path in paths if path.is_file()), None)
 
 

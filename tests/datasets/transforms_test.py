@@ -72,9 +72,7 @@ def test_a_box_is_cut_out_of_a_resized_frame():
     cropped = transforms.crop_box(half, (45, 472, 43, 608), (480, 640))
     np.testing.assert_array_equal(cropped["mask"], half["mask"][23:236, 22:304])
     assert transforms.crop_box(sample, (), (480, 640)) is sample
-    with pytest.raises(
-        UserError, match=r"box .* does not lie in a frame of 240 x 320"
-    ):
+    with pytest.raises(UserError, match=r"box .* does not lie in a frame of 240 x 320"):
         transforms.crop_box(half, (45, 472, 43, 608), (240, 320))
 
 

@@ -50,6 +50,12 @@ def test_files_are_found_by_the_samples_name_without_its_extension(tmp_path):
     assert files.missing == ["drive/0000000006.png"]
 
 
+def test_files_of_images_that_differ_by_their_extensions_keep_it(tmp_path):
+    for name, metres in (("a.jpg.npy", 1.5), ("a.png.npy", 2.5), ("a.npy", 9.5)):
+        _write(tmp_path / name, metres)
+    assert _read(DepthFiles(tmp_path), "a.jpg", "a.png", "a.bmp") == [1.5, 2.5, 9.5]
+
+
 def test_a_sample_without_name_is_found_by_its_index(tmp_path):
     _write(tmp_path / "0000000007.npy", 1.5)
     sample = _sample("")
