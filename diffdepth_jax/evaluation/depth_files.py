@@ -40,7 +40,7 @@ class DepthFiles:
         scale: float | None = None,
         orientation: DepthOrientation = "apply",
     ):
-        """Takes the folder, the scale of integer files, and how files lie if their size is mute."""
+        """Takes the folder, the scale of integer files, and how files lie if size does not tell."""
         self._directory, self._scale = pathlib.Path(directory), scale
         self._orientation: DepthOrientation = orientation
         self.missing: list[str] = []
