@@ -11,6 +11,7 @@ from benchmarks import speed_rows
 from diffdepth_jax.configs import default, released_swin
 from diffdepth_jax.configuration import groups
 from diffdepth_jax.method import diffusion, objective, refinement
+from diffdepth_jax.method.pixel_objective import total_loss
 from diffdepth_jax.models.assembly import create_model
 from diffdepth_jax.models.backbones import swin
 from diffdepth_jax.training.loop import configured_objective
@@ -136,7 +137,7 @@ def our_step(pair):
     def total(params):
         variables = {**pair.variables, "params": params}
         terms, updated = losses.terms(variables, pair.batch, pair.draws[0], None)
-        return objective.total_loss(terms, losses.weights), updated.get("batch_stats", {})
+        return total_loss(terms, losses.weights), updated.get("batch_stats", {})
 
     (value, statistics), gradients = jax.jit(jax.value_and_grad(total, has_aux=True))(
         pair.variables["params"]

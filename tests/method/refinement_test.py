@@ -13,7 +13,7 @@ from diffdepth_jax.models.codec import DepthCodec
 from diffdepth_jax.models.necks.fpn import FPN
 from tests.support import tiny
 
-MODEL = DiffusionDepth(tiny.backbone(), FPN(8), DepthCodec(4, 8), tiny.denoiser())
+MODEL = DiffusionDepth(tiny.backbone(), FPN(8), DepthCodec(4, 8), denoiser=tiny.denoiser())
 SAMPLER = {"schedule": tiny.schedule("v_prediction"), "num_steps": 3, "spacing": "trailing"}
 
 

@@ -1,5 +1,7 @@
 """Models are assembled from a configuration's fields, or refused by the field's name."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -54,7 +56,8 @@ def test_what_does_not_go_together_is_refused(overrides, words):
 @pytest.mark.parametrize("kind", ["diffusion", "feed_forward"])
 def test_the_maps_of_a_dinov2_become_a_pyramid(kind, neck):
     """31 x 43 pixels are 3 x 4 patches, the last of them padded."""
-    model = create_model(fields(kind=kind, backbone="dinov2_nano", neck=neck))
+    chosen = fields(backbone="dinov2_nano", neck=neck)
+    model = create_model(dataclasses.replace(chosen, kind=kind))
     image, mask = jnp.zeros((1, 31, 43, 3)), jnp.ones((1, 31, 43, 1), bool)
     depth, variables = model.init_with_output(jax.random.key(0), image, mask * 2.0, mask)
     assert depth.shape == (1, 32, 44, 1)

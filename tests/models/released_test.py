@@ -13,6 +13,7 @@ import pytest
 from diffdepth_jax.configs import released_swin
 from diffdepth_jax.configuration import groups
 from diffdepth_jax.method import diffusion, losses, objective
+from diffdepth_jax.method.pixel_objective import total_loss
 from diffdepth_jax.method.refinement import decode_log_depth, refine
 from diffdepth_jax.models.assembly import DiffusionDepth
 from diffdepth_jax.models.backbones import mpvit, resnet, swin
@@ -295,7 +296,7 @@ def training_step(model, variables, vectors):
 
     def loss(params):
         terms, updated = released.terms({**variables, "params": params}, batch, draws, None)
-        return objective.total_loss(terms, weights), updated
+        return total_loss(terms, weights), updated
 
     return jax.jit(jax.value_and_grad(loss, has_aux=True))(variables["params"])
 
