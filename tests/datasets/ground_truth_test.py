@@ -150,6 +150,7 @@ def test_a_run_on_float_files_in_millimetres_ends_before_its_first_update(tmp_pa
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow  # another finished run takes as long as all tests of this file
 def test_an_evaluation_set_in_millimetres_ends_a_run_and_an_evaluation(finished_run, tmp_path):
     """Only the sample that is held out: of the files 0, 1, 10, 11, 2, ... the tenth is 7."""
     config = small_run.config(**_write_folder(tmp_path, lambda index: 1000 if index == 7 else 1))

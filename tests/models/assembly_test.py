@@ -59,7 +59,12 @@ def test_the_maps_of_a_dinov2_become_a_pyramid(kind, neck):
     chosen = fields(backbone="dinov2_nano", neck=neck)
     model = create_model(dataclasses.replace(chosen, kind=kind))
     image, mask = jnp.zeros((1, 31, 43, 3)), jnp.ones((1, 31, 43, 1), bool)
-    depth, variables = model.init_with_output(jax.random.key(0), image, mask * 2.0, mask)
+    inputs = jax.random.key(0), image, mask * 2.0, mask
+    depth, variables = jax.eval_shape(model.init_with_output, *inputs)
     assert depth.shape == (1, 32, 44, 1)
-    maps = model.apply(variables, image, method=lambda module, x: module.features(x, False))
+
+    def features(variables):
+        return model.apply(variables, image, method=lambda module, x: module.features(x, False))
+
+    maps = jax.eval_shape(features, variables)
     assert [x.shape[1:3] for x in maps] == [(8, 11), (4, 6), (2, 3), (1, 2)]
