@@ -128,3 +128,8 @@ def test_fields_that_mean_nothing_to_it_are_refused(field, value):
         fields[group][name] = value
     with pytest.raises(UserError, match=r"for a feed_forward model"):
         groups.read(fields)
+
+
+def test_its_heads_are_refused_by_their_own_rule():
+    with pytest.raises(UserError, match="denoiser_heads 3: must be a divisor of denoiser_features"):
+        _config(model__denoiser_heads=3)

@@ -66,12 +66,12 @@ class Model:
     dtype: Literal["float32", "bfloat16"]
 
     def __post_init__(self) -> None:
-        rule = f"a divisor of denoiser_features {self.denoiser_features}"
         if self.kind == "feed_forward":
+            rule = "none of a released checkpoint for a feed_forward model"
             for name in ("neck", "codec", "denoiser"):
                 given = getattr(self, name)
-                rule = "none of a released checkpoint for a feed_forward model"
                 require(not given.startswith("released"), f"model.{name}", given, rule)
+        rule = f"a divisor of denoiser_features {self.denoiser_features}"
         divides = self.denoiser_features % self.denoiser_heads == 0
         require(divides, "model.denoiser_heads", self.denoiser_heads, rule)
         for name in ("neck_features", "latent_channels") if self.denoiser != "attention" else ():
