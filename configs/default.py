@@ -172,6 +172,10 @@ def get_config():
             "checkpoint_every": 1000,
             # Recompute backbone blocks in the backward pass: more time, less memory (not on CPU).
             "remat_backbone": False,
+            # Features of a frozen backbone are kept on disk, of this many fixed crops of each image
+            # and of their mirror images; 0: the backbone runs in each step.
+            "cache_features": 0,
+            "features_dir": "",  # where they are kept; "": WORKDIR/features
             "num_threads": 16,  # that read and augment
             "max_unreadable": 0,  # training samples that may be skipped, each with a warning
             # Updates that may be skipped because loss or gradient are not finite; the batch of each

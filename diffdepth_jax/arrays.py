@@ -5,7 +5,7 @@ function's signature. Compute may be in bfloat16, so that `Float` is any floatin
 """
 
 from collections.abc import Mapping
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 import jax
 import numpy as np
@@ -33,8 +33,12 @@ Variables = Mapping[str, Any]  # Flax collections: "params", and "batch_stats" i
 
 
 class Batch(TypedDict):
-    """What one training step sees."""
+    """What one training step sees.
+
+    `features` are the backbone's maps of the image, where they are kept on disk.
+    """
 
     image: Image
     depth: Depth
     mask: Mask
+    features: NotRequired[tuple[Features, ...]]

@@ -38,6 +38,7 @@ _FREE = {
     "train.accumulate",
     "train.checkpoint_every",
     "train.evaluate_every",
+    "train.features_dir",
     "train.log_every",
     "train.max_skipped",
     "train.max_unreadable",

@@ -74,6 +74,8 @@ class Configuration(ModelConfiguration):
         self.optimizer.starts(steps)
         if self.model.kind == "feed_forward":
             self._check_feed_forward()
+        if self.train.cache_features:
+            self._check_cached_features()
 
     def _check_feed_forward(self) -> None:
         for name in ("ddim", "latent", "reconstruction"):
@@ -82,6 +84,21 @@ class Configuration(ModelConfiguration):
             require(weight == 0, f"loss.weights.{name}", weight, rule)
         members = self.evaluation.ensemble
         require(members == 1, "evaluation.ensemble", members, "1 for a feed_forward model")
+
+    def _check_cached_features(self) -> None:
+        """What the backbone sees and computes must be the same in each epoch."""
+        crops = "with train.cache_features, which keeps features of fixed crops"
+        constant = {"rotation": 0, "zoom": 1, "color_probability": 0}
+        for name, value in constant.items():
+            given = getattr(self.augmentation, name)
+            require(given == value, f"augmentation.{name}", given, f"{value} {crops}")
+        flips = self.augmentation.flip_probability
+        require(flips in (0, 0.5), "augmentation.flip_probability", flips, f"0 or 0.5 {crops}")
+        rate, freeze = self.model.drop_path_rate, self.optimizer.freeze
+        require(rate == 0, "model.drop_path_rate", rate, f"0 {crops}")
+        require(freeze != "", "optimizer.freeze", freeze, f"'backbone/.*' {crops}")
+        skipped = self.train.max_unreadable
+        require(skipped == 0, "train.max_unreadable", skipped, f"0 {crops}")
 
 
 def read(fields: Mapping[str, Any] | ConfigDict) -> Configuration:

@@ -52,6 +52,8 @@ ADDED: dict[str, Any] = {
     "model.kind": "diffusion",
     "model.position_interpolation": "size",
     "model.window_shift": "always",
+    "train.cache_features": 0,
+    "train.features_dir": "",
 }
 
 

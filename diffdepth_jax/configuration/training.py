@@ -84,6 +84,8 @@ class Train:
     evaluate_every: Count
     checkpoint_every: Count
     remat_backbone: bool
+    cache_features: CountOrNone
+    features_dir: UserPath
     num_threads: Count
     max_unreadable: CountOrNone
     max_skipped: CountOrNone

@@ -11,7 +11,7 @@ from absl import logging
 
 from diffdepth_jax.arrays import Batch
 from diffdepth_jax.datasets import transforms
-from diffdepth_jax.datasets.samples import EvaluationSample, Sample, Source
+from diffdepth_jax.datasets.samples import EvaluationSample, Sample, Source, Views
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.media import preprocessing
 
@@ -88,7 +88,7 @@ def fit(sample: Sample, size: tuple[int, int]) -> Sample:
     return transforms.resize(sample, preprocessing.letterbox_size(*sample["image"].shape[:2], size))
 
 
-def _augment(
+def augment(
     sample: Sample,
     rng: np.random.Generator,
     *,
@@ -134,6 +134,11 @@ class Thinned:
         return f"Thinned({self._source!r}, {self._fraction})"
 
 
+def thinned(source: Source, fraction: float, seed: int) -> Source:
+    """The source, or, for a fraction below 1, `Thinned`."""
+    return Thinned(source, fraction, seed) if fraction < 1 else source
+
+
 def _normalize(batch: dict[str, Any]) -> dict[str, Any]:
     """Normalises after batching: until then an image takes a quarter of the memory."""
     return {**batch, "image": preprocessing.normalize_image(batch["image"])}
@@ -176,11 +181,38 @@ def train_iterator(
     Yields:
       image float32 [B, H, W, 3] normalised, depth float32 [B, H, W, 1] metres, mask bool.
     """
-    if valid_pixel_fraction < 1:
-        source = Thinned(source, valid_pixel_fraction, seed)
-    tolerant = Tolerant(source, max_unreadable)
-    stream = _dataset(tolerant).seed(seed).shuffle().repeat()
-    stream = stream.random_map(functools.partial(_augment, **augmentation))
+    source = thinned(source, valid_pixel_fraction, seed)
+    stream = _in_random_order(Tolerant(source, max_unreadable), seed)
+    stream = stream.random_map(functools.partial(augment, **augmentation))
+    return _batches(stream, batch_size, num_threads, process, first_step)
+
+
+def view_iterator(
+    views: Views,
+    *,
+    seed: int,
+    batch_size: int,
+    num_threads: int,
+    process: tuple[int, int] = (0, 1),
+    first_step: int = 0,
+) -> Iterator[Batch]:
+    """Yields batches as `train_iterator` does, of samples that are not augmented any more."""
+    stream = _in_random_order(views, seed)
+    return _batches(stream, batch_size, num_threads, process, first_step)
+
+
+def _in_random_order(source: Any, seed: int) -> grain.MapDataset:
+    """All samples in random order, then all in another order, and so on."""
+    return _dataset(source).seed(seed).shuffle().repeat()
+
+
+def _batches(
+    stream: grain.MapDataset,
+    batch_size: int,
+    num_threads: int,
+    process: tuple[int, int],
+    first_step: int,
+) -> Iterator[Batch]:
     share = _dataset(_Share(stream, batch_size, process, first_step))
     # The samples prepared ahead: two batches, or one sample for each thread if that is more.
     ahead = max(2 * batch_size, num_threads)

@@ -1,6 +1,6 @@
 """What flows from a source to the pipeline: one image with its ground truth."""
 
-from typing import NotRequired, Protocol, TypedDict
+from typing import Any, NotRequired, Protocol, TypedDict
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int, UInt8
@@ -44,6 +44,14 @@ class EvaluationSample(TypedDict):
     name: NotRequired[str]
     orientation: NotRequired[int]
     intrinsics: NotRequired[Float32[np.ndarray, "3 3"]]
+
+
+class Views(Protocol):
+    """Random access to what training sees: image, depth and mask of one size."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> dict[str, Any]: ...
 
 
 class Source(Protocol):

@@ -140,6 +140,7 @@ class Objective(PixelObjective):
             variables,
             batch["image"],
             draws.start,
+            maps=batch.get("features"),
             schedule=self.schedule,
             train=True,
             rngs=None if drop_path_key is None else {"drop_path": drop_path_key},

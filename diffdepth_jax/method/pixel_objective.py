@@ -87,7 +87,13 @@ class Regression(PixelObjective):
         """See `Objective.terms`."""
         rngs = None if drop_path_key is None else {"drop_path": drop_path_key}
         condition, variables = apply(
-            self.model, variables, batch["image"], method="encode_image", train=True, rngs=rngs
+            self.model,
+            variables,
+            batch["image"],
+            maps=batch.get("features"),
+            method="encode_image",
+            train=True,
+            rngs=rngs,
         )
         latent, _ = apply(self.model, variables, condition, method="predict_latent", train=False)
         log_target = jnp.log(jnp.where(batch["mask"], batch["depth"], 1.0))

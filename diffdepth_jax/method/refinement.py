@@ -4,7 +4,7 @@ A feed-forward model goes the same way without noise: its one latent takes the p
 one.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import jax
@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Float
 
-from diffdepth_jax.arrays import Array, Depth, Latent, Size, Variables
+from diffdepth_jax.arrays import Array, Depth, Features, Latent, Size, Variables
 from diffdepth_jax.method import diffusion
 from diffdepth_jax.models.assembly import FeedForwardDepth
 
@@ -74,6 +74,7 @@ def refine(
     num_steps: int,
     train: bool = False,
     rngs: Mapping[str, jax.Array] | None = None,
+    maps: Sequence[Features] | None = None,
     **sampler: Any,
 ) -> Refinement:
     """Encodes each image once and refines `noise`, [B, *model.latent_shape(H, W)], to a latent.
@@ -87,9 +88,10 @@ def refine(
       noise: unit Gaussian.
       schedule, num_steps, **sampler: see `diffusion.ddim_sample`.
       train, rngs: for the image encoder, which alone has stochastic depth.
+      maps: the backbone's maps of the images, if it need not run.
     """
     condition, variables = apply(
-        model, variables, image, method="encode_image", train=train, rngs=rngs
+        model, variables, image, method="encode_image", train=train, rngs=rngs, maps=maps
     )
     num_images, num_noises = image.shape[0], noise.shape[0]  # under export these are symbols
     if num_noises != num_images:

@@ -19,6 +19,8 @@ from diffdepth_jax.models.necks.fpn import FPN
 from diffdepth_jax.models.necks.hahi import HAHI
 from diffdepth_jax.models.released import ReleasedCodec, ReleasedDenoiser
 
+BackboneMaps = Sequence[Features] | None  # None: the backbone has to run
+
 
 class DepthNetwork(nn.Module):
     """What both kinds of model share: an image becomes a condition, and a latent becomes depth.
@@ -48,17 +50,21 @@ class DepthNetwork(nn.Module):
             raise ValueError(f"image {height} x {width}: height and width must be positive")
         return self.codec.latent_shape(height, width)
 
-    def pyramid(self, image: Image, train: bool) -> Sequence[Features]:
-        """Normalised image [B, H, W, 3] -> the neck's maps, finest first."""
+    def backbone_maps(self, image: Image, train: bool = False) -> tuple[Features, ...]:
+        """Normalised image [B, H, W, 3] -> the backbone's maps, finest first."""
         self.latent_shape(*image.shape[1:3])  # refuses empty images by name
-        return self.neck(self.features(image, train), train)
+        return self.backbone(image, train)
 
-    def features(self, image: Image, train: bool) -> Sequence[Features]:
-        """Normalised image [B, H, W, 3] -> the maps that the neck takes, finest first."""
-        features = self.backbone(image, train)
-        if self.reassemble is not None:
-            features = self.reassemble(features, *image.shape[1:3])
-        return features
+    def pyramid(self, image: Image, maps: BackboneMaps, train: bool) -> Sequence[Features]:
+        """Normalised image and the backbone's maps of it, if known -> the neck's, finest first."""
+        maps = self.backbone_maps(image, train) if maps is None else maps
+        return self.neck(self.refined_maps(maps, image, train), train)
+
+    def refined_maps(
+        self, maps: Sequence[Features], image: Image, train: bool
+    ) -> Sequence[Features]:
+        """The backbone's maps of an image -> the maps that the neck takes, finest first."""
+        return maps if self.reassemble is None else self.reassemble(maps, *image.shape[1:3])
 
     def decode_log_depth(self, latent: Latent, train: bool = False) -> Float[Array, "batch _ _ 1"]:
         """Latent [B, h, w, d] -> natural log of metres, float32 [B, 2 h, 2 w, 1]."""
@@ -82,14 +88,21 @@ class DiffusionDepth(DepthNetwork, kw_only=True):
     denoiser: nn.Module
     hahi: nn.Module | None = None
 
-    def features(self, image: Image, train: bool) -> Sequence[Features]:
-        """Normalised image [B, H, W, 3] -> the maps that the neck takes, finest first."""
-        features = super().features(image, train)
-        return features if self.hahi is None else self.hahi(features, train)
+    def refined_maps(
+        self, maps: Sequence[Features], image: Image, train: bool
+    ) -> Sequence[Features]:
+        """The backbone's maps of an image -> the maps that the neck takes, finest first."""
+        maps = super().refined_maps(maps, image, train)
+        return maps if self.hahi is None else self.hahi(maps, train)
 
-    def encode_image(self, image: Image, train: bool = False) -> Condition:
-        """Normalised image [B, H, W, 3] -> condition [B, h, w, C] at the latent's size."""
-        return self.denoiser.project(self.pyramid(image, train), image)
+    def encode_image(
+        self, image: Image, train: bool = False, maps: BackboneMaps = None
+    ) -> Condition:
+        """Normalised image [B, H, W, 3] -> condition [B, h, w, C] at the latent's size.
+
+        The backbone does not run if its maps of the image are given.
+        """
+        return self.denoiser.project(self.pyramid(image, maps, train), image)
 
     def encode_depth(
         self, depth: Depth, mask: Mask, train: bool = False
@@ -128,9 +141,11 @@ class FeedForwardDepth(DepthNetwork, kw_only=True):
 
     head: nn.Module
 
-    def encode_image(self, image: Image, train: bool = False) -> Condition:
-        """Normalised image [B, H, W, 3] -> condition [B, h, w, C] at the latent's size."""
-        return self.head.project(self.pyramid(image, train), image)
+    def encode_image(
+        self, image: Image, train: bool = False, maps: BackboneMaps = None
+    ) -> Condition:
+        """See `DiffusionDepth.encode_image`."""
+        return self.head.project(self.pyramid(image, maps, train), image)
 
     def predict_latent(self, condition: Condition) -> Latent:
         """Condition [B, h, w, C] -> latent [B, h, w, d]."""

@@ -15,7 +15,6 @@ from diffdepth_jax.arrays import Batch, Variables
 from diffdepth_jax.checkpoints.model_directory import claim_directory, holds_steps
 from diffdepth_jax.checkpoints.run_checkpoints import RunCheckpoints
 from diffdepth_jax.configuration.groups import Configuration
-from diffdepth_jax.datasets import pipeline
 from diffdepth_jax.datasets.ground_truth import check_ground_truth
 from diffdepth_jax.datasets.samples import Source
 from diffdepth_jax.datasets.sources import EvaluationSets, create_sources
@@ -32,7 +31,9 @@ from diffdepth_jax.models.assembly import (
     FeedForwardDepth,
     with_rematerialised_backbone,
 )
+from diffdepth_jax.training.batches import augmented_batches, cached_batches, open_cache
 from diffdepth_jax.training.environment import describe_environment
+from diffdepth_jax.training.feature_cache import create_encode
 from diffdepth_jax.training.optimizer import create_optimizer, create_schedule
 from diffdepth_jax.training.pretrained import check_backbone_path, start_from
 from diffdepth_jax.training.profiling import Trace
@@ -98,25 +99,6 @@ def create_step(
         layout=layout,
     )
     return layout.compile(step, state)
-
-
-def training_batches(config: Configuration, source: Source, first_step: int) -> Iterator[Batch]:
-    """This process's batches of the training steps from `first_step` on."""
-    frame = config.frame
-    return pipeline.train_iterator(
-        source,
-        seed=config.seed,
-        batch_size=sharding.local_batch_size(config.train.batch_size, config.train.accumulate),
-        num_threads=config.train.num_threads,
-        max_unreadable=config.train.max_unreadable,
-        process=(jax.process_index(), jax.process_count()),
-        first_step=first_step,
-        size=frame.size,
-        input_crop=frame.input_crop,
-        min_depth=frame.min_depth,
-        max_depth=frame.max_depth,
-        **vars(config.augmentation),
-    )
 
 
 def _started(
@@ -222,7 +204,7 @@ class _Run:
         key = jax.random.key(self.config.seed)
         state, step_fn = self._start(layout, optimizer, key)
         first = int(state.step)
-        batches = training_batches(self.config, source, first)
+        batches = self._batches(source, first, state, layout)
         meter = LossMeter(self.log, rate, fields.batch_size)
         skipped = SkippedUpdates(self.workdir, fields.max_skipped)
         agreement = processes.Agreement()
@@ -262,6 +244,20 @@ class _Run:
         overview = get_parameter_overview(state.variables["params"], include_stats=False)
         self.log.text("parameters.txt", overview)
         return state, step_fn
+
+    def _batches(
+        self, source: Source, first: int, state: TrainState, layout: sharding.Layout
+    ) -> Iterator[Batch]:
+        if not self.config.train.cache_features:
+            return augmented_batches(self.config, source, first)
+        cache = open_cache(self.config, source, self.evaluator.model, state.variables, self.workdir)
+        inform(str(cache))
+        mesh, size = layout.mesh, self.config.evaluation.batch_size
+        variables = layout.local(state.variables)
+        for _ in cache.fill(create_encode(self.evaluator.model, variables, mesh), size):
+            if self.preemption.requested is not None:
+                raise SystemExit(EXIT_STATUS)
+        return cached_batches(self.config, cache, first)
 
     def _save(self, step: int, state: TrainState, *, now: bool, first: int) -> None:
         due = step > first and step % self.config.train.checkpoint_every == 0

@@ -21,11 +21,15 @@ class SkippedUpdates:
     def __init__(self, workdir: str | os.PathLike, limit: int):
         """`limit`: this many updates may be skipped in the whole run; one more raises."""
         self._directory, self._limit = pathlib.Path(workdir) / "nonfinite", limit
-        self._batches: dict[int, Batch] = {}
+        self._batches: dict[int, dict[str, Any]] = {}
 
     def keep(self, step: int, batch: Batch) -> None:
-        """Holds this process's numpy batch of the update from `step` to `step + 1`."""
-        self._batches = {**dict(list(self._batches.items())[-1:]), step: batch}
+        """Holds this process's numpy batch of the update from `step` to `step + 1`.
+
+        Features are left out: they are on disk, and a file of them would be large.
+        """
+        kept: dict[str, Any] = {name: x for name, x in batch.items() if name != "features"}
+        self._batches = {**dict(list(self._batches.items())[-1:]), step: kept}
 
     def check(self, step: int, terms: dict[str, Term] | None) -> None:
         """Acts if the update from `step` was skipped.
@@ -56,8 +60,7 @@ class SkippedUpdates:
         self._directory.mkdir(exist_ok=True)
         process = f"_process_{jax.process_index()}" if jax.process_count() > 1 else ""
         path = self._directory / f"step_{step}{process}.npz"
-        arrays: dict[str, Any] = dict(self._batches[step])
-        np.savez_compressed(path, step=step, **arrays)
+        np.savez_compressed(path, step=step, **self._batches[step])
         return path
 
     def _message(self, count: int) -> str:

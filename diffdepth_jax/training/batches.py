@@ -1,0 +1,124 @@
+"""The batches of a run: augmented ones, or fixed views with the features of a frozen backbone."""
+
+import dataclasses
+import pathlib
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+
+from diffdepth_jax.arrays import Batch, Variables
+from diffdepth_jax.configuration.groups import Configuration
+from diffdepth_jax.datasets import pipeline
+from diffdepth_jax.datasets.samples import Source
+from diffdepth_jax.datasets.views import FixedViews
+from diffdepth_jax.distributed import sharding
+from diffdepth_jax.errors import UserError
+from diffdepth_jax.models.assembly import DepthNetwork
+from diffdepth_jax.training.feature_cache import FeatureCache, checksum
+from diffdepth_jax.training.optimizer import frozen
+
+# The fields of the group `model` that a backbone's features depend on.
+_BACKBONE_FIELDS = (
+    "backbone",
+    "window_size",
+    "window_shift",
+    "position_embedding",
+    "backbone_layers",
+    "position_interpolation",
+    "dtype",
+)
+
+
+def augmented_batches(config: Configuration, source: Source, first_step: int) -> Iterator[Batch]:
+    """This process's batches of the training steps from `first_step` on."""
+    return pipeline.train_iterator(
+        source,
+        max_unreadable=config.train.max_unreadable,
+        first_step=first_step,
+        **_reading(config),
+        **_seen(config),
+        **vars(config.augmentation),
+    )
+
+
+def cached_batches(config: Configuration, cache: FeatureCache, first_step: int) -> Iterator[Batch]:
+    """As `augmented_batches`, of the views of a filled cache."""
+    return pipeline.view_iterator(cache, first_step=first_step, **_reading(config))
+
+
+def _reading(config: Configuration) -> dict[str, Any]:
+    return {
+        "seed": config.seed,
+        "batch_size": sharding.local_batch_size(config.train.batch_size, config.train.accumulate),
+        "num_threads": config.train.num_threads,
+        "process": (jax.process_index(), jax.process_count()),
+    }
+
+
+def _seen(config: Configuration) -> dict[str, Any]:
+    frame = config.frame
+    return {
+        "size": frame.size,
+        "input_crop": frame.input_crop,
+        "min_depth": frame.min_depth,
+        "max_depth": frame.max_depth,
+    }
+
+
+def open_cache(
+    config: Configuration,
+    source: Source,
+    model: DepthNetwork,
+    variables: Variables,
+    workdir: pathlib.Path,
+) -> FeatureCache:
+    """The cache that a configuration asks for, filled as far as earlier runs came.
+
+    Raises:
+      UserError: training changes the features, or see `FeatureCache`.
+    """
+    _check_constant(config, variables)
+    augmentation = dict(vars(config.augmentation))
+    fraction = augmentation.pop("valid_pixel_fraction")
+    source = pipeline.thinned(source, fraction, config.seed)
+    views = FixedViews(
+        source, config.seed, config.train.cache_features, **_seen(config), **augmentation
+    )
+    image = jax.ShapeDtypeStruct((1, *config.augmentation.crop_size, 3), "float32")
+    maps = jax.eval_shape(
+        lambda variables, image: model.apply(variables, image, method="backbone_maps"),
+        variables,
+        image,
+    )
+    folder = pathlib.Path(config.train.features_dir or workdir / "features")
+    return FeatureCache(folder, views, maps, _facts(config, views, variables))
+
+
+def _facts(config: Configuration, views: FixedViews, variables: Variables) -> dict[str, Any]:
+    """All that features depend on, as far as the configuration knows."""
+    return {
+        "backbone": {name: getattr(config.model, name) for name in _BACKBONE_FIELDS},
+        "weights": checksum(variables),
+        "views": {"samples, crops, flips": views.shape, "seed": config.seed},
+        "frame": [config.frame.size, config.frame.input_crop],
+        "crop": [config.augmentation.box, config.augmentation.crop_size],
+        "data": dataclasses.asdict(config.data),
+    }
+
+
+def _check_constant(config: Configuration, variables: Variables) -> None:
+    """Refuses a backbone that learns, and several processes, which would need a cache each."""
+    if jax.process_count() > 1:
+        raise UserError("train.cache_features: for one process only; set it to 0")
+    pattern = config.optimizer.freeze
+    if not all(jax.tree.leaves(frozen(variables["params"], pattern)["backbone"])):
+        raise UserError(
+            f"optimizer.freeze {pattern!r}: must match the whole backbone, as 'backbone/.*' does, "
+            "with train.cache_features"
+        )
+    if "backbone" in variables.get("batch_stats", {}) and not config.model.freeze_statistics:
+        raise UserError(
+            f"train.cache_features: the batch statistics of {config.model.backbone} change in "
+            "training; set model.freeze_statistics, or train.cache_features to 0"
+        )
