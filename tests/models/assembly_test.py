@@ -29,12 +29,13 @@ def test_an_efficientnet_has_all_maps_in_the_pyramid():
 
 def test_a_dinov2_takes_its_layers_and_its_interpolation():
     chosen = {"position_interpolation": "scale_offset", "drop_path_rate": 0.0, "dtype": "bfloat16"}
-    module = create_backbone(fields(backbone="dinov2_nano", backbone_layers=(2, 4), **chosen))
-    assert module.layers == (2, 4) and module.position_interpolation == "scale_offset"
+    layers = (2, 4, 6, 8)
+    module = create_backbone(fields(backbone="dinov2_small", backbone_layers=layers, **chosen))
+    assert module.layers == layers and module.position_interpolation == "scale_offset"
     assert module.dtype == jnp.bfloat16
     image = np.ones((1, 20, 30, 3), np.float32)
     maps, _ = jax.eval_shape(lambda: module.init_with_output(jax.random.key(0), image))
-    assert [x.shape for x in maps] == [(1, 2, 3, 16)] * 2
+    assert [x.shape for x in maps] == [(1, 2, 3, 384)] * 4
     registers = create_backbone(fields(backbone="dinov2_base_registers"))
     assert registers.num_registers == 4 and registers.layers == (3, 6, 9, 12)
 
@@ -64,7 +65,10 @@ def test_the_maps_of_a_dinov2_become_a_pyramid(kind, neck):
     assert depth.shape == (1, 32, 44, 1)
 
     def features(variables):
-        return model.apply(variables, image, method=lambda module, x: module.features(x, False))
+        def compute(model, image):
+            return model.refined_maps(model.backbone_maps(image), image, train=False)
+
+        return model.apply(variables, image, method=compute)
 
     maps = jax.eval_shape(features, variables)
     assert [x.shape[1:3] for x in maps] == [(8, 11), (4, 6), (2, 3), (1, 2)]
