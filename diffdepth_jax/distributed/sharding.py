@@ -52,6 +52,11 @@ def local_batch_size(batch_size: int, accumulate: int = 1) -> int:
     return batch_size // jax.process_count()
 
 
+def divisible(batch_size: int, mesh: Mesh) -> int:
+    """Returns the batch size, rounded up so that it divides over the devices of the mesh."""
+    return -(-batch_size // mesh.size) * mesh.size
+
+
 class Layout:
     """Places state and batches on the devices of a mesh, and compiles steps for them.
 

@@ -55,8 +55,7 @@ class Evaluator:
     ):
         self._config, self.model, self.schedule = config, model, schedule
         self._mesh = mesh or sharding.create_mesh(jax.local_devices())
-        # A batch divides over the devices.
-        self._batch_size = -(-config.evaluation.batch_size // self._mesh.size) * self._mesh.size
+        self._batch_size = sharding.divisible(config.evaluation.batch_size, self._mesh)
         self.scorer = Scorer(config, sources, self._batch_size)
         self._predict_step = predictors.create_predict_step(
             model, schedule, vars(config.sampler), self._mesh

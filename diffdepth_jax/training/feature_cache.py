@@ -24,6 +24,7 @@ from diffdepth_jax.models.assembly import DepthNetwork
 from diffdepth_jax.whole_files import whole_file
 
 _STATE = "features.json"  # what the features are of, and how many rows are written
+_SAVE_EVERY = 100  # rows
 
 Facts = dict[str, Any]  # as JSON
 Encode = Callable[[np.ndarray], Sequence[np.ndarray]]  # normalised images -> the backbone's maps
@@ -109,11 +110,14 @@ class FeatureCache:
         Raises:
           UserError: a feature is too large for float16, or not finite.
         """
+        saved = self.done
         try:
             for rows, images in self._missing(batch_size):
                 for stored, values in zip(self._maps, encode(images), strict=True):
                     stored[rows] = _as_float16(values[: rows.stop - rows.start], rows)
                 self.done = rows.stop
+                if self.done - saved >= _SAVE_EVERY:
+                    saved = self._save()
                 yield self.done
         finally:
             self._save()
@@ -129,12 +133,13 @@ class FeatureCache:
                 preprocessing.normalize_image(images),
             )
 
-    def _save(self) -> None:
-        """The arrays first: a row that the file counts is on the disk."""
+    def _save(self) -> int:
+        """Returns the rows that are safe. The arrays are first: a counted row is on the disk."""
         for stored in self._maps:
             stored.flush()
         with whole_file(self._folder / _STATE) as path:
             path.write_text(json.dumps({"done": self.done, "facts": self._facts}, indent=1) + "\n")
+        return self.done
 
     def __len__(self) -> int:
         return len(self._views)

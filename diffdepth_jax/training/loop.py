@@ -37,7 +37,7 @@ from diffdepth_jax.training.feature_cache import create_encode
 from diffdepth_jax.training.optimizer import create_optimizer, create_schedule
 from diffdepth_jax.training.pretrained import check_backbone_path, start_from
 from diffdepth_jax.training.profiling import Trace
-from diffdepth_jax.training.run_log import LossMeter, RunLog, inform, progress
+from diffdepth_jax.training.run_log import LossMeter, RunLog, counted, inform, progress
 from diffdepth_jax.training.skipped_updates import SkippedUpdates
 from diffdepth_jax.training.state import TrainState, create_train_state
 from diffdepth_jax.training.step import train_step
@@ -252,9 +252,11 @@ class _Run:
             return augmented_batches(self.config, source, first)
         cache = open_cache(self.config, source, self.evaluator.model, state.variables, self.workdir)
         inform(str(cache))
-        mesh, size = layout.mesh, self.config.evaluation.batch_size
         variables = layout.local(state.variables)
-        for _ in cache.fill(create_encode(self.evaluator.model, variables, mesh), size):
+        encode = create_encode(self.evaluator.model, variables, layout.mesh)
+        size = sharding.divisible(self.config.evaluation.batch_size, layout.mesh)
+        done = cache.fill(encode, size)
+        for _ in counted(done, "features", cache.done, len(cache)):
             if self.preemption.requested is not None:
                 raise SystemExit(EXIT_STATUS)
         return cached_batches(self.config, cache, first)

@@ -7,7 +7,7 @@ import os
 import pathlib
 import sys
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from typing import Any, Self
 
 import jax
@@ -228,16 +228,27 @@ def progress(first: int, total: int, meter: LossMeter) -> Iterator[int]:
 
     No update follows after `total`.
     """
-    bar = tqdm(
-        initial=first,
-        total=total,
-        desc="train",
-        mininterval=1,
-        disable=not is_first(),
-        file=_Stderr(),
-    )
-    with bar:
+    with _bar("train", first, total) as bar:
         for step in range(first, total + 1):
             yield step
             bar.set_postfix(meter.postfix, refresh=False)
             bar.update(step < total)
+
+
+def counted(numbers: Iterable[int], name: str, first: int, total: int) -> Iterator[int]:
+    """Yields rising numbers under a bar of how many of `total` are reached, from `first` on."""
+    with _bar(name, first, total) as bar:
+        for number in numbers:
+            bar.update(number - bar.n)
+            yield number
+
+
+def _bar(name: str, first: int, total: int) -> tqdm:
+    return tqdm(
+        initial=first,
+        total=total,
+        desc=name,
+        mininterval=1,
+        disable=not is_first(),
+        file=_Stderr(),
+    )
