@@ -6,7 +6,7 @@ import pathlib
 import jax
 
 from diffdepth_jax.arrays import Variables
-from diffdepth_jax.checkpoints.model_directory import load_variables
+from diffdepth_jax.checkpoints.model_directory import load_variables, read_config
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.models.variables import leaf_difference
 from diffdepth_jax.torch_import.conversion import load_backbone, only_backbone
@@ -30,7 +30,7 @@ def start_from(
         Its backbone is taken. "" and "none" stand for no file; for "none" a message says so.
       initial_weights: a model directory, converted or trained, or "". It brings its backbone, so
         `backbone_weights` is then not read, and a message says so.
-      position_interpolation: the configuration's. A file of a DINOv2 must be of code that has the
+      position_interpolation: the configuration's. A file or directory of a DINOv2 must have the
         same.
 
     Returns:
@@ -78,6 +78,9 @@ def _backbone(
         return load_backbone(path, variables, position_interpolation)
     backbone = only_backbone(jax.device_get(load_variables(path, None)))
     _check_leaves(path, "backbone", backbone, only_backbone(variables))
+    theirs = read_config(path).model.position_interpolation
+    if "position_table" in backbone["params"]["backbone"] and theirs != position_interpolation:
+        raise UserError(f"{path} has another: set model.position_interpolation={theirs}")
     return backbone, []
 
 

@@ -8,7 +8,7 @@ import safetensors.numpy
 
 from diffdepth_jax.checkpoints.model_directory import save_model
 from diffdepth_jax.errors import UserError
-from diffdepth_jax.models.assembly import DiffusionDepth
+from diffdepth_jax.models.assembly import DiffusionDepth, create_model
 from diffdepth_jax.models.backbones import resnet
 from diffdepth_jax.models.backbones.swin import SwinTransformer
 from diffdepth_jax.models.necks.fpn import FPN
@@ -121,6 +121,17 @@ def test_the_backbone_of_a_model_directory(tmp_path, alone):
     started, messages = start(ours, tmp_path / "model")
     assert not messages
     assert_backbone_replaced(started, ours, theirs)
+
+
+def test_a_directory_of_another_position_interpolation_is_refused(tmp_path):
+    model = create_model(small_run.config(model__backbone="dinov2_nano").model)
+    chosen = small_run.config(
+        model__backbone="dinov2_nano", model__position_interpolation="scale_offset"
+    )
+    variables = variables_of(model, 0)
+    save_model(tmp_path / "model", chosen, variables)
+    with pytest.raises(UserError, match=r"set model\.position_interpolation=scale_offset"):
+        start(variables, backbone_weights=str(tmp_path / "model"))
 
 
 def test_all_weights_of_a_model_directory(tmp_path):
