@@ -16,6 +16,7 @@ from diffdepth_jax.checkpoints.model_directory import claim_directory, holds_ste
 from diffdepth_jax.checkpoints.run_checkpoints import RunCheckpoints
 from diffdepth_jax.configuration.groups import Configuration
 from diffdepth_jax.datasets import pipeline
+from diffdepth_jax.datasets.canonical import CanonicalCamera
 from diffdepth_jax.datasets.ground_truth import check_ground_truth
 from diffdepth_jax.datasets.samples import Source
 from diffdepth_jax.datasets.sources import EvaluationSets, create_sources
@@ -115,6 +116,7 @@ def training_batches(config: Configuration, source: Source, first_step: int) -> 
         input_crop=frame.input_crop,
         min_depth=frame.min_depth,
         max_depth=frame.max_depth,
+        camera=CanonicalCamera.of(frame),
         **vars(config.augmentation),
     )
 
@@ -157,8 +159,9 @@ def _check_ground_truth(config: Configuration, source: Source, evaluator: Evalua
         "training set",
         (config.frame.min_depth, config.frame.max_depth),
         max_unreadable=config.train.max_unreadable,
+        camera=CanonicalCamera.of(config.frame),
     )
-    evaluator.scorer.check_ground_truth()
+    evaluator.check_ground_truth()
 
 
 def train(
