@@ -26,7 +26,9 @@ def get_config():
                 # A pattern of masks beside the depth maps, such as DIODE's "**/*_depth_mask.npy":
                 # where a mask is 0 there is no ground truth.
                 "mask_pattern": "",
-                "list_file": "",  # lines "rgb depth"; the patterns are then unused
+                # Lines "rgb depth" or "rgb depth focal_length", in pixels of the frame; the
+                # patterns are then unused.
+                "list_file": "",
                 "eval_list_file": "",  # such a list for evaluation; holdout_every is then unused
                 "depth_scale": 1000.0,  # integer depth maps: metres = value / depth_scale
                 # Values in depth files that mean "nothing measured", such as (65535,) in 7-Scenes;
@@ -35,6 +37,8 @@ def get_config():
                 # How depth lies where EXIF turns its picture within its size. stored: like the
                 # stored pixels, so that it is turned, too; apply: like the turned picture.
                 "depth_orientation": "stored",
+                # Of frames for which a list gives none, in pixels of the frames; 0: what EXIF says.
+                "focal_length": 0.0,
                 # Every n-th sample is held out for evaluation; 0 evaluates on the training samples.
                 "holdout_every": 10,
             },
@@ -111,7 +115,8 @@ def get_config():
             # In training the sampler's first step is the noisiest, the others are drawn at random.
             "random_timesteps": True,
             "silog_lambda": 0.85,
-            "clamp_depth": 0.0,  # metres; bounds both maps in l1 and l2, 0: no bound
+            # Metres, or units of the canonical camera; bounds both maps in l1 and l2, 0: no bound.
+            "clamp_depth": 0.0,
             # The pixel losses l1 and l2 are off after this fraction of training (paper: half).
             "l1_l2_until": 0.5,
             "weights": {
@@ -131,8 +136,12 @@ def get_config():
             "size": (480, 640),
             # What the network sees of a frame: none crops nothing, kb is KITTI's benchmark crop.
             "input_crop": "none",
-            # Focal length in pixels at that size; metres hold for such cameras. 0: not known.
+            # Focal length in pixels at that size; metres hold for such cameras. 0: not known. With
+            # a canonical focal length: that of frames whose own is unknown.
             "focal_length": 0.0,
+            # Pixels at that size, too: depth is learned as if every frame were seen through this
+            # focal length (Metric3D). 0: metres are learned as they are.
+            "canonical_focal_length": 0.0,
             # Metres. Ground truth counts strictly between the two; evaluated depth is clamped.
             "min_depth": 1e-3,
             "max_depth": 10.0,

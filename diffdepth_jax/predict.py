@@ -66,10 +66,11 @@ _FOV = flags.DEFINE_float(
 )
 _CAMERA = flags.DEFINE_enum(
     "camera",
-    "model",
+    None,
     ["model", "exif", *camera.DATASETS],
     "The camera: a dataset's, or exif for the camera of each photo's EXIF data; rescales the "
-    "metres. model: the camera that the model assumes.",
+    "metres. model: the camera that the model assumes. Default: exif if the model has a canonical "
+    "focal length, otherwise model.",
 )
 _DEPTH_SCALE = flags.DEFINE_float(
     "depth_scale",
@@ -128,6 +129,7 @@ def run() -> int:
         batch_size=_BATCH_SIZE.value,
     )
     estimator.check(dataclasses.replace(options, trajectory="gif" in writers.kinds))
+    cameras = cameras.completed(has_canonical_camera=estimator.has_canonical_camera)
     cameras.check(estimator.focal_length, writers.kinds)
     report = predict_files(estimator, files, writers, cameras, options, overwrite=_OVERWRITE.value)
     only_videos = all(file.is_video for file in files)

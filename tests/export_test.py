@@ -176,6 +176,24 @@ def test_the_script_says_which_sizes_it_takes(model_file, tmp_path, shape):
     assert done.returncode == 1 and "sides must be 1 to 16384" in done.stderr
 
 
+def test_a_canonical_model_exports_metres_of_the_focal_length_that_it_names(
+    tmp_path, monkeypatch, capsys
+):
+    """It assumes 20 pixels and has learned as if through 40; a stand-in for it says 1."""
+
+    def predict_depth(model, variables, image, *_, **__):
+        return jnp.ones_like(image[..., :1])
+
+    monkeypatch.setattr(stablehlo.refinement, "predict_depth", predict_depth)
+    lens = {"frame__canonical_focal_length": 40.0, "frame__focal_length": 20.0}
+    small_model.save(tmp_path / "canonical", small_run.config(**lens))
+    _write(checkpoint=tmp_path / "canonical", output=tmp_path / "model")
+    assert "metres hold for a focal length of 20 pixels" in capsys.readouterr().out
+    exported = jax.export.deserialize(bytearray((tmp_path / "model").read_bytes()))
+    metres = exported.call(_image(*small_run.SIZE)[None], np.uint32(0))
+    np.testing.assert_allclose(metres, np.full(metres.shape, 0.5), rtol=1e-6)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_another_process_with_parameters_beside(model_directory, tmp_path, dtype):

@@ -14,7 +14,7 @@ from diffdepth_jax.errors import UserError
 from diffdepth_jax.prediction import placement
 from diffdepth_jax.prediction.estimator import DepthEstimator
 from tests.media.video_test import write_lossless
-from tests.support import small_model
+from tests.support import small_model, small_run
 
 DEFAULT_ENDS = (".npy", ".png", "_color.png")
 
@@ -202,6 +202,42 @@ def test_cameras_rescale_the_metres_and_are_named(photos, run, tmp_path, capsys)
     out = capsys.readouterr().out
     assert "the model's assumption); its EXIF says 34.7: --camera=exif" in out
     assert "EXIF, 26 mm" in out and "--focal_length)" in out and out.count("its EXIF") == 1
+
+
+@pytest.fixture
+def canonical_model(tmp_path, load, model):
+    """The model, as if it had learned through a canonical camera; programs are shared."""
+    lens = {"frame__canonical_focal_length": 50.0, "frame__focal_length": 0.0}
+    small_model.save(tmp_path / "canonical", small_run.config(**lens))
+    load(tmp_path / "canonical")._compiled = load(model)._compiled
+    return tmp_path / "canonical"
+
+
+def test_a_canonical_model_takes_the_camera_from_exif_by_itself(
+    photos, canonical_model, run, tmp_path, capsys
+):
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 1  # Pillow takes the other as nothing without one of these
+    exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.FocalLengthIn35mmFilm] = 26
+    Image.open(photos / "a.png").save(tmp_path / "exif.png", exif=exif)
+    by_exif = 26 / 43.26662 * np.hypot(48, 32)
+    for name, choice in (("default", {}), ("model", {"camera": "model"}), ("fov", {"fov": 60})):
+        output = tmp_path / name
+        choice |= {"checkpoint": canonical_model, "outputs": "npz", "output": output}
+        run(input=tmp_path / "exif.png", **choice)
+    found = {name: np.load(tmp_path / name / "exif.npz") for name in ("default", "model", "fov")}
+    focal_lengths = {name: archive["fx_fy_cx_cy"][0] for name, archive in found.items()}
+    by_fov = 24 / np.tan(np.radians(30))
+    assert focal_lengths == pytest.approx({"default": by_exif, "model": 50, "fov": by_fov})
+    units = found["model"]["depth"]
+    for name, archive in found.items():
+        expected = units * focal_lengths[name] / 50
+        np.testing.assert_allclose(archive["depth"], expected, rtol=1e-5)
+    out = capsys.readouterr().out
+    assert "focal length of 34.7 pixels (EXIF, 26 mm" in out
+    assert "focal length of 50.0 pixels (the model's assumption); its EXIF says 34.7" in out
+    run(input=photos / "a.png", checkpoint=canonical_model)  # no EXIF data
+    assert "focal length of 50.0 pixels (the model's assumption)\n" in capsys.readouterr().out
 
 
 def test_a_dataset_camera_refuses_parts_of_frames(photos, run, capsys):

@@ -7,8 +7,8 @@ import numpy as np
 
 from diffdepth_jax.data.archives import extract, is_archive
 from diffdepth_jax.data.frames import Found, Frame, Metres, Options, missing_split
-from diffdepth_jax.datasets.records import NYU_INTRINSICS
 from diffdepth_jax.datasets.samples import RGB
+from diffdepth_jax.media.camera import NYU
 
 _PATTERNS = {"train": "train/*/*.h5", "test": "val/official/*.h5"}
 
@@ -42,7 +42,7 @@ def _roots(options: Options) -> list[pathlib.Path]:
 def _frame(path: pathlib.Path, split: str) -> Frame:
     name = f"{path.parent.name}/{path.stem}"
     scene = path.parent.name if split == "train" else ""  # the test frames all lie in one folder
-    return Frame(name, scene, str(path), str(path), functools.partial(_load, path), NYU_INTRINSICS)
+    return Frame(name, scene, str(path), str(path), functools.partial(_load, path), NYU.rows)
 
 
 def _load(path: pathlib.Path) -> tuple[RGB, Metres]:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from diffdepth_jax.data.frames import Found, Frame, Metres, Options
-from diffdepth_jax.datasets.records import NYU_INTRINSICS
 from diffdepth_jax.datasets.samples import RGB
 from diffdepth_jax.errors import UserError
+from diffdepth_jax.media.camera import NYU
 
 if TYPE_CHECKING:
     import h5py
@@ -51,7 +51,7 @@ def _frame(path: pathlib.Path, index: int, scene: str, scene_type: str, depth: s
     # The lists of `sync` name the same frame so: its scene type and its index from 0.
     name, place = f"{scene_type}/rgb_{index:05d}", f"{path}, frame {index + 1}"
     load = functools.partial(_load, path, index, depth)
-    return Frame(name, scene, f"{place} of images", f"{place} of {depth}", load, NYU_INTRINSICS)
+    return Frame(name, scene, f"{place} of images", f"{place} of {depth}", load, NYU.rows)
 
 
 def _load(path: pathlib.Path, index: int, depth: str) -> tuple[RGB, Metres]:

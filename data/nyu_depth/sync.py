@@ -4,7 +4,7 @@ import pathlib
 
 from diffdepth_jax.data.frames import Found, Frame, Options, file_frame
 from diffdepth_jax.data.lists import find_list, frame_name, missing_list, resolve
-from diffdepth_jax.datasets.records import NYU_INTRINSICS
+from diffdepth_jax.media.camera import NYU
 from diffdepth_jax.media.path_lists import Pair, candidates, read_pairs
 
 
@@ -39,4 +39,4 @@ def _frame(
     if image is None or depth is None:
         return None
     name = frame_name(pair.image, image, roots)
-    return file_frame(str(name), str(name.parent), image, depth, NYU_INTRINSICS)
+    return file_frame(str(name), str(name.parent), image, depth, NYU.rows)

@@ -69,13 +69,13 @@ def check_directory(
 ) -> None:
     """Raises a UserError unless `workdir` is the directory of a run of this configuration.
 
-    With `groups`, only these groups have to be equal, and in them only the fields that the network
+    With `groups`, only these groups or fields have to be equal, and in them only what the network
     computes with: where its training started from does not matter.
     """
     differences = _differences(_plain(config), _read_fields(workdir))
     names = [name for name in differences if name not in _FREE]
     if groups:
-        names = [name for name in names if name.split(".")[0] in groups]
+        names = [name for name in names if name in groups or name.split(".")[0] in groups]
         names = [name for name in names if name != "model.backbone_weights"]
     if names:
         raise UserError(

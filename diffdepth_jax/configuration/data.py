@@ -5,7 +5,14 @@ from typing import Annotated, Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from diffdepth_jax.configuration.values import STRICT, Count, CountOrNone, Positive, UserPath
+from diffdepth_jax.configuration.values import (
+    STRICT,
+    Count,
+    CountOrNone,
+    NotNegative,
+    Positive,
+    UserPath,
+)
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -31,6 +38,7 @@ class Folder:
     depth_scale: Positive
     invalid_values: tuple[float, ...]
     depth_orientation: Literal["stored", "apply"]
+    focal_length: NotNegative
     holdout_every: CountOrNone
 
 

@@ -29,6 +29,7 @@ class Frame:
     size: Size
     input_crop: Literal["none", "kb"]
     focal_length: NotNegative
+    canonical_focal_length: NotNegative
     min_depth: Positive
     max_depth: Positive
 

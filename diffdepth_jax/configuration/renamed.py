@@ -45,8 +45,10 @@ RENAMED = {
 ADDED: dict[str, Any] = {
     "augmentation.box": (),
     "data.folder.depth_orientation": "stored",
+    "data.folder.focal_length": 0.0,
     "data.folder.invalid_values": (),
     "data.folder.mask_pattern": "",
+    "frame.canonical_focal_length": 0.0,
     "model.backbone_layers": (),
     "model.freeze_statistics": False,
     "model.kind": "diffusion",

@@ -15,20 +15,27 @@ import numpy as np
 
 from diffdepth_jax.datasets.samples import DepthMap, Sample
 from diffdepth_jax.errors import UserError
-from diffdepth_jax.media import path_lists
+from diffdepth_jax.media import camera, path_lists
+from diffdepth_jax.media.camera import Camera
 from diffdepth_jax.media.depth_reading import read_depth, read_mask
 from diffdepth_jax.media.orientation import DepthOrientation, depth_turn, turned
+from diffdepth_jax.media.photo_metadata import Metadata
+from diffdepth_jax.media.preprocessing import Size
 from diffdepth_jax.media.reading import read_picture
 
 _WILDCARD = re.compile(r"(\*\*/|\*)")
 
 
 class _Files(NamedTuple):
-    """The paths of a pair relative to the root; `mask` is "" where there is none."""
+    """The paths of a pair relative to the root; `mask` is "" where there is none.
+
+    `focal_length` is what a list says of the camera, in pixels; 0: nothing.
+    """
 
     image: str
     depth: str
     mask: str = ""
+    focal_length: float = 0.0
 
 
 class RGBDFolder:
@@ -48,6 +55,7 @@ class RGBDFolder:
         mask_pattern: str = "",
         invalid_values: Sequence[float] = (),
         depth_orientation: DepthOrientation = "stored",
+        focal_length: float = 0.0,
     ) -> None:
         """Finds the pairs; reads no picture.
 
@@ -58,8 +66,9 @@ class RGBDFolder:
             depth_pattern: a pattern with the same wildcards; the k-th wildcard is the text that the
                 k-th wildcard of `image_pattern` matched.
             list_file: a file to use in place of the patterns, with lines "image depth [anything]",
-                see `media.path_lists`. Lines whose depth is None are skipped: KITTI's lists mark a
-                frame without ground truth in this way.
+                see `media.path_lists`. A number in the third column is the focal length in pixels
+                of the image. Lines whose depth is None are skipped: KITTI's lists mark a frame
+                without ground truth in this way.
             depth_scale: integer depth files hold metres times this number: 1000 for millimetres,
                 256 for KITTI. Float files hold metres and ignore it.
             mask_pattern: a pattern of masks beside the depth, with the same wildcards; pixels whose
@@ -68,6 +77,8 @@ class RGBDFolder:
                 measured, beside 0, nan and inf.
             depth_orientation: how depth lies where neither its size nor its file tells, see
                 `media.orientation`.
+            focal_length: of all images for which the list gives none, in pixels; 0: that of each
+                photo's EXIF data, if it has any.
 
         Raises:
             UserError: the folder, a listed file or a partner does not exist, nothing matches, or
@@ -80,13 +91,14 @@ class RGBDFolder:
         self._root = os.path.expanduser(root)
         self._depth_scale, self._invalid_values = depth_scale, tuple(invalid_values)
         self._depth_orientation: DepthOrientation = depth_orientation
+        self._focal_length = focal_length
         _check_root(self._root)
         if list_file and mask_pattern:
             raise UserError(
                 f"mask_pattern {mask_pattern!r} means nothing beside a list file: leave one out"
             )
         if list_file:
-            self._files = [_Files(*pair) for pair in _listed_pairs(self._root, list_file)]
+            self._files = _listed_files(self._root, list_file)
         else:
             self._files = _matched_files(self._root, image_pattern, depth_pattern, mask_pattern)
 
@@ -121,13 +133,26 @@ class RGBDFolder:
         )
         depth = turned(depth, turn)
         self._check_size(image, files.image, depth, files.depth)
-        return {
+        sample: Sample = {
             "image": image,
             "depth": depth,
             "mask": depth > 0,
             "name": self._name(files),
             "orientation": orientation,
         }
+        pinhole = self._camera(files, picture.metadata, image.shape[:2])
+        if pinhole is not None:
+            sample["intrinsics"] = np.array(pinhole.rows)
+        return sample
+
+    def _camera(self, files: _Files, metadata: Metadata, size: Size) -> Camera | None:
+        """The camera of an image, turned as it is; None if nothing is known of it."""
+        given = files.focal_length or self._focal_length
+        if given:
+            return camera.centred(given, *size, "")
+        if metadata.focal_length_35mm:
+            return camera.from_exif(metadata.focal_length_35mm, *size)
+        return None
 
     def _valid_depth(self, files: _Files) -> DepthMap:
         """Reads the depth; 0 where it is not valid."""
@@ -161,17 +186,20 @@ class RGBDFolder:
         return os.path.join(self._root, listed)
 
 
-def _listed_pairs(root: str, list_file: str) -> list[tuple[str, str]]:
-    """Reads (image, depth) from each line of a list file, and checks that the files exist."""
+def _listed_files(root: str, list_file: str) -> list[_Files]:
+    """Reads a pair from each line of a list file, and checks that the files exist."""
     path = os.path.join(root, list_file)
     pairs = [pair for pair in path_lists.read_pairs(path) if pair.depth != "None"]
     if not pairs:
         raise UserError(f"list file {path} names no pair; expected lines 'image depth'")
-    found = [[_listed(root, name) for name in (pair.image, pair.depth)] for pair in pairs]
+    found = [
+        _Files(_listed(root, pair.image), _listed(root, pair.depth), focal_length=pair.focal_length)
+        for pair in pairs
+    ]
     advice = next((pair.advice for pair in pairs if pair.advice), "")
-    files = [name for pair in found for name in pair]
-    _check_files(root, files, f"files of the list {path}{advice}")
-    return [(image, depth) for image, depth in found]
+    names = [name for files in found for name in (files.image, files.depth)]
+    _check_files(root, names, f"files of the list {path}{advice}")
+    return found
 
 
 def _listed(root: str, name: str) -> str:

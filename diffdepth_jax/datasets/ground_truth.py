@@ -7,6 +7,7 @@ import numpy as np
 from absl import logging
 from jaxtyping import Float32
 
+from diffdepth_jax.datasets.canonical import METRES, CanonicalCamera
 from diffdepth_jax.datasets.samples import Sample, Source
 from diffdepth_jax.errors import UserError
 
@@ -26,7 +27,12 @@ Limits = tuple[float, float]  # metres; ground truth counts strictly between the
 
 
 def check_ground_truth(
-    source: Source, name: str, limits: Limits, *, max_unreadable: int = 0
+    source: Source,
+    name: str,
+    limits: Limits,
+    *,
+    max_unreadable: int = 0,
+    camera: CanonicalCamera = METRES,
 ) -> None:
     """Reads a few samples and refuses a source that has hardly any ground truth in the limits.
 
@@ -38,11 +44,16 @@ def check_ground_truth(
       limits: (frame.min_depth, frame.max_depth), or those of the evaluation.
       max_unreadable: this many of the samples may be unreadable. They are left out in silence: the
         pipeline warns of them.
+      camera: depth is learned in its units.
 
     Raises:
-      UserError: see above, or too many samples are unreadable.
+      UserError: see above, or too many samples are unreadable, or the units need the focal length
+        of one of them, which is unknown.
     """
-    truths = [sample["depth"][sample["mask"]] for sample in _some(source, max_unreadable)]
+    truths = []
+    for sample in _some(source, max_unreadable):
+        camera.check(sample)
+        truths.append(sample["depth"][sample["mask"]])
     shares = [_share_within(truth, limits) for truth in truths]
     if shares and np.mean(shares) < SMALLEST_SHARE:
         described = f"{name} ({textwrap.shorten(repr(source), 200)})"

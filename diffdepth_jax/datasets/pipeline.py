@@ -10,7 +10,8 @@ import numpy as np
 from absl import logging
 
 from diffdepth_jax.arrays import Batch
-from diffdepth_jax.datasets import transforms
+from diffdepth_jax.datasets import intrinsics, transforms
+from diffdepth_jax.datasets.canonical import METRES, NAMELESS, CanonicalCamera
 from diffdepth_jax.datasets.samples import EvaluationSample, Sample, Source, Views
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.media import preprocessing
@@ -105,16 +106,44 @@ def augment(
     color: float,
     box: tuple[int, ...] = (),
     input_crop: str = "none",
-) -> dict[str, np.ndarray]:
+    camera: CanonicalCamera = METRES,
+) -> Sample:
+    """A sample as training sees it, of a source's sample and a generator.
+
+    Args:
+      sample: of a source.
+      rng: draws the augmentation.
+      size: (H, W), see `fit`.
+      min_depth, max_depth: metres, see `transforms.valid_range`.
+      rotation, zoom, crop_size, flip_probability, color_probability, gamma, brightness, color, box:
+        the fields of the `augmentation` group.
+      input_crop: see `cut`.
+      camera: depth comes in its units.
+
+    Raises:
+      UserError: the units need the sample's focal length, which is unknown.
+    """
     frame = cut(sample, input_crop)
-    sample = transforms.crop_box(fit(frame, size), box, frame["image"].shape[:2])
+    fitted = fit(frame, size)
+    # Of the frame before the zoom, which divides depth instead of changing the lens.
+    own = intrinsics.focal_length(fitted)
+    metres_per_unit = camera.metres_per_unit(own, sample.get("name", NAMELESS))
+    sample = transforms.crop_box(fitted, box, frame["image"].shape[:2])
     sample = transforms.random_rotation(sample, rng, rotation)
     sample = transforms.random_zoom(sample, rng, zoom)
     sample = transforms.random_crop(sample, rng, crop_size)
     sample = transforms.random_flip(sample, rng, flip_probability)
     sample = transforms.color_jitter(sample, rng, color_probability, gamma, brightness, color)
     sample = transforms.valid_range(sample, min_depth, max_depth)
-    return {name: sample[name] for name in ("image", "depth", "mask")}
+    return transforms.scale_depth(sample, 1 / metres_per_unit)
+
+
+def training_sample(
+    sample: Sample, rng: np.random.Generator, **fields: Any
+) -> dict[str, np.ndarray]:
+    """What a batch needs of `augment`."""
+    augmented = augment(sample, rng, **fields)
+    return {name: augmented[name] for name in ("image", "depth", "mask")}
 
 
 class Thinned:
@@ -176,14 +205,15 @@ def train_iterator(
       process: (index, count).
       first_step: of the run, from 0.
       valid_pixel_fraction: see `Thinned`.
-      **augmentation: size, depth limits, and the fields of the `augmentation` group.
+      **augmentation: the arguments of `augment`, with the fields of the `augmentation` group.
 
     Yields:
-      image float32 [B, H, W, 3] normalised, depth float32 [B, H, W, 1] metres, mask bool.
+      image float32 [B, H, W, 3] normalised, depth float32 [B, H, W, 1] in metres or the units of
+      the canonical camera, mask bool.
     """
     source = thinned(source, valid_pixel_fraction, seed)
     stream = _in_random_order(Tolerant(source, max_unreadable), seed)
-    stream = stream.random_map(functools.partial(augment, **augmentation))
+    stream = stream.random_map(functools.partial(training_sample, **augmentation))
     return _batches(stream, batch_size, num_threads, process, first_step)
 
 
@@ -242,6 +272,7 @@ def evaluation_sample(
         "picture": sample["image"],
         "image": preprocessing.normalize_image(image),
         "content": np.array(seen["image"].shape[:2]),
+        "focal_length": intrinsics.focal_length(seen),
     }
 
 

@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from google.protobuf.message import DecodeError
 from jaxtyping import Float32
+from numpy.typing import ArrayLike
 from PIL import Image
 
 from diffdepth_jax.datasets.samples import RGB, Sample
 from diffdepth_jax.datasets.tfrecord import TFRecords
 from diffdepth_jax.errors import UserError
+from diffdepth_jax.media import camera
 from diffdepth_jax.media.preprocessing import zero_outside
 
 if TYPE_CHECKING:
     from tensorflow_datasets.core import DatasetBuilder
 
-# Camera matrix of NYU's colour camera at 480 x 640, from the dataset's toolbox.
-NYU_INTRINSICS = ((518.8579, 0.0, 325.58245), (0.0, 519.46961, 253.73617), (0.0, 0.0, 1.0))
 _OWN_DATASETS = ("nyu_depth", "kitti_depth")
 _TFDS_NYU = "nyu_depth_v2"
 _VERSION = re.compile(r"\d+\.\d+\.\d+")
@@ -32,7 +32,7 @@ _DECODER_ERRORS = (OSError, EOFError, SyntaxError, ValueError, Image.Decompressi
 _DAMAGE = (OSError, ValueError, KeyError, IndexError, RuntimeError, DecodeError)
 
 _Example = Mapping[str, Any]  # the features of a record by name
-_Frame = tuple[RGB, Float32[np.ndarray, "height width"], str, Float32[np.ndarray, "3 3"]]
+_Frame = tuple[RGB, Float32[np.ndarray, "height width"], str, ArrayLike]
 _Serialized = TFRecords | Sequence[bytes]  # the records of a split by index
 
 
@@ -94,7 +94,7 @@ class Records:
             "depth": zero_outside(depth, mask)[..., None],
             "mask": mask[..., None],
             "name": name,
-            "intrinsics": intrinsics,
+            "intrinsics": np.asarray(intrinsics, np.float64),
         }
 
 
@@ -153,7 +153,7 @@ def _decode(example: _Example, _: str) -> _Frame:
 def _decode_tfds_nyu(example: _Example, name: str) -> _Frame:
     """Decodes a record of TFDS's nyu_depth_v2, which has no names and stores float16 metres."""
     depth = example["depth"].astype(np.float32)
-    return example["image"], depth, name, np.array(NYU_INTRINSICS, np.float32)
+    return example["image"], depth, name, camera.NYU.rows
 
 
 def _prepared(name: str, data_dir: str) -> "DatasetBuilder":

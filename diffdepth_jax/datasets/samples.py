@@ -3,11 +3,13 @@
 from typing import Any, NotRequired, Protocol, TypedDict
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int, UInt8
+from jaxtyping import Bool, Float32, Float64, Int, UInt8
 
 RGB = UInt8[np.ndarray, "height width 3"]
 DepthMap = Float32[np.ndarray, "height width 1"]  # metres
 MaskMap = Bool[np.ndarray, "height width 1"]  # True where there is ground truth
+# The camera matrix in pixels; the first pixel has its centre at 0. float32 would lose 1e-4 pixels.
+Intrinsics = Float64[np.ndarray, "3 3"]
 
 
 class Sample(TypedDict):
@@ -15,7 +17,7 @@ class Sample(TypedDict):
 
     `orientation` is EXIF's, by which the stored pixels of the picture were turned. `dense_depth`,
     0 where there is none, is for scores at edges, if `depth` with its mask is sparse; training does
-    not use it.
+    not use it. `intrinsics` are missing where the camera is unknown.
     """
 
     image: RGB
@@ -24,26 +26,27 @@ class Sample(TypedDict):
     dense_depth: NotRequired[DepthMap]
     name: NotRequired[str]
     orientation: NotRequired[int]
-    intrinsics: NotRequired[Float32[np.ndarray, "3 3"]]
+    intrinsics: NotRequired[Intrinsics]
 
 
 class EvaluationSample(TypedDict):
     """What the model sees of a frame, beside the frame and its ground truth at their own size.
 
     `image` is normalised, [H, W, 3], and padded at right and bottom; `content` is the (height,
-    width) that is not padding. `picture` [h, w, 3], `depth`, `mask` and `dense_depth` [h, w, 1] are
-    the frame's.
+    width) that is not padding. `focal_length` is that of `image` in pixels; 0: unknown. `picture`
+    [h, w, 3], `depth`, `mask` and `dense_depth` [h, w, 1], and `intrinsics` are the frame's.
     """
 
     image: Float32[np.ndarray, "_ _ 3"]
     content: Int[np.ndarray, " 2"]
+    focal_length: float
     picture: RGB
     depth: DepthMap
     mask: MaskMap
     dense_depth: NotRequired[DepthMap]
     name: NotRequired[str]
     orientation: NotRequired[int]
-    intrinsics: NotRequired[Float32[np.ndarray, "3 3"]]
+    intrinsics: NotRequired[Intrinsics]
 
 
 class Views(Protocol):

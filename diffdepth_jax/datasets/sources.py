@@ -84,6 +84,7 @@ def _folder_sources(fields: groups.Folder) -> tuple[Source, EvaluationSets]:
         mask_pattern=fields.mask_pattern,
         invalid_values=fields.invalid_values,
         depth_orientation=fields.depth_orientation,
+        focal_length=fields.focal_length,
     )
     train = folder(fields.list_file)
     if fields.eval_list_file:

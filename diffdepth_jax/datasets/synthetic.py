@@ -109,6 +109,7 @@ def _sample(kind: str, split: str, index: int, height: int, width: int, seed: in
         mask &= lidar_pattern(rng, scene.camera, height, width)
     image = _photograph(rng, light * np.float32(exposure))
     sample: Sample = {"image": image, "depth": depth[:, :, None], "mask": mask[:, :, None]}
+    sample["intrinsics"] = intrinsics(height, width).astype(np.float64)
     if kind == "streets":
         sample["dense_depth"] = sample["depth"]
     return sample

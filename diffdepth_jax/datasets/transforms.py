@@ -1,8 +1,9 @@
 """Augmentation and preprocessing in numpy, one sample at a time.
 
 Every function returns a new sample and leaves its argument as it was; keys other than `image`,
-`depth` and `mask` pass through. A function that moves the image's pixels moves those of depth and
-mask in the same way. A function that changes colours leaves depth and mask as they are.
+`depth`, `mask` and `intrinsics` pass through. A function that moves the image's pixels moves those
+of depth and mask in the same way, and the intrinsics with them. A function that changes colours
+leaves the others as they are.
 """
 
 from collections.abc import Callable
@@ -11,6 +12,7 @@ import numpy as np
 from jaxtyping import Int, Shaped
 from PIL import Image
 
+from diffdepth_jax.datasets import intrinsics
 from diffdepth_jax.datasets.samples import Sample
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.media.preprocessing import (
@@ -35,12 +37,13 @@ def resize(sample: Sample, size: Size) -> Sample:
         return sample
     rows = _nearest_indices(height, size[0])[:, None]
     columns = _nearest_indices(width, size[1])
-    return {
+    resized: Sample = {
         **sample,
         "image": resize_image(sample["image"], size),
         "depth": sample["depth"][rows, columns],
         "mask": sample["mask"][rows, columns],
     }
+    return intrinsics.moved(resized, intrinsics.scaling((height, width), size))
 
 
 def pad_to(sample: Sample, size: Size) -> Sample:
@@ -64,8 +67,7 @@ def pad_to(sample: Sample, size: Size) -> Sample:
 def kb_crop(sample: Sample) -> Sample:
     """Cuts KITTI's benchmark crop out of a frame: 352x1216 pixels at the bottom, centred."""
     top, left = kb_offset(*sample["image"].shape[:2])
-    height, width = KB_SIZE
-    return _move_pixels(sample, lambda array: array[top : top + height, left : left + width])
+    return _crop(sample, top, left, KB_SIZE)
 
 
 def crop_box(sample: Sample, box: tuple[int, ...], frame: Size) -> Sample:
@@ -85,9 +87,10 @@ def crop_box(sample: Sample, box: tuple[int, ...], frame: Size) -> Sample:
             "(top, bottom, left, right) in pixels of the frames, or () for all of them"
         )
     height, width = sample["image"].shape[:2]
-    rows = slice(-(-top * height // frame[0]), bottom * height // frame[0])
-    columns = slice(-(-left * width // frame[1]), right * width // frame[1])
-    return _move_pixels(sample, lambda array: array[rows, columns])
+    first_row, last_row = -(-top * height // frame[0]), bottom * height // frame[0]
+    first_column, last_column = -(-left * width // frame[1]), right * width // frame[1]
+    size = (last_row - first_row, last_column - first_column)
+    return _crop(sample, first_row, first_column, size)
 
 
 def random_rotation(sample: Sample, rng: np.random.Generator, degrees: float) -> Sample:
@@ -104,18 +107,20 @@ def random_rotation(sample: Sample, rng: np.random.Generator, degrees: float) ->
         return np.array(Image.fromarray(array).rotate(angle, resample))
 
     nearest = Image.Resampling.NEAREST
-    return {
+    turned: Sample = {
         **sample,
         "image": turn(sample["image"], Image.Resampling.BILINEAR),
         "depth": turn(sample["depth"][..., 0], nearest)[..., None],
         "mask": turn(sample["mask"][..., 0].astype(np.uint8), nearest)[..., None] > 0,
     }
+    return intrinsics.moved(turned, intrinsics.rotation(sample["image"].shape[:2], angle))
 
 
 def random_zoom(sample: Sample, rng: np.random.Generator, zoom: float) -> Sample:
     """Enlarges by a random factor from [1, zoom] and divides depth by it; a crop has to follow.
 
-    An object that looks twice as large through the same lens is half as far away.
+    An object that looks twice as large through the same lens is half as far away. The intrinsics
+    follow the pixels nevertheless: they project the frame's points, whose depth is not divided.
     """
     height, width = sample["image"].shape[:2]
     factor = rng.uniform(1, zoom)
@@ -133,14 +138,15 @@ def random_crop(sample: Sample, rng: np.random.Generator, size: Size) -> Sample:
     height, width = sample["image"].shape[:2]
     top = rng.integers(height - size[0] + 1)
     left = rng.integers(width - size[1] + 1)
-    return _move_pixels(sample, lambda array: array[top : top + size[0], left : left + size[1]])
+    return _crop(sample, int(top), int(left), size)
 
 
 def random_flip(sample: Sample, rng: np.random.Generator, probability: float = 0.5) -> Sample:
     """Mirrors left and right with the given probability."""
     if rng.random() >= probability:
         return sample
-    return _move_pixels(sample, _mirror)
+    mirrored = _move_pixels(sample, _mirror)
+    return intrinsics.moved(mirrored, intrinsics.mirroring(sample["image"].shape[1]))
 
 
 def color_jitter(
@@ -177,6 +183,13 @@ def valid_range(sample: Sample, min_depth: float, max_depth: float) -> Sample:
     return {**sample, "depth": zero_outside(depth, mask), "mask": mask}
 
 
+def scale_depth(sample: Sample, factor: float) -> Sample:
+    """Multiplies depth by a factor; 1 changes nothing."""
+    if factor == 1:
+        return sample
+    return {**sample, "depth": sample["depth"] * np.float32(factor)}
+
+
 def thin_mask(sample: Sample, rng: np.random.Generator, fraction: float) -> Sample:
     """Keeps each valid pixel with the given probability; depth stays as it is."""
     return {**sample, "mask": sample["mask"] & (rng.random(sample["mask"].shape) < fraction)}
@@ -185,6 +198,13 @@ def thin_mask(sample: Sample, rng: np.random.Generator, fraction: float) -> Samp
 def _nearest_indices(length: int, new_length: int) -> Int[np.ndarray, " new_length"]:
     """Returns for each new pixel the index of the old pixel that contains its centre."""
     return (2 * np.arange(new_length) + 1) * length // (2 * new_length)
+
+
+def _crop(sample: Sample, top: int, left: int, size: Size) -> Sample:
+    """Cuts out a window of `size` whose first pixel is (top, left)."""
+    rows, columns = slice(top, top + size[0]), slice(left, left + size[1])
+    cropped = _move_pixels(sample, lambda array: array[rows, columns])
+    return intrinsics.moved(cropped, intrinsics.cropping(top, left))
 
 
 def _move_pixels(sample: Sample, move: Callable[[np.ndarray], np.ndarray]) -> Sample:

@@ -24,7 +24,7 @@ class FixedViews:
           seed: of the crops.
           crops: of each sample.
           flip_probability: if it is not 0, each crop has its mirror image.
-          **augmentation: the other arguments of `pipeline.augment`.
+          **augmentation: the other arguments of `pipeline.training_sample`.
         """
         self._source, self._seed, self._augmentation = source, seed, augmentation
         self._flips = (0.0, 1.0) if flip_probability else (0.0,)
@@ -35,7 +35,7 @@ class FixedViews:
 
     def __getitem__(self, index: int) -> dict[str, np.ndarray]:
         number, crop, mirrored = (int(i) for i in np.unravel_index(index, self.shape))
-        return pipeline.augment(
+        return pipeline.training_sample(
             self._source[number],
             np.random.default_rng([number, crop, self._seed]),
             flip_probability=self._flips[mirrored],

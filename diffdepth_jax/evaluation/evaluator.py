@@ -12,6 +12,7 @@ from absl import logging
 from diffdepth_jax.arrays import Variables
 from diffdepth_jax.checkpoints.model_directory import check_directory, load_variables, read_config
 from diffdepth_jax.configuration.groups import Configuration
+from diffdepth_jax.datasets.canonical import CanonicalCamera
 from diffdepth_jax.datasets.sources import EvaluationSets, create_sources
 from diffdepth_jax.distributed import processes, sharding
 from diffdepth_jax.evaluation import predictors
@@ -56,10 +57,15 @@ class Evaluator:
         self._config, self.model, self.schedule = config, model, schedule
         self._mesh = mesh or sharding.create_mesh(jax.local_devices())
         self._batch_size = sharding.divisible(config.evaluation.batch_size, self._mesh)
+        self._camera = CanonicalCamera.of(config.frame)
         self.scorer = Scorer(config, sources, self._batch_size)
         self._predict_step = predictors.create_predict_step(
             model, schedule, vars(config.sampler), self._mesh
         )
+
+    def check_ground_truth(self) -> None:
+        """See `Scorer.check_ground_truth`."""
+        self.scorer.check_ground_truth(self._camera)
 
     def predictor(self, variables: Variables) -> Predictor:
         """The predictor of these variables, with the views that the configuration asks for."""
@@ -71,6 +77,7 @@ class Evaluator:
             self._batch_size,
             flip_average=fields.flip_average,
             ensemble=fields.ensemble,
+            camera=self._camera,
         )
 
     def evaluate(
@@ -116,10 +123,10 @@ def load_evaluator(
 ) -> tuple[Evaluator, Variables]:
     """An evaluator, and the best parameters of a run's or a conversion's directory.
 
-    The directory's model and diffusion have to be the configuration's; all else may differ. A
-    sampler that differs is worth a warning.
+    The directory's model, diffusion and canonical focal length have to be the configuration's; all
+    else may differ. A sampler that differs is worth a warning.
     """
-    check_directory(workdir, config, ("model", "diffusion"))
+    check_directory(workdir, config, ("model", "diffusion", "frame.canonical_focal_length"))
     ours, theirs = config.sampler, read_config(workdir).sampler
     for name in ("spacing", "start", "eta", "clip"):
         if getattr(ours, name) != getattr(theirs, name):
@@ -138,6 +145,6 @@ def load_evaluator(
 def evaluate_checkpoint(config: Configuration, workdir: str | os.PathLike) -> Mapping[str, Means]:
     """Scores the best parameters of a directory: {row: metrics}; writes WORKDIR/evaluation/."""
     evaluator, variables = load_evaluator(config, workdir)
-    evaluator.scorer.check_ground_truth()
+    evaluator.check_ground_truth()
     results = evaluator.evaluate(variables, directory=pathlib.Path(workdir) / "evaluation")
     return evaluator.scorer.with_baselines(results)

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from diffdepth_jax.arrays import Array, ImageKeys, Variables
+from diffdepth_jax.datasets.canonical import METRES, NAMELESS, CanonicalCamera
 from diffdepth_jax.datasets.samples import EvaluationSample, Sample, Source
 from diffdepth_jax.distributed import sharding
 from diffdepth_jax.evaluation.scoring import Predictor
@@ -23,7 +24,7 @@ def create_predict_step(
     sampler: Mapping[str, Any],
     mesh: jax.sharding.Mesh,
 ) -> Callable:
-    """A jitted (variables, image [B, H, W, 3], keys [B]) -> metres [B, H, W, 1].
+    """A jitted (variables, image [B, H, W, 3], keys [B]) -> depth [B, H, W, 1] as it was learned.
 
     Images and keys may be numpy. The batch is split over the mesh, so its size must be a multiple
     of the number of devices.
@@ -49,6 +50,7 @@ def model_predictor(
     *,
     flip_average: bool = False,
     ensemble: int = 1,
+    camera: CanonicalCamera = METRES,
 ) -> Predictor:
     """The predictor of a model.
 
@@ -64,6 +66,7 @@ def model_predictor(
         mirrored back.
       ensemble: starting noises for each image. The median of the members is taken: it has the least
         expected absolute error, and one stray member does not move it.
+      camera: the model predicts in its units.
     """
     flips = (False, True) if flip_average else (False,)
 
@@ -75,11 +78,16 @@ def model_predictor(
         depth = np.asarray(predict_step(variables, image, keys))
         depth = depth.reshape(batch_size, ensemble, len(flips), *depth.shape[1:])
         return [
-            _combine(views, sample["content"])
+            _metres_per_unit(camera, sample) * _combine(views, sample["content"])
             for views, sample in zip(depth, samples, strict=False)
         ]
 
     return predict
+
+
+def _metres_per_unit(camera: CanonicalCamera, sample: EvaluationSample) -> np.float32:
+    own, name = sample.get("focal_length", 0.0), sample.get("name", NAMELESS)
+    return np.float32(camera.metres_per_unit(own, name))
 
 
 def _view(sample: EvaluationSample, flip: bool) -> Float[np.ndarray, "height width 3"]:
@@ -105,7 +113,7 @@ def _view_keys(key: jax.Array, indices: Int[np.ndarray, " samples"], views: int)
 def _combine(
     views: Float[Array, "ensemble flips _ _ 1"], content: Int[np.ndarray, " 2"]
 ) -> Float[np.ndarray, "height width 1"]:
-    """The content's metres: the mean over flips, then the median over the ensemble."""
+    """The content's depth: the mean over flips, then the median over the ensemble."""
     views = views[:, :, : content[0], : content[1]]
     if views.shape[1] == 2:
         views = np.stack([views[:, 0], views[:, 1, :, ::-1]], axis=1)

@@ -6,6 +6,7 @@ import numpy as np
 
 from diffdepth_jax.configuration.groups import Configuration
 from diffdepth_jax.datasets import pipeline, transforms
+from diffdepth_jax.datasets.canonical import METRES, CanonicalCamera
 from diffdepth_jax.datasets.ground_truth import check_ground_truth
 from diffdepth_jax.datasets.samples import EvaluationSample, Sample
 from diffdepth_jax.datasets.sources import EvaluationSets
@@ -44,14 +45,19 @@ class Scorer:
         """{name of an evaluation set: number of its images}."""
         return {name: len(source) for name, (_, source) in self._sources.items()}
 
-    def check_ground_truth(self) -> None:
+    def check_ground_truth(self, camera: CanonicalCamera = METRES) -> None:
         """Refuses a set whose ground truth is not within the protocol's limits, after a look.
 
-        `score` would find it out too, but after all predictions. All processes fail together.
+        Refused is also a set without the focal lengths that the units of a model need. `score`
+        would find it out too, but after all predictions. All processes fail together.
         """
         for name, (_, source) in self._sources.items():
             processes.in_first(
-                check_ground_truth, source, f"evaluation set {name!r}", self._protocol.truth
+                check_ground_truth,
+                source,
+                f"evaluation set {name!r}",
+                self._protocol.truth,
+                camera=camera,
             )
 
     def score(

@@ -23,13 +23,18 @@ class Camera:
     cy: float
     source: str
 
+    @property
+    def rows(self) -> tuple[tuple[float, ...], ...]:
+        """The rows of the camera matrix."""
+        return (self.fx, 0.0, self.cx), (0.0, self.fy, self.cy), (0.0, 0.0, 1.0)
 
-# (height, width) of the frames, and their camera. NYU: the colour camera of the dataset's toolbox
-# (Silberman et al. 2012). KITTI: camera 02 of the first day (P_rect_02 in calib_cam_to_cam.txt).
-_DATASETS = {
-    "nyu": (480, 640, Camera(518.8579, 519.46961, 325.58245, 253.73617, "NYU Depth V2")),
-    "kitti": (375, 1242, Camera(721.5377, 721.5377, 609.5593, 172.854, "KITTI 2011_09_26")),
-}
+
+# The colour camera of the dataset's toolbox (Silberman et al. 2012), at 480 x 640.
+NYU = Camera(518.8579, 519.46961, 325.58245, 253.73617, "NYU Depth V2")
+# Camera 02 of the first day (P_rect_02 in calib_cam_to_cam.txt), at 375 x 1242.
+_KITTI = Camera(721.5377, 721.5377, 609.5593, 172.854, "KITTI 2011_09_26")
+# (height, width) of the frames, and their camera.
+_DATASETS = {"nyu": (480, 640, NYU), "kitti": (375, 1242, _KITTI)}
 DATASETS = tuple(_DATASETS)
 
 

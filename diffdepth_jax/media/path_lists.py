@@ -5,6 +5,7 @@ they hold spaces themselves. A name in double quotes may hold anything.
 """
 
 import codecs
+import math
 import os
 import pathlib
 import re
@@ -16,6 +17,8 @@ from diffdepth_jax.media.reading import FilePath, unreadable
 
 _COMMENT = re.compile(r'("[^"]*")|(?:^|\s)#.*')  # a # inside a name is part of the name
 _WORD = re.compile(r'"([^"]*)"|(\S+)')
+# float() alone would also read "2011_09_26", the day of a KITTI drive.
+_NUMBER = re.compile(r"\+?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", re.ASCII)
 _FILE_NAME = re.compile(r"\.[A-Za-z]\w*$|^None$")
 
 
@@ -33,6 +36,14 @@ class Pair(NamedTuple):
     image: str
     depth: str
     rest: tuple[str, ...]
+
+    @property
+    def focal_length(self) -> float:
+        """The third column, if it is a positive number, as in the lists of BTS; otherwise 0."""
+        if not self.rest or not _NUMBER.fullmatch(self.rest[0]):
+            return 0.0
+        number = float(self.rest[0])
+        return number if number < math.inf else 0.0
 
     @property
     def advice(self) -> str:

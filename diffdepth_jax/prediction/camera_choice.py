@@ -18,16 +18,16 @@ class CameraChoice:
       focal_length: in pixels of each image.
       fov: horizontal field of view in degrees.
       name: "model": the camera that the model assumes; "exif": the camera of each photo's EXIF
-        data, or the model's if there is none; or one of `camera.DATASETS`.
+        data, or the model's if there is none; or one of `camera.DATASETS`. None leaves it to
+        `completed`, and means "model" without it.
     """
 
     focal_length: float | None = None
     fov: float | None = None
-    name: str = "model"
+    name: str | None = None
 
     def __post_init__(self) -> None:
-        given = (self.focal_length is not None, self.fov is not None, self.name != "model")
-        if sum(given) > 1:
+        if sum(self._given) > 1:
             raise UserError("give only one of --focal_length, --fov and --camera")
         # For the checks alone: these functions refuse values out of range.
         if self.fov is not None:
@@ -38,7 +38,22 @@ class CameraChoice:
     @property
     def is_given(self) -> bool:
         """Whether the user chose another camera than the model's."""
-        return self.focal_length is not None or self.fov is not None or self.name != "model"
+        return any(self._given)
+
+    @property
+    def _given(self) -> tuple[bool, bool, bool]:
+        names_camera = self.name not in (None, "model")
+        return self.focal_length is not None, self.fov is not None, names_camera
+
+    def completed(self, *, has_canonical_camera: bool) -> "CameraChoice":
+        """The choice for a model: EXIF if the user chose nothing and the model has such a camera.
+
+        The metres of a model with a canonical camera are right for every focal length that is
+        given. Those of other models are best for the camera that they were trained with.
+        """
+        if self.is_given or self.name is not None or not has_canonical_camera:
+            return self
+        return CameraChoice(name="exif")
 
     def check(self, model_focal_length: float, kinds: Iterable[str]) -> None:
         """Refuses a camera that would change nothing.

@@ -53,7 +53,7 @@ def at_image_size(image: RGB, placed: Placement, maps: Mapping[str, np.ndarray])
 
 
 def rescaled(
-    prediction: DepthPrediction, factor: np.float32, focal_length: float
+    prediction: DepthPrediction, factor: np.float32, focal_length: float | None
 ) -> DepthPrediction:
     """Returns the prediction with all metres times `factor`, and this focal length in pixels."""
     maps = {name: getattr(prediction, name) for name in ("depth", "spread", "trajectory")}

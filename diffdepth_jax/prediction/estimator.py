@@ -14,7 +14,6 @@ from PIL import Image
 from diffdepth_jax.arrays import Array, Variables
 from diffdepth_jax.checkpoints.model_directory import load_variables, read_config
 from diffdepth_jax.configuration.groups import ModelConfiguration
-from diffdepth_jax.errors import UserError
 from diffdepth_jax.media import preprocessing
 from diffdepth_jax.media.preprocessing import Size
 from diffdepth_jax.media.reading import RGB, FilePath, as_rgb
@@ -23,7 +22,7 @@ from diffdepth_jax.models.assembly import DepthNetwork, create_model
 from diffdepth_jax.models.variables import abstract_variables
 from diffdepth_jax.prediction import memory, placement
 from diffdepth_jax.prediction.depth_prediction import DepthPrediction, at_image_size, rescaled
-from diffdepth_jax.prediction.focal_lengths import FocalLengths, one_each
+from diffdepth_jax.prediction.focal_lengths import FocalLengths, assumed, metres_per_unit, one_each
 from diffdepth_jax.prediction.options import Options, check_options
 from diffdepth_jax.prediction.placement import Placement
 from diffdepth_jax.prediction.sampling import Maps, create_predict
@@ -79,7 +78,15 @@ class DepthEstimator:
     @property
     def focal_length(self) -> float:
         """The focal length in pixels, at the model's image size, that metres assume; 0: unknown."""
-        return self._config.frame.focal_length
+        return assumed(self._config.frame)
+
+    @property
+    def has_canonical_camera(self) -> bool:
+        """Whether the model learned from cameras of several focal lengths, see `CanonicalCamera`.
+
+        Its metres are then right for any camera whose focal length is given.
+        """
+        return self._config.frame.canonical_focal_length > 0
 
     @property
     def diffuses(self) -> bool:
@@ -148,9 +155,9 @@ class DepthEstimator:
           native_size: predict at the image's own size instead of the model's image size.
           padded_sizes: (H, W)s. An image that is predicted at its own size is padded to the
             smallest of these that holds it, so that images of many sizes compile few programs.
-          focal_length: of the camera in pixels of the image, if known. The metres are then rescaled
-            from the focal length that the model was trained with. For a list of images it may be a
-            list of numbers or None, or an array.
+          focal_length: of the camera in pixels of the image, if known. The metres are then those
+            for this camera; otherwise those for the focal length that the model assumes. For a list
+            of images it may be a list of numbers or None, or an array.
           batch_size: number of images of a list that are predicted together, if they are brought to
             the same size. A short batch is filled up, so that one program is compiled for a size.
 
@@ -234,21 +241,15 @@ class DepthEstimator:
     def _with_focal_length(
         self, prediction: DepthPrediction, scale: float, focal_length: float | None
     ) -> DepthPrediction:
-        """Rescales the metres to the camera; `scale` is the placement's.
+        """Brings what the model says to metres for the camera; `scale` is the placement's.
 
         Metres are proportional to the focal length: an object twice as far away, seen through a
         lens of twice the focal length, has the same image.
         """
-        assumed = self.focal_length
-        if focal_length is None:
-            known = assumed / scale if assumed else None
-            return dataclasses.replace(prediction, focal_length=known)
-        if not assumed:
-            raise UserError(
-                "this model's configuration states no frame.focal_length: leave focal_length "
-                "out, or set it in the config.json of the model"
-            )
-        return rescaled(prediction, np.float32(focal_length * scale / assumed), focal_length)
+        own = None if focal_length is None else focal_length * scale
+        factor = np.float32(metres_per_unit(self._config.frame, own))
+        known = focal_length or self.focal_length / scale or None
+        return rescaled(prediction, factor, known)
 
 
 def _batches(targets: Sequence[Size], batch_size: int) -> Iterator[list[int]]:

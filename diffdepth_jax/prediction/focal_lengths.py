@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from diffdepth_jax.arrays import Array
+from diffdepth_jax.configuration.model import Frame
 from diffdepth_jax.errors import UserError
 
 FocalLength = float | Array | None
@@ -31,6 +32,35 @@ def one_each(focal_length: FocalLengths, count: int) -> list[float | None]:
     if len(values) != count:
         raise UserError(f"{len(values)} focal lengths for {count} images")
     return [_number(value) for value in values]
+
+
+def assumed(frame: Frame) -> float:
+    """Returns the focal length in pixels at the network's input that metres hold for by default.
+
+    That is the case where a photo's own is not given. 0: the model states none.
+    """
+    return frame.focal_length or frame.canonical_focal_length
+
+
+def metres_per_unit(frame: Frame, own: float | None) -> float:
+    """Returns the factor from what the network says to metres.
+
+    Args:
+      frame: of the model's configuration.
+      own: the photo's focal length in pixels at the network's input; None: the assumed one.
+
+    Raises:
+      UserError: the model does not state for which focal length it has learned.
+    """
+    if own is None and not assumed(frame):
+        return 1.0
+    learned = frame.canonical_focal_length or frame.focal_length
+    if not learned:
+        raise UserError(
+            "this model's configuration states no frame.focal_length: leave focal_length out, or "
+            "set it in the config.json of the model"
+        )
+    return (assumed(frame) if own is None else own) / learned
 
 
 def _number(value: Any) -> float | None:

@@ -8,9 +8,11 @@ from typing import Any
 import jax.export
 import numpy as np
 
+from diffdepth_jax.configuration.model import Frame
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.media.preprocessing import Size
 from diffdepth_jax.prediction.estimator import load_model
+from diffdepth_jax.prediction.focal_lengths import assumed, metres_per_unit
 from diffdepth_jax.prediction.stablehlo import LONGEST, depth_function, export_depth, parse_size
 from diffdepth_jax.whole_files import whole_file
 
@@ -46,10 +48,19 @@ def export_model(
     sampler = dict(vars(config.sampler))
     if options.num_steps is not None:
         sampler["num_steps"] = options.num_steps
-    predict = depth_function(model, schedule, sampler, size)
+    factor = metres_per_unit(config.frame, None)
+    predict = depth_function(model, schedule, sampler, size, factor)
     exported, arrays = export_depth(predict, variables, size, options.parameters_inside)
     _write(output, exported, arrays)
-    return _description(output, exported, sampler["num_steps"], size)
+    described = _description(output, exported, sampler["num_steps"], size)
+    return f"{described}; {_camera(config.frame)}"
+
+
+def _camera(frame: Frame) -> str:
+    known = assumed(frame)
+    if not known:
+        return "its configuration states no focal length"
+    return f"metres hold for a focal length of {known:g} pixels in the images as they are seen"
 
 
 def _check_output(path: pathlib.Path) -> None:

@@ -121,6 +121,7 @@ def depth_function(
     schedule: diffusion.NoiseSchedule,
     sampler: Mapping[str, Any],
     target: Size | None,
+    metres_per_unit: float = 1.0,
 ) -> Predict:
     """Creates (variables, images uint8 [B, H, W, 3], seed uint32 []) -> metres float32 [B, H, W].
 
@@ -128,15 +129,17 @@ def depth_function(
       model, schedule: to predict with.
       sampler: see `diffusion.ddim_sample`.
       target: (height, width) that the network sees, or None for the size of the images.
+      metres_per_unit: of what the model says, see `CanonicalCamera`.
     """
 
     def at_network_size(variables, levels, seed):
         x = (levels / 255 - preprocessing.IMAGENET_MEAN) / preprocessing.IMAGENET_STD
         keys = jnp.broadcast_to(jax.random.key(seed), (x.shape[0],))
         noise = diffusion.normal_per_image(keys, model.latent_shape(*x.shape[1:3]))
-        return refinement.predict_depth(
+        depth = refinement.predict_depth(
             model, variables, x, noise, schedule=schedule, keys=keys, **sampler
-        )[..., 0]
+        )
+        return metres_per_unit * depth[..., 0]
 
     def predict(variables, image, seed):
         if target is None:

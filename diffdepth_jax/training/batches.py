@@ -10,6 +10,7 @@ import jax
 from diffdepth_jax.arrays import Batch, Variables
 from diffdepth_jax.configuration.groups import Configuration
 from diffdepth_jax.datasets import pipeline
+from diffdepth_jax.datasets.canonical import CanonicalCamera
 from diffdepth_jax.datasets.samples import Source
 from diffdepth_jax.datasets.views import FixedViews
 from diffdepth_jax.distributed import sharding
@@ -63,6 +64,7 @@ def _seen(config: Configuration) -> dict[str, Any]:
         "input_crop": frame.input_crop,
         "min_depth": frame.min_depth,
         "max_depth": frame.max_depth,
+        "camera": CanonicalCamera.of(frame),
     }
 
 

@@ -15,6 +15,7 @@ from diffdepth_jax.arrays import Batch, Variables
 from diffdepth_jax.checkpoints.model_directory import claim_directory, holds_steps
 from diffdepth_jax.checkpoints.run_checkpoints import RunCheckpoints
 from diffdepth_jax.configuration.groups import Configuration
+from diffdepth_jax.datasets.canonical import CanonicalCamera
 from diffdepth_jax.datasets.ground_truth import check_ground_truth
 from diffdepth_jax.datasets.samples import Source
 from diffdepth_jax.datasets.sources import EvaluationSets, create_sources
@@ -139,8 +140,9 @@ def _check_ground_truth(config: Configuration, source: Source, evaluator: Evalua
         "training set",
         (config.frame.min_depth, config.frame.max_depth),
         max_unreadable=config.train.max_unreadable,
+        camera=CanonicalCamera.of(config.frame),
     )
-    evaluator.scorer.check_ground_truth()
+    evaluator.check_ground_truth()
 
 
 def train(

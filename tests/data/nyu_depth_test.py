@@ -8,8 +8,9 @@ import pytest
 import scipy.io
 from PIL import Image
 
-from diffdepth_jax.datasets.records import NYU_INTRINSICS, Records
+from diffdepth_jax.datasets.records import Records
 from diffdepth_jax.errors import UserError
+from diffdepth_jax.media.camera import NYU
 from tests.support import raw_datasets
 from tests.support.raw_datasets import assert_lossless, images, prepare_small, problems
 
@@ -21,7 +22,7 @@ def test_sync(tmp_path):
     records = Records("nyu_depth/sync", "train", tmp_path / "data")
     names = [records[index]["name"] for index in range(4)]
     assert names == list(expected["train"])  # the list's order
-    assert records[0]["intrinsics"] == pytest.approx(np.array(NYU_INTRINSICS))
+    assert records[0]["intrinsics"] == pytest.approx(np.array(NYU.rows))
     for name, image in images("nyu_depth/sync", "train", tmp_path / "data").items():
         np.testing.assert_array_equal(image, np.array(Image.open(tmp_path / f"raw/{name}.jpg")))
 

@@ -392,6 +392,39 @@ def test_values_for_nothing_measured_are_no_ground_truth(tmp_path):
     assert sample["depth"][..., 0].tolist() == [[1.5, 0, 2], [1, 0, 0]]
 
 
+def focal_lengths(source):
+    """Of each sample, both axes; None: unknown."""
+    matrices = [source[index].get("intrinsics") for index in range(len(source))]
+    return [None if matrix is None else (matrix[0, 0], matrix[1, 1]) for matrix in matrices]
+
+
+def test_the_camera_is_that_of_the_list_the_field_or_the_photo_in_this_order(pairs):
+    """Pictures of 2 x 3 pixels; film has a diagonal of 43.27 mm."""
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 1  # Pillow takes the other as nothing without one of these
+    exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.FocalLengthIn35mmFilm] = 26
+    Image.open(pairs / "image/2.png").save(pairs / "image/2.png", exif=exif)
+    by_exif = (pytest.approx(26 / 43.26662 * 13**0.5),) * 2
+    assert focal_lengths(open_pairs(pairs)) == [None, by_exif, None]
+    assert focal_lengths(open_pairs(pairs, focal_length=9.0)) == [(9, 9)] * 3
+
+    lines = [f"image/{k}.png depth/{k}.png {third}" for k, third in ((1, 7.5), (2, 8), (3, "left"))]
+    (pairs / "list.txt").write_text("\n".join(lines))
+    listed = open_pairs(pairs, list_file="list.txt")
+    assert focal_lengths(listed) == [(7.5, 7.5), (8, 8), None]
+    assert focal_lengths(open_pairs(pairs, list_file="list.txt", focal_length=9.0))[2] == (9, 9)
+    matrix = listed[0]["intrinsics"]
+    assert matrix.dtype == np.float64
+    assert matrix.tolist() == [[7.5, 0, 1], [0, 7.5, 0.5], [0, 0, 1]]
+
+
+def test_the_camera_is_that_of_the_turned_photo(tmp_path):
+    """4 x 7 stored, and 7 x 4 as it is seen."""
+    _oriented_pair(tmp_path, 6, "stored")
+    matrix = open_pairs(tmp_path, depth_scale=1.0, focal_length=5.0)[0]["intrinsics"]
+    assert matrix[:2, 2].tolist() == [1.5, 3]
+
+
 @pytest.mark.skipif(not REAL_FRAMES.is_dir(), reason=f"the real frames are not at {REAL_FRAMES}")
 def test_real_nyu_frames():
     source = RGBDFolder(str(REAL_FRAMES / "nyu"), "**/rgb_*.jpg", "**/sync_depth_*.png")

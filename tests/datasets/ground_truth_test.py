@@ -150,6 +150,14 @@ def test_a_run_on_float_files_in_millimetres_ends_before_its_first_update(tmp_pa
     assert not (tmp_path / "run").exists()
 
 
+def test_a_run_without_the_focal_lengths_it_needs_ends_before_its_first_update(tmp_path):
+    lens = {"frame__canonical_focal_length": 50.0, "frame__focal_length": 0.0}
+    config = small_run.config(**_write_folder(tmp_path, lambda index: 1), **lens)
+    with pytest.raises(UserError, match=r"sample rgb_0.png: its focal length is unknown"):
+        loop.train(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.slow  # another finished run takes as long as all tests of this file
 def test_an_evaluation_set_in_millimetres_ends_a_run_and_an_evaluation(finished_run, tmp_path):
     """Only the sample that is held out: of the files 0, 1, 10, 11, 2, ... the tenth is 7."""

@@ -11,9 +11,12 @@ from PIL import Image
 from diffdepth_jax.configs import folder as folder_config
 from diffdepth_jax.configuration import groups
 from diffdepth_jax.datasets import pipeline
+from diffdepth_jax.datasets.canonical import CanonicalCamera
 from diffdepth_jax.datasets.sources import Cached, create_sources
 from diffdepth_jax.datasets.synthetic import SyntheticScenes
 from diffdepth_jax.errors import UserError
+from diffdepth_jax.training import batches
+from tests.support import small_run
 
 SIZE = (6, 8)
 PLAIN = {
@@ -394,3 +397,69 @@ def test_training_never_sees_what_lies_outside_of_the_box():
         batches = itertools.islice(_batches(Bordered(), box=box, **fields), 20)
         brightest = max(batch["image"].max() for batch in batches)
         assert (brightest > 0) == white
+
+
+class Lenses(Numbered):
+    """A Numbered source; sample i has a focal length of 10 (i + 1) pixels, the first is unknown."""
+
+    def __getitem__(self, index):
+        sample = {**super().__getitem__(index), "name": f"{index}.png"}
+        if index:
+            focal = 10.0 * (index + 1)
+            sample["intrinsics"] = np.array([[focal, 0, 3.5], [0, focal, 2.5], [0, 0, 1]])
+        return sample
+
+
+def test_depth_is_learned_in_the_units_of_the_canonical_camera():
+    """Metres times 40 / focal length, of what the network sees: 6 x 8 fitted into 3 x 4."""
+    camera = CanonicalCamera(focal_length=40.0, assumed=8.0)
+    fields = {"batch_size": 3, "seed": 5, "size": (3, 4), "crop_size": (3, 4)}
+    metres = next(_batches(Lenses(3), **fields))
+    units = next(_batches(Lenses(3), camera=camera, **fields))
+    factors = {1: 40 / 8, 2: 40 / 10, 3: 40 / 15}  # by metres; the first focal length is assumed
+    expected = np.vectorize(factors.get)(metres["depth"]) * metres["depth"]
+    np.testing.assert_allclose(units["depth"], expected, rtol=1e-6)
+    assert units["depth"].dtype == np.float32
+    np.testing.assert_array_equal(units["image"], metres["image"])
+
+
+def test_the_configuration_reaches_the_units():
+    """Scenes of 48 columns have a focal length of 43.2 pixels."""
+    canonical = {"frame__canonical_focal_length": 86.4}
+    metres, units = (
+        next(batches.augmented_batches(config, create_sources(config.data, 0)[0], 0))["depth"]
+        for config in (small_run.config(), small_run.config(**canonical))
+    )
+    np.testing.assert_allclose(units, 2 * metres, rtol=1e-6)
+
+
+def test_the_limits_are_metres_whatever_the_units():
+    """1 and 2 m are 4 and 8 units; 3 m are beyond 2.5, of which no number of units is a sign."""
+    camera = CanonicalCamera(focal_length=80.0, assumed=20.0)
+    batch = next(_batches(Lenses(3), camera=camera, batch_size=3, max_depth=2.5))
+    assert sorted(batch["mask"].mean(axis=(1, 2, 3))) == [0, 1, 1]
+    np.testing.assert_allclose(np.unique(batch["depth"]), [0, 4, 8])
+
+
+def test_without_a_canonical_camera_what_is_known_of_cameras_changes_nothing():
+    """Not one bit, nor do the cameras reach the batch."""
+    fields = {"size": (5, 7), "batch_size": 2, **RANDOM}
+    theirs = _batches(Lenses(4), camera=CanonicalCamera(assumed=8.0), **fields)
+    _assert_same(theirs, _batches(Numbered(4), **fields), 8)
+    assert next(theirs).keys() == {"image", "depth", "mask"}
+
+
+def test_units_that_need_an_unknown_camera_end_the_run_by_name():
+    batches = _batches(Lenses(1), camera=CanonicalCamera(focal_length=40.0), max_unreadable=5)
+    with pytest.raises(UserError, match=r"sample 0\.png: its focal length is unknown"):
+        next(batches)
+
+
+def test_evaluation_knows_the_focal_length_of_what_is_seen():
+    """6 x 8 fitted into 3 x 9 is half of it; the frame's own camera stays as it is."""
+    limits = {"min_depth": 0.1, "max_depth": 100.0}
+    for index, focal_length in enumerate((0, 10)):
+        frame = Lenses(2)[index]
+        sample = pipeline.evaluation_sample(frame, size=(3, 9), **limits)
+        assert sample["focal_length"] == pytest.approx(focal_length)
+        assert sample.get("intrinsics") is frame.get("intrinsics")

@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from diffdepth_jax.datasets.records import NYU_INTRINSICS, Records, decode_depth, decode_image
+from diffdepth_jax.datasets.records import Records, decode_depth, decode_image
 from diffdepth_jax.datasets.tfrecord import TFRecords
 from diffdepth_jax.errors import UserError
+from diffdepth_jax.media.camera import NYU
 from tests.support import raw_datasets, tfds_nyu
 from tests.support.raw_datasets import prepare_small
 
@@ -36,7 +37,7 @@ def test_layout_of_a_sample(data_dir):
     assert sample["image"].dtype == np.uint8 and sample["image"].shape == (48, 64, 3)
     assert sample["depth"].dtype == np.float32 and sample["depth"].shape == (48, 64, 1)
     assert sample["mask"].dtype == bool and sample["mask"].shape == (48, 64, 1)
-    assert sample["intrinsics"].dtype == np.float32 and sample["intrinsics"].shape == (3, 3)
+    assert sample["intrinsics"].dtype == np.float64 and sample["intrinsics"].shape == (3, 3)
     assert sample["name"] == "kitchen_0000/rgb_00000"
 
 
@@ -171,7 +172,7 @@ def assert_tfds_nyu(root):
             assert sample["depth"][7, 7, 0] == sample["image"][0, 0, 0] + 1.25
             assert not sample["mask"][0, 0, 0] and sample["mask"].sum() == 480 * 640 - 1
             assert sample["name"] == f"{split}/{index:05d}"
-            assert sample["intrinsics"] == pytest.approx(np.array(NYU_INTRINSICS))
+            assert sample["intrinsics"] == pytest.approx(np.array(NYU.rows))
 
 
 def test_nyu_as_tfds_prepares_it(tfds_root):

@@ -53,7 +53,7 @@ def test_mixed_alternates_rooms_and_streets():
 def test_shapes_and_types_at_any_resolution(kind, size):
     sample = scenes(kind, size=size)[np.int64(1)]
     dense = () if kind == "rooms" else ("dense_depth",)  # scene 1 of mixed is a street
-    assert set(sample) == {"image", "depth", "mask", *dense}
+    assert set(sample) == {"image", "depth", "mask", "intrinsics", *dense}
     assert sample["image"].shape == (*size, 3) and sample["image"].dtype == np.uint8
     assert sample["depth"].shape == (*size, 1) and sample["depth"].dtype == np.float32
     assert sample["mask"].shape == (*size, 1) and sample["mask"].dtype == bool
@@ -177,3 +177,5 @@ def test_bad_arguments_are_named(arguments, message):
 def test_focal_length_is_a_constant_share_of_the_width():
     assert synthetic.focal_length(200) == 2 * synthetic.focal_length(100) == pytest.approx(180)
     np.testing.assert_allclose(intrinsics(3, 5), [[4.5, 0, 2], [0, 4.5, 1], [0, 0, 1]])
+    sample = scenes("rooms", size=(3, 5))[0]
+    np.testing.assert_array_equal(sample["intrinsics"], intrinsics(3, 5))

@@ -16,6 +16,7 @@ from diffdepth_jax.evaluation.evaluator import Evaluator, evaluate_checkpoint, l
 from diffdepth_jax.evaluation.report import describe, format_report
 from diffdepth_jax.media.preprocessing import denormalize_image
 from diffdepth_jax.method import diffusion
+from diffdepth_jax.prediction.estimator import DepthEstimator
 from tests.support import small_model, small_run
 from tests.support.paths import SHARED
 
@@ -358,3 +359,66 @@ def test_another_way_of_sampling_than_the_models_own_is_told(tmp_path, caplog):
     assert not caplog.messages
     load_evaluator(small_run.config(sampler__clip=0.5), tmp_path)
     assert caplog.messages == [f"sampler.clip is 0.5 here, but 1.0 in {tmp_path}"]
+
+
+def _lenses(*focal_lengths):
+    """Frames at 6 m through a lens of 80 pixels, at 12 m through one of 160; 0: 3 m, unknown."""
+    frames = []
+    for focal in focal_lengths:
+        (frame,) = _samples(6 * focal / 80 or 3.0, 1)
+        known = {"intrinsics": np.diag([focal, focal, 1.0])} if focal else {}
+        frames.append({**frame, **known, "name": f"{focal:g}.png"})
+    return frames
+
+
+@pytest.mark.parametrize("views", [{}, {"evaluation__flip_average": True}])
+def test_units_of_the_canonical_camera_are_brought_back_to_metres(views):
+    """64 x 80 within 32 x 48 is half of it: 6 m through 40 pixels are 3 units through 20.
+
+    The baselines, which are fitted to metres, stay as they are.
+    """
+    config = small_run.config(frame__canonical_focal_length=20.0, frame__focal_length=20.0, **views)
+    frames = _lenses(80.0, 160.0, 0.0)
+    evaluator = _evaluator(config, 3.0, {"frames": (_samples(6.0, 1), frames)})
+    rows = evaluator.scorer.score("frames", evaluator.predictor({}))
+    assert [row["abs_rel"] for row in rows] == pytest.approx([0, 0, 0], abs=1e-6)
+    table = evaluator.scorer.with_baselines({"frames": evaluator.scorer.means(rows)})
+    constant = table["frames: best constant"]["abs_rel"]
+    assert constant == pytest.approx((0 + 6 / 12 + 3 / 3) / 3)
+
+
+def test_a_frame_whose_camera_is_needed_and_unknown_is_named():
+    """By the model; other predictions need no camera."""
+    config = small_run.config(frame__canonical_focal_length=20.0, frame__focal_length=0.0)
+    evaluator = _evaluator(config, 3.0, {"frames": (_samples(6.0, 1), _lenses(80.0, 0.0))})
+    with pytest.raises(UserError, match=r"sample 0\.png: its focal length is unknown"):
+        evaluator.scorer.score("frames", evaluator.predictor({}))
+    with pytest.raises(UserError, match=r"sample 0\.png: its focal length is unknown"):
+        evaluator.check_ground_truth()
+    evaluator.scorer.check_ground_truth()
+    evaluator.scorer.with_baselines({"frames": {}})
+
+
+def test_a_model_of_other_units_is_refused(tmp_path):
+    small_model.save(tmp_path)
+    config = small_run.config(frame__canonical_focal_length=20.0)
+    with pytest.raises(UserError, match=r"\(frame\.canonical_focal_length differ\)"):
+        load_evaluator(config, tmp_path)
+
+
+@pytest.mark.slow
+def test_evaluation_and_library_bring_a_frame_back_to_the_same_metres(tmp_path):
+    """A scene of 43.2 pixels through a model that has learned as if through 30."""
+    config = small_run.config(
+        frame__canonical_focal_length=30.0,
+        data__synthetic__num_eval=1,
+        sampler__start="zeros",
+        sampler__num_steps=1,
+    )
+    small_model.save(tmp_path, config)
+    evaluator, variables = load_evaluator(config, tmp_path)
+    ((_, frame, scored),) = evaluator.scorer.frames("rooms", evaluator.predictor(variables))
+    estimate = DepthEstimator.from_checkpoint(tmp_path)
+    own, units = (estimate(frame["picture"], focal_length=f).depth for f in (43.2, 30.0))
+    np.testing.assert_allclose(own, 43.2 / 30 * units, rtol=1e-6)
+    np.testing.assert_allclose(scored[..., 0], own, rtol=1e-4)

@@ -70,3 +70,25 @@ def test_a_word_too_many_gets_a_sentence_about_spaces(tmp_path):
     (tmp_path / "list.txt").write_text("a b.jpg a b.png\na.jpg b.png 5.1\na.jpg b.png\n")
     advice = [bool(pair.advice) for pair in read_pairs(tmp_path / "list.txt")]
     assert advice == [True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("column", "focal_length"),
+    [
+        ("518.8579", 518.8579),
+        ("7e2 left", 700),
+        ("", 0),
+        ("0", 0),
+        ("-5", 0),
+        ("nan", 0),
+        ("inf", 0),
+        ("1e999", 0),
+        ("2011_09_26", 0),
+        ("frame_17", 0),
+        ("left 518.8579", 0),
+    ],
+)
+def test_a_third_column_that_is_a_positive_number_is_a_focal_length(tmp_path, column, focal_length):
+    (tmp_path / "list.txt").write_text(f"a.jpg b.png {column}\n")
+    (pair,) = read_pairs(tmp_path / "list.txt")
+    assert pair.focal_length == focal_length

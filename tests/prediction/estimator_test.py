@@ -28,7 +28,10 @@ def _with_fields(estimate, group, **fields):
     """The same model, some fields of a configuration's group replaced."""
     replaced = dataclasses.replace(getattr(estimate._config, group), **fields)
     config = dataclasses.replace(estimate._config, **{group: replaced})
-    return DepthEstimator(estimate._model, estimate._schedule, estimate._variables, config)
+    other = DepthEstimator(estimate._model, estimate._schedule, estimate._variables, config)
+    if group == "frame":  # of which the program knows nothing
+        other._compiled = estimate._compiled
+    return other
 
 
 @pytest.fixture(scope="module")
@@ -116,6 +119,34 @@ def test_focal_length_needs_one_in_the_configuration(estimate):
     assert estimate(_image(32, 48)).focal_length is None
     with pytest.raises(UserError, match=r"states no frame\.focal_length"):
         estimate(_image(32, 48), focal_length=50.0)
+
+
+def test_a_canonical_camera_is_brought_back_to_the_photos_own(estimate):
+    """32 x 48 is seen as it is, 64 x 96 at half its size."""
+    units = _with_fields(estimate, "frame", focal_length=0.0)(_image(32, 48)).depth
+    canonical = _with_fields(estimate, "frame", focal_length=0.0, canonical_focal_length=40.0)
+    assert canonical.has_canonical_camera and not estimate.has_canonical_camera
+    plain = canonical(_image(32, 48))
+    np.testing.assert_array_equal(plain.depth, units)
+    assert plain.focal_length == canonical.focal_length == 40
+    near, far = (canonical(_image(32, 48), focal_length=f) for f in (60.0, 120.0))
+    np.testing.assert_allclose(near.depth, 1.5 * units, rtol=1e-6)
+    np.testing.assert_allclose(far.depth, 2 * near.depth, rtol=1e-6)
+    assert (near.focal_length, far.focal_length) == (60, 120)
+    same, large = (canonical(_image(64, 96), focal_length=f) for f in (None, 160.0))
+    np.testing.assert_allclose(large.depth, 2 * same.depth, rtol=1e-6)
+    assert (same.focal_length, large.focal_length) == (80, 160)
+
+
+def test_a_canonical_camera_and_the_one_that_photos_without_theirs_are_taken_with(estimate):
+    """All that is in metres follows the focal length."""
+    canonical = _with_fields(estimate, "frame", focal_length=20.0, canonical_focal_length=40.0)
+    options = {"ensemble": 2, "trajectory": True}
+    images = [_image(32, 48)] * 2
+    assumed, known = canonical(images, focal_length=[None, 40.0], **options)
+    assert assumed.focal_length == canonical.focal_length == 20
+    for name in ("depth", "spread", "trajectory"):
+        np.testing.assert_allclose(2 * getattr(assumed, name), getattr(known, name), rtol=1e-6)
 
 
 @pytest.mark.parametrize(

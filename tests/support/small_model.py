@@ -16,8 +16,8 @@ def random_variables(model):
     )
 
 
-def save(directory):
-    """Writes it and returns its configuration, that of `small_run`."""
-    config = small_run.config()
+def save(directory, config=None):
+    """Writes it and returns its configuration, by default that of `small_run`."""
+    config = config or small_run.config()
     save_model(directory, config, random_variables(create_model(config.model)))
     return config
