@@ -5,7 +5,14 @@ from typing import Annotated, Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from diffdepth_jax.configuration.values import STRICT, Count, CountOrNone, Positive, UserPath
+from diffdepth_jax.configuration.values import (
+    STRICT,
+    Count,
+    CountOrNone,
+    Positive,
+    UserPath,
+    require,
+)
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -16,6 +23,14 @@ class Synthetic:
     num_eval: Count
     height: Count
     width: Count
+    focal_range: tuple[float, float]
+    eval_focal_range: tuple[float, float]
+
+    def __post_init__(self) -> None:
+        for name in ("focal_range", "eval_focal_range"):
+            low, high = factors = getattr(self, name)
+            rule = "(least, greatest) with 0.25 <= least <= greatest <= 4"
+            require(0.25 <= low <= high <= 4, f"data.synthetic.{name}", factors, rule)
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

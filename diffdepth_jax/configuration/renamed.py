@@ -47,6 +47,8 @@ ADDED: dict[str, Any] = {
     "data.folder.depth_orientation": "stored",
     "data.folder.invalid_values": (),
     "data.folder.mask_pattern": "",
+    "data.synthetic.eval_focal_range": (1.0, 1.0),
+    "data.synthetic.focal_range": (1.0, 1.0),
     "model.backbone_layers": (),
     "model.freeze_statistics": False,
     "model.kind": "diffusion",

@@ -241,6 +241,19 @@ def test_synthetic_baselines_are_fitted_to_scenes_of_their_own_kind():
                 np.testing.assert_array_equal(source[index]["depth"], scenes[index]["depth"])
 
 
+def test_synthetic_scenes_are_evaluated_at_their_own_range_of_focal_lengths():
+    fields = folder_config.get_config().data
+    fields.update(source="synthetic")
+    fields.synthetic.update(num_train=5, num_eval=2, height=8, width=10)
+    fields.synthetic.update(focal_range=(2.0, 3.0), eval_focal_range=(0.5, 0.5))
+    train, pairs = create_sources(groups.Data(**fields.to_dict()), seed=3)
+    focal = [train[index]["intrinsics"][0, 0] for index in range(5)]
+    assert 18 <= min(focal) < max(focal) <= 27
+    for fitted, held_out in pairs.values():
+        assert 18 <= fitted[0]["intrinsics"][0, 0] <= 27
+        assert [held_out[index]["intrinsics"][0, 0] for index in range(2)] == [4.5, 4.5]
+
+
 @pytest.fixture
 def folder(tmp_path):
     """Seven pairs, and the `data` fields that find them."""
