@@ -16,6 +16,10 @@ def get_config():
                 "num_eval": 200,
                 "height": 64,
                 "width": 96,
+                # The cameras' focal lengths: (least, greatest) factor of .9 widths, log-uniform.
+                # Equal: all cameras have this one. frame.focal_length states the model's.
+                "focal_range": (1.0, 1.0),
+                "eval_focal_range": (1.0, 1.0),
             },
             "folder": {  # RGB images with depth maps
                 "root": "",

@@ -12,6 +12,7 @@ from diffdepth_jax.configuration.values import (
     NotNegative,
     Positive,
     UserPath,
+    require,
 )
 
 
@@ -23,6 +24,14 @@ class Synthetic:
     num_eval: Count
     height: Count
     width: Count
+    focal_range: tuple[float, float]
+    eval_focal_range: tuple[float, float]
+
+    def __post_init__(self) -> None:
+        for name in ("focal_range", "eval_focal_range"):
+            low, high = factors = getattr(self, name)
+            rule = "(least, greatest) with 0.25 <= least <= greatest <= 4"
+            require(0.25 <= low <= high <= 4, f"data.synthetic.{name}", factors, rule)
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

@@ -48,6 +48,8 @@ ADDED: dict[str, Any] = {
     "data.folder.focal_length": 0.0,
     "data.folder.invalid_values": (),
     "data.folder.mask_pattern": "",
+    "data.synthetic.eval_focal_range": (1.0, 1.0),
+    "data.synthetic.focal_range": (1.0, 1.0),
     "frame.canonical_focal_length": 0.0,
     "model.backbone_layers": (),
     "model.freeze_statistics": False,

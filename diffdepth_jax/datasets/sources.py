@@ -51,10 +51,11 @@ def create_sources(data: groups.Data, seed: int) -> tuple[Source, EvaluationSets
 
 def _synthetic_sources(fields: groups.Synthetic, seed: int) -> tuple[Source, EvaluationSets]:
     scenes = functools.partial(SyntheticScenes, height=fields.height, width=fields.width, seed=seed)
-    train = Cached(scenes("mixed", "train", fields.num_train))
+    held_out = functools.partial(scenes, focal_range=fields.eval_focal_range)
+    train = Cached(scenes("mixed", "train", fields.num_train, focal_range=fields.focal_range))
     # Even scenes of the mixed source are rooms, odd ones are streets.
     return train, {
-        kind: (_EveryOther(train, offset), scenes(kind, "eval", fields.num_eval))
+        kind: (_EveryOther(train, offset), held_out(kind, "eval", fields.num_eval))
         for offset, kind in enumerate(("rooms", "streets"))
     }
 

@@ -15,7 +15,7 @@ from diffdepth_jax.datasets.canonical import CanonicalCamera
 from diffdepth_jax.datasets.sources import Cached, create_sources
 from diffdepth_jax.datasets.synthetic import SyntheticScenes
 from diffdepth_jax.errors import UserError
-from diffdepth_jax.training import batches
+from diffdepth_jax.training.batches import augmented_batches
 from tests.support import small_run
 
 SIZE = (6, 8)
@@ -244,6 +244,19 @@ def test_synthetic_baselines_are_fitted_to_scenes_of_their_own_kind():
                 np.testing.assert_array_equal(source[index]["depth"], scenes[index]["depth"])
 
 
+def test_synthetic_scenes_are_evaluated_at_their_own_range_of_focal_lengths():
+    fields = folder_config.get_config().data
+    fields.update(source="synthetic")
+    fields.synthetic.update(num_train=5, num_eval=2, height=8, width=10)
+    fields.synthetic.update(focal_range=(2.0, 3.0), eval_focal_range=(0.5, 0.5))
+    train, pairs = create_sources(groups.Data(**fields.to_dict()), seed=3)
+    focal = [train[index]["intrinsics"][0, 0] for index in range(5)]
+    assert 18 <= min(focal) < max(focal) <= 27
+    for fitted, held_out in pairs.values():
+        assert 18 <= fitted[0]["intrinsics"][0, 0] <= 27
+        assert [held_out[index]["intrinsics"][0, 0] for index in range(2)] == [4.5, 4.5]
+
+
 @pytest.fixture
 def folder(tmp_path):
     """Seven pairs, and the `data` fields that find them."""
@@ -427,7 +440,7 @@ def test_the_configuration_reaches_the_units():
     """Scenes of 48 columns have a focal length of 43.2 pixels."""
     canonical = {"frame__canonical_focal_length": 86.4}
     metres, units = (
-        next(batches.augmented_batches(config, create_sources(config.data, 0)[0], 0))["depth"]
+        next(augmented_batches(config, create_sources(config.data, 0)[0], 0))["depth"]
         for config in (small_run.config(), small_run.config(**canonical))
     )
     np.testing.assert_allclose(units, 2 * metres, rtol=1e-6)

@@ -18,8 +18,8 @@ from diffdepth_jax.errors import UserError
 KINDS = pytest.mark.parametrize("kind", ["rooms", "streets"])
 
 
-def scenes(kind, split="train", size=(24, 32), num_scenes=1000, seed=0):
-    return SyntheticScenes(kind, split, num_scenes, *size, seed=seed)
+def scenes(kind, split="train", size=(24, 32), num_scenes=1000, seed=0, focal_range=(1.0, 1.0)):
+    return SyntheticScenes(kind, split, num_scenes, *size, seed=seed, focal_range=focal_range)
 
 
 def same(a, b):
@@ -88,10 +88,13 @@ def test_street_depth_is_finite_and_its_mask_like_that_of_a_lidar():
         assert (sample["dense_depth"] > 0).mean() > 0.5
 
 
-@pytest.mark.parametrize("size", [(48, 64), (192, 256)])
-def test_share_of_valid_pixels_is_the_same_at_any_resolution(size):
-    valid = np.mean([scenes("streets", size=size)[i]["mask"].mean() for i in range(12)])
-    assert 0.02 < valid < 0.06
+@pytest.mark.parametrize(
+    ("size", "factor"), [((48, 64), 1), ((192, 256), 1), ((48, 64), 0.5), ((48, 64), 2)]
+)
+def test_share_of_valid_pixels_is_the_same_at_any_resolution_and_focal_length(size, factor):
+    source = scenes("streets", size=size, focal_range=(factor, factor))
+    valid = np.mean([source[i]["mask"].mean() for i in range(12)])
+    assert 0.03 < valid < 0.055
 
 
 def test_no_ground_truth_on_the_sky():
@@ -167,6 +170,8 @@ def test_length_and_range_of_the_index():
         (("rooms", "train", 1, 0, 2), "height 0 must be positive"),
         (("rooms", "train", 1, 2, -5), "width -5 must be positive"),
         (("rooms", "train", 1, 2, 2, -1), "seed -1 must not be negative"),
+        (("rooms", "train", 1, 2, 2, 0, (2, 1)), r"focal_range \(2, 1\) must be 0 < low <= high"),
+        (("rooms", "train", 1, 2, 2, 0, (0, 1)), r"focal_range \(0, 1\) must be 0 < low <= high"),
     ],
 )
 def test_bad_arguments_are_named(arguments, message):
@@ -174,8 +179,64 @@ def test_bad_arguments_are_named(arguments, message):
         SyntheticScenes(*arguments)
 
 
-def test_focal_length_is_a_constant_share_of_the_width():
+def test_standard_focal_length_is_a_constant_share_of_the_width():
     assert synthetic.focal_length(200) == 2 * synthetic.focal_length(100) == pytest.approx(180)
     np.testing.assert_allclose(intrinsics(3, 5), [[4.5, 0, 2], [0, 4.5, 1], [0, 0, 1]])
-    sample = scenes("rooms", size=(3, 5))[0]
-    np.testing.assert_array_equal(sample["intrinsics"], intrinsics(3, 5))
+
+
+# focal lengths from a range
+
+
+@pytest.mark.parametrize(
+    ("kind", "brightness", "depth", "valid"),
+    [("rooms", 90.1953, 3.64483, 768), ("streets", 129.549, 11.0792, 34)],
+)
+def test_scenes_of_the_standard_camera_are_those_of_version_0_1(kind, brightness, depth, valid):
+    sample = scenes(kind)[3]
+    assert sample["image"].mean() == pytest.approx(brightness, abs=0.05)
+    assert sample["depth"].mean() == pytest.approx(depth, rel=1e-5)
+    assert sample["mask"].sum() == valid
+    np.testing.assert_array_equal(sample["intrinsics"], intrinsics(24, 32))
+
+
+@KINDS
+def test_factors_are_log_uniform_and_belong_to_the_scene(kind):
+    source = scenes(kind, size=(2, 10), focal_range=(0.5, 2.0))
+    matrices = [source[i]["intrinsics"] for i in range(80)]
+    assert matrices[0].dtype == np.float64
+    factors = np.array([matrix[0, 0] for matrix in matrices]) / 9
+    assert factors.min() >= 0.5 and factors.max() <= 2
+    shares = np.histogram(np.log2(factors), 4, (-1, 1))[0] / 80
+    np.testing.assert_allclose(shares, 0.25, atol=0.12)
+    wider = scenes(kind, size=(4, 20), focal_range=(0.25, 4.0))
+    assert wider[5]["intrinsics"][0, 0] / 18 == pytest.approx(factors[5] ** 2)
+
+
+def seen_in(other, sample):
+    """(z of each pixel's point, the z and the RGB that the point's pixel in `other` holds)."""
+    z = sample["depth"][..., 0]
+    rows, columns = np.nonzero(z)
+    z = z[rows, columns]
+    points = np.linalg.inv(sample["intrinsics"]) @ [columns, rows, np.ones_like(z)] * z
+    columns, rows, _ = np.round(other["intrinsics"] @ points / z).astype(int)
+    assert rows.min() >= 0 and columns.min() >= 0
+    return z, other["depth"][rows, columns, 0], other["image"][rows, columns]
+
+
+@KINDS
+def test_other_focal_lengths_show_the_same_scene(kind):
+    """All that a long lens sees is, by the two matrices, on the surfaces in a shorter one's view.
+
+    A few points at edges, and far ones on the ground, are off by a pixel of the shorter lens.
+    """
+    for index in range(3):
+        wide, standard, long = (
+            scenes(kind, size=(96, 128), focal_range=(factor, factor))[index]
+            for factor in (0.5, 1, 2)
+        )
+        for narrow, other in ((standard, wide), (long, standard), (long, wide)):
+            z, found, colours = seen_in(other, narrow)
+            error = np.abs(found - z) / z
+            assert np.median(error) < 0.02 and np.mean(error > 0.1) < 0.08
+            shift = np.abs(colours - narrow["image"][narrow["depth"][..., 0] > 0].astype(float))
+            assert np.median(shift) < 8

@@ -4,35 +4,31 @@ Rays are not normalised. Their z in camera axes is 1, so the distance along a ra
 """
 
 import numpy as np
-from jaxtyping import Float, Float32
+from jaxtyping import Float, Float32, Float64
 
 from diffdepth_jax.datasets.scenes.scene import Camera, Rotation
 
 NEAR = 0.05  # metres; nothing closer than this is seen
-# By the image width. The horizontal field of view is 58 degrees, as a Kinect's (NYU Depth v2).
-FOCAL_PER_WIDTH = 0.9
 
 Window = tuple[slice, slice]  # rows and columns of an image
 
 
-def focal_length(width: int) -> float:
-    """Returns the focal length in pixels of an image `width` pixels wide."""
-    return FOCAL_PER_WIDTH * width
+def focal_length(camera: Camera, width: int) -> float:
+    """Returns the focal length in pixels of the camera's image, `width` pixels wide."""
+    return camera.focal_per_width * width
 
 
-def intrinsics(height: int, width: int) -> Float32[np.ndarray, "3 3"]:
+def intrinsics(camera: Camera, height: int, width: int) -> Float64[np.ndarray, "3 3"]:
     """Returns the pinhole matrix; integer coordinates are pixel centres."""
-    focal = focal_length(width)
-    return np.array(
-        [[focal, 0, (width - 1) / 2], [0, focal, (height - 1) / 2], [0, 0, 1]], np.float32
-    )
+    focal = focal_length(camera, width)
+    return np.array([[focal, 0, (width - 1) / 2], [0, focal, (height - 1) / 2], [0, 0, 1]])
 
 
 def pixel_rays(
-    height: int, width: int
+    camera: Camera, height: int, width: int
 ) -> tuple[Float32[np.ndarray, " width"], Float32[np.ndarray, " height"]]:
     """Returns x of each column and y of each row; a pixel's ray is (x, y, 1) in camera axes."""
-    focal = focal_length(width)
+    focal = focal_length(camera, width)
     x = (np.arange(width) - (width - 1) / 2) / focal
     y = (np.arange(height) - (height - 1) / 2) / focal
     return x.astype(np.float32), y.astype(np.float32)
@@ -51,7 +47,7 @@ def windows_of(
 ) -> list[Window | None]:
     """Returns the window that sees each convex hull of world points; None if no pixel does."""
     points = _clip(camera.rotation.T @ (hulls - camera.position[:, None]))
-    scale = focal_length(width) / points[:, 2]
+    scale = focal_length(camera, width) / points[:, 2]
     columns = _spans(points[:, 0] * scale + (width - 1) / 2, width)
     rows = _spans(points[:, 1] * scale + (height - 1) / 2, height)
     pairs = zip(rows, columns, strict=True)

@@ -32,13 +32,14 @@ def render(
     """Returns linear RGB and z-depth in metres, which is 0 where a ray hits nothing."""
     depth, owner = trace(scene.camera, scene.solids, height, width)
     depth[owner < 0] = 0
-    rays = rotated_rays(scene.camera.rotation, *pixel_rays(height, width))
+    rays = rotated_rays(scene.camera.rotation, *pixel_rays(scene.camera, height, width))
     points = scene.camera.position[:, None, None] + rays * depth
     flat_points, flat_depth, flat_owner = points.reshape(3, -1), depth.ravel(), owner.ravel()
     flat_owner = np.maximum(flat_owner, 0).astype(np.intp)  # the sky is painted over below
     normals, uv = _surfaces(scene.solids, flat_points, flat_owner)
     materials = [solid.material for solid in scene.solids]
-    colours = albedo(materials, flat_owner, uv, flat_depth / np.float32(focal_length(width)))
+    focal = np.float32(focal_length(scene.camera, width))
+    colours = albedo(materials, flat_owner, uv, flat_depth / focal)
     shadow = shadowed(points + _OFFSET * normals.reshape(points.shape), scene).ravel()
     glow = np.array([material.glow for material in materials], np.float32).take(flat_owner)
     image = colours * (_illumination(scene, flat_points, normals, shadow) + glow)
@@ -55,7 +56,7 @@ def trace(
 
     A ray that hits nothing has depth inf and index -1.
     """
-    x, y = pixel_rays(height, width)
+    x, y = pixel_rays(camera, height, width)
     depth = np.full((height, width), np.inf, np.float32)
     owner = np.full((height, width), -1, np.int16)
     windows = windows_of(corners(solids), camera, height, width)

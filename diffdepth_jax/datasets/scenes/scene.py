@@ -14,6 +14,9 @@ from diffdepth_jax.datasets.scenes.textures import Color, Material
 Vector = Float[np.ndarray, " 3"]
 Rotation = Float[np.ndarray, "3 3"]
 Shape = Literal["box", "sphere", "cylinder", "room"]
+# The standard focal length by the image width. The horizontal field of view is 58 degrees, as a
+# Kinect's (NYU Depth v2).
+FOCAL_PER_WIDTH = 0.9
 
 
 class Solid(NamedTuple):
@@ -32,6 +35,7 @@ class Camera(NamedTuple):
 
     position: Vector
     rotation: Rotation  # from camera axes to world axes
+    focal_per_width: float = FOCAL_PER_WIDTH  # focal length by the width of the image
 
 
 class Light(NamedTuple):

@@ -1,0 +1,140 @@
+"""Is depth as good for cameras of other focal lengths? Measured on rendered rooms and streets.
+
+python -m benchmarks.mixed_cameras --workdir=DIR [--output=FILE.json]
+
+It trains two feed-forward models, minutes each on two cores. "canonical" sees focal lengths from
+half to twice the standard one, and learns depth of a canonical camera. "one camera" sees the
+standard focal length only, and learns metres. Both are scored on the same held-out scenes at
+several focal lengths. "one camera, rescaled" is the second model with its metres times own /
+standard focal length, as `predict --focal_length` gives them.
+
+The table has abs_rel, and in parentheses its ratio to that at the standard focal length. The same
+command goes on after an interruption.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+from collections.abc import Sequence
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from diffdepth_jax.configs import feed_forward
+from diffdepth_jax.configuration import groups
+from diffdepth_jax.configuration.groups import Configuration
+from diffdepth_jax.datasets.sources import create_sources
+from diffdepth_jax.evaluation.evaluator import load_evaluator
+from diffdepth_jax.evaluation.scorer import Scorer
+from diffdepth_jax.evaluation.scoring import Predictor
+from diffdepth_jax.program.messages import show_messages
+from diffdepth_jax.training.loop import train
+
+FACTORS = (0.6, 0.8, 1.0, 1.2, 1.5, 1.8)  # of the standard focal length
+NUM_STEPS = 4800
+MODELS = {
+    "canonical": {
+        "data.synthetic.focal_range": (0.5, 2.0),
+        "frame.canonical_focal_length": 86.4,  # the standard one of 96 columns
+    },
+    "one camera": {},
+}
+Scores = dict[str, dict[str, list[float]]]  # {row: {set: abs_rel at each factor}}
+
+
+def base_fields() -> ConfigDict:
+    """Returns what both models have in common."""
+    fields = feed_forward.get_config()
+    fields.train.num_steps = fields.train.evaluate_every = NUM_STEPS
+    return fields
+
+
+def create_config(name: str, factor: float = 1.0) -> Configuration:
+    """Returns a model's configuration, evaluated at a factor of the standard focal length."""
+    fields = base_fields()
+    fields.evaluation.baselines = False
+    fields.data.synthetic.eval_focal_range = (factor, factor)
+    fields.update_from_flattened_dict(MODELS[name])
+    return groups.read(fields)
+
+
+def rescaled(predict: Predictor, factor: float) -> Predictor:
+    """Returns a predictor whose metres are `factor` times those of another."""
+
+    def predict_rescaled(samples, first):
+        return [np.float32(factor) * depth for depth in predict(samples, first)]
+
+    return predict_rescaled
+
+
+def score(name: str, predict: Predictor, factor: float) -> dict[str, float]:
+    """Returns {set: abs_rel} on the held-out scenes at a factor of the standard focal length."""
+    config = create_config(name, factor)
+    scorer = Scorer(config, create_sources(config.data, config.seed)[1])
+    return {kind: scorer.means(scorer.score(kind, predict))["abs_rel"] for kind in scorer.sets}
+
+
+def score_all(workdir: str | os.PathLike) -> Scores:
+    """Returns the scores of the trained models in `workdir`."""
+    rows = {}
+    for name in MODELS:
+        evaluator, variables = load_evaluator(create_config(name), pathlib.Path(workdir) / name)
+        predict = evaluator.predictor(variables)
+        rows[name] = [score(name, predict, factor) for factor in FACTORS]
+        if name == "one camera":
+            rows["one camera, rescaled"] = [
+                score(name, rescaled(predict, factor), factor) for factor in FACTORS
+            ]
+    return {
+        name: {kind: [found[kind] for found in row] for kind in row[0]}
+        for name, row in rows.items()
+    }
+
+
+def ratios(values: Sequence[float]) -> list[float]:
+    """Returns each score divided by that at the standard focal length."""
+    return [value / values[FACTORS.index(1.0)] for value in values]
+
+
+def format_table(scores: Scores) -> str:
+    """Returns a line for each row and set."""
+    lines = [f"{'focal length / standard':<30}" + "".join(f"{x:>14g}" for x in FACTORS)]
+    for name, sets in scores.items():
+        for kind, values in sets.items():
+            cells = zip(values, ratios(values), strict=True)
+            texts = "".join(f"{f'{value:.3f} ({ratio:.2f})':>14}" for value, ratio in cells)
+            lines.append(f"{f'{name}: {kind}':<30}{texts}")
+    return "\n".join(lines)
+
+
+def write(path: str | os.PathLike, scores: Scores) -> None:
+    ratio = {
+        name: {kind: ratios(row) for kind, row in sets.items()} for name, sets in scores.items()
+    }
+    report = {"jax": jax.__version__, "num_steps": base_fields().train.num_steps}
+    report |= {"factors": FACTORS, "abs_rel": scores, "ratio": ratio}
+    pathlib.Path(path).write_text(json.dumps(report, indent=1) + "\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.mixed_cameras",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--workdir", required=True, help="gets the two models")
+    parser.add_argument("--output", help="file that gets the scores")
+    flags = parser.parse_args(arguments)
+    show_messages("info")
+    for name in MODELS:
+        train(create_config(name), pathlib.Path(flags.workdir) / name)
+    scores = score_all(flags.workdir)
+    print(format_table(scores))
+    if flags.output:
+        write(flags.output, scores)
+
+
+if __name__ == "__main__":
+    main()
