@@ -17,8 +17,13 @@ def get_config():
     config.model.backbone = "dinov2_small"
     config.model.backbone_weights = "weights/dinov2_small.safetensors"
     config.optimizer.freeze = "backbone/.*"
-    config.frame.size = (252, 336)
-    config.augmentation.crop_size = (224, 294)
+    config.model.neck_features = 64
+    config.model.decoder_width = 16
+    config.loss.silog_lambda = 0.5
+    config.frame.size = (168, 224)
+    config.augmentation.crop_size = (140, 196)
     config.augmentation.color_probability = 0.0
     config.train.cache_features = 1
+    config.train.ema_decay = 0.99
+    config.optimizer.learning_rate = 1e-3
     return config

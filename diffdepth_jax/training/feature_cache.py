@@ -9,7 +9,7 @@ import math
 import pathlib
 import shutil
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -98,7 +98,7 @@ class FeatureCache:
             f"{self._folder}, {self.done} of them there"
         )
 
-    def fill(self, encode: Encode, batch_size: int) -> Iterator[int]:
+    def fill(self, encode: Encode, batch_size: int) -> Generator[int]:
         """Computes the rows that are missing; after each batch yields how many rows are there.
 
         Whoever stops in between loses nothing.

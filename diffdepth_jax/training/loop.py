@@ -1,5 +1,6 @@
 """Training: from a configuration to the step, and the loop around it."""
 
+import contextlib
 import dataclasses
 import functools
 import os
@@ -257,10 +258,10 @@ class _Run:
         variables = layout.local(state.variables)
         encode = create_encode(self.evaluator.model, variables, layout.mesh)
         size = sharding.divisible(self.config.evaluation.batch_size, layout.mesh)
-        done = cache.fill(encode, size)
-        for _ in counted(done, "features", cache.done, len(cache)):
-            if self.preemption.requested is not None:
-                raise SystemExit(EXIT_STATUS)
+        with contextlib.closing(cache.fill(encode, size)) as done:  # it saves when it is closed
+            for _ in counted(done, "features", cache.done, len(cache)):
+                if self.preemption.requested is not None:
+                    raise SystemExit(EXIT_STATUS)
         return cached_batches(self.config, cache, first)
 
     def _save(self, step: int, state: TrainState, *, now: bool, first: int) -> None:
