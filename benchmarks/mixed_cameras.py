@@ -3,7 +3,7 @@
 python -m benchmarks.mixed_cameras --workdir=DIR [--output=FILE.json]
 
 It trains two feed-forward models, minutes each on two cores. "canonical" sees focal lengths from
-half to twice the standard one, and learns depth of a canonical camera. "one camera" sees the
+.45 to 2.6 times the standard one, and learns depth of a canonical camera. "one camera" sees the
 standard focal length only, and learns metres. Both are scored on the same held-out scenes at
 several focal lengths. "one camera, rescaled" is the second model with its metres times own /
 standard focal length, as `predict --focal_length` gives them.
@@ -36,7 +36,7 @@ FACTORS = (0.6, 0.8, 1.0, 1.2, 1.5, 1.8)  # of the standard focal length
 NUM_STEPS = 4800
 MODELS = {
     "canonical": {
-        "data.synthetic.focal_range": (0.5, 2.0),
+        "data.synthetic.focal_range": (0.45, 2.6),
         "frame.canonical_focal_length": 86.4,  # the standard one of 96 columns
     },
     "one camera": {},

@@ -15,7 +15,7 @@ from diffdepth_jax.datasets.scenes.projection import (
     rotated_rays,
     windows_of,
 )
-from diffdepth_jax.datasets.scenes.scene import Camera, Light, Scene, Shape, Solid
+from diffdepth_jax.datasets.scenes.scene import FOCAL_PER_WIDTH, Camera, Light, Scene, Shape, Solid
 from diffdepth_jax.datasets.scenes.solids import corners, interval, surface, to_unit
 from diffdepth_jax.datasets.scenes.textures import albedo, per_pixel
 
@@ -164,12 +164,15 @@ def _illumination(
 def _flash_light(scene: Scene, points: Vectors, normals: Vectors) -> Float[np.ndarray, " points"]:
     """Returns the light of the flash: Lambert's law and inverse square of the distance.
 
-    The flash is at the camera, so the camera sees none of its shadows.
+    The flash is at the camera, so the camera sees none of its shadows. It narrows its beam with the
+    lens, as zoom heads do. So its light tells distance / focal length, as the size of things does;
+    otherwise a picture would tell metres, whatever the lens.
     """
     to_camera = scene.camera.position[:, None] - points
     squared = (to_camera**2).sum(0) + np.float32(1e-6)
     facing = np.abs((normals * to_camera).sum(0)) / np.sqrt(squared)
-    return np.float32(scene.light.flash) * facing / squared
+    narrowed = scene.light.flash * (scene.camera.focal_per_width / FOCAL_PER_WIDTH) ** 2
+    return np.float32(narrowed) * facing / squared
 
 
 def _sky(scene: Scene, rays: Vectors) -> Vectors:
