@@ -5,6 +5,7 @@ import os
 
 import pytest
 from absl import logging as absl_logging
+from xdist.scheduler import LoadFileScheduling
 
 from tests.support import compile_flags, type_checks  # noqa: F401  the hook finds it by name
 
@@ -41,6 +42,13 @@ def compilation_cache(tmp_path_factory):
 def pytest_collection_modifyitems(items):
     """The files that take longest come first, so that no process is left alone with one of them."""
     items.sort(key=lambda item: item.path.name not in LONGEST)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """The tests of a file share what they prepare, so that one process runs them all."""
+    config.option.loadscopereorder = False
+    return LoadFileScheduling(config, log)
 
 
 @pytest.fixture(autouse=True)

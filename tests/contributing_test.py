@@ -66,6 +66,7 @@ def run(checkout, *command):
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
 
 
+@pytest.mark.slow
 def test_examples_pass_their_tests(checkout):
     tests = sorted({name for _, name, _ in edits() if name.endswith("_test.py")})
     quick = [name for name in tests if not name.endswith("objective_test.py")]

@@ -267,7 +267,7 @@ def test_a_whole_model_equals_the_public_code(small_checkpoint):
         ("tiny_res_basic", 3e-6),
         ("tiny_swin_add", 3e-6),
         ("tiny_swin_hahi", 5e-6),
-        ("tiny_mpvit_hahi", 1e-5),
+        pytest.param("tiny_mpvit_hahi", 1e-5, marks=pytest.mark.slow),
     ],
 )
 def test_whole_models_equal_the_public_code(name, tolerance):

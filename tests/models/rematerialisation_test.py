@@ -37,7 +37,10 @@ def gradients(module, variables):
     return jax.value_and_grad(by, (0, 1), has_aux=True)
 
 
-@pytest.fixture(params=BACKBONES)
+SLOW = {"mpvit"}
+
+
+@pytest.fixture(params=[pytest.param(x, marks=[pytest.mark.slow] * (x in SLOW)) for x in BACKBONES])
 def backbone(request):
     module = BACKBONES[request.param]
     return module, tiny.init(module, IMAGE)

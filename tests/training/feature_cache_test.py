@@ -1,5 +1,6 @@
 """Training from features on disk is training, and neither a stop nor another run spoils them."""
 
+import functools
 import json
 import signal
 
@@ -9,12 +10,15 @@ import pytest
 
 from diffdepth_jax.configs import feed_forward
 from diffdepth_jax.configuration import groups
+from diffdepth_jax.datasets.sources import create_sources
 from diffdepth_jax.distributed.preemption import EXIT_STATUS
 from diffdepth_jax.errors import UserError
+from diffdepth_jax.method.refinement import refine
 from diffdepth_jax.models.assembly import create_model
 from diffdepth_jax.models.variables import abstract_variables
 from diffdepth_jax.training import batches, feature_cache, loop
-from tests.support import small_run
+from diffdepth_jax.training.state import create_train_state
+from tests.support import small_run, tiny
 
 FROZEN = {
     "model__backbone": "dinov2_nano",
@@ -30,10 +34,6 @@ def _config(**overrides):
     return groups.read(feed_forward.feed_forward(small_run.fields(**FROZEN | overrides)))
 
 
-def _without_flips(cached, **overrides):
-    return _config(cache_features=cached, augmentation__flip_probability=0.0, **overrides)
-
-
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """The directory of a finished run."""
@@ -42,8 +42,15 @@ def run(tmp_path_factory):
     return workdir
 
 
-def _losses(workdir):
-    return [x["train/loss"] for x in small_run.read_metrics(workdir) if "train/loss" in x]
+@pytest.fixture(scope="module")
+def parts():
+    """(source, model, variables) as the run has them at its start."""
+    config = _config()
+    model = create_model(config.model)
+    source, _ = create_sources(config.data, config.seed)
+    _, optimizer = loop.configured_optimizer(config)
+    state = jax.jit(functools.partial(create_train_state, model, optimizer, jax.random.key(0), 0.0))
+    return source, model, state().variables
 
 
 def test_the_folder_holds_a_row_for_each_view_and_what_they_are_of(run):
@@ -54,42 +61,58 @@ def test_the_folder_holds_a_row_for_each_view_and_what_they_are_of(run):
     assert all(np.abs(x).max(axis=(1, 2, 3)).min() > 0 for x in maps)
 
 
-def test_it_learns_what_it_would_learn_from_the_backbone(tmp_path):
-    """One crop that is the whole frame and no flip: both ways have the same batches."""
-    for name, cached in (("with", 1), ("without", 0)):
-        loop.train(_without_flips(cached), tmp_path / name)
-    assert not (tmp_path / "without/features").exists()
-    np.testing.assert_allclose(_losses(tmp_path / "with"), _losses(tmp_path / "without"), rtol=1e-3)
+def test_the_backbone_stays_as_it_was(run, parts):
+    saved = small_run.read_state(run, 6)["variables"]["params"]
+    start = jax.device_get(parts[2]["params"])
+    jax.tree.map(np.testing.assert_array_equal, saved["backbone"], start["backbone"])
+    assert (saved["head"]["out"]["kernel"] != start["head"]["out"]["kernel"]).any()
+
+
+def test_losses_are_those_of_the_backbone_itself(run, parts):
+    source, model, variables = parts
+    config = _config()
+    cache = batches.open_cache(config, source, model, variables, run)
+    assert cache.done == len(cache) == 16
+    batch = next(batches.cached_batches(config, cache, 0))
+    assert [x.dtype.name for x in batch["features"]] == ["float16"] * 4
+    objective = loop.configured_objective(config, model, tiny.schedule())
+    without = {name: batch[name] for name in ("image", "depth", "mask")}
     ours, theirs = (
-        small_run.read_state(tmp_path / name, 6)["variables"]["params"]
-        for name in ("with", "without")
+        jax.jit(lambda batch: objective.terms(variables, batch, (), None)[0])(x)
+        for x in (batch, without)
     )
-    jax.tree.map(np.testing.assert_array_equal, ours["backbone"], theirs["backbone"])
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-3), ours, theirs)
+    for name, (total, count) in theirs.items():
+        assert ours[name][0] == pytest.approx(float(total), rel=1e-3), name
+        assert ours[name][1] == count
 
 
-def test_a_diffusion_model_trains_from_features_too(tmp_path):
-    config = small_run.config(**FROZEN, model__neck="dpt")
-    loop.train(config, tmp_path / "run")
-    assert np.isfinite(_losses(tmp_path / "run")).all()
+def test_a_diffusion_model_refines_from_maps_too():
+    model, batch = tiny.model(), tiny.batch(1)
+    variables = tiny.init_model(model)
+    noise = np.ones((1, *model.latent_shape(13, 18)), np.float32)
+    sampler = {"schedule": tiny.schedule(), "num_steps": 1, "spacing": "trailing"}
+
+    @jax.jit
+    def latents(mixed):
+        own = model.apply(variables, batch["image"], method="backbone_maps")
+        maps = [x + mixed * x[..., ::-1] for x in own]
+        choices = (None, maps)
+        return [
+            refine(model, variables, batch["image"], noise, maps=x, **sampler).latent
+            for x in choices
+        ]
+
+    np.testing.assert_allclose(*latents(0.0), rtol=1e-4, atol=1e-5)
+    without, other = latents(1.0)
+    assert np.abs(without - other).max() > 1e-2
 
 
-def test_a_run_that_was_cut_off_goes_on_exactly(run, tmp_path, monkeypatch):
-    with small_run.power_cut_after(4, monkeypatch):
-        loop.train(_config(), tmp_path)
-    loop.train(_config(), tmp_path)
-    ours, theirs = small_run.read_state(tmp_path, 6), small_run.read_state(run, 6)
-    jax.tree.map(np.testing.assert_array_equal, ours, theirs)
-
-
-def test_a_signal_stops_the_computation_of_features_and_the_next_run_goes_on(
-    run, tmp_path, monkeypatch
-):
+def test_neither_a_signal_nor_a_power_cut_changes_the_run(run, tmp_path, monkeypatch):
+    """The signal comes while features are computed, the power cut while the model learns."""
     encoded = []
-    create_encode = feature_cache.create_encode
 
     def create(*args):
-        encode = create_encode(*args)
+        encode = feature_cache.create_encode(*args)
 
         def noting(images):
             encoded.append(len(images))
@@ -104,17 +127,12 @@ def test_a_signal_stops_the_computation_of_features_and_the_next_run_goes_on(
         loop.train(_config(), tmp_path)
     assert stopped.value.code == EXIT_STATUS
     assert json.loads((tmp_path / "features/features.json").read_text())["done"] == 6
+    with small_run.power_cut_after(4, monkeypatch):
+        loop.train(_config(), tmp_path)
     loop.train(_config(), tmp_path)
     assert sum(encoded) == 16
-    for number in range(4):
-        ours, theirs = (np.load(x / f"features/map{number}.npy") for x in (tmp_path, run))
-        np.testing.assert_array_equal(ours, theirs)
-
-
-def test_another_run_of_the_same_views_computes_none(run, tmp_path, monkeypatch):
-    monkeypatch.setattr(loop, "create_encode", lambda *args: None)
-    config = _config(features_dir=str(run / "features"), optimizer__learning_rate=1e-4)
-    loop.train(config, tmp_path)
+    ours, theirs = small_run.read_state(tmp_path, 6), small_run.read_state(run, 6)
+    jax.tree.map(np.testing.assert_array_equal, ours, theirs)
 
 
 @pytest.mark.parametrize(
@@ -125,9 +143,17 @@ def test_another_run_of_the_same_views_computes_none(run, tmp_path, monkeypatch)
         ({"augmentation__box": (0, 30, 0, 48)}, "another crop"),
     ],
 )
-def test_features_of_something_else_are_refused(run, tmp_path, overrides, words):
+def test_features_of_something_else_are_refused(run, parts, tmp_path, overrides, words):
+    config = _config(features_dir=str(run / "features"), **overrides)
     with pytest.raises(UserError, match=words):
-        loop.train(_config(features_dir=str(run / "features"), **overrides), tmp_path)
+        batches.open_cache(config, *parts, tmp_path)
+
+
+def test_features_of_other_weights_are_refused(run, parts):
+    source, model, variables = parts
+    other = jax.tree.map(lambda x: x + 1, variables)
+    with pytest.raises(UserError, match="another weights"):
+        batches.open_cache(_config(), source, model, other, run)
 
 
 @pytest.mark.parametrize(

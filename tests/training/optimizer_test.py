@@ -242,7 +242,7 @@ def test_layer_decay_reaches_the_update():
     assert found == [-RATE / 4, -RATE / 2, -RATE]
 
 
-@pytest.mark.parametrize("backbone", ["resnet18", "mpvit_small", "efficientnet_lite0"])
+@pytest.mark.parametrize("backbone", ["resnet18", "efficientnet_lite0"])
 def test_layer_decay_is_refused_where_there_are_no_such_layers(backbone):
     fields = released_swin.get_config()
     fields.model.update(backbone=backbone, neck="released")

@@ -40,9 +40,9 @@ REFERENCES = {
 }
 RUNS = {
     "jit": ("plain", 8, "jit", 1),
-    "normed pmap": ("normed", 8, "pmap", 1),
 }
 SLOW_RUNS = {
+    "normed pmap": ("normed", 8, "pmap", 1),
     "fsdp": ("plain", 8, "fsdp", 1),
     "pmap": ("plain", 8, "pmap", 1),
     "accumulated pmap": ("plain", 8, "pmap", 2),
