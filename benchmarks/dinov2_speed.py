@@ -6,7 +6,8 @@ It needs `pip install torch==2.13.0 transformers==5.24.0` and, for torch.compile
 Both sides have the same random weights and image. Ours takes turns with each form of PyTorch
 (eager attention, SDPA, SDPA compiled) in one run. Each is a process of its own on the same cores,
 and only one computes at a time. A ratio is our median over that of the form, in the same turns; the
-fastest form counts. The last normed states of both sides are compared.
+fastest form counts. The last normed states of both sides are compared. With --cores=1 the times are
+those of the processor, which hardly depend on the machine's other work.
 """
 
 import argparse
@@ -23,6 +24,8 @@ from typing import Any
 
 import numpy as np
 import safetensors.numpy
+
+from diffdepth_jax.training.environment import describe_environment
 
 SIZES = ((518, 518), (252, 336))
 FORMS = ("eager", "sdpa", "compiled")
@@ -124,12 +127,13 @@ def work(side: str, size: tuple[int, int]) -> None:
     probe = run()
     run()
     print(json.dumps(probe[::97, ::31].tolist()), flush=True)
+    clock = time.process_time if len(os.sched_getaffinity(0)) == 1 else time.perf_counter
     for _ in sys.stdin:
         seconds = []
         for _ in range(CALLS):
-            start = time.perf_counter()
+            start = clock()
             run()
-            seconds.append(time.perf_counter() - start)
+            seconds.append(clock() - start)
         print(json.dumps(seconds), flush=True)
 
 
@@ -195,7 +199,9 @@ def main() -> None:
     if arguments.worker:
         work(arguments.worker, tuple(arguments.size))
         return
-    report = {}
+    environment = describe_environment()
+    del environment["command"]
+    report = {"environment": environment, "cores": arguments.cores}
     for size in SIZES:
         report[f"{size[0]}x{size[1]}"] = measure(size, arguments.rounds, arguments.cores)
     if arguments.output:

@@ -14,6 +14,7 @@ from jaxtyping import Float
 
 from diffdepth_jax.arrays import Array, Features, Image, Size
 from diffdepth_jax.errors import UserError
+from diffdepth_jax.models.attention import dot_product_attention
 from diffdepth_jax.models.backbones.swin import pad_to_multiple
 from diffdepth_jax.models.layers import Dense, DropPath, LayerNorm, flat_dot_general, rematerialised
 
@@ -103,7 +104,7 @@ class Attention(nn.Module):
         batch, tokens, channels = x.shape
         qkv = Dense(3 * channels, dtype=self.dtype, name="qkv")(x)
         qkv = qkv.reshape(batch, tokens, 3, self.num_heads, channels // self.num_heads)
-        y = jax.nn.dot_product_attention(qkv[:, :, 0], qkv[:, :, 1], qkv[:, :, 2])
+        y = dot_product_attention(qkv[:, :, 0], qkv[:, :, 1], qkv[:, :, 2])
         return Dense(channels, dtype=self.dtype, name="proj")(y.reshape(x.shape))
 
 
