@@ -14,6 +14,8 @@ from diffdepth_jax.arrays import Array, Term
 Map = Float[Array, "batch *shape"]
 Valid = Bool[Array, "batch *shape"]
 PerImage = Float[Array, " batch"]
+Rows = Float[Array, "batch height width 1"]
+ValidRows = Bool[Array, "batch height width 1"]
 
 
 def _per_image_sum(x: Map) -> PerImage:
@@ -76,3 +78,30 @@ def pixel_as_printed(prediction: Map, target: Map, mask: Valid, weight: float = 
     The plus sign punishes an error that all pixels share; the minus sign of `silog` forgives it.
     """
     return _variance_like(_masked_difference(prediction, target, mask), mask, weight)
+
+
+DISTANCES = (1, 2, 4, 8)  # in pixels, of the pairs of `gradient`; four scales as in MiDaS
+
+
+def gradient(log_prediction: Rows, log_target: Rows, mask: ValidRows) -> Term:
+    """Mean |e_i - e_j| over pairs of valid pixels in one row or column, of log metres.
+
+    e = log prediction - log target. This is the scale-invariant gradient matching of Li and
+    Snavely (CVPR 2018) and MiDaS (Ranftl et al. 2020). Their coarser scales leave pixels out;
+    here all pairs at each of DISTANCES count, so that sparse ground truth has pairs, too.
+    """
+    error = _masked_difference(log_prediction, log_target, mask)
+    pairs = [_pairs(error, mask, axis, step) for axis in (1, 2) for step in DISTANCES]
+    totals, counts = (jnp.stack(parts).sum(0) for parts in zip(*pairs, strict=True))
+    # An image without a pair counts as 0, so that the number of images is that of the other losses.
+    return (totals / jnp.maximum(counts, 1)).sum(), (_valid_counts(mask) > 0).sum()
+
+
+def _pairs(error: Rows, mask: ValidRows, axis: int, step: int) -> tuple[PerImage, PerImage]:
+    """(sum of |difference|, number) of the valid pairs `step` apart, of each image."""
+    size = error.shape[axis]
+    first, second = (slice(0, max(size - step, 0)), slice(step, size))
+    index = (slice(None),) * axis
+    valid = mask[(*index, first)] & mask[(*index, second)]
+    difference = error[(*index, second)] - error[(*index, first)]
+    return _per_image_sum(jnp.abs(jnp.where(valid, difference, 0))), _valid_counts(valid)
