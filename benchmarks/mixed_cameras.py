@@ -33,7 +33,7 @@ from diffdepth_jax.program.messages import show_messages
 from diffdepth_jax.training.loop import train
 
 FACTORS = (0.6, 0.8, 1.0, 1.2, 1.5, 1.8)  # of the standard focal length
-NUM_STEPS = 4800
+NUM_STEPS = 2400
 MODELS = {
     "canonical": {
         "data.synthetic.focal_range": (0.45, 2.6),
