@@ -20,6 +20,7 @@ from typing import Any
 from diffdepth_jax.configs import frozen_features
 from diffdepth_jax.configuration import groups
 from diffdepth_jax.evaluation.report import format_table
+from diffdepth_jax.media.camera import NYU
 from diffdepth_jax.training.loop import train
 
 BLOCK = 40
@@ -55,10 +56,10 @@ def configuration(
     config.data.folder.list_file, config.data.folder.eval_list_file = lists(data, workdir, held_out)
     config.model.backbone_weights = weights
     config.augmentation.box = (45, 472, 43, 608)  # without the white border
-    config.frame.focal_length = 518.8579 * config.frame.size[1] / 640
     config.evaluation.protocol = "nyu_eigen"
     config.evaluation.baselines = True
     config.update_from_flattened_dict(fields)
+    config.frame.focal_length = NYU.fx * config.frame.size[1] / 640
     return groups.read(config)
 
 

@@ -126,7 +126,7 @@ def get_config():
             "weights": {
                 "ddim": 10.0,
                 "silog": 1.0,
-                "gradient": 0.0,  # of log depth, between neighbours and at up to 8 pixels
+                "gradient_matching": 0.0,  # differences of log depth, at 1 to 8 pixels
                 "pixel_as_printed": 0.0,
                 "l1": 0.1,
                 "l2": 0.01,

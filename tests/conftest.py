@@ -5,7 +5,6 @@ import os
 
 import pytest
 from absl import logging as absl_logging
-from xdist.scheduler import LoadFileScheduling
 
 from tests.support import compile_flags, type_checks  # noqa: F401  the hook finds it by name
 
@@ -47,8 +46,10 @@ def pytest_collection_modifyitems(items):
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
     """The tests of a file share what they prepare, so that one process runs them all."""
+    from xdist.scheduler import LoadFileScheduling
+
     config.option.loadscopereorder = False
-    return LoadFileScheduling(config, log)
+    return LoadFileScheduling(config, log) if config.option.dist == "load" else None
 
 
 @pytest.fixture(autouse=True)

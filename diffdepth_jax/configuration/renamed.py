@@ -51,7 +51,7 @@ ADDED: dict[str, Any] = {
     "data.synthetic.eval_focal_range": (1.0, 1.0),
     "data.synthetic.focal_range": (1.0, 1.0),
     "frame.canonical_focal_length": 0.0,
-    "loss.weights.gradient": 0.0,
+    "loss.weights.gradient_matching": 0.0,
     "model.backbone_layers": (),
     "model.freeze_statistics": False,
     "model.kind": "diffusion",

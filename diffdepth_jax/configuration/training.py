@@ -28,7 +28,7 @@ class Weights:
 
     ddim: float
     silog: float
-    gradient: float
+    gradient_matching: float
     pixel_as_printed: float
     l1: float
     l2: float

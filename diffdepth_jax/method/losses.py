@@ -80,13 +80,13 @@ def pixel_as_printed(prediction: Map, target: Map, mask: Valid, weight: float = 
     return _variance_like(_masked_difference(prediction, target, mask), mask, weight)
 
 
-DISTANCES = (1, 2, 4, 8)  # in pixels, of the pairs of `gradient`; four scales as in MiDaS
+DISTANCES = (1, 2, 4, 8)  # in pixels, of the pairs of `gradient_matching`; four scales as in MiDaS
 
 
-def gradient(log_prediction: Rows, log_target: Rows, mask: ValidRows) -> Term:
+def gradient_matching(log_prediction: Rows, log_target: Rows, mask: ValidRows) -> Term:
     """Mean |e_i - e_j| over pairs of valid pixels in one row or column, of log metres.
 
-    e = log prediction - log target. This is the scale-invariant gradient matching of Li and
+    e = log prediction - log target. It is the multi-scale scale-invariant loss of Li and
     Snavely (CVPR 2018) and MiDaS (Ranftl et al. 2020). Their coarser scales leave pixels out;
     here all pairs at each of DISTANCES count, so that sparse ground truth has pairs, too.
     """

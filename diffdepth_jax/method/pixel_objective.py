@@ -23,7 +23,7 @@ from diffdepth_jax.method import losses
 from diffdepth_jax.method.refinement import DepthModel, apply, decode_log_depth
 from diffdepth_jax.models.assembly import FeedForwardDepth
 
-PIXEL_LOSSES = ("silog", "gradient", "pixel_as_printed", "l1", "l2")
+PIXEL_LOSSES = ("silog", "gradient_matching", "pixel_as_printed", "l1", "l2")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -61,7 +61,7 @@ class PixelObjective:
         clamped = [jnp.clip(x, 0, bound) if bound else x for x in (metres, depth)]
         return {
             "silog": losses.silog(log_depth, log_target, mask, self.silog_lambda),
-            "gradient": losses.gradient(log_depth, log_target, mask),
+            "gradient_matching": losses.gradient_matching(log_depth, log_target, mask),
             "pixel_as_printed": losses.pixel_as_printed(metres, depth, mask, self.silog_lambda),
             "l1": losses.l1(*clamped, mask),
             "l2": losses.l2(*clamped, mask),

@@ -1,7 +1,6 @@
 """The batches of a run: augmented ones, or fixed views with the features of a frozen backbone."""
 
 import pathlib
-import zlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -98,28 +97,24 @@ def open_cache(
 
 
 def _facts(config: Configuration, views: FixedViews, variables: Variables) -> dict[str, Any]:
-    """All that features depend on; of the data, some pixels stand for all."""
+    """What features depend on, beside the pixels."""
+    samples, crops, flips = views.shape
     return {
         "backbone": {name: getattr(config.model, name) for name in _BACKBONE_FIELDS},
         "weights": checksum(variables),
-        "views": {"samples, crops, flips": views.shape, "seed": config.seed},
-        "frame": [config.frame.size, config.frame.input_crop],
-        "crop": [config.augmentation.box, config.augmentation.crop_size],
-        "pixels": _checksum_of_some(views),
+        "samples": samples,
+        "crops": crops,
+        "flips": flips,
+        "crop_size": config.augmentation.crop_size,
     }
-
-
-def _checksum_of_some(views: FixedViews) -> int:
-    last = len(views) - 1
-    return zlib.crc32(b"".join(views[i]["image"].tobytes() for i in (0, last // 2, last)))
 
 
 def _check_constant(config: Configuration, variables: Variables) -> None:
     """Refuses a backbone that learns, and several processes, which would need a cache each."""
     if jax.process_count() > 1:
         raise UserError("train.cache_features: for one process only; set it to 0")
-    pattern = config.optimizer.freeze
-    if not all(jax.tree.leaves(frozen(variables["params"], pattern)["backbone"])):
+    params, pattern = variables["params"], config.optimizer.freeze
+    if not pattern or not all(jax.tree.leaves(frozen(params, pattern)["backbone"])):
         raise UserError(
             f"optimizer.freeze {pattern!r}: must match the whole backbone, as 'backbone/.*' does, "
             "with train.cache_features"

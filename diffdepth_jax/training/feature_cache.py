@@ -6,8 +6,8 @@ Each map of the backbone is one array of float16 in a folder, a row for each vie
 
 import json
 import math
+import os
 import pathlib
-import shutil
 import zlib
 from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any
@@ -31,7 +31,11 @@ Encode = Callable[[np.ndarray], Sequence[np.ndarray]]  # normalised images -> th
 
 
 class FeatureCache:
-    """The folder of the features of some views."""
+    """The folder of the features of some views.
+
+    Attributes:
+      done: how many of the views have their features.
+    """
 
     def __init__(
         self,
@@ -46,53 +50,77 @@ class FeatureCache:
           folder: its path.
           views: a source of samples of one size.
           maps: the shapes [1, h, w, C] of the backbone's maps of one view.
-          facts: all that the features depend on. Features of other facts are not used.
+          facts: what the features depend on, beside the pixels of the views.
 
         Raises:
-          UserError: the folder holds features of something else, or the disk is too small.
+          UserError: the folder holds features of something else, is damaged, or the disk is full.
         """
-        self._folder, self._views = folder, views
-        self._facts = json.loads(json.dumps(facts))
-        self._shapes = [(len(views), *x.shape[1:]) for x in maps]
+        self._folder, self._views, self._facts = folder, views, json.loads(json.dumps(facts))
+        self._shapes = {f"map{i}": (len(views), *x.shape[1:]) for i, x in enumerate(maps)}
         folder.mkdir(parents=True, exist_ok=True)
         self.done = self._rows_on_disk()
-        self._maps = [self._open(number) for number in range(len(maps))]
+        self._maps = [self._open(name, np.float16, shape) for name, shape in self._shapes.items()]
+        self._checksums = self._open("checksums", np.uint32, (len(views),))
 
     def _rows_on_disk(self) -> int:
         path = self._folder / _STATE
         if not path.exists():
-            self._check_space()
             return 0
-        state = json.loads(path.read_text())
-        if state["facts"] != self._facts:
-            raise UserError(
-                f"{self._folder} holds features of {_first_difference(state['facts'], self._facts)}"
-                ": delete it, or set another train.features_dir"
-            )
-        return state["done"]
+        try:
+            state = json.loads(path.read_text())
+            theirs, done = state["facts"], state["done"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise self._damaged(_STATE) from error
+        for name, ours in self._facts.items():
+            if theirs.get(name) != ours:
+                raise UserError(
+                    f"the features in {self._folder} are of other {name}, {theirs.get(name)} "
+                    f"instead of {ours}: delete the folder, or set another train.features_dir"
+                )
+        return done
 
-    def _check_space(self) -> None:
-        free = shutil.disk_usage(self._folder).free
-        if free < self.size:
-            raise UserError(
-                f"the features need {self.size / 1e9:.1f} GB, and {self._folder} has "
-                f"{free / 1e9:.1f} GB left: set another train.features_dir, or a smaller "
-                "train.cache_features"
-            )
-
-    def _open(self, number: int) -> np.memmap:
-        path, shape = self._folder / f"map{number}.npy", self._shapes[number]
+    def _open(self, name: str, dtype: type, shape: tuple[int, ...]) -> np.memmap:
+        """Opens an array of the folder, or makes it, with its place on the disk reserved."""
+        path = self._folder / f"{name}.npy"
         if not self.done:
-            return np.lib.format.open_memmap(path, "w+", np.float16, shape)
-        return np.lib.format.open_memmap(path, "r+")
+            return self._make(path, dtype, shape)
+        try:
+            array = np.lib.format.open_memmap(path, "r" if self.complete else "r+")
+        except (OSError, ValueError) as error:
+            raise self._damaged(path.name) from error
+        if array.shape != shape or array.dtype != dtype:
+            raise self._damaged(path.name)
+        return array
+
+    def _make(self, path: pathlib.Path, dtype: type, shape: tuple[int, ...]) -> np.memmap:
+        array = np.lib.format.open_memmap(path, "w+", dtype, shape)
+        try:  # otherwise a disk that fills up later would end the process without a word
+            with open(path, "r+b") as file:
+                os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+        except OSError as error:
+            path.unlink()
+            raise UserError(
+                f"the features need {self.size / 1e9:.1f} GB, and {self._folder} has no room "
+                f"({error.strerror}): set another train.features_dir, or a smaller "
+                "train.cache_features"
+            ) from error
+        return array
+
+    def _damaged(self, name: str) -> UserError:
+        return UserError(f"{self._folder / name} is missing or damaged: delete {self._folder}")
+
+    @property
+    def complete(self) -> bool:
+        """Whether all views have their features."""
+        return self.done == len(self._views)
 
     @property
     def size(self) -> int:
         """Bytes of all features."""
-        return sum(2 * math.prod(shape) for shape in self._shapes)
+        return sum(2 * math.prod(shape) for shape in self._shapes.values())
 
     def __str__(self) -> str:
-        maps = ", ".join("x".join(map(str, shape[1:])) for shape in self._shapes)
+        maps = ", ".join("x".join(map(str, shape[1:])) for shape in self._shapes.values())
         return (
             f"features of {len(self._views)} views, maps {maps}, {self.size / 1e9:.2f} GB in "
             f"{self._folder}, {self.done} of them there"
@@ -101,7 +129,7 @@ class FeatureCache:
     def fill(self, encode: Encode, batch_size: int) -> Generator[int]:
         """Computes the rows that are missing; after each batch yields how many rows are there.
 
-        Whoever stops in between loses nothing.
+        Whoever stops in between, and closes the generator, loses nothing.
 
         Args:
           encode: normalised images [batch_size, H, W, 3] -> the backbone's maps.
@@ -110,11 +138,15 @@ class FeatureCache:
         Raises:
           UserError: a feature is too large for float16, or not finite.
         """
+        if self.complete:
+            return
         saved = self.done
         try:
             for rows, images in self._missing(batch_size):
-                for stored, values in zip(self._maps, encode(images), strict=True):
+                maps = encode(preprocessing.normalize_image(images))
+                for stored, values in zip(self._maps, maps, strict=True):
                     stored[rows] = _as_float16(values[: rows.stop - rows.start], rows)
+                self._checksums[rows] = [_checksum(x) for x in images[: rows.stop - rows.start]]
                 self.done = rows.stop
                 if self.done - saved >= _SAVE_EVERY:
                     saved = self._save()
@@ -128,14 +160,11 @@ class FeatureCache:
         for start in range(self.done, total, batch_size):
             indices = np.minimum(np.arange(start, start + batch_size), total - 1)
             images = np.stack([self._views[int(index)]["image"] for index in indices])
-            yield (
-                slice(start, min(start + batch_size, total)),
-                preprocessing.normalize_image(images),
-            )
+            yield slice(start, min(start + batch_size, total)), images
 
     def _save(self) -> int:
         """Returns the rows that are safe. The arrays are first: a counted row is on the disk."""
-        for stored in self._maps:
+        for stored in (*self._maps, self._checksums):
             stored.flush()
         with whole_file(self._folder / _STATE) as path:
             path.write_text(json.dumps({"done": self.done, "facts": self._facts}, indent=1) + "\n")
@@ -145,9 +174,22 @@ class FeatureCache:
         return len(self._views)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        """The view with its features."""
-        features = tuple(np.array(stored[index]) for stored in self._maps)
-        return {**self._views[index], "features": features}
+        """The view with its features.
+
+        Raises:
+          UserError: the view shows other pixels than the features are of.
+        """
+        view = self._views[index]
+        if _checksum(view["image"]) != self._checksums[index]:
+            raise UserError(
+                f"view {index} of the training images has changed since its features in "
+                f"{self._folder} were computed: delete the folder"
+            )
+        return {**view, "features": tuple(np.array(stored[index]) for stored in self._maps)}
+
+
+def _checksum(image: np.ndarray) -> int:
+    return zlib.crc32(image.tobytes())
 
 
 def _as_float16(values: np.ndarray, rows: slice) -> np.ndarray:
@@ -159,11 +201,6 @@ def _as_float16(values: np.ndarray, rows: slice) -> np.ndarray:
             "float16: this backbone cannot be used with train.cache_features"
         )
     return small
-
-
-def _first_difference(theirs: Facts, ours: Facts) -> str:
-    name = next(name for name in ours if theirs.get(name) != ours[name])
-    return f"another {name}, {json.dumps(theirs.get(name))} and not {json.dumps(ours[name])}"
 
 
 def create_encode(model: DepthNetwork, variables: Variables, mesh: jax.sharding.Mesh) -> Encode:

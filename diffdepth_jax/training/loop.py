@@ -207,7 +207,7 @@ class _Run:
         key = jax.random.key(self.config.seed)
         state, step_fn = self._start(layout, optimizer, key)
         first = int(state.step)
-        batches = self._batches(source, first, state, layout)
+        batches = self._batches(source, first, state, layout) if first < total else iter(())
         meter = LossMeter(self.log, rate, fields.batch_size)
         skipped = SkippedUpdates(self.workdir, fields.max_skipped)
         agreement = processes.Agreement()

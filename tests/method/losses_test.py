@@ -16,7 +16,7 @@ LOSSES = {
     "silog": losses.silog,
     "silog with lambda 1": functools.partial(losses.silog, scale_invariance=1.0),
     "pixel_as_printed": losses.pixel_as_printed,
-    "gradient": losses.gradient,
+    "gradient_matching": losses.gradient_matching,
 }
 every_loss = pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES.keys())
 SHAPE = (4, 3, 5, 1)
@@ -138,7 +138,7 @@ def test_values_equal_float64(loss):
             losses.l2: square,
             losses.silog: square - 0.85 * (square - variance),
             losses.pixel_as_printed: square + 0.85 * (square - variance),
-            losses.gradient: pairwise(prediction[image], target[image], mask[image]),
+            losses.gradient_matching: pairwise(prediction[image], target[image], mask[image]),
         }.get(loss, variance)
     total, count = loss(prediction, target, mask)
     assert (float(total), int(count)) == (pytest.approx(expected, rel=1e-5), 4)
@@ -150,7 +150,7 @@ def test_no_gradient_reaches_a_prediction_outside_the_mask(loss):
     gradient = np.asarray(jax.grad(lambda x: loss(x, normal(1), mask)[0])(normal(0)))
     assert np.all(gradient[~mask] == 0)
     # Of pairs: the two gradients of a pixel between two others may cancel.
-    assert loss is losses.gradient or np.all(gradient[mask] != 0)
+    assert loss is losses.gradient_matching or np.all(gradient[mask] != 0)
     assert np.mean(gradient[mask] != 0) > 0.5
 
 
@@ -223,7 +223,7 @@ def test_bfloat16_predictions_are_summed_in_float32(loss):
         losses.silog: 5 - 0.85 * 4,
         losses.pixel_as_printed: 5 + 0.85 * 4,
         # Pairs across the edge differ by 2: 200 columns, and 1 + 2 + 4 + 8 of each; all pairs.
-        losses.gradient: 2 * 200 * 15 / (8 * 20_000 - 15 * 300),
+        losses.gradient_matching: 2 * 200 * 15 / (8 * 20_000 - 15 * 300),
     }
     assert float(total) == pytest.approx(expected.get(loss, 1), rel=1e-5)
 
@@ -238,28 +238,34 @@ def test_latents_are_compared_over_all_channels_of_valid_cells():
 # pairs of pixels
 
 
-def test_gradient_of_four_pixels_by_hand():
+def test_gradient_matching_of_four_pixels_by_hand():
     """e = 1, -1, (none), 4: pairs 1 apart: 2; 2 apart: 5; none 3 apart, and none in a column."""
     target, mask = row(0, 0, 9, 0), row(1, 1, 0, 1).astype(bool)
-    assert mean(losses.gradient(row(1, -1, 5, 4), target, mask)) == pytest.approx((2 + 5) / 2)
+    assert mean(losses.gradient_matching(row(1, -1, 5, 4), target, mask)) == pytest.approx(
+        (2 + 5) / 2
+    )
 
 
-def test_gradient_sees_both_axes_and_four_distances():
+def test_gradient_matching_sees_both_axes_and_four_distances():
     """A plane in the rows' direction differs by the distance in each pair of a column."""
     height, width = 10, 12
     plane = np.broadcast_to(np.arange(height, dtype=np.float32)[:, None, None], (height, width, 1))
     counts = {step: (height - step) * width for step in losses.DISTANCES}
     rows = sum(height * (width - step) for step in losses.DISTANCES)
     expected = sum(step * count for step, count in counts.items()) / (sum(counts.values()) + rows)
-    found = losses.gradient(plane[None], 0 * plane[None], np.ones((1, height, width, 1), bool))
+    found = losses.gradient_matching(
+        plane[None], 0 * plane[None], np.ones((1, height, width, 1), bool)
+    )
     assert mean(found) == pytest.approx(expected, rel=1e-6)
 
 
-def test_gradient_forgives_another_scale_and_an_image_of_one_pixel():
+def test_gradient_matching_forgives_another_scale_and_an_image_of_one_pixel():
     error, mask = normal(0), half_mask()
-    total, count = losses.gradient(error + 3, 0 * error, mask)
-    np.testing.assert_allclose(total, losses.gradient(error, 0 * error, mask)[0], rtol=1e-5)
+    total, count = losses.gradient_matching(error + 3, 0 * error, mask)
+    np.testing.assert_allclose(
+        total, losses.gradient_matching(error, 0 * error, mask)[0], rtol=1e-5
+    )
     one = np.zeros(SHAPE, bool)
     one[:, 0, 0] = True
-    total, count = losses.gradient(error, 0 * error, one)
+    total, count = losses.gradient_matching(error, 0 * error, one)
     assert (float(total), int(count)) == (0, 4)

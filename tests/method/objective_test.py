@@ -11,7 +11,16 @@ from diffdepth_jax.method import diffusion, losses, refinement
 from diffdepth_jax.method.pixel_objective import total_loss
 from tests.support import tiny
 
-NAMES = ("silog", "gradient", "pixel_as_printed", "l1", "l2", "latent", "reconstruction", "ddim")
+NAMES = (
+    "silog",
+    "gradient_matching",
+    "pixel_as_printed",
+    "l1",
+    "l2",
+    "latent",
+    "reconstruction",
+    "ddim",
+)
 SAMPLER = {"num_steps": 2, "spacing": "trailing", "schedule": tiny.schedule("v_prediction")}
 DROP_PATH_KEY = jax.random.key(99)
 MODEL = tiny.model()
@@ -92,7 +101,7 @@ PARTS = ("backbone", "neck", "denoiser", "codec/encoder", "codec/decoder")
 THROUGH_THE_SAMPLER = ("backbone", "neck", "denoiser")
 REACHED = {
     "silog": (*THROUGH_THE_SAMPLER, "codec/decoder"),
-    "gradient": (*THROUGH_THE_SAMPLER, "codec/decoder"),
+    "gradient_matching": (*THROUGH_THE_SAMPLER, "codec/decoder"),
     "pixel_as_printed": (*THROUGH_THE_SAMPLER, "codec/decoder"),
     "l1": (*THROUGH_THE_SAMPLER, "codec/decoder"),
     "l2": (*THROUGH_THE_SAMPLER, "codec/decoder"),
@@ -243,7 +252,7 @@ def test_only_the_pixel_losses_depend_on_every_step(variables):
         for name in NAMES
         if float(last[name][0]) != pytest.approx(float(every[name][0]), rel=1e-5)
     }
-    assert differing == {"silog", "gradient", "pixel_as_printed", "l1", "l2"}
+    assert differing == {"silog", "gradient_matching", "pixel_as_printed", "l1", "l2"}
 
 
 def test_the_draws_follow_the_keys(variables):

@@ -1,7 +1,9 @@
 """Training from features on disk is training, and neither a stop nor another run spoils them."""
 
+import errno
 import functools
 import json
+import os
 import signal
 
 import jax
@@ -13,6 +15,7 @@ from diffdepth_jax.configuration import groups
 from diffdepth_jax.datasets.sources import create_sources
 from diffdepth_jax.distributed.preemption import EXIT_STATUS
 from diffdepth_jax.errors import UserError
+from diffdepth_jax.media import preprocessing
 from diffdepth_jax.method.refinement import refine
 from diffdepth_jax.models.assembly import create_model
 from diffdepth_jax.models.variables import abstract_variables
@@ -25,6 +28,8 @@ FROZEN = {
     "optimizer__freeze": "backbone/.*",
     "model__drop_path_rate": 0.0,
     "cache_features": 1,
+    "accumulate": 2,
+    "augmentation__valid_pixel_fraction": 0.5,
     "evaluate_every": 6,
     "data__synthetic__num_eval": 1,
 }
@@ -55,7 +60,9 @@ def parts():
 
 def test_the_folder_holds_a_row_for_each_view_and_what_they_are_of(run):
     state = json.loads((run / "features/features.json").read_text())
-    assert state["done"] == 16 and state["facts"]["views"]["samples, crops, flips"] == [8, 1, 2]
+    assert state["done"] == 16 and [
+        state["facts"][name] for name in ("samples", "crops", "flips")
+    ] == [8, 1, 2]
     maps = [np.load(run / f"features/map{number}.npy", mmap_mode="r") for number in range(4)]
     assert {(x.shape, x.dtype.name) for x in maps} == {((16, 3, 4, 16), "float16")}
     assert all(np.abs(x).max(axis=(1, 2, 3)).min() > 0 for x in maps)
@@ -138,9 +145,9 @@ def test_neither_a_signal_nor_a_power_cut_changes_the_run(run, tmp_path, monkeyp
 @pytest.mark.parametrize(
     "overrides, words",
     [
-        ({"cache_features": 2}, "another views"),
-        ({"model__position_interpolation": "scale_offset"}, "another backbone"),
-        ({"augmentation__box": (0, 30, 0, 48)}, "another crop"),
+        ({"cache_features": 2}, "other crops, 1 instead of 2"),
+        ({"model__position_interpolation": "scale_offset"}, "other backbone"),
+        ({"augmentation__crop_size": (30, 48)}, "other crop_size"),
     ],
 )
 def test_features_of_something_else_are_refused(run, parts, tmp_path, overrides, words):
@@ -152,7 +159,7 @@ def test_features_of_something_else_are_refused(run, parts, tmp_path, overrides,
 def test_features_of_other_weights_are_refused(run, parts):
     source, model, variables = parts
     other = jax.tree.map(lambda x: x + 1, variables)
-    with pytest.raises(UserError, match="another weights"):
+    with pytest.raises(UserError, match="of other weights"):
         batches.open_cache(_config(), source, model, other, run)
 
 
@@ -164,7 +171,6 @@ def test_features_of_other_weights_are_refused(run, parts):
         ({"augmentation__color_probability": 0.5}, "augmentation.color_probability"),
         ({"augmentation__flip_probability": 0.3}, "augmentation.flip_probability"),
         ({"model__drop_path_rate": 0.1}, "model.drop_path_rate"),
-        ({"optimizer__freeze": ""}, "optimizer.freeze"),
         ({"max_unreadable": 1}, "train.max_unreadable"),
     ],
 )
@@ -176,6 +182,7 @@ def test_what_would_change_the_features_is_refused(overrides, words):
 @pytest.mark.parametrize(
     "overrides, words",
     [
+        ({"optimizer__freeze": ""}, "must match the whole backbone"),
         ({"optimizer__freeze": "backbone/block1/.*"}, "must match the whole backbone"),
         ({"model__backbone": "efficientnet_lite0"}, "batch statistics of efficientnet_lite0"),
     ],
@@ -192,10 +199,79 @@ def test_features_that_do_not_fit_into_float16_are_refused(tmp_path):
         feature_cache._as_float16(np.full((4, 2), 1e5, np.float32), slice(4, 8))
 
 
-def test_a_disk_that_is_too_small_is_refused_before_anything_is_written(tmp_path, monkeypatch):
-    usage = type("Usage", (), {"free": 10})
-    monkeypatch.setattr(feature_cache.shutil, "disk_usage", lambda path: usage)
-    shape = jax.ShapeDtypeStruct((1, 4, 4, 8), "float32")
-    with pytest.raises(UserError, match=r"need 0\.0 GB"):
-        feature_cache.FeatureCache(tmp_path / "features", [None] * 5, [shape], {})
-    assert not list((tmp_path / "features").glob("*.npy"))
+SHAPES = [jax.ShapeDtypeStruct((1, 2, 3, 4), "float32")]
+
+
+class Pictures:
+    """Five views of one colour each."""
+
+    def __init__(self, levels=(0, 1, 2, 3, 4)):
+        self.levels = levels
+
+    def __len__(self):
+        return len(self.levels)
+
+    def __getitem__(self, index):
+        return {"image": np.full((4, 6, 3), self.levels[index], np.uint8)}
+
+
+def _filled(folder, views=None):
+    cache = feature_cache.FeatureCache(folder, views or Pictures(), SHAPES, {"seed": 0})
+    encode = lambda images: [images[:, :2, :3, :1] * np.ones(4, np.float32)]  # noqa: E731
+    return cache, list(cache.fill(encode, 2))
+
+
+def test_rows_are_counted_and_the_last_batch_is_filled_up(tmp_path):
+    cache, done = _filled(tmp_path)
+    assert done == [2, 4, 5] and cache.complete and cache.size == 2 * 5 * 24
+    levels = preprocessing.normalize_image(np.stack([cache[i]["image"] for i in range(5)]))
+    for index in range(5):
+        (values,) = cache[index]["features"]
+        np.testing.assert_allclose(values, levels[index, 0, 0, 0], rtol=1e-3)
+    again, done = _filled(tmp_path)
+    assert done == [] and again.complete
+
+
+def test_a_complete_cache_is_read_where_nothing_may_be_written(tmp_path):
+    _filled(tmp_path)
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    cache, _ = _filled(tmp_path)
+    assert not cache[3]["features"][0].base and not cache._maps[0].flags.writeable
+    assert before == {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+
+
+def test_a_picture_that_changed_is_named(tmp_path):
+    _filled(tmp_path)
+    cache, _ = _filled(tmp_path, Pictures((0, 1, 9, 3, 4)))
+    assert cache[1] and cache[3]
+    with pytest.raises(UserError, match="view 2 of the training images has changed"):
+        cache[2]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("features.json", b""),
+        ("features.json", b"[]"),
+        ("map0.npy", None),
+        ("map0.npy", b"none"),
+        ("checksums.npy", None),
+    ],
+)
+def test_a_damaged_folder_is_named(tmp_path, name, content):
+    _filled(tmp_path)
+    (tmp_path / name).unlink()
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(UserError, match=f"{name} is missing or damaged: delete"):
+        _filled(tmp_path)
+
+
+def test_a_full_disk_is_named_before_anything_is_computed(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", refuse)
+    with pytest.raises(UserError, match=r"need 0\.0 GB, .* has no room \(No space left"):
+        _filled(tmp_path)
+    assert not list(tmp_path.glob("*.npy"))
