@@ -37,7 +37,7 @@ from diffdepth_jax.training.batches import augmented_batches, cached_batches, op
 from diffdepth_jax.training.environment import describe_environment
 from diffdepth_jax.training.feature_cache import create_encode
 from diffdepth_jax.training.optimizer import create_optimizer, create_schedule
-from diffdepth_jax.training.pretrained import check_backbone_path, start_from
+from diffdepth_jax.training.pretrained import check_backbone_path, check_origin, start_from
 from diffdepth_jax.training.profiling import Trace
 from diffdepth_jax.training.run_log import LossMeter, RunLog, counted, inform, progress
 from diffdepth_jax.training.skipped_updates import SkippedUpdates
@@ -169,6 +169,7 @@ def train(
     sharding.local_batch_size(config.train.batch_size, config.train.accumulate)
     if not holds_steps(workdir):
         check_backbone_path(config.model.backbone_weights, config.train.initial_weights)
+        check_origin(config)
     with Preemption() as preemption:  # closed last: the last checkpoint is then written
         source, sets = sources or create_sources(config.data, config.seed)
         evaluator = create_evaluator(config, sets)

@@ -1,16 +1,20 @@
 """The start of training from given weights: a backbone, or a whole model."""
 
+import operator
 import os
 import pathlib
+from collections.abc import Iterable
 
 import jax
 
 from diffdepth_jax.arrays import Variables
 from diffdepth_jax.checkpoints.model_directory import load_variables, read_config
+from diffdepth_jax.configuration.groups import Configuration
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.models.variables import leaf_difference
 from diffdepth_jax.torch_import.conversion import load_backbone, only_backbone
 
+_OF_A_BACKBONE = ("model.position_interpolation", "model.window_shift")
 # Where the authors of Swin keep its ImageNet weights, under the names that their README lists.
 SWIN_RELEASE = "https://github.com/SwinTransformer/storage/releases/download/v1.0.0"
 
@@ -30,7 +34,7 @@ def start_from(
         Its backbone is taken. "" and "none" stand for no file; for "none" a message says so.
       initial_weights: a model directory, converted or trained, or "". It brings its backbone, so
         `backbone_weights` is then not read, and a message says so.
-      position_interpolation: the configuration's. A file or directory of a DINOv2 must have the
+      position_interpolation: the configuration's. A file of a DINOv2 must be of code that has the
         same.
 
     Returns:
@@ -71,6 +75,26 @@ def check_backbone_path(backbone_weights: str, initial_weights: str) -> None:
         )
 
 
+def check_origin(config: Configuration) -> None:
+    """Raises a UserError if a directory's weights are for other fields than the configuration's.
+
+    These are fields that the weights' shapes do not tell.
+    """
+    initial, backbone = config.train.initial_weights, config.model.backbone_weights
+    if initial:
+        _check_fields(initial, config, (*_OF_A_BACKBONE, "frame.canonical_focal_length"))
+    elif backbone and pathlib.Path(backbone).is_dir():
+        _check_fields(backbone, config, _OF_A_BACKBONE)
+
+
+def _check_fields(path: str, config: Configuration, names: Iterable[str]) -> None:
+    model = read_config(path)
+    for name in names:
+        ours, theirs = (operator.attrgetter(name)(x) for x in (config, model))
+        if ours != theirs:
+            raise UserError(f"{path} is of {name} {theirs!r}, not {ours!r}: set --config.{name}")
+
+
 def _backbone(
     path: pathlib.Path, variables: Variables, position_interpolation: str
 ) -> tuple[Variables, list[str]]:
@@ -78,9 +102,6 @@ def _backbone(
         return load_backbone(path, variables, position_interpolation)
     backbone = only_backbone(jax.device_get(load_variables(path, None)))
     _check_leaves(path, "backbone", backbone, only_backbone(variables))
-    theirs = read_config(path).model.position_interpolation
-    if "position_table" in backbone["params"]["backbone"] and theirs != position_interpolation:
-        raise UserError(f"{path} has another: set model.position_interpolation={theirs}")
     return backbone, []
 
 

@@ -8,7 +8,7 @@ import safetensors.numpy
 
 from diffdepth_jax.checkpoints.model_directory import save_model
 from diffdepth_jax.errors import UserError
-from diffdepth_jax.models.assembly import DiffusionDepth, create_model
+from diffdepth_jax.models.assembly import DiffusionDepth
 from diffdepth_jax.models.backbones import resnet
 from diffdepth_jax.models.backbones.swin import SwinTransformer
 from diffdepth_jax.models.necks.fpn import FPN
@@ -16,7 +16,7 @@ from diffdepth_jax.models.released import ReleasedCodec, ReleasedDenoiser
 from diffdepth_jax.models.variables import abstract_variables
 from diffdepth_jax.torch_import.conversion import only_backbone
 from diffdepth_jax.torch_import.kinds import KINDS
-from diffdepth_jax.training.pretrained import start_from
+from diffdepth_jax.training.pretrained import check_origin, start_from
 from tests.support import parity, small_run
 
 KIND = {kind.name: kind for kind in KINDS}
@@ -123,15 +123,22 @@ def test_the_backbone_of_a_model_directory(tmp_path, alone):
     assert_backbone_replaced(started, ours, theirs)
 
 
-def test_a_directory_of_another_position_interpolation_is_refused(tmp_path):
-    model = create_model(small_run.config(model__backbone="dinov2_nano").model)
-    chosen = small_run.config(
-        model__backbone="dinov2_nano", model__position_interpolation="scale_offset"
-    )
-    variables = variables_of(model, 0)
-    save_model(tmp_path / "model", chosen, variables)
-    with pytest.raises(UserError, match=r"set model\.position_interpolation=scale_offset"):
-        start(variables, backbone_weights=str(tmp_path / "model"))
+@pytest.mark.parametrize(
+    ("path", "field", "value"),
+    [
+        ("model__backbone_weights", "model.position_interpolation", "scale_offset"),
+        ("model__backbone_weights", "model.window_shift", "larger_maps"),
+        ("train__initial_weights", "model.position_interpolation", "size_antialiased"),
+        ("train__initial_weights", "frame.canonical_focal_length", 50.0),
+    ],
+)
+def test_a_directory_is_refused_whose_weights_are_for_other_fields(tmp_path, path, field, value):
+    directory = tmp_path / "model"
+    theirs = small_run.config(**{field.replace(".", "__"): value})
+    save_model(directory, theirs, variables_of(resnet_model(), 0))
+    check_origin(small_run.config(**{field.replace(".", "__"): value, path: str(directory)}))
+    with pytest.raises(UserError, match=f"is of {field} {value!r}, not .*: set --config.{field}"):
+        check_origin(small_run.config(**{path: str(directory)}))
 
 
 def test_all_weights_of_a_model_directory(tmp_path):
