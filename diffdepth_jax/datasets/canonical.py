@@ -10,6 +10,7 @@ from diffdepth_jax.datasets.intrinsics import focal_length
 from diffdepth_jax.datasets.samples import Sample
 from diffdepth_jax.errors import UserError
 
+PLAUSIBLE = (0.1, 20)  # focal lengths by the width of the image
 NAMELESS = "without a name"  # what messages call a sample of a source without names
 
 
@@ -35,8 +36,19 @@ class CanonicalCamera:
         return cls(frame.canonical_focal_length, frame.focal_length)
 
     def check(self, sample: Sample) -> None:
-        """Raises a UserError if the focal length of a sample is needed, but unknown."""
-        self.metres_per_unit(focal_length(sample), sample.get("name", NAMELESS))
+        """Raises a UserError if the focal length of a sample is needed, but unknown or absurd.
+
+        A third column of a list may be another number, such as a time.
+        """
+        name, own = sample.get("name", NAMELESS), focal_length(sample)
+        self.metres_per_unit(own, name)
+        low, high = (share * sample["image"].shape[1] for share in PLAUSIBLE)
+        if self.focal_length and own and not low <= own <= high:
+            raise UserError(
+                f"sample {name}: a focal length of {own:g} pixels does not fit an image "
+                f"{sample['image'].shape[1]} pixels wide: check the third column of the list, and "
+                "data.folder.focal_length"
+            )
 
     def metres_per_unit(self, own: float, name: str) -> float:
         """The factor that brings what is learned of a frame back to metres.

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from diffdepth_jax.datasets.canonical import CanonicalCamera
 from diffdepth_jax.datasets.ground_truth import NUM_SAMPLES, check_ground_truth
 from diffdepth_jax.datasets.samples import Source
 from diffdepth_jax.errors import UserError
@@ -166,3 +167,16 @@ def test_an_evaluation_set_in_millimetres_ends_a_run_and_an_evaluation(finished_
         loop.train(config, tmp_path / "run")
     with pytest.raises(UserError, match=r"evaluation set 'eval'.*millimetres"):
         evaluate_checkpoint(config, finished_run[0])
+
+
+@pytest.mark.parametrize(("focal", "words"), [(1.0, "of 1 pixels"), (1.3e9, "of 1.3e.09 pixels")])
+def test_an_absurd_focal_length_is_named_where_it_counts(focal, words):
+    sample = {**_sample(2.0), "name": "a", "intrinsics": np.diag([focal, focal, 1.0])}
+    sample["image"] = np.zeros((60, 80, 3), np.uint8)
+    CanonicalCamera(0.0).check(sample)
+    with pytest.raises(
+        UserError, match=f"sample a: a focal length {words} does not fit an image 80"
+    ):
+        CanonicalCamera(50.0).check(sample)
+    for plausible in (40.0, 400.0):
+        CanonicalCamera(50.0).check({**sample, "intrinsics": np.diag([plausible, plausible, 1.0])})
