@@ -80,6 +80,9 @@ def get_config():
             "latent_channels": 16,
             "encoder_kernel": 1,  # of the bounded codec: 1 (paper), 3
             "decoder_width": 32,
+            # Channels of light convolutions of the image at full size, whose maps condition and
+            # decoder see; 0: they see one strided convolution.
+            "detail_features": 0,
             "denoiser": "attention",  # attention (ours, after the paper), released, released_plain
             "denoiser_features": 64,
             "denoiser_blocks": 2,

@@ -11,6 +11,7 @@ from pydantic.dataclasses import dataclass
 from diffdepth_jax.configuration.values import (
     STRICT,
     Count,
+    CountOrNone,
     NotNegative,
     Positive,
     Size,
@@ -58,6 +59,7 @@ class Model:
     latent_channels: Count
     encoder_kernel: Literal[1, 3]
     decoder_width: Annotated[int, Field(ge=2)]
+    detail_features: CountOrNone
     denoiser: Literal["attention", "released", "released_plain"]
     denoiser_features: Count
     denoiser_blocks: Count
@@ -72,6 +74,10 @@ class Model:
             for name in ("neck", "codec", "denoiser"):
                 given = getattr(self, name)
                 require(not given.startswith("released"), f"model.{name}", given, rule)
+        ours = self.codec == "bounded" and self.denoiser == "attention"
+        rule = "0 with parts of a released checkpoint"
+        valid = ours or not self.detail_features
+        require(valid, "model.detail_features", self.detail_features, rule)
         rule = f"a divisor of denoiser_features {self.denoiser_features}"
         divides = self.denoiser_features % self.denoiser_heads == 0
         require(divides, "model.denoiser_heads", self.denoiser_heads, rule)

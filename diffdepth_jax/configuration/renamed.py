@@ -53,6 +53,7 @@ ADDED: dict[str, Any] = {
     "frame.canonical_focal_length": 0.0,
     "loss.weights.gradient_matching": 0.0,
     "model.backbone_layers": (),
+    "model.detail_features": 0,
     "model.freeze_statistics": False,
     "model.kind": "diffusion",
     "model.position_interpolation": "size",

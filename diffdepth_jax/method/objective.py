@@ -17,6 +17,7 @@ from diffdepth_jax.arrays import (
     Array,
     Batch,
     Depth,
+    Details,
     ImageKeys,
     Latent,
     Mask,
@@ -121,7 +122,7 @@ class Objective(PixelObjective):
             **pixel,
             "latent": losses.l2(refinement.latent, encoded, cell_mask),
             "reconstruction": self._reconstruction_loss(
-                variables, encoded, cell_mask, log_target, mask
+                variables, encoded, refinement.details, cell_mask, log_target, mask
             ),
             "ddim": self._denoising_loss(variables, refinement, encoded, cell_mask, draws),
         }
@@ -160,10 +161,11 @@ class Objective(PixelObjective):
         """
         every = self.pixel_losses_on_every_step
         # A gradient_steps of 0 stands for all steps, and [-0:] takes all.
+        details = refinement.details
         latents = refinement.x0s[-self.gradient_steps :] if every else refinement.latents[-1:]
 
         def step(statistics, latent):
-            pairs, updated = self.compare({**variables, **statistics}, latent, *truth)
+            pairs, updated = self.compare({**variables, **statistics}, latent, details, *truth)
             return {name: updated[name] for name in statistics}, pairs
 
         recompute = self.sampler.get("remat", True) and len(latents) > 1
@@ -178,6 +180,7 @@ class Objective(PixelObjective):
         self,
         variables: Variables,
         encoded: Latent,
+        details: Details | None,
         cell_mask: Bool[Array, "batch rows columns channels"],
         log_target: Depth,
         mask: Mask,
@@ -188,7 +191,9 @@ class Objective(PixelObjective):
         prediction decodes refined latents, not encoded ones.
         """
         filled = fill_invalid(encoded, cell_mask[..., :1])
-        log_depth, _ = decode_log_depth(self.model, variables, filled, *mask.shape[1:3], train=True)
+        log_depth, _ = decode_log_depth(
+            self.model, variables, filled, *mask.shape[1:3], details=details, train=True
+        )
         return losses.l1(log_depth, log_target, mask)
 
     def _denoising_loss(

@@ -12,6 +12,7 @@ from diffdepth_jax.arrays import (
     Array,
     Batch,
     Depth,
+    Details,
     ImageKeys,
     Latent,
     Mask,
@@ -51,11 +52,17 @@ class PixelObjective:
         return {name: w * early if name in metres else w for name, w in self.weights.items()}
 
     def compare(
-        self, variables: Variables, latent: Latent, depth: Depth, log_target: Depth, mask: Mask
+        self,
+        variables: Variables,
+        latent: Latent,
+        details: Details | None,
+        depth: Depth,
+        log_target: Depth,
+        mask: Mask,
     ) -> tuple[dict[str, Term], Variables]:
         """The pixel losses of the depth that a latent stands for, and the variables after it."""
         log_depth, variables = decode_log_depth(
-            self.model, variables, latent, *depth.shape[1:3], train=True
+            self.model, variables, latent, *depth.shape[1:3], details=details, train=True
         )
         metres, bound = jnp.exp(log_depth), self.clamp_depth
         clamped = [jnp.clip(x, 0, bound) if bound else x for x in (metres, depth)]
@@ -87,18 +94,21 @@ class Regression(PixelObjective):
     ) -> tuple[dict[str, Term], Variables]:
         """See `Objective.terms`."""
         rngs = None if drop_path_key is None else {"drop_path": drop_path_key}
+        image = batch["image"]
+        details, _ = apply(self.model, variables, image, method="image_details", train=False)
         condition, variables = apply(
             self.model,
             variables,
-            batch["image"],
+            image,
             maps=batch.get("features"),
+            details=details,
             method="encode_image",
             train=True,
             rngs=rngs,
         )
         latent, _ = apply(self.model, variables, condition, method="predict_latent", train=False)
         log_target = jnp.log(jnp.where(batch["mask"], batch["depth"], 1.0))
-        return self.compare(variables, latent, batch["depth"], log_target, batch["mask"])
+        return self.compare(variables, latent, details, batch["depth"], log_target, batch["mask"])
 
 
 def total_loss(

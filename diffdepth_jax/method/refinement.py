@@ -4,6 +4,7 @@ A feed-forward model goes the same way without noise: its one latent takes the p
 one.
 """
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
@@ -12,7 +13,7 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Float
 
-from diffdepth_jax.arrays import Array, Depth, Features, Latent, Size, Variables
+from diffdepth_jax.arrays import Array, Depth, Details, Features, Latent, Size, Variables
 from diffdepth_jax.method import diffusion
 from diffdepth_jax.models.assembly import FeedForwardDepth
 
@@ -50,11 +51,13 @@ class Refinement:
       condition: [B, h, w, C], one for each start noise.
       latents: [S + 1, B, h, w, d], from the start noise to the refined latent; of a feed-forward
         model its latent alone.
+      details: of the image, one for each start noise, or None; see `DepthNetwork.image_details`.
       x0s: [S, B, h, w, d], each step's estimate of the clean latent.
     """
 
     variables: Any
     condition: Any
+    details: Any
     latents: Any
     x0s: Any
 
@@ -90,23 +93,32 @@ def refine(
       train, rngs: for the image encoder, which alone has stochastic depth.
       maps: the backbone's maps of the images, if it need not run.
     """
+    details = model.apply(variables, image, method="image_details")
     condition, variables = apply(
-        model, variables, image, method="encode_image", train=train, rngs=rngs, maps=maps
+        model,
+        variables,
+        image,
+        method="encode_image",
+        train=train,
+        rngs=rngs,
+        maps=maps,
+        details=details,
     )
     num_images, num_noises = image.shape[0], noise.shape[0]  # under export these are symbols
     if num_noises != num_images:
-        condition = jnp.repeat(condition, num_noises // num_images, axis=0)
+        repeat = functools.partial(jnp.repeat, repeats=num_noises // num_images, axis=0)
+        condition, details = jax.tree.map(repeat, (condition, details))
 
     if isinstance(model, FeedForwardDepth):
         latent = model.apply(variables, condition, method="predict_latent")[None]
-        return Refinement(variables, condition, latent, latent)
+        return Refinement(variables, condition, details, latent, latent)
     prepared = model.apply(variables, method="prepare_denoiser")
 
     def denoise(latent, timestep):
         return model.apply(variables, latent, timestep, condition, *prepared, method="denoise")
 
     latents, x0s = diffusion.ddim_sample(denoise, noise, schedule, num_steps=num_steps, **sampler)
-    return Refinement(variables, condition, latents, x0s)
+    return Refinement(variables, condition, details, latents, x0s)
 
 
 def decode_log_depth(
@@ -116,13 +128,18 @@ def decode_log_depth(
     height: Size,
     width: Size,
     *,
+    details: Details | None = None,
     train: bool = False,
 ) -> tuple[Depth, Variables]:
     """The log of metres [B, height, width, 1] of a latent, and the variables, see `apply`.
 
+    `details` are those of the images, if the model sees any.
+
     The codec's output is up to one pixel larger than the image; the surplus is cropped.
     """
-    log_depth, variables = apply(model, variables, latent, method="decode_log_depth", train=train)
+    log_depth, variables = apply(
+        model, variables, latent, details=details, method="decode_log_depth", train=train
+    )
     return log_depth[:, :height, :width], variables
 
 
@@ -140,7 +157,9 @@ def predict_depth(
     refinement = refine(
         model, variables, image, noise, schedule=schedule, num_steps=num_steps, **sampler
     )
-    log_depth, _ = decode_log_depth(model, variables, refinement.latent, *image.shape[1:3])
+    log_depth, _ = decode_log_depth(
+        model, variables, refinement.latent, *image.shape[1:3], details=refinement.details
+    )
     return jnp.exp(log_depth)
 
 
@@ -150,11 +169,13 @@ def decode_steps(
     latents: Float[Array, "latents batch rows columns channels"],
     height: int,
     width: int,
+    *,
+    details: Details | None = None,
 ) -> Float[Array, "latents batch height width 1"]:
     """Metres of each step's latent; one step is decoded at a time, to save memory."""
 
     def decode(latent):
-        log_depth, _ = decode_log_depth(model, variables, latent, height, width)
+        log_depth, _ = decode_log_depth(model, variables, latent, height, width, details=details)
         return jnp.exp(log_depth)
 
     return jax.lax.map(decode, latents)

@@ -8,12 +8,23 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Bool, Float
 
-from diffdepth_jax.arrays import Array, Condition, Depth, Features, Image, Latent, Mask, Timestep
+from diffdepth_jax.arrays import (
+    Array,
+    Condition,
+    Depth,
+    Details,
+    Features,
+    Image,
+    Latent,
+    Mask,
+    Timestep,
+)
 from diffdepth_jax.configuration.groups import Model
 from diffdepth_jax.models.backbone_choice import DTYPES, create_backbone
 from diffdepth_jax.models.backbones import dinov2
 from diffdepth_jax.models.codec import DepthCodec
 from diffdepth_jax.models.denoiser import ConditionedHead, Denoiser, Regressor
+from diffdepth_jax.models.detail import DetailPath
 from diffdepth_jax.models.necks.dpt import DPT, Reassemble
 from diffdepth_jax.models.necks.fpn import FPN
 from diffdepth_jax.models.necks.hahi import HAHI
@@ -31,6 +42,7 @@ class DepthNetwork(nn.Module):
       codec: depth <-> latent.
       reassemble: (feature maps, height, width) -> feature maps, ahead of the neck, for a backbone
         whose maps all have one size.
+      detail: image -> its details at strides 1 and 2, if condition and decoder see them.
 
     `train` switches on stochastic depth and, where a part has batch norms, the statistics of the
     batch. Apply the model with mutable=["batch_stats"] then.
@@ -40,6 +52,7 @@ class DepthNetwork(nn.Module):
     neck: nn.Module
     codec: nn.Module
     reassemble: nn.Module | None = None
+    detail: nn.Module | None = None
 
     def latent_shape(self, height: Any, width: Any) -> tuple[Any, Any, int]:
         """(h, w, d) of the latent for an image of this size; needs no parameters.
@@ -66,13 +79,21 @@ class DepthNetwork(nn.Module):
         """The backbone's maps of an image -> the maps that the neck takes, finest first."""
         return maps if self.reassemble is None else self.reassemble(maps, *image.shape[1:3])
 
-    def decode_log_depth(self, latent: Latent, train: bool = False) -> Float[Array, "batch _ _ 1"]:
-        """Latent [B, h, w, d] -> natural log of metres, float32 [B, 2 h, 2 w, 1]."""
-        return self.codec.decode(latent, train)
+    def image_details(self, image: Image) -> Details | None:
+        """Normalised image [B, H, W, 3] -> its details; None if the model sees none."""
+        return None if self.detail is None else self.detail(image)
 
-    def decode_depth(self, latent: Latent) -> Float[Array, "batch _ _ 1"]:
-        """Latent [B, h, w, d] -> metres, float32 [B, 2 h, 2 w, 1]."""
-        return jnp.exp(self.decode_log_depth(latent))
+    def decode_log_depth(
+        self, latent: Latent, train: bool = False, details: Details | None = None
+    ) -> Float[Array, "batch _ _ 1"]:
+        """Latent [B, h, w, d] and `image_details` -> log of metres, float32 [B, 2 h, 2 w, 1]."""
+        return self.codec.decode(latent, train, details)
+
+    def decode_depth(
+        self, latent: Latent, details: Details | None = None
+    ) -> Float[Array, "batch _ _ 1"]:
+        """Latent [B, h, w, d] and `image_details` -> metres, float32 [B, 2 h, 2 w, 1]."""
+        return jnp.exp(self.decode_log_depth(latent, details=details))
 
 
 class DiffusionDepth(DepthNetwork, kw_only=True):
@@ -96,13 +117,18 @@ class DiffusionDepth(DepthNetwork, kw_only=True):
         return maps if self.hahi is None else self.hahi(maps, train)
 
     def encode_image(
-        self, image: Image, train: bool = False, maps: BackboneMaps = None
+        self,
+        image: Image,
+        train: bool = False,
+        maps: BackboneMaps = None,
+        details: Details | None = None,
     ) -> Condition:
         """Normalised image [B, H, W, 3] -> condition [B, h, w, C] at the latent's size.
 
-        The backbone does not run if its maps of the image are given.
+        The backbone does not run if its maps of the image are given, nor the path of the details.
         """
-        return self.denoiser.project(self.pyramid(image, maps, train), image)
+        details = self.image_details(image) if details is None else details
+        return self.denoiser.project(self.pyramid(image, maps, train), image, details)
 
     def encode_depth(
         self, depth: Depth, mask: Mask, train: bool = False
@@ -126,10 +152,11 @@ class DiffusionDepth(DepthNetwork, kw_only=True):
 
     def __call__(self, image: Image, depth: Depth, mask: Mask) -> Float[Array, "batch _ _ 1"]:
         """Uses every parameter once, for `init` and for counting."""
-        condition = self.encode_image(image)
+        details = self.image_details(image)
+        condition = self.encode_image(image, details=details)
         latent, _ = self.encode_depth(depth, mask)
         timestep = jnp.zeros(image.shape[0], jnp.int32)
-        return self.decode_depth(self.denoise(latent, timestep, condition))
+        return self.decode_depth(self.denoise(latent, timestep, condition), details)
 
 
 class FeedForwardDepth(DepthNetwork, kw_only=True):
@@ -142,10 +169,15 @@ class FeedForwardDepth(DepthNetwork, kw_only=True):
     head: nn.Module
 
     def encode_image(
-        self, image: Image, train: bool = False, maps: BackboneMaps = None
+        self,
+        image: Image,
+        train: bool = False,
+        maps: BackboneMaps = None,
+        details: Details | None = None,
     ) -> Condition:
         """See `DiffusionDepth.encode_image`."""
-        return self.head.project(self.pyramid(image, maps, train), image)
+        details = self.image_details(image) if details is None else details
+        return self.head.project(self.pyramid(image, maps, train), image, details)
 
     def predict_latent(self, condition: Condition) -> Latent:
         """Condition [B, h, w, C] -> latent [B, h, w, d]."""
@@ -153,7 +185,9 @@ class FeedForwardDepth(DepthNetwork, kw_only=True):
 
     def __call__(self, image: Image, depth: Depth, mask: Mask) -> Float[Array, "batch _ _ 1"]:
         """Uses every parameter once, for `init` and for counting."""
-        return self.decode_depth(self.predict_latent(self.encode_image(image)))
+        details = self.image_details(image)
+        condition = self.encode_image(image, details=details)
+        return self.decode_depth(self.predict_latent(condition), details)
 
 
 def with_rematerialised_backbone(model: DepthNetwork) -> DepthNetwork:
@@ -173,6 +207,7 @@ def create_model(fields: Model) -> DepthNetwork:
         "neck": _neck(fields, dtype),
         "codec": _codec(fields),
         "reassemble": _reassemble(fields, dtype),
+        "detail": DetailPath(fields.detail_features, dtype) if fields.detail_features else None,
     }
     if fields.kind == "feed_forward":
         return FeedForwardDepth(**parts, head=_head(Regressor, fields, dtype))
@@ -215,4 +250,5 @@ def _head(kind: type[ConditionedHead], fields: Model, dtype: DTypeLike) -> Condi
         fields.condition_levels,
         fields.self_attention,
         dtype,
+        fields.detail_features > 0,
     )

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from diffdepth_jax.arrays import (
     DecodedLogDepth,
     Depth,
+    Details,
     FeatureMap,
     Features,
     Latent,
@@ -105,8 +106,16 @@ def log_depth_of(z: LogDepth) -> LogDepth:
     return jnp.minimum(-z, MAX_LOG_DEPTH)
 
 
+def padded_to(x: Features, shape: tuple[Size, ...]) -> Features:
+    """Repeats the edges of a map so that it has a frame of two pixels, and even sides inside it."""
+    rows, columns = shape[1] - x.shape[1] - 2, shape[2] - x.shape[2] - 2
+    return jnp.pad(x, ((0, 0), (2, rows), (2, columns), (0, 0)), "edge")
+
+
 class DepthDecoder(nn.Module):
     """Latent to log depth: 1x1 conv, 3x3 transposed conv, 3x3 conv (paper); float32 throughout.
+
+    Details of the image, if there are any, join ahead of the last of them by one more 3x3 conv.
 
     Attributes:
       width: channels at the latent's size; half as many at full size.
@@ -115,12 +124,16 @@ class DepthDecoder(nn.Module):
     width: int
 
     @nn.compact
-    def __call__(self, latent: Latent) -> DecodedLogDepth:
+    def __call__(self, latent: Latent, details: Details | None = None) -> DecodedLogDepth:
         expand = LoopSafeConv(self.width, 1, jnp.float32, name="expand")
         x = jax.nn.gelu(expand(latent.astype(jnp.float32)))
         # Padding with zeros would draw a frame around the depth map.
         x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), "edge")
         x = jax.nn.gelu(ConvTranspose2x(self.width // 2, kernel_size=3, name="up")(x))
+        if details is not None:
+            fine = padded_to(details[0].astype(jnp.float32), x.shape)
+            join = LoopSafeConv(self.width // 2, 3, jnp.float32, name="join")
+            x = jax.nn.gelu(join(jnp.concatenate([x, fine], axis=-1)))
         z = LoopSafeConv(1, 3, jnp.float32, name="head")(x)[:, 2:-2, 2:-2]
         return log_depth_of(z)
 
@@ -150,6 +163,8 @@ class DepthCodec(nn.Module):
         """Encodes metres; see `DepthEncoder`. `train` changes nothing."""
         return self.encoder(depth, mask)
 
-    def decode(self, latent: Latent, train: bool = False) -> DecodedLogDepth:
+    def decode(
+        self, latent: Latent, train: bool = False, details: Details | None = None
+    ) -> DecodedLogDepth:
         """Decodes to the natural log of metres [B, 2 h, 2 w, 1]. `train` changes nothing."""
-        return self.decoder(latent)
+        return self.decoder(latent, details)

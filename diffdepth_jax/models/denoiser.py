@@ -14,6 +14,7 @@ from jaxtyping import Float
 from diffdepth_jax.arrays import (
     Array,
     Condition,
+    Details,
     FeatureMap,
     Features,
     Image,
@@ -122,6 +123,7 @@ class ConditionedHead(nn.Module):
       condition_levels: how many maps of the pyramid the condition sees, from the finest on.
       self_attention: False leaves the self-attention out.
       dtype: compute dtype.
+      detailed: `project` sees details of the image instead of the image.
     """
 
     latent_channels: int
@@ -131,13 +133,15 @@ class ConditionedHead(nn.Module):
     condition_levels: int = 4
     self_attention: bool = True
     dtype: DTypeLike = jnp.float32
+    detailed: bool = False
 
     def setup(self) -> None:
         dense = functools.partial(Dense, self.features, dtype=self.dtype)
         self.level_projections = [dense() for _ in range(self.condition_levels)]
         self.condition_norm = LayerNorm(dtype=self.dtype)
         self.condition_conv = nn.Conv(self.features, (3, 3), dtype=self.dtype)
-        self.stem = nn.Conv(self.features, (3, 3), (2, 2), dtype=self.dtype)
+        stem = functools.partial(nn.Conv, self.features, (3, 3), dtype=self.dtype)
+        self.stem = stem() if self.detailed else stem(strides=(2, 2))
         self.blocks = [ResidualBlock(self.features, self.dtype) for _ in range(self.num_blocks)]
         if self.self_attention:
             self.attention = PooledAttention(self.num_heads, dtype=self.dtype)
@@ -147,13 +151,17 @@ class ConditionedHead(nn.Module):
             self.latent_channels, 3, jnp.float32, kernel_init=nn.initializers.normal(1e-3)
         )
 
-    def project(self, pyramid: Sequence[Features], image: Image) -> Condition:
+    def project(
+        self, pyramid: Sequence[Features], image: Image, details: Details | None = None
+    ) -> Condition:
         """Fuses pyramid and image into the condition, float32 [B, H/2, W/2, features].
 
         The pyramid has maps [B, h_i, w_i, C], finest first. Its finest map has stride 4, or stride
-        2, the stride of the latent. A convolution of the image [B, H, W, 3] adds edges at stride 2.
+        2, the stride of the latent. A convolution of the image [B, H, W, 3] adds edges at stride 2;
+        if there are details, one of their map at stride 2 does.
         """
-        stem = self.stem(image.astype(self.dtype))
+        seen = image if details is None else details[1]
+        stem = self.stem(seen.astype(self.dtype))
         height, width = stem.shape[1:3]
         finest = pyramid[0].shape[1:3]
         maps = zip(self.level_projections, pyramid, strict=False)  # may leave out coarse maps

@@ -90,8 +90,8 @@ class ReleasedCodec(nn.Module):
         """Encodes metres to the latent [B, h, w, d] and the mask of cells with ground truth."""
         return self.encoder(depth, mask, train)
 
-    def decode(self, latent: Latent, train: bool = False) -> DecodedLogDepth:
-        """Decodes to the natural log of metres [B, 2 h, 2 w, 1]."""
+    def decode(self, latent: Latent, train: bool = False, details: None = None) -> DecodedLogDepth:
+        """Decodes to the natural log of metres [B, 2 h, 2 w, 1]; it knows no details."""
         return self.decoder(latent.astype(jnp.float32), train)
 
 

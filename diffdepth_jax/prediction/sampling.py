@@ -43,11 +43,13 @@ def create_predict(
             num_steps=num_steps,
             **settings,
         )
-        log_depth, _ = decode_log_depth(model, variables, refinement.latent, *size)
+        details = refinement.details
+        log_depth, _ = decode_log_depth(model, variables, refinement.latent, *size, details=details)
         maps = summarize(jnp.exp(log_depth).reshape(len(image), ensemble, *size))
         if trajectory:
             latents = refinement.latents[:, ::ensemble]
-            steps = decode_steps(model, variables, latents, *size)
+            first = jax.tree.map(lambda x: x[::ensemble], details)
+            steps = decode_steps(model, variables, latents, *size, details=first)
             maps["trajectory"] = jnp.moveaxis(steps[..., 0], 0, 1)
         return maps
 
