@@ -55,7 +55,6 @@ def configuration(
     config.data.folder.root = str(data)
     config.data.folder.list_file, config.data.folder.eval_list_file = lists(data, workdir, held_out)
     config.model.backbone_weights = weights
-    config.augmentation.box = (45, 472, 43, 608)  # without the white border
     config.evaluation.protocol = "nyu_eigen"
     config.evaluation.baselines = True
     config.update_from_flattened_dict(fields)

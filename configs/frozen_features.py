@@ -17,11 +17,13 @@ def get_config():
     config.model.backbone = "dinov2_small"
     config.model.backbone_weights = "weights/dinov2_small.safetensors"
     config.optimizer.freeze = "backbone/.*"
+    config.model.neck = "dpt"
     config.model.neck_features = 64
     config.model.decoder_width = 16
-    config.loss.silog_lambda = 0.5
+    config.loss.silog_lambda = 0.15
     config.frame.size = (168, 224)
-    config.augmentation.crop_size = (140, 196)
+    # Whole frames: a ViT stretches its positions over what it sees, and prediction sees all.
+    config.augmentation.crop_size = (168, 224)
     config.augmentation.color_probability = 0.0
     config.train.cache_features = 1
     config.train.ema_decay = 0.99
