@@ -36,6 +36,8 @@ class Constant:
     def apply(self, variables, x=None, *args, method, **kwargs):
         if method == "prepare_denoiser":
             return ()
+        if method == "image_details":
+            return None
         if method == "encode_image":
             self.batch_sizes.append(len(x))
         if method == "decode_log_depth":
