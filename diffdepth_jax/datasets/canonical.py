@@ -42,12 +42,13 @@ class CanonicalCamera:
         """
         name, own = sample.get("name", NAMELESS), focal_length(sample)
         self.metres_per_unit(own, name)
-        low, high = (share * sample["image"].shape[1] for share in PLAUSIBLE)
-        if self.focal_length and own and not low <= own <= high:
+        if not (self.focal_length and own):
+            return
+        width = sample["image"].shape[1]
+        if not PLAUSIBLE[0] <= own / width <= PLAUSIBLE[1]:
             raise UserError(
-                f"sample {name}: a focal length of {own:g} pixels does not fit an image "
-                f"{sample['image'].shape[1]} pixels wide: check the third column of the list, and "
-                "data.folder.focal_length"
+                f"sample {name}: a focal length of {own:g} pixels does not fit an image {width} "
+                "pixels wide: check the third column of the list, and data.folder.focal_length"
             )
 
     def metres_per_unit(self, own: float, name: str) -> float:

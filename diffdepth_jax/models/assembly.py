@@ -20,12 +20,13 @@ from diffdepth_jax.arrays import (
     Timestep,
 )
 from diffdepth_jax.configuration.groups import Model
+from diffdepth_jax.errors import UserError
 from diffdepth_jax.models.backbone_choice import DTYPES, create_backbone
 from diffdepth_jax.models.backbones import dinov2
 from diffdepth_jax.models.codec import DepthCodec
 from diffdepth_jax.models.denoiser import ConditionedHead, Denoiser, Regressor
 from diffdepth_jax.models.detail import DetailPath
-from diffdepth_jax.models.necks.dpt import DPT, Reassemble
+from diffdepth_jax.models.necks.dpt import DPT, STRIDES, Reassemble
 from diffdepth_jax.models.necks.fpn import FPN
 from diffdepth_jax.models.necks.hahi import HAHI
 from diffdepth_jax.models.released import ReleasedCodec, ReleasedDenoiser
@@ -225,6 +226,9 @@ def _reassemble(fields: Model, dtype: DTypeLike) -> nn.Module | None:
     """Only a DINOv2's maps, which all have one size, have to become a pyramid."""
     if fields.backbone not in dinov2.VARIANTS:
         return None
+    layers = fields.backbone_layers
+    if layers and len(layers) != len(STRIDES):
+        raise UserError(f"model.backbone_layers {layers}: must be {len(STRIDES)} for the neck")
     return Reassemble(fields.neck_features, dinov2.PATCH, dtype)
 
 

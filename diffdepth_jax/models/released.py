@@ -159,7 +159,7 @@ class ReleasedDenoiser(nn.Module):
         self.fusion = [_Conv3x3(self.features) for _ in range(2 * self.fuse)]
         self.prediction = _Embedding((64, self.latent_channels), self.dtype)
 
-    def project(self, pyramid: Sequence[Features], image: Image) -> Condition:
+    def project(self, pyramid: Sequence[Features], image: Image, details: None = None) -> Condition:
         """Resizes the pyramid's finest map to the condition, float32 [B, H/2, W/2, features].
 
         In every step the released code adds the time embedding to the map, then interpolates.

@@ -46,6 +46,7 @@ def test_a_dinov2_takes_its_layers_and_its_interpolation():
         ({"backbone": "swin_huge"}, "model.backbone 'swin_huge': must be one of swin_nano.*dinov2"),
         ({"freeze_statistics": True}, "model.freeze_statistics: for EfficientNets only; set it"),
         ({"backbone": "dinov2_nano", "backbone_layers": (5,)}, r"model.backbone_layers \(5,\)"),
+        ({"backbone": "dinov2_nano", "backbone_layers": (2, 4)}, "must be 4 for the neck"),
     ],
 )
 def test_what_does_not_go_together_is_refused(overrides, words):

@@ -23,7 +23,6 @@ TABLE_SIDE = 37  # patches of a side of the images that the position tables were
 # What `model.position_interpolation` may be, see `interpolate_table`.
 INTERPOLATIONS = ("size", "size_antialiased", "scale_offset")
 
-NUM_MAPS = 4  # that the necks take
 _SMALL = {"features": 384, "depth": 12, "num_heads": 6, "layers": (3, 6, 9, 12)}
 _BASE = {"features": 768, "depth": 12, "num_heads": 12, "layers": (3, 6, 9, 12)}
 _LARGE = {"features": 1024, "depth": 24, "num_heads": 16, "layers": (5, 12, 18, 24)}
@@ -231,15 +230,11 @@ def create(
       position_interpolation, drop_path_rate, dtype: see `DINOv2`.
 
     Raises:
-      UserError: the variant has no such layers, or they are not four.
+      UserError: the variant has no such layers.
     """
     chosen, depth = layers or VARIANTS[name]["layers"], VARIANTS[name]["depth"]
-    rising = list(chosen) == sorted({layer for layer in chosen if 1 <= layer <= depth})
-    if not rising or len(chosen) != NUM_MAPS:
-        raise UserError(
-            f"model.backbone_layers {chosen}: must be {NUM_MAPS} that rise within 1 to {depth} for "
-            f"{name}"
-        )
+    if list(chosen) != sorted({layer for layer in chosen if 1 <= layer <= depth}):
+        raise UserError(f"model.backbone_layers {chosen}: must rise within 1 to {depth} for {name}")
     module = DINOv2(
         **VARIANTS[name],
         position_interpolation=position_interpolation,

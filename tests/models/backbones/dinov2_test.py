@@ -225,7 +225,7 @@ def test_variants_have_the_published_numbers_of_parameters(variant, registers):
 
 @pytest.mark.parametrize("layers", [(0, 2), (2, 1), (1, 1), (5,)])
 def test_layers_that_do_not_exist_are_refused(layers):
-    with pytest.raises(UserError, match=r"model\.backbone_layers .*: must be 4 that rise"):
+    with pytest.raises(UserError, match=r"model\.backbone_layers .*: must rise within 1 to 4"):
         dinov2.create(
             "dinov2_nano",
             layers=layers,
