@@ -1,7 +1,7 @@
 """Trains a small model on the labelled set of NYU Depth V2, from a frozen backbone, and scores it.
 
 python -m benchmarks.nyu_labeled --data=DIR --weights=FILE --workdir=DIR [--held_out] \
-    [--output=FILE.json] [model.neck=dpt ...]
+    [--output=FILE.json] [model.neck=fpn ...]
 
 DIR holds train.txt and test.txt, the official split as lists "rgb depth", the depth in millimetres.
 The recipe is configs/frozen_features.py; fields may follow. With --held_out the model is trained
@@ -12,6 +12,7 @@ scored on the test images. The mean map of the training images is scored beside 
 
 import argparse
 import ast
+import dataclasses
 import json
 import pathlib
 import time
@@ -89,6 +90,9 @@ def main() -> None:
     print(format_table(rows))
     if given.output:
         facts = {"fields": fields, "held_out": given.held_out, "rows": dict(rows)}
+        facts["model"] = dataclasses.asdict(config.model)
+        facts["frame"], facts["loss"] = vars(config.frame), dataclasses.asdict(config.loss)
+        facts["augmentation"], facts["train"] = vars(config.augmentation), vars(config.train)
         facts["minutes"] = round((time.monotonic() - started) / 60, 1)
         given.output.write_text(json.dumps(facts, indent=1) + "\n")
 

@@ -84,6 +84,24 @@ class DepthNetwork(nn.Module):
         """Normalised image [B, H, W, 3] -> its details; None if the model sees none."""
         return None if self.detail is None else self.detail(image)
 
+    def project(self, *inputs: Any) -> Condition:
+        """(pyramid, image, details) -> condition; each kind of model has its own."""
+        raise NotImplementedError
+
+    def encode_image(
+        self,
+        image: Image,
+        train: bool = False,
+        maps: BackboneMaps = None,
+        details: Details | None = None,
+    ) -> Condition:
+        """Normalised image [B, H, W, 3] -> condition [B, h, w, C] at the latent's size.
+
+        The backbone does not run if its maps of the image are given, nor the path of the details.
+        """
+        details = self.image_details(image) if details is None else details
+        return self.project(self.pyramid(image, maps, train), image, details)
+
     def decode_log_depth(
         self, latent: Latent, train: bool = False, details: Details | None = None
     ) -> Float[Array, "batch _ _ 1"]:
@@ -117,19 +135,9 @@ class DiffusionDepth(DepthNetwork, kw_only=True):
         maps = super().refined_maps(maps, image, train)
         return maps if self.hahi is None else self.hahi(maps, train)
 
-    def encode_image(
-        self,
-        image: Image,
-        train: bool = False,
-        maps: BackboneMaps = None,
-        details: Details | None = None,
-    ) -> Condition:
-        """Normalised image [B, H, W, 3] -> condition [B, h, w, C] at the latent's size.
-
-        The backbone does not run if its maps of the image are given, nor the path of the details.
-        """
-        details = self.image_details(image) if details is None else details
-        return self.denoiser.project(self.pyramid(image, maps, train), image, details)
+    def project(self, *inputs: Any) -> Condition:
+        """(pyramid, image, details) -> condition."""
+        return self.denoiser.project(*inputs)
 
     def encode_depth(
         self, depth: Depth, mask: Mask, train: bool = False
@@ -169,16 +177,9 @@ class FeedForwardDepth(DepthNetwork, kw_only=True):
 
     head: nn.Module
 
-    def encode_image(
-        self,
-        image: Image,
-        train: bool = False,
-        maps: BackboneMaps = None,
-        details: Details | None = None,
-    ) -> Condition:
-        """See `DiffusionDepth.encode_image`."""
-        details = self.image_details(image) if details is None else details
-        return self.head.project(self.pyramid(image, maps, train), image, details)
+    def project(self, *inputs: Any) -> Condition:
+        """(pyramid, image, details) -> condition."""
+        return self.head.project(*inputs)
 
     def predict_latent(self, condition: Condition) -> Latent:
         """Condition [B, h, w, C] -> latent [B, h, w, d]."""
