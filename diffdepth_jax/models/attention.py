@@ -6,18 +6,17 @@ from jaxtyping import Float
 
 from diffdepth_jax.arrays import Array
 
-QUERIES = 64  # of a block on CPU, at least
-_BLOCKS = 16  # at most: each is compiled
+QUERIES = 256  # of a block on CPU
 
 _Heads = Float[Array, "batch tokens heads channels"]
 
 
 def dot_product_attention(query: _Heads, key: _Heads, value: _Heads) -> _Heads:
-    """`jax.nn.dot_product_attention`; on CPU one head and one block of queries after another.
+    """`jax.nn.dot_product_attention`; on CPU one block of queries after another.
 
-    There XLA writes the weights to memory a second time, transposed, which is faster where they are
-    few: prediction of ViT-S takes .77 of the time at 518x518, .94 at 252x336. A symbolic number of
-    tokens, under `jax.export`, cannot be cut into blocks.
+    There XLA writes the weights to memory, and a second time, transposed, which is faster where
+    they are few: prediction of ViT-S takes .78 of the time at 518x518, .93 at 252x336. A symbolic
+    number of tokens, under `jax.export`, cannot be cut into blocks.
     """
     if not isinstance(query.shape[1], int):
         return jax.nn.dot_product_attention(query, key, value)
@@ -32,19 +31,12 @@ def _by_blocks(query: _Heads, key: _Heads, value: _Heads) -> _Heads:
 
     Gradients are those of one call: by blocks they take 5 % longer, and twice as long to compile.
     """
-    heads = [jnp.moveaxis(x, 2, 0)[..., None, :] for x in (query, key, value)]
-    return jnp.moveaxis(jax.lax.map(_of_head, heads)[..., 0, :], 0, 2)
+    starts = range(0, query.shape[1], QUERIES)
+    blocks = [jax.nn.dot_product_attention(query[:, i : i + QUERIES], key, value) for i in starts]
+    return jnp.concatenate(blocks, axis=1)
 
 
 _by_blocks.defvjp(
     lambda *arrays: jax.vjp(jax.nn.dot_product_attention, *arrays),
     lambda backward, cotangent: backward(cotangent),
 )
-
-
-def _of_head(head: list[_Heads]) -> _Heads:
-    query, key, value = head
-    tokens = query.shape[1]
-    size = max(QUERIES, -(-tokens // _BLOCKS))
-    blocks = [query[:, start : start + size] for start in range(0, tokens, size)]
-    return jnp.concatenate([jax.nn.dot_product_attention(x, key, value) for x in blocks], axis=1)

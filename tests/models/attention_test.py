@@ -23,7 +23,7 @@ def by_hand(query, key, value):
 
 
 # Less than a block, whole blocks, and a rest.
-@pytest.mark.parametrize("tokens", [1, 5, 2 * QUERIES, 2 * QUERIES + 7, 16 * QUERIES + 9])
+@pytest.mark.parametrize("tokens", [1, 5, 2 * QUERIES, 2 * QUERIES + 7])
 def test_values_are_those_by_hand(tokens):
     x = heads(tokens)
     np.testing.assert_allclose(jax.jit(dot_product_attention)(*x), by_hand(*x), atol=2e-5)
@@ -49,24 +49,24 @@ def test_bfloat16_stays_and_its_softmax_is_in_float32():
     np.testing.assert_allclose(np.asarray(attended, np.float32), by_hand(*x), atol=0.05)
 
 
-def test_weights_of_one_head_are_held_at_a_time():
-    """The temporary memory on CPU; one call holds those of all four heads, and twice."""
+def test_fewer_weights_are_held_than_by_one_call():
+    """The temporary memory on CPU, where one call holds all weights twice."""
     shape = jax.ShapeDtypeStruct((1, 8 * QUERIES, 4, 8), jnp.float32)
     ours, one_call = (
         jax.jit(attend).lower(*[shape] * 3).compile().memory_analysis().temp_size_in_bytes
         for attend in (dot_product_attention, jax.nn.dot_product_attention)
     )
-    assert ours < one_call / 4
+    assert ours < 0.6 * one_call
 
 
 def test_other_backends_have_one_call():
-    """The program of a GPU has no loop; that of the CPU has one."""
+    """Two products in the program of a GPU; two for each block in that of the CPU."""
     shape = jax.ShapeDtypeStruct((1, 2 * QUERIES, 3, 4), jnp.float32)
-    loops = []
+    products = []
     for platform in ("cpu", "cuda", "tpu"):
         exported = jax.export.export(jax.jit(dot_product_attention), platforms=[platform])
-        loops.append("stablehlo.while" in exported(*[shape] * 3).mlir_module())
-    assert loops == [True, False, False]
+        products.append(exported(*[shape] * 3).mlir_module().count("stablehlo.dot_general"))
+    assert products == [4, 2, 2]
 
 
 def test_a_symbolic_number_of_tokens_is_one_call():
