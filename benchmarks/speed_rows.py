@@ -23,7 +23,12 @@ STEPS = (20, 5, 1)
 BATCHES = (1, 8)
 TASKS = ("predict", "train")
 # Fields of the group `loss`; the peer lacks what they switch on.
-UNSUPPORTED = {"pixel_losses_on_every_step": False, "random_timesteps": False}
+UNSUPPORTED = {
+    "pixel_losses_on_every_step": False,
+    "random_timesteps": False,
+    "samples": 1,
+    "own_noise": False,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,6 +111,8 @@ def peer_fields(
     demands = {
         **{name: getattr(loss, name) == value for name, value in UNSUPPORTED.items()},
         "eta": sampler.eta == 0,
+        "global_noise": sampler.global_noise == 0,
+        "crps": not (loss.weights.crps or loss.weights.crps_pooled),
         "freeze": not optimizer.freeze,
         "layer_decay": optimizer.layer_decay == 1,
         "pixel_as_printed": not loss.weights.pixel_as_printed,

@@ -106,6 +106,9 @@ def get_config():
             "num_steps": 5,  # trained as below, a model may be sampled with any other number
             "spacing": "trailing",  # leading, trailing
             "start": "noise",  # what the sampler starts from: noise, zeros
+            # Share of the noise's variance that is the same in all cells: samples of an image can
+            # then differ as a whole.
+            "global_noise": 0.0,
             "eta": 0.0,
             "clip": 1.0,  # bound on each step's clean latent; 0: none
             "remat": True,  # recompute steps in the backward pass: less memory, more time
@@ -121,6 +124,10 @@ def get_config():
             "pixel_losses_on_every_step": True,
             # In training the sampler's first step is the noisiest, the others are drawn at random.
             "random_timesteps": True,
+            # Starting noises of an image in one step; above 1, crps scores their samples together.
+            "samples": 1,
+            # The loss ddim adds the noise that its sample started from, not noise of its own.
+            "own_noise": False,
             "silog_lambda": 0.85,
             # Metres, or units of the canonical camera; bounds both maps in l1 and l2, 0: no bound.
             "clamp_depth": 0.0,
@@ -130,6 +137,8 @@ def get_config():
                 "ddim": 10.0,
                 "silog": 1.0,
                 "gradient_matching": 0.0,  # differences of log depth, at 1 to 8 pixels
+                "crps": 0.0,  # of the samples' log depth at each pixel
+                "crps_pooled": 0.0,  # of its means over cells of 4 pixels and more
                 "pixel_as_printed": 0.0,
                 "l1": 0.1,
                 "l2": 0.01,

@@ -18,6 +18,7 @@ from diffdepth_jax.evaluation import edges, metrics
 from diffdepth_jax.evaluation.protocols import create_protocol
 from diffdepth_jax.media import preprocessing
 from diffdepth_jax.method import diffusion, refinement
+from diffdepth_jax.method.noise import normal_per_image
 from diffdepth_jax.models.assembly import DiffusionDepth
 
 BATCH = 20
@@ -42,7 +43,7 @@ def create_predict(
 
     @jax.jit
     def predict(variables, image, keys):
-        noise = diffusion.normal_per_image(keys, model.latent_shape(*image.shape[1:3]))
+        noise = normal_per_image(keys, model.latent_shape(*image.shape[1:3]))
         return {
             count: refinement.predict_depth(
                 model,

@@ -73,10 +73,17 @@ class Configuration(ModelConfiguration):
         rule = f"0 or more, and below train.num_steps {steps}"
         require(warmup < steps, "optimizer.warmup_steps", warmup, rule)
         self.optimizer.starts(steps)
+        self._check_samples()
         if self.model.kind == "feed_forward":
             self._check_feed_forward()
         if self.train.cache_features:
             self._check_cached_features()
+
+    def _check_samples(self) -> None:
+        samples, sampler = self.loss.samples, self.sampler
+        random = self.model.kind == "diffusion" and (sampler.start == "noise" or sampler.eta > 0)
+        rule = "1 for a model whose samples are all equal: feed_forward, or sampler.start zeros"
+        require(samples == 1 or random, "loss.samples", samples, rule)
 
     def _check_feed_forward(self) -> None:
         for name in ("ddim", "latent", "reconstruction"):

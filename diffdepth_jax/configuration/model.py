@@ -12,6 +12,7 @@ from diffdepth_jax.configuration.values import (
     STRICT,
     Count,
     CountOrNone,
+    Fraction,
     NotNegative,
     Positive,
     Size,
@@ -104,6 +105,7 @@ class Sampler:
     num_steps: Count
     spacing: Literal["leading", "trailing"]
     start: Literal["noise", "zeros"]
+    global_noise: Fraction
     eta: NotNegative
     clip: NotNegative
     remat: bool

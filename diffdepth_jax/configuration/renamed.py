@@ -51,6 +51,10 @@ ADDED: dict[str, Any] = {
     "data.synthetic.eval_focal_range": (1.0, 1.0),
     "data.synthetic.focal_range": (1.0, 1.0),
     "frame.canonical_focal_length": 0.0,
+    "loss.own_noise": False,
+    "loss.samples": 1,
+    "loss.weights.crps": 0.0,
+    "loss.weights.crps_pooled": 0.0,
     "loss.weights.gradient_matching": 0.0,
     "model.backbone_layers": (),
     "model.detail_features": 0,
@@ -58,6 +62,7 @@ ADDED: dict[str, Any] = {
     "model.kind": "diffusion",
     "model.position_interpolation": "size",
     "model.window_shift": "always",
+    "sampler.global_noise": 0.0,
     "train.cache_features": 0,
     "train.features_dir": "",
 }

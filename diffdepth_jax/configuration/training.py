@@ -29,6 +29,8 @@ class Weights:
     ddim: float
     silog: float
     gradient_matching: float
+    crps: float
+    crps_pooled: float
     pixel_as_printed: float
     l1: float
     l2: float
@@ -44,6 +46,8 @@ class Loss:
     gradient_steps: CountOrNone
     pixel_losses_on_every_step: bool
     random_timesteps: bool
+    samples: Count
+    own_noise: bool
     silog_lambda: float
     clamp_depth: NotNegative
     l1_l2_until: Fraction

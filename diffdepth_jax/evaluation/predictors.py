@@ -15,6 +15,7 @@ from diffdepth_jax.datasets.samples import EvaluationSample, Sample, Source
 from diffdepth_jax.distributed import sharding
 from diffdepth_jax.evaluation.scoring import Predictor
 from diffdepth_jax.method import diffusion, refinement
+from diffdepth_jax.method.noise import normal_per_image
 from diffdepth_jax.models.assembly import DepthNetwork
 
 
@@ -34,7 +35,7 @@ def create_predict_step(
         jax.jit, in_shardings=(sharding.replicated(mesh), *[sharding.split(mesh)] * 2)
     )
     def predict_step(variables, image, keys):
-        noise = diffusion.normal_per_image(keys, model.latent_shape(*image.shape[1:3]))
+        noise = normal_per_image(keys, model.latent_shape(*image.shape[1:3]))
         return refinement.predict_depth(
             model, variables, image, noise, schedule=schedule, keys=keys, **sampler
         )

@@ -16,8 +16,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Float32, Int, Int32
 
-from diffdepth_jax.arrays import Array, ImageKeys, Size
+from diffdepth_jax.arrays import Array, ImageKeys
 from diffdepth_jax.errors import UserError
+from diffdepth_jax.method.noise import normal_per_image, with_global_part
 
 Samples = Float[Array, "batch *shape"]
 Timesteps = Int[Array, " batch"]
@@ -215,6 +216,7 @@ def ddim_sample(
     num_steps: int,
     spacing: str,
     start: str = "noise",
+    global_noise: float = 0.0,
     eta: float = 0.0,
     keys: ImageKeys | None = None,
     clip: float = 0.0,
@@ -230,6 +232,8 @@ def ddim_sample(
       schedule: the forward process.
       num_steps, spacing: which timesteps are visited, see `sampling_timesteps`.
       start: "noise" starts from the noise; "zeros" starts from zeros, whatever the noise.
+      global_noise: share of the start's variance that all cells have in common, see
+        `with_global_part`.
       eta: stochasticity, see `ddim_step`.
       keys: one key for each image; needed if eta > 0.
       clip: bound on each step's x_0; 0 is none.
@@ -243,7 +247,8 @@ def ddim_sample(
     """
     if eta and keys is None:
         raise ValueError("eta > 0 draws noise at every step: pass one key for each image")
-    latent = {"noise": noise, "zeros": jnp.zeros_like(noise)}[start]
+    starts = {"noise": with_global_part(noise, global_noise), "zeros": jnp.zeros_like(noise)}
+    latent = starts[start]
     visited = sampling_timesteps(schedule.num_timesteps, num_steps, spacing)
     visited = visited if timesteps is None else timesteps
     inputs = (visited, *_alpha_bars(schedule, visited, noise.ndim))
@@ -288,11 +293,6 @@ def _scan(step: Callable, start: Samples, inputs: Sequence[Array]) -> Trajectory
     """The latents, the start first, and the x_0 of each step."""
     _, (latents, x0s) = jax.lax.scan(step, start, inputs)
     return jnp.concatenate([start[None], latents]), x0s
-
-
-def normal_per_image(keys: ImageKeys, shape: tuple[Size, ...]) -> Float[Array, " batch *shape"]:
-    """Unit Gaussian [B, *shape]; an image's noise depends on its key, not on its place."""
-    return jax.vmap(lambda key: jax.random.normal(key, shape))(keys)
 
 
 def _noise_for_step(keys: ImageKeys, timestep: Int[Array, "*batch"], latent: Samples) -> Samples:

@@ -16,6 +16,8 @@ Valid = Bool[Array, "batch *shape"]
 PerImage = Float[Array, " batch"]
 Rows = Float[Array, "batch height width 1"]
 ValidRows = Bool[Array, "batch height width 1"]
+Members = Float[Array, "batch members height width 1"]
+_Cells = Float[Array, "batch members _ _ 1"]
 
 
 def _per_image_sum(x: Map) -> PerImage:
@@ -105,3 +107,50 @@ def _pairs(error: Rows, mask: ValidRows, axis: int, step: int) -> tuple[PerImage
     valid = mask[(*index, first)] & mask[(*index, second)]
     difference = error[(*index, second)] - error[(*index, first)]
     return _per_image_sum(jnp.abs(jnp.where(valid, difference, 0))), _valid_counts(valid)
+
+
+POOLING = 4  # side of a cell of the next coarser level, in cells, of `crps_pooled`
+
+
+def crps(log_members: Members, log_target: Rows, mask: ValidRows) -> Term:
+    """The fair continuous ranked probability score of an ensemble, a mean over valid pixels.
+
+    mean |x_i - y| - 1/2 mean |x_i - x_j| over the pairs i != j of members x of a pixel, of log
+    metres y (Gneiting and Raftery 2007; fair: Ferro 2014). Its expectation is least where the
+    members are drawn from the distribution of y. Of one member it is the absolute error.
+    """
+    scores = _crps(log_members, jnp.where(mask, log_target, 0)[:, None])
+    return _sum_and_count(_per_image_sum(jnp.where(mask, scores, 0)), _valid_counts(mask))
+
+
+def crps_pooled(log_members: Members, log_target: Rows, mask: ValidRows) -> Term:
+    """`crps` of means over cells of 4x4 pixels, 16x16 and so on, up to the whole picture.
+
+    A mean is one over the cell's valid pixels, and cells count by their number. Members that differ
+    as whole surfaces have a better score here than members that differ pixel by pixel.
+    """
+    weight = mask[:, None].astype(jnp.float32)
+    members = jnp.where(mask[:, None], log_members.astype(jnp.float32), 0)
+    target = jnp.where(mask, log_target, 0)[:, None]
+    counts, totals = _valid_counts(mask), []
+    while weight.shape[2] > 1 or weight.shape[3] > 1 or not totals:
+        weight, members, target = (_cell_sums(x) for x in (weight, members, target))
+        number = jnp.maximum(weight, 1)
+        totals.append(_per_image_sum(_crps(members / number, target / number) * weight[:, 0]))
+    return _sum_and_count(sum(totals) / len(totals), counts)
+
+
+def _crps(members: Members, target: Float[Array, "batch 1 height width 1"]) -> Rows:
+    members, number = members.astype(jnp.float32), members.shape[1]
+    error = jnp.abs(members - target).mean(1)
+    if number == 1:
+        return error
+    pairs = jnp.abs(members[:, :, None] - members[:, None]).sum((1, 2))
+    return error - pairs / (2 * number * (number - 1))
+
+
+def _cell_sums(x: _Cells) -> _Cells:
+    batch, members, height, width, _ = x.shape
+    x = jnp.pad(x, ((0, 0), (0, 0), (0, -height % POOLING), (0, -width % POOLING), (0, 0)))
+    x = x.reshape(batch, members, -(-height // POOLING), POOLING, -(-width // POOLING), POOLING, 1)
+    return x.sum((3, 5))

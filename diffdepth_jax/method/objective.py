@@ -26,7 +26,7 @@ from diffdepth_jax.arrays import (
     Variables,
 )
 from diffdepth_jax.method import diffusion, losses
-from diffdepth_jax.method.pixel_objective import PIXEL_LOSSES, PixelObjective
+from diffdepth_jax.method.pixel_objective import PIXEL_LOSSES, PixelObjective, per_sample, repeated
 from diffdepth_jax.method.refinement import Refinement, apply, decode_log_depth, refine
 from diffdepth_jax.models.assembly import DiffusionDepth
 from diffdepth_jax.models.codec import fill_invalid
@@ -35,13 +35,13 @@ from diffdepth_jax.models.codec import fill_invalid
 # The fields are Any, because jax.tree.map also builds this class with leaves that are no arrays.
 @struct.dataclass
 class Draws:
-    """The random numbers of one step; each image has its own key.
+    """The random numbers of one step; each of the N samples of an image has its own key.
 
     Attributes:
-      start: unit Gaussian [B, h, w, d] from which the sampler starts.
-      timestep: int32 [B], at which the denoising loss adds noise.
-      noise: unit Gaussian [B, h, w, d] that the denoising loss adds.
-      sampler_keys: [B], for a stochastic sampler and for random timesteps.
+      start: unit Gaussian [B, N, h, w, d] from which the sampler starts.
+      timestep: int32 [B, N], at which the denoising loss adds noise.
+      noise: unit Gaussian [B, N, h, w, d] that the denoising loss adds.
+      sampler_keys: [B, N], for a stochastic sampler and for random timesteps.
     """
 
     start: Any
@@ -65,6 +65,9 @@ class Objective(PixelObjective):
       pixel_losses_on_every_step: the pixel losses see every step's decoded x_0. Otherwise they see
         the last step's alone.
       random_timesteps: the sampler visits `diffusion.random_timesteps`.
+      samples: N, the starting noises of an image in one step; it is encoded once.
+      own_noise: the denoising loss adds the noise that its sample started from, instead of noise of
+        its own.
       gradient_steps: see `diffusion.ddim_sample`. With pixel losses on every step, only the steps
         that have a gradient are decoded.
     """
@@ -75,19 +78,26 @@ class Objective(PixelObjective):
     target: str
     pixel_losses_on_every_step: bool
     random_timesteps: bool
+    samples: int
+    own_noise: bool
     gradient_steps: int
 
     def draw(self, keys: ImageKeys, height: int, width: int) -> Draws:
         """The draws for images of this size, from one key for each image."""
         shape = self.model.latent_shape(height, width)
-        start, timestep, noise, sampler = jax.vmap(lambda key: jax.random.split(key, 4))(keys).T
         total = self.schedule.num_timesteps
-        return Draws(
-            start=diffusion.normal_per_image(start, shape),
-            timestep=jax.vmap(lambda key: jax.random.randint(key, (), 0, total))(timestep),
-            noise=diffusion.normal_per_image(noise, shape),
-            sampler_keys=sampler,
-        )
+
+        def of_sample(key: jax.Array) -> Draws:
+            start, timestep, noise, sampler = jax.random.split(key, 4)
+            return Draws(
+                start=jax.random.normal(start, shape),
+                timestep=jax.random.randint(timestep, (), 0, total),
+                noise=jax.random.normal(noise, shape),
+                sampler_keys=sampler,
+            )
+
+        keys = jax.vmap(lambda key: jax.random.split(key, self.samples))(keys)
+        return jax.vmap(jax.vmap(of_sample))(keys)
 
     def counts(self, mask: Mask) -> dict[str, Scalar]:
         """The counts that `terms` returns, {term: count}, computed without running the model."""
@@ -110,7 +120,8 @@ class Objective(PixelObjective):
         Returns:
           {term: (sum, count)}, see `losses`, and the variables with updated batch statistics.
         """
-        refinement = self._refine(variables, batch, draws, drop_path_key)
+        samples = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), draws)
+        refinement = self._refine(variables, batch, samples, drop_path_key)
         depth, mask = batch["depth"], batch["mask"]
         (encoded, cell_mask), variables = apply(
             self.model, refinement.variables, depth, mask, method="encode_depth", train=True
@@ -118,13 +129,17 @@ class Objective(PixelObjective):
         cell_mask = jnp.broadcast_to(cell_mask, encoded.shape)
         log_target = jnp.log(jnp.where(mask, depth, 1.0))
         pixel, variables = self._pixel_losses(variables, refinement, depth, log_target, mask)
+        reconstruction = self._reconstruction_loss(
+            variables, encoded, refinement.details, cell_mask, log_target, mask
+        )
+        encoded, cell_mask = repeated((encoded, cell_mask), len(refinement.latent))
+        latent = losses.l2(refinement.latent, encoded, cell_mask)
+        ddim = self._denoising_loss(variables, refinement, encoded, cell_mask, samples)
         terms = {
             **pixel,
-            "latent": losses.l2(refinement.latent, encoded, cell_mask),
-            "reconstruction": self._reconstruction_loss(
-                variables, encoded, refinement.details, cell_mask, log_target, mask
-            ),
-            "ddim": self._denoising_loss(variables, refinement, encoded, cell_mask, draws),
+            "latent": per_sample(latent, self.samples),
+            "reconstruction": reconstruction,
+            "ddim": per_sample(ddim, self.samples),
         }
         return terms, variables
 
@@ -191,6 +206,7 @@ class Objective(PixelObjective):
         prediction decodes refined latents, not encoded ones.
         """
         filled = fill_invalid(encoded, cell_mask[..., :1])
+        details = jax.tree.map(lambda x: x[:: self.samples], details)
         log_depth, _ = decode_log_depth(
             self.model, variables, filled, *mask.shape[1:3], details=details, train=True
         )
@@ -206,15 +222,18 @@ class Objective(PixelObjective):
     ) -> Term:
         """L_ddim: the network denoises the target at a random timestep.
 
-        Unless the target is "self_attached", the target gets no gradient from this loss.
+        Unless the target is "self_attached", the target gets no gradient from this loss. With noise
+        of its own, the network learns the mean of all samples at high noise levels; with that of
+        the sample's start, it learns to lead from there to the same sample in any number of steps.
         """
         x0, mask = encoded, cell_mask
         if self.target != "ground_truth":
             x0, mask = refinement.latent, jnp.ones_like(cell_mask)
         if self.target != "self_attached":
             x0 = jax.lax.stop_gradient(x0)
-        noisy = diffusion.add_noise(self.schedule, x0, draws.noise, draws.timestep)
+        noise = refinement.latents[0] if self.own_noise else draws.noise
+        noisy = diffusion.add_noise(self.schedule, x0, noise, draws.timestep)
         inputs = noisy, draws.timestep, refinement.condition
         prediction, _ = apply(self.model, variables, *inputs, method="denoise", train=False)
-        goal = diffusion.training_target(self.schedule, x0, draws.noise, draws.timestep)
+        goal = diffusion.training_target(self.schedule, x0, noise, draws.timestep)
         return losses.l2(prediction, goal, mask)

@@ -6,7 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int, PyTree
 
 from diffdepth_jax.arrays import (
     Array,
@@ -24,7 +24,11 @@ from diffdepth_jax.method import losses
 from diffdepth_jax.method.refinement import DepthModel, apply, decode_log_depth
 from diffdepth_jax.models.assembly import FeedForwardDepth
 
-PIXEL_LOSSES = ("silog", "gradient_matching", "pixel_as_printed", "l1", "l2")
+# Of each sample of an image by itself, and of all of them together.
+SAMPLE_LOSSES = ("silog", "gradient_matching", "pixel_as_printed", "l1", "l2")
+PIXEL_LOSSES = (*SAMPLE_LOSSES, "crps", "crps_pooled")
+
+_Truth = Float[Array, "images height width 1"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -56,14 +60,27 @@ class PixelObjective:
         variables: Variables,
         latent: Latent,
         details: Details | None,
-        depth: Depth,
-        log_target: Depth,
-        mask: Mask,
+        depth: _Truth,
+        log_target: _Truth,
+        mask: Bool[Array, "images height width 1"],
     ) -> tuple[dict[str, Term], Variables]:
-        """The pixel losses of the depth that a latent stands for, and the variables after it."""
+        """The pixel losses of the depth that latents stand for, and the variables after them.
+
+        The latents of an image's samples follow each other.
+        """
         log_depth, variables = decode_log_depth(
             self.model, variables, latent, *depth.shape[1:3], details=details, train=True
         )
+        members = log_depth.reshape(len(depth), -1, *log_depth.shape[1:])
+        terms = self._of_each_sample(log_depth, *repeated((depth, log_target, mask), len(latent)))
+        terms = {name: per_sample(term, members.shape[1]) for name, term in terms.items()}
+        terms["crps"] = losses.crps(members, log_target, mask)
+        terms["crps_pooled"] = losses.crps_pooled(members, log_target, mask)
+        return terms, variables
+
+    def _of_each_sample(
+        self, log_depth: Depth, depth: Depth, log_target: Depth, mask: Mask
+    ) -> dict[str, Term]:
         metres, bound = jnp.exp(log_depth), self.clamp_depth
         clamped = [jnp.clip(x, 0, bound) if bound else x for x in (metres, depth)]
         return {
@@ -72,7 +89,7 @@ class PixelObjective:
             "pixel_as_printed": losses.pixel_as_printed(metres, depth, mask, self.silog_lambda),
             "l1": losses.l1(*clamped, mask),
             "l2": losses.l2(*clamped, mask),
-        }, variables
+        }
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -109,6 +126,17 @@ class Regression(PixelObjective):
         latent, _ = apply(self.model, variables, condition, method="predict_latent", train=False)
         log_target = jnp.log(jnp.where(batch["mask"], batch["depth"], 1.0))
         return self.compare(variables, latent, details, batch["depth"], log_target, batch["mask"])
+
+
+def repeated(arrays: PyTree, size: int) -> Any:
+    """Arrays [B, ...] -> [size, ...]: each image as often as it has samples, in a row."""
+    return jax.tree.map(lambda x: jnp.repeat(x, size // len(x), axis=0), arrays)
+
+
+def per_sample(term: Term, samples: int) -> Term:
+    """(sum, count) over samples -> over images: the mean over an image's samples."""
+    total, count = term
+    return total / samples, count / samples
 
 
 def total_loss(

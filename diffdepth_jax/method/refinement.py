@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Float
 
-from diffdepth_jax.arrays import Array, Depth, Details, Features, Latent, Size, Variables
+from diffdepth_jax.arrays import Array, Depth, Details, Latent, Size, Variables
 from diffdepth_jax.method import diffusion
 from diffdepth_jax.models.assembly import FeedForwardDepth
 
@@ -77,7 +77,7 @@ def refine(
     num_steps: int,
     train: bool = False,
     rngs: Mapping[str, jax.Array] | None = None,
-    maps: Sequence[Features] | None = None,
+    maps: Sequence[Float[Array, "images _ _ _"]] | None = None,
     **sampler: Any,
 ) -> Refinement:
     """Encodes each image once and refines `noise`, [B, *model.latent_shape(H, W)], to a latent.

@@ -9,7 +9,8 @@ from jaxtyping import Float, Key
 
 from diffdepth_jax.arrays import Array, ImageKeys
 from diffdepth_jax.configuration.model import Sampler
-from diffdepth_jax.method.diffusion import NoiseSchedule, normal_per_image
+from diffdepth_jax.method.diffusion import NoiseSchedule
+from diffdepth_jax.method.noise import normal_per_image
 from diffdepth_jax.method.refinement import decode_log_depth, decode_steps, refine
 from diffdepth_jax.models.assembly import DepthNetwork
 

@@ -17,6 +17,7 @@ from diffdepth_jax.errors import UserError
 from diffdepth_jax.media import preprocessing
 from diffdepth_jax.media.preprocessing import Size
 from diffdepth_jax.method import diffusion, refinement
+from diffdepth_jax.method.noise import normal_per_image
 from diffdepth_jax.models.assembly import DepthNetwork
 
 PLATFORMS = ("cpu", "cuda", "tpu")
@@ -135,7 +136,7 @@ def depth_function(
     def at_network_size(variables, levels, seed):
         x = (levels / 255 - preprocessing.IMAGENET_MEAN) / preprocessing.IMAGENET_STD
         keys = jnp.broadcast_to(jax.random.key(seed), (x.shape[0],))
-        noise = diffusion.normal_per_image(keys, model.latent_shape(*x.shape[1:3]))
+        noise = normal_per_image(keys, model.latent_shape(*x.shape[1:3]))
         depth = refinement.predict_depth(
             model, variables, x, noise, schedule=schedule, keys=keys, **sampler
         )

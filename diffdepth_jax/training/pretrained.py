@@ -3,9 +3,11 @@
 import operator
 import os
 import pathlib
+import re
 from collections.abc import Iterable
 
 import jax
+from flax.traverse_util import flatten_dict, unflatten_dict
 
 from diffdepth_jax.arrays import Variables
 from diffdepth_jax.checkpoints.model_directory import load_variables, read_config
@@ -33,7 +35,8 @@ def start_from(
       backbone_weights: a PyTorch file of a backbone or of a released model, or a model directory.
         Its backbone is taken. "" and "none" stand for no file; for "none" a message says so.
       initial_weights: a model directory, converted or trained, or "". It brings its backbone, so
-        `backbone_weights` is then not read, and a message says so.
+        `backbone_weights` is then not read, and a message says so. A diffusion model may start
+        from a feed-forward one: the denoiser takes the weights of the head.
       position_interpolation: the configuration's. A file of a DINOv2 must be of code that has the
         same.
 
@@ -50,6 +53,8 @@ def start_from(
         backbone_weights = ""
     if initial_weights:
         initial = jax.device_get(load_variables(initial_weights, None))
+        initial, lacking = _with_denoiser(initial, variables)
+        messages += lacking
         _check_leaves(initial_weights, "model", initial, variables)
         variables = initial
     if backbone_weights == "none":
@@ -103,6 +108,25 @@ def _backbone(
     backbone = only_backbone(jax.device_get(load_variables(path, None)))
     _check_leaves(path, "backbone", backbone, only_backbone(variables))
     return backbone, []
+
+
+# What a denoiser has beside the leaves of the head of a feed-forward model.
+_OF_DIFFUSION = re.compile(
+    r"params/(denoiser/(time_in|time_out|latent_in|blocks_\d+/time)|codec/encoder)/"
+)
+
+
+def _with_denoiser(initial: Variables, variables: Variables) -> tuple[Variables, list[str]]:
+    """A feed-forward model as a diffusion model, the rest from `variables`; others as they are."""
+    if "head" not in initial["params"] or "denoiser" not in variables["params"]:
+        return initial, []
+    parts = dict(initial["params"])
+    parts["denoiser"] = parts.pop("head")
+    found = flatten_dict({**initial, "params": parts}, sep="/")
+    expected = flatten_dict(variables, sep="/")
+    new = {path: leaf for path, leaf in expected.items() if _OF_DIFFUSION.match(path)}
+    message = f"from a feed_forward model: {len(new)} arrays of the denoiser and codec are new"
+    return unflatten_dict({**new, **found}, sep="/"), [message]
 
 
 def _check_leaves(

@@ -82,7 +82,8 @@ class Pair:
     def draws(self):
         """Ours, and theirs."""
         timestep = np.array([300, 700])
-        ours = objective.Draws(self.noise[0], timestep.astype(np.int32), self.noise[1], None)
+        samples = [x[:, None] for x in (self.noise[0], timestep.astype(np.int32), self.noise[1])]
+        ours = objective.Draws(*samples, None)
         start, noise = map(to_torch, self.noise)
         return ours, {"start": start, "noise": noise, "timestep": torch.from_numpy(timestep)}
 

@@ -9,6 +9,7 @@ import operator
 import pytest
 
 from diffdepth_jax.configs import default
+from diffdepth_jax.configs.feed_forward import feed_forward
 from diffdepth_jax.configuration import groups
 from diffdepth_jax.errors import UserError
 from tests.support.paths import ROOT
@@ -80,7 +81,9 @@ OUT_OF_RANGE = [
     ("sampler__spacing", "linspace"),
     ("sampler__start", "ones"),
     ("sampler__clip", -1.0),
+    ("sampler__global_noise", 1.5),
     ("loss__target", "gt"),
+    ("loss__samples", 0),
     ("loss__gradient_steps", 6),
     ("loss__l1_l2_until", 1.5),
     ("augmentation__rotation", -1.0),
@@ -187,3 +190,16 @@ def test_a_model_needs_its_own_groups_alone():
 def test_groups_are_frozen():
     with pytest.raises(dataclasses.FrozenInstanceError):
         read().sampler.num_steps = 3  # ty: ignore[invalid-assignment]
+
+
+@pytest.mark.parametrize("equal", ["zeros", "feed_forward"])
+def test_samples_that_are_all_equal_are_refused(equal):
+    fields = default.get_config()
+    fields.loss.samples = 2
+    groups.read(fields)
+    if equal == "zeros":
+        fields.sampler.start = "zeros"
+    else:
+        fields = feed_forward(fields)
+    with pytest.raises(UserError, match=r"loss.samples 2: must be 1 for a model whose samples"):
+        groups.read(fields)

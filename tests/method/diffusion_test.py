@@ -15,6 +15,7 @@ import pytest
 from benchmarks.flops import count_multiply_adds
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.method import diffusion
+from diffdepth_jax.method.noise import normal_per_image
 from tests.support.paths import GOLDEN
 
 VECTORS = np.load(GOLDEN / "ddim.npz")
@@ -492,7 +493,7 @@ def test_eta_one_has_the_covariance_of_the_forward_process(sample_with_keys):
     """x_t given the less noisy x_u has mean (a_t / a_u) x_u: with x0 known, their covariance is
     (a_t / a_u) s_u^2. The deterministic sampler's would be s_t s_u."""
     keys = jax.random.split(jax.random.key(0), 64)
-    noise = diffusion.normal_per_image(keys, (32, 32, 1))
+    noise = normal_per_image(keys, (32, 32, 1))
     timesteps = diffusion.sampling_timesteps(1000, 5, "trailing")
     alpha_bar = schedule_of().alpha_bar[timesteps].astype(np.float64)
     a, s = np.sqrt(alpha_bar), np.sqrt(1 - alpha_bar)
@@ -522,7 +523,7 @@ def test_stochastic_sampling_without_keys_is_refused():
 
 
 def test_normal_per_image_is_unit_gaussian_and_different_for_each_image():
-    noise = diffusion.normal_per_image(jax.random.split(jax.random.key(0), 4), (100, 100, 1))
+    noise = normal_per_image(jax.random.split(jax.random.key(0), 4), (100, 100, 1))
     assert noise.shape == (4, 100, 100, 1)
     np.testing.assert_allclose(noise.mean((1, 2, 3)), np.zeros(4), atol=0.04)
     correlation = np.corrcoef(np.asarray(noise).reshape(4, -1))

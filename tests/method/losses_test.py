@@ -17,6 +17,10 @@ LOSSES = {
     "silog with lambda 1": functools.partial(losses.silog, scale_invariance=1.0),
     "pixel_as_printed": losses.pixel_as_printed,
     "gradient_matching": losses.gradient_matching,
+    "crps of one sample": lambda log_depth, *truth: losses.crps(log_depth[:, None], *truth),
+    "crps_pooled of one sample": lambda log_depth, *truth: losses.crps_pooled(
+        log_depth[:, None], *truth
+    ),
 }
 every_loss = pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES.keys())
 SHAPE = (4, 3, 5, 1)
@@ -269,3 +273,57 @@ def test_gradient_matching_forgives_another_scale_and_an_image_of_one_pixel():
     one[:, 0, 0] = True
     total, count = losses.gradient_matching(error, 0 * error, one)
     assert (float(total), int(count)) == (0, 4)
+
+
+def ensemble(*rows):
+    """Members of one image, [1, N, H, W, 1]."""
+    return np.stack(rows, axis=1)
+
+
+def test_crps_of_three_samples_by_hand():
+    """|error| 1, 0, 3 at the one valid pixel; its pairs are 1, 2 and 3 apart."""
+    members = ensemble(row(1, 9), row(2, 9), row(5, 9))
+    score = losses.crps(members, row(2, 0), row(1, 0).astype(bool))
+    assert mean(score) == pytest.approx(4 / 3 - (1 + 3 + 4) / 6)
+
+
+def test_crps_of_one_sample_is_the_absolute_error():
+    prediction, target, mask = normal(0), normal(1), half_mask()
+    score = losses.crps(prediction[:, None], target, mask)
+    assert mean(score) == pytest.approx(mean(losses.l1(prediction, target, mask)))
+
+
+@pytest.mark.parametrize("number", [2, 4])
+def test_crps_does_not_depend_on_the_number_of_samples(number):
+    """Samples of N(0, 1) are scored as that distribution is, at y = 1 (Gneiting and Raftery)."""
+    members = normal(2, (1, number, 400, 500, 1))
+    target = np.ones((1, 400, 500, 1), np.float32)
+    density, below = np.exp(-0.5) / np.sqrt(2 * np.pi), 0.8413447
+    expected = 2 * below - 1 + 2 * density - 1 / np.sqrt(np.pi)
+    assert mean(losses.crps(members, target, target > 0)) == pytest.approx(expected, abs=0.005)
+
+
+def test_pooled_crps_by_hand():
+    """One valid pixel of error 3 in a cell, five of error 1 in the other; then all six."""
+    mask = np.zeros((1, 4, 8, 1), bool)
+    mask[0, 0, 0], mask[0, 0, 4:], mask[0, 1, 4] = True, True, True
+    prediction = np.where(mask, 1.0, np.nan).astype(np.float32)
+    prediction[0, 0, 0] = -3
+    score = losses.crps_pooled(prediction[:, None], np.zeros_like(prediction), mask)
+    cells, picture = (3 + 5 * 1) / 6, (5 - 3) / 6
+    assert mean(score) == pytest.approx((cells + picture) / 2)
+
+
+def test_pooled_crps_wants_samples_that_differ_as_a_whole():
+    """Truth is shifted as a whole. Samples that are shifted so have the better score."""
+    shifts = normal(3, (200, 1, 1, 1))
+    target = np.broadcast_to(shifts, (200, 16, 16, 1))
+    whole = np.broadcast_to(normal(4, (200, 2, 1, 1, 1)), (200, 2, 16, 16, 1))
+    single = normal(5, (200, 2, 16, 16, 1))
+    mask = np.ones(target.shape, bool)
+    scores = [[mean(loss(x, target, mask)) for x in (whole, single)] for loss in CRPS]
+    assert scores[0][0] == pytest.approx(scores[0][1], abs=0.05)
+    assert scores[1][0] < 0.8 * scores[1][1]
+
+
+CRPS = (losses.crps, losses.crps_pooled)

@@ -1,5 +1,6 @@
 """The whole objective on a tiny model: what reaches what, and what must not matter."""
 
+import dataclasses
 import functools
 
 import jax
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 
 from diffdepth_jax.method import diffusion, losses, refinement
-from diffdepth_jax.method.pixel_objective import total_loss
+from diffdepth_jax.method.pixel_objective import PIXEL_LOSSES, total_loss
 from tests.support import tiny
 
 NAMES = (
@@ -17,6 +18,8 @@ NAMES = (
     "pixel_as_printed",
     "l1",
     "l2",
+    "crps",
+    "crps_pooled",
     "latent",
     "reconstruction",
     "ddim",
@@ -58,7 +61,13 @@ def gradient_and_terms(variables, weights, batch, keys, target="self"):
 
 jitted_terms = jax.jit(
     loss_terms,
-    static_argnames=("target", "pixel_losses_on_every_step", "clamp_depth", "gradient_steps"),
+    static_argnames=(
+        "target",
+        "pixel_losses_on_every_step",
+        "clamp_depth",
+        "samples",
+        "gradient_steps",
+    ),
 )
 
 
@@ -105,6 +114,8 @@ REACHED = {
     "pixel_as_printed": (*THROUGH_THE_SAMPLER, "codec/decoder"),
     "l1": (*THROUGH_THE_SAMPLER, "codec/decoder"),
     "l2": (*THROUGH_THE_SAMPLER, "codec/decoder"),
+    "crps": (*THROUGH_THE_SAMPLER, "codec/decoder"),
+    "crps_pooled": (*THROUGH_THE_SAMPLER, "codec/decoder"),
     "latent": (*THROUGH_THE_SAMPLER, "codec/encoder"),
     "reconstruction": ("codec/encoder", "codec/decoder"),
     "ddim": THROUGH_THE_SAMPLER,
@@ -124,7 +135,7 @@ def test_each_loss_reaches_these_parts_and_no_others(variables, name, target):
 def test_the_refined_latent_as_target_is_a_constant(variables):
     """The gradient equals that of a loss whose x0 was computed before and is handed over."""
     batch, keys, schedule = tiny.batch(), keys_of(2), SAMPLER["schedule"]
-    draws = draw(keys)
+    draws = jax.tree.map(lambda x: x[:, 0], draw(keys))
     noise, timestep = draws.noise, draws.timestep
     x0 = refine(variables, batch["image"], draws.start).latent
 
@@ -219,7 +230,7 @@ def test_with_one_step_every_step_is_the_last(variables):
 
 def test_every_step_is_the_mean_over_the_steps(variables):
     batch, keys = tiny.batch(), keys_of(2)
-    x0s = refine(variables, batch["image"], draw(keys).start).x0s
+    x0s = refine(variables, batch["image"], draw(keys).start[:, 0]).x0s
     totals = [
         losses.silog(
             refinement.decode_log_depth(MODEL, variables, x0, 13, 18)[0],
@@ -252,7 +263,7 @@ def test_only_the_pixel_losses_depend_on_every_step(variables):
         for name in NAMES
         if float(last[name][0]) != pytest.approx(float(every[name][0]), rel=1e-5)
     }
-    assert differing == {"silog", "gradient_matching", "pixel_as_printed", "l1", "l2"}
+    assert differing == set(PIXEL_LOSSES)
 
 
 def test_the_draws_follow_the_keys(variables):
@@ -304,3 +315,49 @@ def test_the_total_is_the_weighted_sum_of_means():
 def test_the_total_of_no_images_is_zero():
     terms = {"silog": (jnp.float32(0), jnp.int32(0))}
     assert float(total_loss(terms, {"silog": 10.0})) == 0
+
+
+# Several samples of an image
+
+
+def test_losses_of_each_sample_are_means_over_the_samples(variables):
+    """Those of an image with two samples are those of two images, each with one of its noises."""
+    batch, keys = tiny.batch(1), keys_of(1)
+    together = jitted_terms(variables, batch, keys, samples=2)
+    one_each = tiny.objective(MODEL, "v_prediction")
+    draws = tiny.objective(MODEL, "v_prediction", samples=2).draw(keys, 13, 18)
+    draws = jax.tree.map(lambda x: x.swapaxes(0, 1), draws)
+    twice = {name: np.repeat(array, 2, axis=0) for name, array in batch.items()}
+    apart, _ = jax.jit(one_each.terms)(variables, twice, draws, DROP_PATH_KEY)
+    for name in sorted(set(NAMES) - {"crps", "crps_pooled"}):
+        assert int(together[name][1]) == 1
+        assert float(together[name][0]) == pytest.approx(float(apart[name][0]) / 2, rel=1e-4), name
+
+
+def test_crps_rewards_samples_that_differ(variables):
+    """It is lower than the mean error of the samples by half of their mean distance."""
+    together = float(jitted_terms(variables, tiny.batch(), keys_of(2), samples=2)["crps"][0])
+    draws = tiny.objective(MODEL, "v_prediction", samples=2).draw(keys_of(2), 13, 18)
+    noise = draws.start.reshape(4, *draws.start.shape[2:])
+    latent = refine(variables, tiny.batch()["image"], noise).latent
+    log_depth, _ = refinement.decode_log_depth(MODEL, variables, latent, 13, 18)
+    batch, (first, second) = tiny.batch(), log_depth.reshape(2, 2, 13, 18, 1).swapaxes(0, 1)
+    target = np.log(np.where(batch["mask"], batch["depth"], 1))
+    errors = (np.abs(first - target) + np.abs(second - target) - np.abs(first - second)) / 2
+    means = [errors[i][batch["mask"][i]].mean() for i in range(2)]
+    assert together == pytest.approx(sum(means), rel=1e-4)
+
+
+def test_noise_of_its_own_start_is_denoised_to_the_sample(variables):
+    """At the noisiest timestep x_t is then the start itself, which is refined from there."""
+    sampler = {"num_steps": 1, "spacing": "trailing"}
+    schedule = diffusion.create_schedule("cosine", 1000, 1e-4, 0.02, "sample")
+    objective = tiny.objective(MODEL, sampler=sampler, samples=2, own_noise=True)
+    objective = dataclasses.replace(objective, schedule=schedule)
+    draws = objective.draw(keys_of(2), 13, 18)
+    draws = draws.replace(timestep=np.full((2, 2), 999))
+    own, fresh = (
+        jax.jit(x.terms)(variables, tiny.batch(), draws, DROP_PATH_KEY)[0]["ddim"][0]
+        for x in (objective, dataclasses.replace(objective, own_noise=False))
+    )
+    assert float(own) < 1e-3 * float(fresh)

@@ -281,9 +281,9 @@ def training_step(model, variables, vectors):
     depth = channels_last(vectors["in/gt"])
     batch = {"image": channels_last(vectors["in/rgb"]), "depth": depth, "mask": depth > 1e-4}
     draws = objective.Draws(
-        start=channels_last(vectors["noise/latent"]),
-        timestep=vectors["noise/timesteps"].astype(np.int32),
-        noise=channels_last(vectors["noise/ddim"]),
+        start=channels_last(vectors["noise/latent"])[:, None],
+        timestep=vectors["noise/timesteps"].astype(np.int32)[:, None],
+        noise=channels_last(vectors["noise/ddim"])[:, None],
         sampler_keys=None,
     )
     loss_fields = groups.read(released_swin.get_config()).loss

@@ -13,6 +13,7 @@ from diffdepth_jax.checkpoints.model_directory import load_variables, read_confi
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.media import preprocessing
 from diffdepth_jax.method import diffusion, refinement
+from diffdepth_jax.method.noise import normal_per_image
 from diffdepth_jax.models.assembly import create_model
 from diffdepth_jax.models.variables import abstract_variables
 from diffdepth_jax.prediction import memory, placement, sampling
@@ -86,7 +87,7 @@ def test_native_size_is_predict_depth(estimate, directory):
     keys = jax.random.key(0)[None]
     image_and_noise = (
         preprocessing.normalize_image(image)[None],
-        diffusion.normal_per_image(keys, model.latent_shape(35, 51)),
+        normal_per_image(keys, model.latent_shape(35, 51)),
     )
     predict = functools.partial(
         refinement.predict_depth,

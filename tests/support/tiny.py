@@ -70,6 +70,8 @@ def objective(model, prediction_type="sample", **overrides):
         "target": "self",
         "pixel_losses_on_every_step": False,
         "random_timesteps": False,
+        "samples": 1,
+        "own_noise": False,
         "gradient_steps": 0,
         "silog_lambda": 0.85,
         "clamp_depth": 0.0,

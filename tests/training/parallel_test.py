@@ -37,6 +37,7 @@ REFERENCES = {
     "feed-forward": ("feed-forward", 1, "jit", 1),
     "efficientnet": ("efficientnet", 1, "jit", 1),
     "dinov2": ("dinov2", 1, "jit", 1),
+    "samples": ("samples", 1, "jit", 1),
 }
 RUNS = {
     "jit": ("plain", 8, "jit", 1),
@@ -60,6 +61,11 @@ SLOW_RUNS = {
     "dinov2 jit": ("dinov2", 8, "jit", 1),
     "dinov2 pmap": ("dinov2", 8, "pmap", 1),
     "dinov2 fsdp": ("dinov2", 8, "fsdp", 1),
+    "samples jit": ("samples", 8, "jit", 1),
+    "samples pmap": ("samples", 8, "pmap", 1),
+    "samples fsdp": ("samples", 8, "fsdp", 1),
+    "samples accumulated pmap": ("samples", 8, "pmap", 2),
+    "samples accumulated": ("samples", 1, "jit", 4),
 }
 
 
@@ -100,6 +106,14 @@ MODELS = {
     "feed-forward": tiny.feed_forward_model,
     "efficientnet": efficientnet_model,
     "dinov2": dinov2_model,
+    "samples": tiny.model,
+}
+SAMPLES = {
+    "sampler__global_noise": 0.5,
+    "loss__samples": 2,
+    "loss__own_noise": True,
+    "loss__weights__crps": 1.0,
+    "loss__weights__crps_pooled": 1.0,
 }
 
 
@@ -124,6 +138,7 @@ def _config(model, parallel, accumulate):
         optimizer__learning_rate=1e-2,
         optimizer__warmup_steps=0,
         optimizer__momentum=0.9,
+        **(SAMPLES if model == "samples" else {}),
     )
     return groups.read(feed_forward.feed_forward(fields) if model == "feed-forward" else fields)
 

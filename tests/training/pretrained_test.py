@@ -17,7 +17,7 @@ from diffdepth_jax.models.variables import abstract_variables
 from diffdepth_jax.torch_import.conversion import only_backbone
 from diffdepth_jax.torch_import.kinds import KINDS
 from diffdepth_jax.training.pretrained import check_origin, start_from
-from tests.support import parity, small_run
+from tests.support import parity, small_run, tiny
 
 KIND = {kind.name: kind for kind in KINDS}
 
@@ -156,6 +156,27 @@ def test_a_whole_model_brings_its_own_backbone(tmp_path):
     started, messages = start(ours, "weights/none.pth", tmp_path / "whole")
     assert_equal(started, whole)
     assert messages == [f"all weights come from {tmp_path / 'whole'}; weights/none.pth is not read"]
+
+
+def test_a_diffusion_model_starts_as_the_feed_forward_one(tmp_path):
+    """Its denoiser is the head, and predicts what the head does where there is no noise."""
+    theirs, model = tiny.init_model(tiny.feed_forward_model()), tiny.model()
+    ours = tiny.init_model(model)
+    save_model(tmp_path / "model", small_run.config(), theirs)
+    started, messages = start(ours, initial_weights=tmp_path / "model")
+    assert messages == ["from a feed_forward model: 14 arrays of the denoiser and codec are new"]
+    condition = np.random.default_rng(0).normal(size=(1, 4, 6, 8)).astype(np.float32)
+    latent, timestep = np.zeros((1, 4, 6, 4), np.float32), np.array([999])
+    denoised = model.apply(started, latent, timestep, condition, method="denoise")
+    predicted = tiny.feed_forward_model().apply(theirs, condition, method="predict_latent")
+    np.testing.assert_allclose(denoised, predicted, atol=1e-5)
+
+
+def test_a_feed_forward_model_of_other_sizes_is_refused(tmp_path):
+    theirs = tiny.init_model(tiny.feed_forward_model().clone(neck=FPN(4)))
+    save_model(tmp_path / "model", small_run.config(), theirs)
+    with pytest.raises(UserError, match=r"set config\.model as it was there"):
+        start(tiny.init_model(tiny.model()), initial_weights=tmp_path / "model")
 
 
 # Refusals

@@ -1,0 +1,29 @@
+"""The noise that the sampler starts from."""
+
+import math
+
+import jax
+from jaxtyping import Float
+
+from diffdepth_jax.arrays import Array, ImageKeys, Size
+
+Noise = Float[Array, "batch *shape"]
+
+
+def normal_per_image(keys: ImageKeys, shape: tuple[Size, ...]) -> Float[Array, " batch *shape"]:
+    """Unit Gaussian [B, *shape]; an image's noise depends on its key, not on its place."""
+    return jax.vmap(lambda key: jax.random.normal(key, shape))(keys)
+
+
+def with_global_part(noise: Noise, share: float) -> Noise:
+    """Noise [B, ..., C] of which a share of the variance is the same in all cells of a channel.
+
+    Unit Gaussian noise stays unit Gaussian in each cell; a share of 0 changes nothing. The mean of
+    independent noise over its cells is stretched, and the rest is shrunk. Samples that start from
+    such noise can differ as a whole, in the scale of the scene for instance.
+    """
+    if not share:
+        return noise
+    axes = tuple(range(1, noise.ndim - 1))
+    mean, cells = noise.mean(axes, keepdims=True), math.prod(noise.shape[1:-1])
+    return (1 - share) ** 0.5 * (noise - mean) + (1 - share + cells * share) ** 0.5 * mean

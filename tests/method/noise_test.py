@@ -1,0 +1,28 @@
+"""Noise of which a share is common to all cells."""
+
+import jax
+import numpy as np
+import pytest
+
+from diffdepth_jax.method.noise import normal_per_image, with_global_part
+
+KEYS = jax.random.split(jax.random.key(0), 4000)
+
+
+@pytest.mark.parametrize("share", [0.3, 1.0])
+def test_each_cell_is_unit_gaussian_and_cells_correlate_by_the_share(share):
+    noise = with_global_part(normal_per_image(KEYS, (2, 3, 2)), share)
+    covariance = np.cov(noise.reshape(-1, 12).T).reshape(2, 3, 2, 2, 3, 2)
+    np.testing.assert_allclose(np.var(noise, axis=0), 1, atol=0.1)
+    assert covariance[0, 0, 0, 1, 2, 0] == pytest.approx(share, abs=0.06)
+    assert covariance[0, 0, 0, 1, 2, 1] == pytest.approx(0, abs=0.06)
+
+
+def test_a_share_of_one_is_equal_in_all_cells():
+    noise = with_global_part(normal_per_image(KEYS[:2], (3, 5, 4)), 1.0)
+    np.testing.assert_allclose(noise, np.broadcast_to(noise[:, :1, :1], noise.shape), atol=1e-6)
+
+
+def test_without_a_share_the_noise_is_as_it_was():
+    noise = normal_per_image(KEYS[:2], (3, 5, 4))
+    assert with_global_part(noise, 0.0) is noise
