@@ -67,8 +67,11 @@ class Evaluator:
         """See `Scorer.check_ground_truth`."""
         self.scorer.check_ground_truth(self._camera)
 
-    def predictor(self, variables: Variables) -> Predictor:
-        """The predictor of these variables, with the views that the configuration asks for."""
+    def predictor(self, variables: Variables, *, members: bool = False) -> Predictor:
+        """The predictor of these variables, with the views that the configuration asks for.
+
+        With `members`, predictions also have the spread of the ensemble and its members.
+        """
         fields = self._config.evaluation
         return predictors.model_predictor(
             self._predict_step,
@@ -77,6 +80,7 @@ class Evaluator:
             self._batch_size,
             flip_average=fields.flip_average,
             ensemble=fields.ensemble,
+            members=members,
             camera=self._camera,
         )
 
@@ -95,7 +99,8 @@ class Evaluator:
           step: of training, for the log.
           directory: gets the result files, see `write_results`.
         """
-        predict, results = self.predictor(variables), {}
+        predict = self.predictor(variables, members=self._config.evaluation.ensemble > 1)
+        results = {}
         for name in self.scorer.sets:
             panels = None if log is None else []
             rows = self.scorer.score(name, predict, panels=panels)

@@ -13,13 +13,14 @@ from jaxtyping import Float
 from diffdepth_jax.arrays import Array
 from diffdepth_jax.datasets.samples import EvaluationSample
 from diffdepth_jax.errors import UserError
-from diffdepth_jax.evaluation import edges, metrics
+from diffdepth_jax.evaluation import edges, metrics, uncertainty, uncertainty_report
 from diffdepth_jax.evaluation.protocols import Protocol
 from diffdepth_jax.media.preprocessing import input_box
 
 # A predictor maps (samples, index of the first) to one prediction for each sample: metres [h, w, 1]
-# of what the model sees of the frame, at any resolution, or None where it has no prediction.
-Prediction = Float[Array, "height width 1"]
+# of what the model sees of the frame, at any resolution, or None where it has no prediction. An
+# ensemble's prediction may have more maps than its depth: its spread, and then its members.
+Prediction = Float[Array, "height width maps"]
 Predictor = Callable[[Sequence[EvaluationSample], int], Sequence[Prediction | None]]
 Batches = Iterable[Sequence[EvaluationSample]]  # see `pipeline.evaluation_batches`
 Row = dict[str, Any]  # of one image: its name and the values of a ScoredImage
@@ -27,7 +28,7 @@ Means = dict[str, Any]  # {metric: mean over images}, and the number of "images"
 
 
 def resize_depth(depth: Prediction, size: tuple[int, int]) -> Prediction:
-    """Metres [H, W, 1] -> [*size, 1], bilinear; a map of that size comes back unchanged."""
+    """Metres [H, W, C] -> [*size, C], bilinear; maps of that size come back unchanged."""
     if depth.shape[:2] == tuple(size):
         return depth
     return jax.image.resize(depth, (*size, depth.shape[-1]), "bilinear", antialias=False)
@@ -35,7 +36,7 @@ def resize_depth(depth: Prediction, size: tuple[int, int]) -> Prediction:
 
 @functools.partial(jax.jit, static_argnames=("size", "input_crop"))
 def to_frame(prediction: Prediction, *, size: tuple[int, int], input_crop: str) -> Prediction:
-    """Puts the metres of the input crop, [h, w, 1], in their place in the frame, [*size, 1].
+    """Puts the metres of the input crop, [h, w, C], in their place in the frame, [*size, C].
 
     Outside the crop a pixel takes the nearest value inside. KITTI's cropped protocols score no
     pixel there.
@@ -54,7 +55,7 @@ def sample_name(sample: EvaluationSample, index: int) -> str:
 def predict_frames(
     predict: Predictor, batches: Batches, input_crop: str = "none", first: int = 0
 ) -> Iterator[tuple[int, EvaluationSample, Prediction]]:
-    """Yields (index, sample, metres [H, W, 1] at the size of the sample's ground truth).
+    """Yields (index, sample, metres [H, W, C] at the size of the sample's ground truth).
 
     Samples without a prediction are left out. `first` is the index of the first sample.
     """
@@ -77,12 +78,13 @@ class ScoredImage:
       prediction: metres [H, W, 1], clamped as the protocol says.
       values: {metric: float}, the number of "valid" pixels, over which the metrics are taken, and
         of "holes", see `score_images`. Those of `edges.NAMES` are nan where no edges are scored.
+        Predictions with members also have those of `uncertainty.image_scores`.
     """
 
     index: int
     sample: EvaluationSample
     prediction: np.ndarray
-    values: dict[str, float]
+    values: dict[str, Any]
 
     @property
     def name(self) -> str:
@@ -144,14 +146,23 @@ def score_images(
     With `holes`, predictions that are nan or not positive say that there is no depth: these pixels
     are left out of the metrics and counted as "holes". Otherwise they are clamped.
     """
-    for index, sample, depth in predict_frames(predict, batches, input_crop, first):
+    for index, sample, maps in predict_frames(predict, batches, input_crop, first):
+        depth, members = maps[..., :1], maps[..., 2:]
         truth = sample["depth"], sample["mask"]
         fields = {"protocol": protocol, "holes": holes}
         scored = _score(depth, *truth, **fields)
         shape = _score_shape(depth, *truth, *_dense_truth(sample), **fields)
         clamped, values = jax.device_get((scored[0], scored[1] | shape))
         values = {name: value.item() for name, value in values.items()}
+        if members.shape[-1]:
+            values |= _score_members(members, *truth, protocol)
         yield ScoredImage(index, sample, clamped, values)
+
+
+def _score_members(members, depth, mask, protocol):
+    mask = np.asarray(_scored_mask(depth, mask, protocol))[..., 0]
+    members = np.moveaxis(np.asarray(metrics.clamp_prediction(members, *protocol.clamp)), -1, 0)
+    return uncertainty.image_scores(members, depth[..., 0], mask)
 
 
 def mean_over_images(rows: Iterable[Row], protocol: Protocol) -> Means:
@@ -160,7 +171,8 @@ def mean_over_images(rows: Iterable[Row], protocol: Protocol) -> Means:
     Returns:
       {name: float} for metrics.ALL_NAMES and metrics.ALIGNED_NAMES, and "images", the number of
       images that count. For edges.NAMES the means over those of them in which edges are scored, or
-      None if there are none; "edge_images" is their number.
+      None if there are none; "edge_images" is their number. For rows of ensembles also the values
+      of `uncertainty_report.over_images`.
 
     Raises:
       UserError: no image has a valid pixel.
@@ -174,6 +186,8 @@ def mean_over_images(rows: Iterable[Row], protocol: Protocol) -> Means:
     with_edges = [row for row in rows if not np.isnan(row["boundary_f1"])]
     means = {name: _mean(rows, name) for name in metrics.ALL_NAMES + metrics.ALIGNED_NAMES}
     means |= {name: _mean(with_edges, name) if with_edges else None for name in edges.NAMES}
+    if "crps" in rows[0]:
+        means |= uncertainty_report.over_images(rows)
     return means | {"images": len(rows), "edge_images": len(with_edges)}
 
 
