@@ -8,7 +8,7 @@ import pathlib
 from collections.abc import Mapping, Sequence
 
 from diffdepth_jax.configuration.groups import Configuration
-from diffdepth_jax.evaluation import edges, metrics, protocols, uncertainty, uncertainty_report
+from diffdepth_jax.evaluation import edges, metrics, protocols, uncertainty_report
 from diffdepth_jax.evaluation.scoring import Means, Row
 
 _COLUMNS = (*metrics.ALL_NAMES, *metrics.ALIGNED_NAMES, *edges.NAMES)
@@ -70,9 +70,9 @@ def format_report(
     """The protocol's tables of {row: metrics}, and below them the line of `describe`."""
     names = protocol_of(config).tables
     tables = [format_table(rows, each) for each in names]
-    ensembles = {name: means for name, means in rows.items() if "crps" in means}
-    if ensembles:
-        tables += [format_table(ensembles, each) for each in uncertainty_report.TABLES]
+    for each in uncertainty_report.TABLES:
+        scored = {name: means for name, means in rows.items() if each[0] in means}
+        tables += [format_table(scored, each)] if scored else []
     notes = [] if protocols.SHAPE_TABLE in names else [_NOT_PRINTED]
     return "\n".join(["\n\n".join(tables), *notes, describe(config, origin)])
 
@@ -87,14 +87,14 @@ def write_results(
     """Writes NAME.json, the means over images, and NAME.csv, one line for each image.
 
     An image without a valid pixel has no values in its line, and one without edges that can be
-    scored none of `edges.NAMES`. An ensemble's lines have `uncertainty.IMAGE_NAMES`, too.
+    scored none of `edges.NAMES`. Lines also have `uncertainty_report.image_names`.
     """
     directory = pathlib.Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     report = {"set": name, "description": description, "means": means}
     text = json.dumps(report, indent=1, allow_nan=False)
     (directory / f"{name}.json").write_text(text + "\n")
-    columns = _COLUMNS + (uncertainty.IMAGE_NAMES if "crps" in rows[0] else ())
+    columns = _COLUMNS + uncertainty_report.image_names(rows[0])
     with open(directory / f"{name}.csv", "w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["name", "valid", "holes", *columns])

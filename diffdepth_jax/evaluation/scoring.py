@@ -8,12 +8,19 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 
 from diffdepth_jax.arrays import Array
+from diffdepth_jax.checkpoints.calibration import Calibration
 from diffdepth_jax.datasets.samples import EvaluationSample
 from diffdepth_jax.errors import UserError
-from diffdepth_jax.evaluation import edges, metrics, uncertainty, uncertainty_report
+from diffdepth_jax.evaluation import (
+    calibrated_scores,
+    edges,
+    metrics,
+    uncertainty,
+    uncertainty_report,
+)
 from diffdepth_jax.evaluation.protocols import Protocol
 from diffdepth_jax.media.preprocessing import input_box
 
@@ -21,6 +28,7 @@ from diffdepth_jax.media.preprocessing import input_box
 # of what the model sees of the frame, at any resolution, or None where it has no prediction. An
 # ensemble's prediction may have more maps than its depth: its spread, and then its members.
 Prediction = Float[Array, "height width maps"]
+Map = Shaped[Array, "height width 1"]
 Predictor = Callable[[Sequence[EvaluationSample], int], Sequence[Prediction | None]]
 Batches = Iterable[Sequence[EvaluationSample]]  # see `pipeline.evaluation_batches`
 Row = dict[str, Any]  # of one image: its name and the values of a ScoredImage
@@ -78,7 +86,8 @@ class ScoredImage:
       prediction: metres [H, W, 1], clamped as the protocol says.
       values: {metric: float}, the number of "valid" pixels, over which the metrics are taken, and
         of "holes", see `score_images`. Those of `edges.NAMES` are nan where no edges are scored.
-        Predictions with members also have those of `uncertainty.image_scores`.
+        Predictions with members also have those of `uncertainty.image_scores`, and those with a
+        calibration `calibrated_scores.NAMES`.
     """
 
     index: int
@@ -92,14 +101,15 @@ class ScoredImage:
         return sample_name(self.sample, self.index)
 
 
-def _scored_mask(depth, mask, protocol):
+def scored_mask(depth: Map, mask: Map, protocol: Protocol) -> Map:
+    """True where the mask is and a pixel counts by the protocol; all [H, W, 1]."""
     mask = metrics.evaluation_mask(depth, mask, *protocol.truth)
     return mask & protocol.crop.mask(*depth.shape[:2])
 
 
 @functools.partial(jax.jit, static_argnames=("protocol", "holes"))
 def _score(prediction, depth, mask, *, protocol, holes):
-    mask = _scored_mask(depth, mask, protocol)
+    mask = scored_mask(depth, mask, protocol)
     hole = mask & ~(prediction > 0) if holes else jnp.zeros_like(mask)  # of nan, too
     prediction = metrics.clamp_prediction(prediction, *protocol.clamp)
     values = metrics.depth_metrics(prediction[None], depth[None], (mask & ~hole)[None])
@@ -112,8 +122,8 @@ def _score_shape(prediction, depth, mask, dense_depth, dense_mask, *, protocol, 
 
     A program of its own, so that the compiler cannot round the metrics of `_score` in another way.
     """
-    truth = _scored_mask(dense_depth, dense_mask, protocol)[None]
-    mask = _scored_mask(depth, mask, protocol)[None]
+    truth = scored_mask(dense_depth, dense_mask, protocol)[None]
+    mask = scored_mask(depth, mask, protocol)[None]
     prediction, depth, dense_depth = prediction[None], depth[None], dense_depth[None]
     found = prediction > 0 if holes else True
     aligned = metrics.align_median(prediction, depth, mask & found)
@@ -140,29 +150,46 @@ def score_images(
     input_crop: str = "none",
     first: int = 0,
     holes: bool = False,
+    calibration: Calibration | None = None,
 ) -> Iterator[ScoredImage]:
     """Yields a ScoredImage for each frame with a prediction, see `predict_frames`.
 
     With `holes`, predictions that are nan or not positive say that there is no depth: these pixels
-    are left out of the metrics and counted as "holes". Otherwise they are clamped.
+    are left out of the metrics and counted as "holes". Otherwise they are clamped. With a
+    calibration, its intervals are scored too.
     """
     for index, sample, maps in predict_frames(predict, batches, input_crop, first):
-        depth, members = maps[..., :1], maps[..., 2:]
+        depth = maps[..., :1]
         truth = sample["depth"], sample["mask"]
         fields = {"protocol": protocol, "holes": holes}
         scored = _score(depth, *truth, **fields)
         shape = _score_shape(depth, *truth, *_dense_truth(sample), **fields)
         clamped, values = jax.device_get((scored[0], scored[1] | shape))
         values = {name: value.item() for name, value in values.items()}
-        if members.shape[-1]:
-            values |= _score_members(members, *truth, protocol)
+        values |= _score_uncertainty(maps, *truth, protocol, calibration)
         yield ScoredImage(index, sample, clamped, values)
 
 
-def _score_members(members, depth, mask, protocol):
-    mask = np.asarray(_scored_mask(depth, mask, protocol))[..., 0]
-    members = np.moveaxis(np.asarray(metrics.clamp_prediction(members, *protocol.clamp)), -1, 0)
-    return uncertainty.image_scores(members, depth[..., 0], mask)
+def clamped_maps(maps: Prediction, protocol: Protocol) -> Float[np.ndarray, "maps height width"]:
+    """Depth and members clamped as the protocol says; a spread as it is."""
+    maps = np.moveaxis(np.asarray(maps), -1, 0)
+    clamped = np.array(metrics.clamp_prediction(maps, *protocol.clamp))
+    clamped[1:2] = maps[1:2]
+    return clamped
+
+
+def _score_uncertainty(maps, depth, mask, protocol, calibration):
+    """The scores of members, if there are any, and of the intervals of a calibration."""
+    if maps.shape[-1] == 1 and calibration is None:
+        return {}
+    mask = np.asarray(scored_mask(depth, mask, protocol))[..., 0]
+    maps, depth = clamped_maps(maps, protocol), depth[..., 0]
+    values = {}
+    if len(maps) > 2:
+        values |= uncertainty.image_scores(maps[2:], depth, mask)
+    if calibration is not None:
+        values |= calibrated_scores.calibrated_scores(maps, depth, mask, calibration)
+    return values
 
 
 def mean_over_images(rows: Iterable[Row], protocol: Protocol) -> Means:
@@ -171,8 +198,8 @@ def mean_over_images(rows: Iterable[Row], protocol: Protocol) -> Means:
     Returns:
       {name: float} for metrics.ALL_NAMES and metrics.ALIGNED_NAMES, and "images", the number of
       images that count. For edges.NAMES the means over those of them in which edges are scored, or
-      None if there are none; "edge_images" is their number. For rows of ensembles also the values
-      of `uncertainty_report.over_images`.
+      None if there are none; "edge_images" is their number. Also what
+      `uncertainty_report.over_images` returns.
 
     Raises:
       UserError: no image has a valid pixel.
@@ -186,8 +213,7 @@ def mean_over_images(rows: Iterable[Row], protocol: Protocol) -> Means:
     with_edges = [row for row in rows if not np.isnan(row["boundary_f1"])]
     means = {name: _mean(rows, name) for name in metrics.ALL_NAMES + metrics.ALIGNED_NAMES}
     means |= {name: _mean(with_edges, name) if with_edges else None for name in edges.NAMES}
-    if "crps" in rows[0]:
-        means |= uncertainty_report.over_images(rows)
+    means |= uncertainty_report.over_images(rows)
     return means | {"images": len(rows), "edge_images": len(with_edges)}
 
 

@@ -5,18 +5,15 @@ import json
 import math
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from diffdepth_jax.evaluation import scoring, uncertainty, uncertainty_report
-from diffdepth_jax.evaluation.evaluator import Evaluator
 from diffdepth_jax.evaluation.predictors import model_predictor
 from diffdepth_jax.evaluation.protocols import create_protocol
 from diffdepth_jax.evaluation.report import format_report
-from diffdepth_jax.method import diffusion
 from diffdepth_jax.prediction.sampling import summarize
-from tests.support import small_run
+from tests.support import noisy_model, small_run
 
 RNG = np.random.default_rng
 
@@ -171,38 +168,8 @@ def test_evaluation_and_prediction_say_the_same_spread():
     np.testing.assert_allclose(maps[..., 1], spread, rtol=1e-5)
 
 
-class _Noise:
-    """The model's interface; metres are 3 x exp(noise / 10)."""
-
-    def latent_shape(self, height, width):
-        return height, width, 1
-
-    def apply(self, variables, x=None, *args, method, **kwargs):
-        if method == "prepare_denoiser":
-            return ()
-        if method == "image_details":
-            return None
-        return jnp.log(3.0) + x / 10 if method == "decode_log_depth" else x
-
-
-def _sources(count, size=(32, 48)):
-    """Frames at 3 m x exp(noise / 10), one of them without ground truth."""
-    frames = []
-    for index in range(count):
-        depth = 3 * np.exp(_normal(*size, 1, seed=index) / 10).astype(np.float32)
-        image, mask = np.zeros((*size, 3), np.uint8), np.full((*size, 1), index != 1)
-        frames.append({"image": image, "depth": depth, "mask": mask})
-    return {"frames": (frames, frames)}
-
-
-def _evaluator(ensemble, **overrides):
-    config = small_run.config(evaluation__ensemble=ensemble, sampler__num_steps=1, **overrides)
-    schedule = diffusion.create_schedule(**vars(config.diffusion))
-    return config, Evaluator(config, _Noise(), schedule, _sources(4))
-
-
 def test_an_ensemble_is_scored_beside_its_median(tmp_path):
-    config, evaluator = _evaluator(4)
+    config, evaluator = noisy_model.evaluator(noisy_model.frames(4), evaluation__ensemble=4)
     results = evaluator.evaluate({}, directory=tmp_path)
     means = json.loads((tmp_path / "frames.json").read_text())["means"]
     assert means == results["frames"] and means["images"] == 3
@@ -226,21 +193,19 @@ def _of_one_sample(results):
 
 
 def test_a_single_sample_has_no_such_scores(tmp_path):
-    config, evaluator = _evaluator(1)
+    config, evaluator = noisy_model.evaluator(noisy_model.frames(2))
     results = evaluator.evaluate({}, directory=tmp_path)
     assert "crps" not in results["frames"] and "crps" not in format_report(config, results)
     assert "crps" not in (tmp_path / "frames.csv").read_text()
 
 
-def test_members_are_put_in_the_place_of_the_input_crop_and_clamped():
-    """All say 3 m where the image was seen and truth is 2 m, then 0, which becomes 2 m, too."""
-    depth = np.full((375, 1242, 1), 2.0, np.float32)
-    frame = {"image": np.zeros((375, 1242, 3), np.uint8), "depth": depth, "mask": depth > 0}
-    protocol = create_protocol("full", 1.99, 80.0)
-    for metres, error in ((3.0, math.log(3 / 2)), (0.0, math.log(2 / 1.99))):
-        maps = np.full((352, 1216, 2 + 3), metres, np.float32)
-        (image,) = scoring.score_images(
-            lambda *_, maps=maps: [maps], [[frame]], protocol=protocol, input_crop="kb"
-        )
-        assert image.values["crps"] == pytest.approx(error, rel=1e-4)
-        assert image.values["valid"] == sum(n for _, n, _ in image.values["distances"])
+@pytest.mark.parametrize(("metres", "error"), [(3.0, math.log(3 / 2)), (0.0, math.log(2 / 1.9))])
+def test_members_are_resized_and_clamped(metres, error):
+    """Three members that say the same of truth of 2 m; the protocol's least depth is 1.9 m."""
+    depth = np.full((*small_run.SIZE, 1), 2.0, np.float32)
+    frame = {"image": np.zeros((*small_run.SIZE, 3), np.uint8), "depth": depth, "mask": depth > 0}
+    maps = np.full((16, 24, 2 + 3), metres, np.float32)
+    protocol = create_protocol("full", 1.9, 80.0)
+    (image,) = scoring.score_images(lambda *_: [maps], [[frame]], protocol=protocol)
+    assert image.values["crps"] == pytest.approx(error, rel=1e-4)
+    assert image.values["valid"] == sum(n for _, n, _ in image.values["distances"])
