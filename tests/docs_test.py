@@ -267,6 +267,7 @@ def _write_pairs(folder):
         lines.append(f"image/{index:04}.jpg depth/{index:04}.png\n")
     (folder / "train.txt").write_text("".join(lines[:10]))
     (folder / "eval.txt").write_text("".join(lines[10:]))
+    (folder / "calibration.txt").write_text("".join(lines[:6]))
 
 
 @pytest.fixture(scope="module")

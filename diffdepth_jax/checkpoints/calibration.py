@@ -40,16 +40,16 @@ class IntervalWidths:
     spreads: Sequence[Sequence[float]]
     half_widths: Sequence[Sequence[Sequence[float]]]
 
-    def half_width(self, depth: Metres, spread: Metres, level: float) -> Metres:
-        """Returns half widths in log depth for a depth and its spread in metres.
-
-        Raises:
-          UserError: there are no widths of this level.
-        """
+    def row(self, level: float) -> int:
+        """Returns the number of a level; a UserError if there are no widths of this level."""
         if level not in self.levels:
             known = ", ".join(f"{known:g}" for known in self.levels)
             raise UserError(f"interval {level:g}: the calibration knows {known}; give one of these")
-        row = list(self.levels).index(level)
+        return list(self.levels).index(level)
+
+    def half_width(self, depth: Metres, spread: Metres, level: float) -> Metres:
+        """Returns half widths in log depth for a depth and its spread in metres."""
+        row = self.row(level)
         bins, relative = np.searchsorted(self.distances, depth), spread / depth
         result = np.zeros(np.shape(depth), np.float32)
         for n, (ends, widths) in enumerate(zip(self.spreads, self.half_widths, strict=True)):

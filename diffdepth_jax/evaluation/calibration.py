@@ -11,6 +11,7 @@ from diffdepth_jax.checkpoints import calibration as files
 from diffdepth_jax.checkpoints.calibration import Calibration
 from diffdepth_jax.checkpoints.model_directory import parameters_identity
 from diffdepth_jax.configuration.groups import Configuration
+from diffdepth_jax.errors import UserError
 from diffdepth_jax.evaluation import calibration_fit, held_out_scores, scoring, uncertainty
 from diffdepth_jax.evaluation.calibration_fit import Pixels, fit_stretch, fit_widths
 from diffdepth_jax.evaluation.evaluator import Evaluator, load_evaluator
@@ -27,8 +28,14 @@ def calibrate(config: Configuration, workdir: str | os.PathLike) -> str:
     """Writes WORKDIR/calibration.json and calibration.png; returns the report to print.
 
     Raises:
-      UserError: `workdir` holds no such model, or the sets have too few pictures.
+      UserError: `workdir` holds no such model, the sets have too few pictures, or the configuration
+        averages flips, which `predict` does not.
     """
+    if config.evaluation.flip_average:
+        raise UserError(
+            "evaluation.flip_average: predict does not average flips, so that its intervals would "
+            "be too narrow: set it to False"
+        )
     evaluator, variables = load_evaluator(config, workdir)
     evaluator.check_ground_truth()
     pixels = collect_pixels(config, evaluator, variables)

@@ -169,6 +169,8 @@ def _fitting_calibration(config: Configuration, workdir: str | os.PathLike) -> C
     try:
         if found is not None:
             found.check(workdir, config.evaluation.ensemble, config.sampler.num_steps)
+            if config.evaluation.flip_average:
+                raise UserError("they do not hold for evaluation.flip_average")
     except UserError as error:
         logging.warning("intervals are not scored: %s", error)
         return None

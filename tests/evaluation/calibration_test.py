@@ -248,6 +248,19 @@ def test_intervals_of_other_samples_are_told_and_not_scored(directory, monkeypat
     assert "intervals are not scored: " in caplog.text and "ensemble 2, not 1" in caplog.text
 
 
+def test_averaged_flips_are_neither_calibrated_nor_scored(directory, monkeypatch, caplog):
+    """For `predict` makes none."""
+    config = _of_frames(monkeypatch, noisy_model.frames(1), evaluation__flip_average=True)
+    with pytest.raises(UserError, match=r"evaluation\.flip_average: .* set it to False"):
+        calibration.calibrate(config, directory)
+    identity = parameters_identity(directory)
+    own = _calibration(parameters=identity, ensemble=1, num_steps=1)
+    save_calibration(directory, own)
+    means = evaluator.evaluate_checkpoint(config, directory)["frames"]
+    assert "calibrated_coverage" not in means
+    assert "they do not hold for evaluation.flip_average" in caplog.text
+
+
 def test_a_single_sample_is_calibrated_too(directory, monkeypatch):
     """Truth and sample differ by the noise of both: half width 1.645 x 0.1 x sqrt(2)."""
     config = _of_frames(monkeypatch, noisy_model.frames(6))
