@@ -7,6 +7,7 @@ import math
 import jax
 import numpy as np
 import pytest
+import scipy.stats
 
 from diffdepth_jax.evaluation import scoring, uncertainty, uncertainty_report
 from diffdepth_jax.evaluation.predictors import model_predictor
@@ -88,6 +89,12 @@ def test_sparsification():
     assert uncertainty.ause(np.zeros(5000), np.sort(error)) == pytest.approx(0.5, abs=0.03)
     assert uncertainty.ause(-error, error) == pytest.approx(1.0, abs=0.03)
     assert uncertainty.ause(error, np.zeros(5000)) == 0
+
+
+def test_rank_correlation_is_spearmans_also_of_equal_values():
+    first, second = RNG(0).integers(0, 9, (2, 200))
+    expected = scipy.stats.spearmanr(first, second + first).statistic
+    assert uncertainty.rank_correlation(first, second + first) == pytest.approx(expected)
 
 
 def test_rank_correlation_and_its_ceiling():
