@@ -101,6 +101,10 @@ class DepthEstimator:
         """The number of sampler steps of the model's configuration."""
         return self._config.sampler.num_steps
 
+    def is_calibrated(self, ensemble: int, num_steps: int) -> bool:
+        """Tells whether intervals of so many samples and sampler steps are calibrated."""
+        return self._intervals.are_calibrated(ensemble, num_steps)
+
     @overload
     def __call__(
         self,

@@ -56,6 +56,16 @@ class Intervals:
                 options.ensemble,
             )
 
+    def are_calibrated(self, ensemble: int, num_steps: int) -> bool:
+        """Tells whether there is a calibration that holds for such samples; see `check`."""
+        if self._calibration is None or self._directory is None:
+            return False
+        try:
+            self._calibration.check(self._directory, ensemble, num_steps)
+        except UserError:
+            return False
+        return True
+
     def of_members(self, options: Options) -> float | None:
         """Returns the part of the members that the interval holds; None: not made of members."""
         return None if options.interval is None or self._calibration else options.interval

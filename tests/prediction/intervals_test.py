@@ -10,6 +10,7 @@ from diffdepth_jax.checkpoints.model_directory import parameters_identity
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.prediction import sampling
 from diffdepth_jax.prediction.estimator import DepthEstimator
+from diffdepth_jax.prediction.intervals import Intervals
 from diffdepth_jax.prediction.options import Options
 from tests.support import small_model
 
@@ -123,6 +124,15 @@ def test_a_calibration_of_other_parameters_or_damaged_matters_only_to_intervals(
     estimator.check(Options())
     with pytest.raises(UserError, match="is damaged"):
         estimator.check(Options(interval=0.9))
+
+
+def test_a_model_says_for_which_samples_it_is_calibrated(calibrated, raw, tmp_path):
+    estimator = calibrated(2)
+    found = [estimator.is_calibrated(ensemble, steps) for ensemble, steps in ((2, 2), (1, 2))]
+    assert found == [True, False] and not raw.is_calibrated(1, 2)
+    (tmp_path / "calibration.json").write_text("{")
+    with pytest.raises(UserError, match="is damaged"):
+        Intervals(tmp_path).are_calibrated(2, 2)
 
 
 def test_one_sample_without_calibration_is_refused(raw):
