@@ -300,7 +300,7 @@ def test_python_examples_run(page, desk, monkeypatch):
 
 
 # Of data that the desk lacks, or of a second process.
-_BEYOND = ("models/released", "backbone_weights", "localhost:")
+_BEYOND = ("models/released", "backbone_weights", "localhost:", "diode/")
 _PREDICTING = ("diffdepth_jax.predict", "diffdepth_jax.export", "docs/load_exported.py")
 
 
