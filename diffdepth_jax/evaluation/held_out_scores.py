@@ -34,8 +34,10 @@ def cross_validate(pixels: Pixels) -> dict[str, Scores]:
         "members as drawn": the interpolated quantiles of several members.
         "one width": the same conformal width for all pixels.
         "calibrated": widths by distance and spread; CRPS of the stretched members.
-      The names of `uncertainty_report` and the interval score hold for `uncertainty.LEVEL`. CRPS is
-      that of the members' distribution, see `uncertainty.crps`.
+      The names of `uncertainty_report` and the interval score hold for `uncertainty.LEVEL`. Fifths
+      are of predicted depth: of the farthest true depths even a perfect interval misses many, for
+      they are far because they were underestimated. CRPS is that of the members' distribution, see
+      `uncertainty.crps`.
     """
     _, number = np.unique(pixels.picture, return_inverse=True)
     fold = number % min(_FOLDS, pixels.pictures // 2)
@@ -88,7 +90,7 @@ def _scores(pixels: Pixels, intervals: Intervals, crps: Float[np.ndarray, " pixe
     scored = LEVELS.index(uncertainty.LEVEL)
     _, picture = np.unique(pixels.picture, return_inverse=True)
     by_picture = np.bincount(picture, covered[scored]) / np.bincount(picture)
-    distances = uncertainty.count_distances(pixels.truth, covered[scored])
+    distances = uncertainty.count_distances(pixels.depth, covered[scored])
     score = uncertainty.interval_score(*intervals[scored], truth, uncertainty.LEVEL)
     values = dict(zip(_COVERAGES, (inside.mean() for inside in covered), strict=True))
     values |= {"interval_score": score.mean(), "crps": crps.mean()}

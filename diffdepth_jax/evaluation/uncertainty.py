@@ -56,7 +56,7 @@ def image_scores(
         spread_rank: the rank correlation of spread and absolute error over the pixels.
         spread_rank_ceiling: see `rank_ceiling`.
         mean_spread, mean_error: the means of spread and of absolute error.
-        distances: see `count_distances`.
+        distances: see `count_distances`, by true depth.
     """
     if not mask.any():
         return dict.fromkeys(IMAGE_NAMES, np.nan) | {"distances": []}
@@ -82,10 +82,10 @@ def image_scores(
 
 
 def count_distances(
-    truth: Float[np.ndarray, " pixels"], covered: Bool[np.ndarray, " pixels"]
+    depth: Float[np.ndarray, " pixels"], covered: Bool[np.ndarray, " pixels"]
 ) -> list[list[int]]:
-    """Counts pixels by their true depth: [bin, pixels, covered pixels]; see DISTANCES."""
-    bins = np.searchsorted(DISTANCES, truth)
+    """Counts pixels by their depth in metres: [bin, pixels, covered pixels]; see DISTANCES."""
+    bins = np.minimum(np.searchsorted(DISTANCES, depth), len(DISTANCES) - 1)
     pixels, inside = np.bincount(bins), np.bincount(bins, covered)
     return [[int(n), int(pixels[n]), int(inside[n])] for n in np.flatnonzero(pixels)]
 
