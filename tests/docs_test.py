@@ -264,7 +264,7 @@ def _write_pairs(folder):
         Image.fromarray(picture).save(folder / f"image/{index:04}.jpg")
         depth = rng.integers(1000, 9000, small_run.SIZE).astype(np.uint16)
         Image.fromarray(depth).save(folder / f"depth/{index:04}.png")
-        lines.append(f"image/{index:04}.jpg depth/{index:04}.png\n")
+        lines.append(f"image/{index:04}.jpg depth/{index:04}.png 60\n")
     (folder / "train.txt").write_text("".join(lines[:10]))
     (folder / "eval.txt").write_text("".join(lines[10:]))
     (folder / "calibration.txt").write_text("".join(lines[:6]))
