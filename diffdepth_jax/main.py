@@ -1,7 +1,8 @@
 """Trains, evaluates or submits: python -m diffdepth_jax.main --config=configs/NAME.py.
 
 --mode=train (the default) trains and evaluates, --mode=evaluate scores a model directory, or with
---predictions=DIR the depth files of any program, and --mode=submit writes a KITTI submission.
+--predictions=DIR the depth files of any program, --mode=calibrate finds out how far off the depth
+of a model directory may be, and --mode=submit writes a KITTI submission.
 """
 
 import pathlib
@@ -14,6 +15,7 @@ from diffdepth_jax.configuration import groups
 from diffdepth_jax.configuration.groups import Configuration
 from diffdepth_jax.distributed import processes
 from diffdepth_jax.errors import UserError
+from diffdepth_jax.evaluation.calibration import calibrate
 from diffdepth_jax.evaluation.depth_files import score_folder
 from diffdepth_jax.evaluation.evaluator import evaluate_checkpoint
 from diffdepth_jax.evaluation.report import format_report
@@ -29,7 +31,9 @@ _CONFIG = config_flags.DEFINE_config_file("config", None, "The configuration: co
 _WORKDIR = define_path(
     "workdir", "Directory of the run or of a converted model; default: runs/NAME."
 )
-_MODE = flags.DEFINE_enum("mode", "train", ["train", "evaluate", "submit"], "What to do.")
+_MODE = flags.DEFINE_enum(
+    "mode", "train", ["train", "evaluate", "calibrate", "submit"], "What to do."
+)
 _PREDICTIONS = define_path(
     "predictions",
     "evaluate: folder of depth files to score instead of a model. They are NAME.npy (metres) or "
@@ -107,7 +111,8 @@ def _check_processes() -> None:
         raise UserError("--coordinator=HOST:PORT needs --num_processes=N and --process_id=I")
     elif index >= number:
         raise UserError(f"--process_id={index}: must be below --num_processes")
-    if _COORDINATOR.value and (_MODE.value == "submit" or _PREDICTIONS.value is not None):
+    alone = _MODE.value in ("calibrate", "submit") or _PREDICTIONS.value is not None
+    if _COORDINATOR.value and alone:
         raise UserError("--coordinator: only training and evaluating a model take more processes")
 
 
@@ -125,6 +130,8 @@ def _run() -> None:
     workdir = _WORKDIR.value or _default_workdir()
     if mode == "submit":
         print(submit(config, workdir, _OUTPUT.value))
+    elif mode == "calibrate":
+        print(calibrate(config, workdir))
     elif mode == "evaluate" and _PREDICTIONS.value is not None:
         print(_evaluate_folder(config, _PREDICTIONS.value, workdir))
     else:

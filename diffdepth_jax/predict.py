@@ -57,6 +57,13 @@ _SEED = flags.DEFINE_integer(
 _ENSEMBLE = flags.DEFINE_integer(
     "ensemble", 1, "Number of samples for an image. Their median is written, and their spread."
 )
+_INTERVAL = flags.DEFINE_float(
+    "interval",
+    None,
+    "Also write the ends of an interval that shall hold the true depth of this part of the pixels, "
+    "such as 0.9. It is that of the model's calibration, see --mode=calibrate of "
+    "diffdepth_jax.main; without one it lies between quantiles of the ensemble.",
+)
 _TRAJECTORY = flags.DEFINE_bool("trajectory", False, "Also write the denoising as a GIF.")
 _FOCAL_LENGTH = flags.DEFINE_float(
     "focal_length", None, "The camera's focal length in pixels of the photo; rescales the metres."
@@ -110,7 +117,11 @@ def _writers() -> Writers:
         _MAX_POINTS.value,
     )
     return create_writers(
-        settings, _OUTPUTS.value, ensemble=_ENSEMBLE.value, trajectory=_TRAJECTORY.value
+        settings,
+        _OUTPUTS.value,
+        ensemble=_ENSEMBLE.value,
+        trajectory=_TRAJECTORY.value,
+        interval=_INTERVAL.value,
     )
 
 
@@ -127,6 +138,7 @@ def run() -> int:
         ensemble=_ENSEMBLE.value,
         native_size=_SIZE.value == "native",
         batch_size=_BATCH_SIZE.value,
+        interval=_INTERVAL.value,
     )
     estimator.check(dataclasses.replace(options, trajectory="gif" in writers.kinds))
     cameras = cameras.completed(has_canonical_camera=estimator.has_canonical_camera)

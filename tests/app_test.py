@@ -220,6 +220,20 @@ def test_an_answer_fills_every_output_and_clicks_read_it(page, tmp_path):
         assert "deleted meanwhile" in requests.metres(gone, click)
 
 
+def test_a_calibrated_interval_is_told_and_offered(page, tmp_path):
+    """At the number of samples that the calibration holds for."""
+    result = _create(tmp_path, ensemble=Estimator.calibrated)
+    metres = result.metres_at(500, 300)
+    click, outside = (types.SimpleNamespace(index=(x, 300)) for x in (500, 970))
+    requests = page._Requests(Estimator(), OwnedFiles(tmp_path))
+    assert requests.metres(result, click) == (
+        f"**{metres:.2f} m**, within {metres / 2:.2f} to {2 * metres:.2f} m at 90 % at column 500, "
+        "row 300"
+    )
+    assert requests.metres(result, outside) == page._CLICK
+    assert {path.name for path in result.downloads} >= {"depth_low.npy", "depth_high.npy"}
+
+
 @pytest.mark.parametrize("name", ["a[1].jpg", "shown_depth.jpg", "shown_photo.jpg", "x_depth.jpg"])
 def test_the_names_of_the_results_do_not_depend_on_the_uploads(page, tmp_path, name):
     result = _estimate(page, OwnedFiles(tmp_path), uploads.photo_file(tmp_path, name))[0]

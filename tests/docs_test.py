@@ -264,9 +264,10 @@ def _write_pairs(folder):
         Image.fromarray(picture).save(folder / f"image/{index:04}.jpg")
         depth = rng.integers(1000, 9000, small_run.SIZE).astype(np.uint16)
         Image.fromarray(depth).save(folder / f"depth/{index:04}.png")
-        lines.append(f"image/{index:04}.jpg depth/{index:04}.png\n")
+        lines.append(f"image/{index:04}.jpg depth/{index:04}.png 60\n")
     (folder / "train.txt").write_text("".join(lines[:10]))
     (folder / "eval.txt").write_text("".join(lines[10:]))
+    (folder / "calibration.txt").write_text("".join(lines[:6]))
 
 
 @pytest.fixture(scope="module")
@@ -299,7 +300,7 @@ def test_python_examples_run(page, desk, monkeypatch):
 
 
 # Of data that the desk lacks, or of a second process.
-_BEYOND = ("models/released", "backbone_weights", "localhost:")
+_BEYOND = ("models/released", "backbone_weights", "localhost:", "diode/")
 _PREDICTING = ("diffdepth_jax.predict", "diffdepth_jax.export", "docs/load_exported.py")
 
 

@@ -78,12 +78,28 @@ def test_a_model_made_elsewhere_is_scored_and_submits(pairs, tmp_path):
     assert check_submission(tmp_path / "a.zip", [(32, 48)] * 2) == []
 
 
+def test_a_model_is_calibrated_and_its_intervals_are_scored(tmp_path):
+    """On six scenes, of which three are of each kind."""
+    small_model.save(tmp_path / "run")
+    flags = small_run.command_line_flags(**{"evaluation.ensemble": 2})
+    scenes = "--config=configs/synthetic.py", f"--workdir={tmp_path / 'run'}", *flags
+    status, lines, error = _run(*scenes, "--mode=calibrate", "--config.seed=1")
+    assert status == 0, error
+    assert lines[3].split()[0] == "calibrated" and lines[-2].startswith("6 pictures, ")
+    assert lines[-1].endswith("calibration.json and calibration.png")
+    status, lines, error = _run(*scenes, "--mode=evaluate")
+    assert status == 0 and "intervals are not scored" not in error
+    assert any(line.split()[:1] == ["calibrated_coverage"] for line in lines)
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (["--output=a.zip"], "--output means nothing to --mode=train: add --mode=submit"),
         (["--mode=submit", "--skip_missing"], "--skip_missing means nothing to --mode=submit"),
         (["--mode=submit"], "--mode=submit needs --output"),
+        (["--mode=calibrate"], "2 pictures with ground truth at 2000 pixels are too few"),
+        (["--mode=calibrate", "--coordinator=auto"], "--coordinator: only training and evaluating"),
         (["--mode=evaluate", "--predictions=nowhere"], "nowhere is no folder"),
         (["--mode=evaluate", "--config.evaluation.protocol=garg"], "evaluation.protocol 'garg'"),
     ],

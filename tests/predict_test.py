@@ -148,7 +148,7 @@ def test_all_outputs_of_a_folder_at_once(photos, run, tmp_path):
     (photos / "c.jpg").rename(photos / "sub/c.jpg")
     write_lossless(photos / "v.mp4", [np.array(_picture(48, 32))] * 2)
     kinds = "npy,npz,png16,tiff,color,side_by_side,ply,glb,video"
-    assert run(input=photos, outputs=kinds, ensemble=2, trajectory=True) == 1
+    assert run(input=photos, outputs=kinds, ensemble=2, trajectory=True, interval=0.8) == 1
     ends = {
         *DEFAULT_ENDS,
         ".npz",
@@ -158,6 +158,8 @@ def test_all_outputs_of_a_folder_at_once(photos, run, tmp_path):
         ".glb",
         "_spread.npy",
         "_spread.png",
+        "_low.npy",
+        "_high.npy",
         "_trajectory.gif",
     }
     stems = ("a", "sub/c", "v/000000", "v/000001")
@@ -293,6 +295,9 @@ def test_png_beyond_its_range_is_counted(photos, run, capsys):
         ({"num_steps": 0}, "num_steps 0: must be 1 to 1000"),
         ({"outputs": "npy,exr"}, "outputs 'exr'"),
         ({"outputs": "spread"}, "give --ensemble"),
+        ({"outputs": "interval"}, "with --interval"),
+        ({"interval": 0.9}, "--mode=calibrate"),
+        ({"interval": 90}, "interval 90: must be between 0 and 1"),
         ({"outputs": "video"}, r"a\.png is a photo"),
         ({"color_range": "1"}, "color_range 1: give NEAR,FAR"),
         ({"color_range": "2,1"}, "color_range 2,1: must be positive"),

@@ -1,5 +1,7 @@
 """Model directories: `config.json` and `parameters/`.
 
+A model directory may also hold a calibration, see `calibration`.
+
 The directory of a training run is a model directory too, of its best parameters by evaluation. It
 also holds `checkpoints/`, from which the run resumes, and `damaged/`, to which checkpoints are
 moved whose files have changed.
@@ -10,6 +12,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import zlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -196,17 +199,32 @@ def load_variables(directory: str | os.PathLike, abstract: Variables | None = No
 
 def _newest_parameters(parameters: pathlib.Path, directory: str | os.PathLike) -> pathlib.Path:
     """The folder of the newest parameters, whose files are as they were written."""
-    if not parameters.is_dir():
-        raise UserError(f"{directory} has no parameters yet: its training has to evaluate once")
-    steps = saved_steps.steps(parameters)
-    if not steps:
-        raise UserError(f"{parameters} is empty: its training has to evaluate once")
-    folder = parameters / str(steps[-1])
+    folder = _newest_folder(parameters, directory)
     if (folder / checksums.FILE).exists():  # older versions wrote no checksums
         damage = checksums.find_damage(folder)
         if damage:
             raise UserError(f"{folder} is damaged ({damage}): restore it from a backup")
     return folder
+
+
+def _newest_folder(parameters: pathlib.Path, directory: str | os.PathLike) -> pathlib.Path:
+    if not parameters.is_dir():
+        raise UserError(f"{directory} has no parameters yet: its training has to evaluate once")
+    steps = saved_steps.steps(parameters)
+    if not steps:
+        raise UserError(f"{parameters} is empty: its training has to evaluate once")
+    return parameters / str(steps[-1])
+
+
+def parameters_identity(directory: str | os.PathLike) -> str:
+    """A short text that differs for other parameters: their step, and the sum of their checksums.
+
+    Raises:
+      UserError: the directory has no parameters.
+    """
+    folder = _newest_folder(pathlib.Path(directory) / "parameters", directory)
+    file = folder / checksums.FILE
+    return f"{folder.name}-{zlib.crc32(file.read_bytes()) if file.exists() else 0:08x}"
 
 
 def _on_one_device(tree: PyTree) -> PyTree:

@@ -10,11 +10,13 @@ import numpy as np
 from absl import logging
 
 from diffdepth_jax.arrays import Variables
+from diffdepth_jax.checkpoints.calibration import Calibration, load_calibration
 from diffdepth_jax.checkpoints.model_directory import check_directory, load_variables, read_config
 from diffdepth_jax.configuration.groups import Configuration
 from diffdepth_jax.datasets.canonical import CanonicalCamera
 from diffdepth_jax.datasets.sources import EvaluationSets, create_sources
 from diffdepth_jax.distributed import processes, sharding
+from diffdepth_jax.errors import UserError
 from diffdepth_jax.evaluation import predictors
 from diffdepth_jax.evaluation.report import describe, write_results
 from diffdepth_jax.evaluation.scorer import Scorer
@@ -67,8 +69,11 @@ class Evaluator:
         """See `Scorer.check_ground_truth`."""
         self.scorer.check_ground_truth(self._camera)
 
-    def predictor(self, variables: Variables) -> Predictor:
-        """The predictor of these variables, with the views that the configuration asks for."""
+    def predictor(self, variables: Variables, *, members: bool = False) -> Predictor:
+        """The predictor of these variables, with the views that the configuration asks for.
+
+        With `members`, predictions also have the spread of the ensemble and its members.
+        """
         fields = self._config.evaluation
         return predictors.model_predictor(
             self._predict_step,
@@ -77,6 +82,7 @@ class Evaluator:
             self._batch_size,
             flip_average=fields.flip_average,
             ensemble=fields.ensemble,
+            members=members,
             camera=self._camera,
         )
 
@@ -86,6 +92,7 @@ class Evaluator:
         log: Log | None = None,
         step: int = 0,
         directory: str | os.PathLike | None = None,
+        calibration: Calibration | None = None,
     ) -> dict[str, Means]:
         """{set: metrics} of these variables.
 
@@ -94,11 +101,13 @@ class Evaluator:
           log: gets the metrics, and pictures of the first images.
           step: of training, for the log.
           directory: gets the result files, see `write_results`.
+          calibration: whose intervals are scored, too.
         """
-        predict, results = self.predictor(variables), {}
+        predict = self.predictor(variables, members=self._config.evaluation.ensemble > 1)
+        results = {}
         for name in self.scorer.sets:
             panels = None if log is None else []
-            rows = self.scorer.score(name, predict, panels=panels)
+            rows = self.scorer.score(name, predict, panels=panels, calibration=calibration)
             means = results[name] = self.scorer.means(rows)
             if log is not None and panels is not None:
                 scalars = {f"{name}/{key}": x for key, x in means.items() if x is not None}
@@ -146,5 +155,23 @@ def evaluate_checkpoint(config: Configuration, workdir: str | os.PathLike) -> Ma
     """Scores the best parameters of a directory: {row: metrics}; writes WORKDIR/evaluation/."""
     evaluator, variables = load_evaluator(config, workdir)
     evaluator.check_ground_truth()
-    results = evaluator.evaluate(variables, directory=pathlib.Path(workdir) / "evaluation")
+    results = evaluator.evaluate(
+        variables,
+        directory=pathlib.Path(workdir) / "evaluation",
+        calibration=_fitting_calibration(config, workdir),
+    )
     return evaluator.scorer.with_baselines(results)
+
+
+def _fitting_calibration(config: Configuration, workdir: str | os.PathLike) -> Calibration | None:
+    """The directory's calibration. One that holds for other predictions is worth a warning."""
+    found = load_calibration(workdir)
+    try:
+        if found is not None:
+            found.check(workdir, config.evaluation.ensemble, config.sampler.num_steps)
+            if config.evaluation.flip_average:
+                raise UserError("they do not hold for evaluation.flip_average")
+    except UserError as error:
+        logging.warning("intervals are not scored: %s", error)
+        return None
+    return found

@@ -9,10 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
-from diffdepth_jax.arrays import Array, ImageKeys, Variables
+from diffdepth_jax.arrays import ImageKeys, Variables
 from diffdepth_jax.datasets.canonical import METRES, NAMELESS, CanonicalCamera
 from diffdepth_jax.datasets.samples import EvaluationSample, Sample, Source
 from diffdepth_jax.distributed import sharding
+from diffdepth_jax.evaluation import uncertainty
 from diffdepth_jax.evaluation.scoring import Predictor
 from diffdepth_jax.method import diffusion, refinement
 from diffdepth_jax.method.noise import normal_per_image
@@ -51,6 +52,7 @@ def model_predictor(
     *,
     flip_average: bool = False,
     ensemble: int = 1,
+    members: bool = False,
     camera: CanonicalCamera = METRES,
 ) -> Predictor:
     """The predictor of a model.
@@ -67,9 +69,11 @@ def model_predictor(
         mirrored back.
       ensemble: starting noises for each image. The median of the members is taken: it has the least
         expected absolute error, and one stray member does not move it.
+      members: whether predictions also have the spread of the ensemble and its members.
       camera: the model predicts in its units.
     """
     flips = (False, True) if flip_average else (False,)
+    combine = _with_members if members else _median
 
     def predict(samples, first):
         rows = np.minimum(np.arange(batch_size), len(samples) - 1)
@@ -79,7 +83,7 @@ def model_predictor(
         depth = np.asarray(predict_step(variables, image, keys))
         depth = depth.reshape(batch_size, ensemble, len(flips), *depth.shape[1:])
         return [
-            _metres_per_unit(camera, sample) * _combine(views, sample["content"])
+            _metres_per_unit(camera, sample) * combine(views, sample["content"])
             for views, sample in zip(depth, samples, strict=False)
         ]
 
@@ -111,14 +115,26 @@ def _view_keys(key: jax.Array, indices: Int[np.ndarray, " samples"], views: int)
     return jax.vmap(of_sample)(indices).reshape(-1)
 
 
-def _combine(
-    views: Float[Array, "ensemble flips _ _ 1"], content: Int[np.ndarray, " 2"]
-) -> Float[np.ndarray, "height width 1"]:
-    """The content's depth: the mean over flips, then the median over the ensemble."""
+def _members(
+    views: Float[np.ndarray, "ensemble flips _ _ 1"], content: Int[np.ndarray, " 2"]
+) -> Float[np.ndarray, "ensemble height width 1"]:
+    """The content's depth by each member: the mean over flips."""
     views = views[:, :, : content[0], : content[1]]
     if views.shape[1] == 2:
         views = np.stack([views[:, 0], views[:, 1, :, ::-1]], axis=1)
-    return np.median(views.mean(axis=1), axis=0)
+    return views.mean(axis=1)
+
+
+def _median(views, content):
+    """The content's depth, [H, W, 1]."""
+    return np.median(_members(views, content), axis=0)
+
+
+def _with_members(views, content):
+    """The content's depth, spread and S members, [H, W, 2 + S]."""
+    members = _members(views, content)
+    maps = [np.median(members, axis=0), uncertainty.spread_of(members), *members]
+    return np.concatenate(maps, axis=-1, dtype=np.float32)
 
 
 def constant_predictor(source: Source, prepare: Callable[[Sample], Sample]) -> Predictor:

@@ -8,7 +8,7 @@ import pathlib
 from collections.abc import Mapping, Sequence
 
 from diffdepth_jax.configuration.groups import Configuration
-from diffdepth_jax.evaluation import edges, metrics, protocols
+from diffdepth_jax.evaluation import edges, metrics, protocols, uncertainty_report
 from diffdepth_jax.evaluation.scoring import Means, Row
 
 _COLUMNS = (*metrics.ALL_NAMES, *metrics.ALIGNED_NAMES, *edges.NAMES)
@@ -69,9 +69,12 @@ def format_report(
 ) -> str:
     """The protocol's tables of {row: metrics}, and below them the line of `describe`."""
     names = protocol_of(config).tables
-    tables = "\n\n".join(format_table(rows, each) for each in names)
+    tables = [format_table(rows, each) for each in names]
+    for each in uncertainty_report.TABLES:
+        scored = {name: means for name, means in rows.items() if each[0] in means}
+        tables += [format_table(scored, each)] if scored else []
     notes = [] if protocols.SHAPE_TABLE in names else [_NOT_PRINTED]
-    return "\n".join([tables, *notes, describe(config, origin)])
+    return "\n".join(["\n\n".join(tables), *notes, describe(config, origin)])
 
 
 def write_results(
@@ -84,17 +87,18 @@ def write_results(
     """Writes NAME.json, the means over images, and NAME.csv, one line for each image.
 
     An image without a valid pixel has no values in its line, and one without edges that can be
-    scored none of `edges.NAMES`.
+    scored none of `edges.NAMES`. Lines also have `uncertainty_report.image_names`.
     """
     directory = pathlib.Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     report = {"set": name, "description": description, "means": means}
     text = json.dumps(report, indent=1, allow_nan=False)
     (directory / f"{name}.json").write_text(text + "\n")
+    columns = _COLUMNS + uncertainty_report.image_names(rows[0])
     with open(directory / f"{name}.csv", "w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["name", "valid", "holes", *_COLUMNS])
+        writer.writerow(["name", "valid", "holes", *columns])
         for row in rows:
-            scores = [row[name] if row["valid"] else math.nan for name in _COLUMNS]
+            scores = [row[name] if row["valid"] else math.nan for name in columns]
             values = ["" if math.isnan(score) else score for score in scores]
             writer.writerow([row["name"], row["valid"], row["holes"], *values])

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from diffdepth_jax.checkpoints.calibration import Calibration
 from diffdepth_jax.configuration.groups import Configuration
 from diffdepth_jax.datasets import pipeline, transforms
 from diffdepth_jax.datasets.canonical import METRES, CanonicalCamera
@@ -68,6 +69,7 @@ class Scorer:
         input_crop: str | None = None,
         panels: list[np.ndarray] | None = None,
         holes: bool = False,
+        calibration: Calibration | None = None,
     ) -> list[Row]:
         """Scores a predictor on one set.
 
@@ -77,9 +79,10 @@ class Scorer:
           input_crop: the part of a frame that predictions cover; default: frame.input_crop.
           panels: a list that gets the pictures of the first evaluation.num_panels images.
           holes: whether predictions may have pixels without depth, see `scoring.score_images`.
+          calibration: whose intervals are scored, too.
 
         Returns:
-          {"name", "valid", "holes", metric: value ...} of each image.
+          {"name", "valid", "holes", metric: value ...} of each image, see `ScoredImage`.
         """
         rows, indices = [], processes.share(self.sets[name])
         for image in scoring.score_images(
@@ -89,6 +92,7 @@ class Scorer:
             input_crop=self._config.frame.input_crop if input_crop is None else input_crop,
             first=indices.start,
             holes=holes,
+            calibration=calibration,
         ):
             rows.append({"name": image.name, **image.values})
             if panels is not None and image.index < self._config.evaluation.num_panels:

@@ -8,18 +8,27 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 
 from diffdepth_jax.arrays import Array
+from diffdepth_jax.checkpoints.calibration import Calibration
 from diffdepth_jax.datasets.samples import EvaluationSample
 from diffdepth_jax.errors import UserError
-from diffdepth_jax.evaluation import edges, metrics
+from diffdepth_jax.evaluation import (
+    calibrated_scores,
+    edges,
+    metrics,
+    uncertainty,
+    uncertainty_report,
+)
 from diffdepth_jax.evaluation.protocols import Protocol
 from diffdepth_jax.media.preprocessing import input_box
 
 # A predictor maps (samples, index of the first) to one prediction for each sample: metres [h, w, 1]
-# of what the model sees of the frame, at any resolution, or None where it has no prediction.
-Prediction = Float[Array, "height width 1"]
+# of what the model sees of the frame, at any resolution, or None where it has no prediction. An
+# ensemble's prediction may have more maps than its depth: its spread, and then its members.
+Prediction = Float[Array, "height width maps"]
+Map = Shaped[Array, "height width 1"]
 Predictor = Callable[[Sequence[EvaluationSample], int], Sequence[Prediction | None]]
 Batches = Iterable[Sequence[EvaluationSample]]  # see `pipeline.evaluation_batches`
 Row = dict[str, Any]  # of one image: its name and the values of a ScoredImage
@@ -27,7 +36,7 @@ Means = dict[str, Any]  # {metric: mean over images}, and the number of "images"
 
 
 def resize_depth(depth: Prediction, size: tuple[int, int]) -> Prediction:
-    """Metres [H, W, 1] -> [*size, 1], bilinear; a map of that size comes back unchanged."""
+    """Metres [H, W, C] -> [*size, C], bilinear; maps of that size come back unchanged."""
     if depth.shape[:2] == tuple(size):
         return depth
     return jax.image.resize(depth, (*size, depth.shape[-1]), "bilinear", antialias=False)
@@ -35,7 +44,7 @@ def resize_depth(depth: Prediction, size: tuple[int, int]) -> Prediction:
 
 @functools.partial(jax.jit, static_argnames=("size", "input_crop"))
 def to_frame(prediction: Prediction, *, size: tuple[int, int], input_crop: str) -> Prediction:
-    """Puts the metres of the input crop, [h, w, 1], in their place in the frame, [*size, 1].
+    """Puts the metres of the input crop, [h, w, C], in their place in the frame, [*size, C].
 
     Outside the crop a pixel takes the nearest value inside. KITTI's cropped protocols score no
     pixel there.
@@ -54,7 +63,7 @@ def sample_name(sample: EvaluationSample, index: int) -> str:
 def predict_frames(
     predict: Predictor, batches: Batches, input_crop: str = "none", first: int = 0
 ) -> Iterator[tuple[int, EvaluationSample, Prediction]]:
-    """Yields (index, sample, metres [H, W, 1] at the size of the sample's ground truth).
+    """Yields (index, sample, metres [H, W, C] at the size of the sample's ground truth).
 
     Samples without a prediction are left out. `first` is the index of the first sample.
     """
@@ -77,12 +86,14 @@ class ScoredImage:
       prediction: metres [H, W, 1], clamped as the protocol says.
       values: {metric: float}, the number of "valid" pixels, over which the metrics are taken, and
         of "holes", see `score_images`. Those of `edges.NAMES` are nan where no edges are scored.
+        Predictions with members also have those of `uncertainty.image_scores`, and those with a
+        calibration `calibrated_scores.NAMES`.
     """
 
     index: int
     sample: EvaluationSample
     prediction: np.ndarray
-    values: dict[str, float]
+    values: dict[str, Any]
 
     @property
     def name(self) -> str:
@@ -90,14 +101,15 @@ class ScoredImage:
         return sample_name(self.sample, self.index)
 
 
-def _scored_mask(depth, mask, protocol):
+def scored_mask(depth: Map, mask: Map, protocol: Protocol) -> Map:
+    """True where the mask is and a pixel counts by the protocol; all [H, W, 1]."""
     mask = metrics.evaluation_mask(depth, mask, *protocol.truth)
     return mask & protocol.crop.mask(*depth.shape[:2])
 
 
 @functools.partial(jax.jit, static_argnames=("protocol", "holes"))
 def _score(prediction, depth, mask, *, protocol, holes):
-    mask = _scored_mask(depth, mask, protocol)
+    mask = scored_mask(depth, mask, protocol)
     hole = mask & ~(prediction > 0) if holes else jnp.zeros_like(mask)  # of nan, too
     prediction = metrics.clamp_prediction(prediction, *protocol.clamp)
     values = metrics.depth_metrics(prediction[None], depth[None], (mask & ~hole)[None])
@@ -110,8 +122,8 @@ def _score_shape(prediction, depth, mask, dense_depth, dense_mask, *, protocol, 
 
     A program of its own, so that the compiler cannot round the metrics of `_score` in another way.
     """
-    truth = _scored_mask(dense_depth, dense_mask, protocol)[None]
-    mask = _scored_mask(depth, mask, protocol)[None]
+    truth = scored_mask(dense_depth, dense_mask, protocol)[None]
+    mask = scored_mask(depth, mask, protocol)[None]
     prediction, depth, dense_depth = prediction[None], depth[None], dense_depth[None]
     found = prediction > 0 if holes else True
     aligned = metrics.align_median(prediction, depth, mask & found)
@@ -138,20 +150,46 @@ def score_images(
     input_crop: str = "none",
     first: int = 0,
     holes: bool = False,
+    calibration: Calibration | None = None,
 ) -> Iterator[ScoredImage]:
     """Yields a ScoredImage for each frame with a prediction, see `predict_frames`.
 
     With `holes`, predictions that are nan or not positive say that there is no depth: these pixels
-    are left out of the metrics and counted as "holes". Otherwise they are clamped.
+    are left out of the metrics and counted as "holes". Otherwise they are clamped. With a
+    calibration, its intervals are scored too.
     """
-    for index, sample, depth in predict_frames(predict, batches, input_crop, first):
+    for index, sample, maps in predict_frames(predict, batches, input_crop, first):
+        depth = maps[..., :1]
         truth = sample["depth"], sample["mask"]
         fields = {"protocol": protocol, "holes": holes}
         scored = _score(depth, *truth, **fields)
         shape = _score_shape(depth, *truth, *_dense_truth(sample), **fields)
         clamped, values = jax.device_get((scored[0], scored[1] | shape))
         values = {name: value.item() for name, value in values.items()}
+        values |= _score_uncertainty(maps, *truth, protocol, calibration)
         yield ScoredImage(index, sample, clamped, values)
+
+
+def clamped_maps(maps: Prediction, protocol: Protocol) -> Float[np.ndarray, "maps height width"]:
+    """Depth and members clamped as the protocol says; a spread as it is."""
+    maps = np.moveaxis(np.asarray(maps), -1, 0)
+    clamped = np.array(metrics.clamp_prediction(maps, *protocol.clamp))
+    clamped[1:2] = maps[1:2]
+    return clamped
+
+
+def _score_uncertainty(maps, depth, mask, protocol, calibration):
+    """The scores of members, if there are any, and of the intervals of a calibration."""
+    if maps.shape[-1] == 1 and calibration is None:
+        return {}
+    mask = np.asarray(scored_mask(depth, mask, protocol))[..., 0]
+    maps, depth = clamped_maps(maps, protocol), depth[..., 0]
+    values = {}
+    if len(maps) > 2:
+        values |= uncertainty.image_scores(maps[2:], depth, mask)
+    if calibration is not None:
+        values |= calibrated_scores.calibrated_scores(maps, depth, mask, calibration)
+    return values
 
 
 def mean_over_images(rows: Iterable[Row], protocol: Protocol) -> Means:
@@ -160,7 +198,8 @@ def mean_over_images(rows: Iterable[Row], protocol: Protocol) -> Means:
     Returns:
       {name: float} for metrics.ALL_NAMES and metrics.ALIGNED_NAMES, and "images", the number of
       images that count. For edges.NAMES the means over those of them in which edges are scored, or
-      None if there are none; "edge_images" is their number.
+      None if there are none; "edge_images" is their number. Also what
+      `uncertainty_report.over_images` returns.
 
     Raises:
       UserError: no image has a valid pixel.
@@ -174,6 +213,7 @@ def mean_over_images(rows: Iterable[Row], protocol: Protocol) -> Means:
     with_edges = [row for row in rows if not np.isnan(row["boundary_f1"])]
     means = {name: _mean(rows, name) for name in metrics.ALL_NAMES + metrics.ALIGNED_NAMES}
     means |= {name: _mean(with_edges, name) if with_edges else None for name in edges.NAMES}
+    means |= uncertainty_report.over_images(rows)
     return means | {"images": len(rows), "edge_images": len(with_edges)}
 
 

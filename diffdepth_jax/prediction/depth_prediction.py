@@ -9,6 +9,8 @@ from jaxtyping import Float32
 from diffdepth_jax.media.reading import RGB
 from diffdepth_jax.prediction.placement import Placement, take_back
 
+_PLANES = ("depth", "spread", "low", "high")  # maps at the image's size
+
 
 @dataclasses.dataclass(frozen=True)
 class DepthPrediction:
@@ -23,6 +25,7 @@ class DepthPrediction:
         of its members, which is the standard deviation if they are Gaussian.
       trajectory: if asked for, in metres: the latent decoded as noise and after each of the S
         steps, at the size that the network sees; of an ensemble, the first member's.
+      low, high: if asked for, the ends of an interval around the depth, in metres.
     """
 
     depth: Float32[np.ndarray, "height width"]
@@ -30,6 +33,8 @@ class DepthPrediction:
     image: RGB
     spread: Float32[np.ndarray, "height width"] | None = None
     trajectory: Float32[np.ndarray, "latents rows columns"] | None = None
+    low: Float32[np.ndarray, "height width"] | None = None
+    high: Float32[np.ndarray, "height width"] | None = None
 
 
 def at_image_size(image: RGB, placed: Placement, maps: Mapping[str, np.ndarray]) -> DepthPrediction:
@@ -38,24 +43,20 @@ def at_image_size(image: RGB, placed: Placement, maps: Mapping[str, np.ndarray])
     Args:
       image: the image.
       placed: where it lies in the picture that the network sees.
-      maps: of that picture: "depth" and perhaps "spread", [H', W'], and "trajectory",
-        [S + 1, H', W']. Only the trajectory keeps this size.
+      maps: of that picture: "depth" and perhaps "spread", "low" and "high", [H', W'], and
+        "trajectory", [S + 1, H', W']. Only the trajectory keeps this size.
     """
     height, width = placed.content
     trajectory = maps.get("trajectory")
-    return DepthPrediction(
-        depth=take_back(maps["depth"], placed),
-        focal_length=None,
-        image=image,
-        spread=take_back(maps["spread"], placed) if "spread" in maps else None,
-        trajectory=None if trajectory is None else trajectory[:, :height, :width],
-    )
+    taken = {name: take_back(maps[name], placed) for name in _PLANES if name in maps}
+    trajectory = None if trajectory is None else trajectory[:, :height, :width]
+    return DepthPrediction(focal_length=None, image=image, trajectory=trajectory, **taken)
 
 
 def rescaled(
     prediction: DepthPrediction, factor: np.float32, focal_length: float | None
 ) -> DepthPrediction:
     """Returns the prediction with all metres times `factor`, and this focal length in pixels."""
-    maps = {name: getattr(prediction, name) for name in ("depth", "spread", "trajectory")}
+    maps = {name: getattr(prediction, name) for name in (*_PLANES, "trajectory")}
     maps = {name: factor * metres for name, metres in maps.items() if metres is not None}
     return dataclasses.replace(prediction, focal_length=focal_length, **maps)

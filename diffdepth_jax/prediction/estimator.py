@@ -23,6 +23,7 @@ from diffdepth_jax.models.variables import abstract_variables
 from diffdepth_jax.prediction import memory, placement
 from diffdepth_jax.prediction.depth_prediction import DepthPrediction, at_image_size, rescaled
 from diffdepth_jax.prediction.focal_lengths import FocalLengths, assumed, metres_per_unit, one_each
+from diffdepth_jax.prediction.intervals import Intervals
 from diffdepth_jax.prediction.options import Options, check_options
 from diffdepth_jax.prediction.placement import Placement
 from diffdepth_jax.prediction.sampling import Maps, create_predict
@@ -65,15 +66,17 @@ class DepthEstimator:
         schedule: diffusion.NoiseSchedule,
         variables: Variables,
         config: ModelConfiguration,
+        directory: FilePath | None = None,
     ) -> None:
-        """Takes what `load_model` returns."""
+        """Takes what `load_model` returns, and the model directory, which may be calibrated."""
         self._model, self._schedule = model, schedule
         self._variables, self._config = variables, config
+        self._intervals = Intervals(directory)
 
     @classmethod
     def from_checkpoint(cls, path: str | os.PathLike) -> "DepthEstimator":
         """Loads a model directory: a training run's, or a conversion's output."""
-        return cls(*load_model(path))
+        return cls(*load_model(path), path)
 
     @property
     def focal_length(self) -> float:
@@ -98,6 +101,10 @@ class DepthEstimator:
         """The number of sampler steps of the model's configuration."""
         return self._config.sampler.num_steps
 
+    def is_calibrated(self, ensemble: int, num_steps: int) -> bool:
+        """Tells whether intervals of so many samples and sampler steps are calibrated."""
+        return self._intervals.are_calibrated(ensemble, num_steps)
+
     @overload
     def __call__(
         self,
@@ -111,6 +118,7 @@ class DepthEstimator:
         padded_sizes: Sequence[Size] = (),
         focal_length: FocalLengths = None,
         batch_size: int = 1,
+        interval: float | None = None,
     ) -> DepthPrediction: ...
 
     @overload
@@ -126,6 +134,7 @@ class DepthEstimator:
         padded_sizes: Sequence[Size] = (),
         focal_length: FocalLengths = None,
         batch_size: int = 1,
+        interval: float | None = None,
     ) -> list[DepthPrediction]: ...
 
     def __call__(
@@ -140,6 +149,7 @@ class DepthEstimator:
         padded_sizes: Sequence[Size] = (),
         focal_length: FocalLengths = None,
         batch_size: int = 1,
+        interval: float | None = None,
     ) -> DepthPrediction | list[DepthPrediction]:
         """Predicts the depth of an image, or of each image of a list.
 
@@ -160,16 +170,19 @@ class DepthEstimator:
             of images it may be a list of numbers or None, or an array.
           batch_size: number of images of a list that are predicted together, if they are brought to
             the same size. A short batch is filled up, so that one program is compiled for a size.
+          interval: the part of the pixels whose truth an interval shall hold, such as 0.9. It is
+            that of the model's calibration. Without one it lies between the members' quantiles,
+            which is told once, and holds fewer.
 
         Returns:
           A DepthPrediction at the image's size; for a list of images, a list of them.
 
         Raises:
-          UserError: an image is none or too large for the memory, the focal length is unknown, or a
-            number is out of range.
+          UserError: an image is none or too large for the memory, the focal length is unknown, a
+            number is out of range, or the interval cannot be made, see `Intervals.check`.
         """
         options = Options(
-            num_steps, seed, ensemble, trajectory, native_size, padded_sizes, batch_size
+            num_steps, seed, ensemble, trajectory, native_size, padded_sizes, batch_size, interval
         )
         self.check(options)
         if isinstance(images, (list, tuple)):
@@ -192,6 +205,7 @@ class DepthEstimator:
     def check(self, options: Options) -> None:
         """Raises a UserError if an option is out of range or means nothing to this model."""
         check_options(options, self._config)
+        self._intervals.check(options, self.num_steps)
 
     def _predict(
         self, images: list[RGB], focal_length: FocalLengths, options: Options
@@ -203,7 +217,8 @@ class DepthEstimator:
             batch = [(images[row], placements[row]) for row in rows]
             for row, prediction in zip(rows, self._predict_batch(batch, options), strict=True):
                 scale = placements[row].scale
-                predictions[row] = self._with_focal_length(prediction, scale, focal_lengths[row])
+                metric = self._with_focal_length(prediction, scale, focal_lengths[row])
+                predictions[row] = self._intervals.add(metric, options)
         return [predictions[row] for row in range(len(images))]
 
     def _predict_batch(
@@ -231,6 +246,7 @@ class DepthEstimator:
                 num_steps=options.num_steps or self.num_steps,
                 ensemble=options.ensemble,
                 trajectory=options.trajectory,
+                interval=self._intervals.of_members(options),
             )
             return jax.device_get(maps)
 

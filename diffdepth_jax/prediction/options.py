@@ -19,6 +19,7 @@ class Options:
     native_size: bool = False
     padded_sizes: Sequence[Size] = ()
     batch_size: int = 1
+    interval: float | None = None
 
     @property
     def samples(self) -> int:
@@ -32,6 +33,8 @@ def check_options(options: Options, config: ModelConfiguration) -> None:
     for name, count in (("ensemble", options.ensemble), ("batch_size", options.batch_size)):
         if count < 1:
             raise UserError(f"{name} {count}: must be 1 or more")
+    if options.interval is not None and not 0 < options.interval < 1:
+        raise UserError(f"interval {options.interval:g}: must be between 0 and 1, such as 0.9")
     if steps is not None and not 1 <= steps <= total:
         raise UserError(f"num_steps {steps}: must be 1 to {total}")
     if config.model.kind == "feed_forward":

@@ -35,7 +35,7 @@ class Kind(NamedTuple):
 
 KINDS = {
     "npy": Kind((".npy",), "float32 metres"),
-    "npz": Kind((".npz",), "float32 metres, spread and camera"),
+    "npz": Kind((".npz",), "float32 metres, spread, interval and camera"),
     "png16": Kind((".png",), "16 bit, metres x depth_scale"),
     "tiff": Kind((".tiff",), "32-bit float metres"),
     "color": Kind(("_color.png",), "near red to far blue"),
@@ -43,6 +43,7 @@ KINDS = {
     "spread": Kind(
         ("_spread.npy", "_spread.png"), "spread of samples, metres; picture: % of depth"
     ),
+    "interval": Kind(("_low.npy", "_high.npy"), "ends of the interval, float32 metres"),
     "ply": Kind((".ply",), "points in metres"),
     "glb": Kind((".glb",), "points in metres"),
     "gif": Kind(("_trajectory.gif",), "the denoising, step by step"),
@@ -133,6 +134,8 @@ class OutputWriter:
             "_side_by_side.png": lambda path: self._draw(path, depth, prediction.image),
             "_spread.npy": lambda path: np.save(path, _present(prediction.spread)),
             "_spread.png": lambda path: _draw_spread(path, prediction),
+            "_low.npy": lambda path: np.save(path, _present(prediction.low)),
+            "_high.npy": lambda path: np.save(path, _present(prediction.high)),
             ".ply": lambda path: point_cloud.write_ply(path, self._cloud(prediction, camera)),
             ".glb": lambda path: point_cloud.write_glb(path, self._cloud(prediction, camera)),
             "_trajectory.gif": lambda path: _write_gif(path, _present(prediction.trajectory)),
@@ -188,8 +191,8 @@ def _file_in_folder(path: pathlib.Path) -> Generator[pathlib.Path]:
         raise
 
 
-def check_kinds(kinds: Collection[str], ensemble: int) -> None:
-    """Raises a UserError unless all are kinds of output that an ensemble of this size has."""
+def check_kinds(kinds: Collection[str], ensemble: int, interval: float | None = None) -> None:
+    """Raises a UserError unless all are kinds of output that such a prediction has."""
     for kind in kinds:
         if kind not in KINDS:
             raise UserError(f"outputs {kind!r}: must be of {', '.join(KINDS)}")
@@ -197,6 +200,8 @@ def check_kinds(kinds: Collection[str], ensemble: int) -> None:
         raise UserError(f"outputs is empty: give some of {', '.join(KINDS)}")
     if "spread" in kinds and ensemble < 2:
         raise UserError("outputs spread: one sample has none; give --ensemble=N of 2 or more")
+    if "interval" in kinds and interval is None:
+        raise UserError("outputs interval: say how wide it is with --interval=0.9")
 
 
 def _present(value: _T | None) -> _T:
@@ -223,9 +228,8 @@ def _write_png16(path: pathlib.Path, depth: Metres, depth_scale: float) -> None:
 
 
 def _write_npz(path: pathlib.Path, prediction: DepthPrediction, camera: Camera | None) -> None:
-    arrays: dict[str, Any] = {"depth": prediction.depth}
-    if prediction.spread is not None:
-        arrays["spread"] = prediction.spread
+    maps = {name: getattr(prediction, name) for name in ("depth", "spread", "low", "high")}
+    arrays: dict[str, Any] = {name: metres for name, metres in maps.items() if metres is not None}
     if camera is not None:
         arrays["fx_fy_cx_cy"] = np.array([camera.fx, camera.fy, camera.cx, camera.cy])
     np.savez_compressed(path, **arrays)

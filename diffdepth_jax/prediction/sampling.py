@@ -14,7 +14,8 @@ from diffdepth_jax.method.noise import normal_per_image
 from diffdepth_jax.method.refinement import decode_log_depth, decode_steps, refine
 from diffdepth_jax.models.assembly import DepthNetwork
 
-Maps = dict[str, Array]  # "depth", and by choice "spread" and "trajectory", in metres
+# "depth", and by choice "spread", "low" and "high", and "trajectory", in metres.
+Maps = dict[str, Array]
 
 
 def create_predict(
@@ -22,15 +23,16 @@ def create_predict(
 ) -> Callable[..., Maps]:
     """Creates a jitted function: (variables, normalised image [B, H, W, 3], key) -> maps.
 
-    Each image has the same starting noises. The function has three static keywords:
+    Each image has the same starting noises. The function has static keywords:
       num_steps: of the sampler.
       ensemble: number of starting noises for each image.
       trajectory: whether the maps include the first noise's "trajectory", [B, S + 1, H, W].
+      interval: see `summarize`.
     """
     settings = {name: value for name, value in vars(sampler).items() if name != "num_steps"}
 
-    @functools.partial(jax.jit, static_argnames=("num_steps", "ensemble", "trajectory"))
-    def predict(variables, image, key, *, num_steps, ensemble, trajectory):
+    @functools.partial(jax.jit, static_argnames=("num_steps", "ensemble", "trajectory", "interval"))
+    def predict(variables, image, key, *, num_steps, ensemble, trajectory, interval=None):
         size = image.shape[1:3]
         keys = member_keys(key, ensemble)
         noise = normal_per_image(keys, model.latent_shape(*size))
@@ -46,7 +48,8 @@ def create_predict(
         )
         details = refinement.details
         log_depth, _ = decode_log_depth(model, variables, refinement.latent, *size, details=details)
-        maps = summarize(jnp.exp(log_depth).reshape(len(image), ensemble, *size))
+        members = jnp.exp(log_depth).reshape(len(image), ensemble, *size)
+        maps = summarize(members, interval)
         if trajectory:
             latents = refinement.latents[:, ::ensemble]
             first = jax.tree.map(lambda x: x[::ensemble], details)
@@ -62,12 +65,19 @@ def member_keys(key: Key[Array, ""], ensemble: int) -> ImageKeys:
     return jnp.stack([key, *(jax.random.fold_in(key, member) for member in range(1, ensemble))])
 
 
-def summarize(members: Float[Array, "batch members height width"]) -> Maps:
+def summarize(
+    members: Float[Array, "batch members height width"], interval: float | None = None
+) -> Maps:
     """Returns the median of the members as "depth" and, if there are several, their "spread".
 
-    The spread is half the distance between the 16th and the 84th percentile.
+    The spread is half the distance between the 16th and the 84th percentile. With an `interval`
+    of 0.9 "low" and "high" are the quantiles 0.05 and 0.95, interpolated in log depth.
     """
     if members.shape[1] == 1:
         return {"depth": members[:, 0]}
     low, median, high = jnp.percentile(members, jnp.array([16, 50, 84]), axis=1)
-    return {"depth": median, "spread": (high - low) / 2}
+    maps = {"depth": median, "spread": (high - low) / 2}
+    if interval is not None:
+        ends = jnp.array([1 - interval, 1 + interval]) / 2
+        maps["low"], maps["high"] = jnp.exp(jnp.quantile(jnp.log(members), ends, axis=1))
+    return maps

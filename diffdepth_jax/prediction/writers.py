@@ -51,7 +51,12 @@ class Writers:
 
 
 def create_writers(
-    settings: OutputWriter, kinds: Sequence[str] | None, *, ensemble: int, trajectory: bool
+    settings: OutputWriter,
+    kinds: Sequence[str] | None,
+    *,
+    ensemble: int,
+    trajectory: bool,
+    interval: float | None = None,
 ) -> Writers:
     """Returns writers like `settings`, for these kinds of output.
 
@@ -60,14 +65,16 @@ def create_writers(
       kinds: names of `outputs.KINDS`; None: `outputs.DEFAULT` for photos, a video for videos.
       ensemble: number of samples; several also have the output "spread".
       trajectory: whether to add the output "gif".
+      interval: its nominal coverage; with one there is also the output "interval".
 
     Raises:
-      UserError: a kind is unknown, or such an ensemble does not have it.
+      UserError: a kind is unknown, or such a prediction does not have it.
     """
     wanted = list(outputs.DEFAULT if kinds is None else kinds)
     wanted += ["spread"] * (ensemble > 1) + ["gif"] * trajectory
+    wanted += ["interval"] * (interval is not None)
     once = tuple(dict.fromkeys(wanted))
-    outputs.check_kinds(once, ensemble)
+    outputs.check_kinds(once, ensemble, interval)
     photos = dataclasses.replace(settings, kinds=once)
     videos = dataclasses.replace(settings, kinds=("video",) if kinds is None else once)
     return Writers(photos, videos)

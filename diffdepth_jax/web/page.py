@@ -28,7 +28,8 @@ _EXPLANATIONS = {
     "edges of objects.",
     "downloads": "`.npy`: float32 metres; `.png`: 16 bit, metres x 1000; `_color.png`: a picture; "
     "`.ply` and `.glb`: a surface in metres; `_trajectory.gif`: the denoising; `_spread.npy`: "
-    "the spread of the ensemble in metres.",
+    "the spread of the ensemble in metres; `_low.npy` and `_high.npy`: the ends of a calibrated "
+    "interval in metres.",
 }
 _CSS = """
 .gradio-container {max-width: 1280px !important; margin: 0 auto !important}
@@ -98,11 +99,20 @@ class _Requests:
         x, y = (int(position) for position in event.index)
         try:
             metres = result.metres_at(x, y) if result else None
+            interval = result.interval_at(x, y) if result and metres else None
         except OSError:
-            result = metres = None
+            result = metres = interval = None
         if result is None:
             return "This result was deleted meanwhile: estimate it again."
-        return _CLICK if metres is None else f"**{metres:.2f} m** at column {x}, row {y}"
+        if metres is None:
+            return _CLICK
+        return f"**{metres:.2f} m**{_within(interval)} at column {x}, row {y}"
+
+
+def _within(interval: tuple[float, float] | None) -> str:
+    if interval is None:
+        return ""
+    return ", within {:.2f} to {:.2f} m at {:.0f} %".format(*interval, 100 * results.INTERVAL)
 
 
 def _answer(result: results.Result) -> tuple[Any, ...]:

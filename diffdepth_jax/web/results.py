@@ -20,6 +20,7 @@ from diffdepth_jax.prediction.outputs import OutputWriter
 MAX_SIDE = 10_000  # pixels of an upload's longer side
 WORK_SIDE = 2048  # pixels to which a longer side is reduced, so that one request's cost is bounded
 MAX_ENSEMBLE = 16
+INTERVAL = 0.9  # the level of the interval, if the model is calibrated
 _FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "MPO", "PNG", "TIFF", "WEBP")  # EPS files are programs
 _SHOWN_SIDE = 960  # pixels of the longer side of the pictures on the page
 _MAX_POINTS = 200_000  # a browser turns so many smoothly
@@ -63,8 +64,17 @@ class Result:
         height, width = self.shown_size
         if not (0 <= x < width and 0 <= y < height):
             return None
-        metres = np.load(self.directory / f"{_NAME}.npy", mmap_mode="r")
-        return float(metres[y * metres.shape[0] // height, x * metres.shape[1] // width])
+        return self._value(f"{_NAME}.npy", x, y)
+
+    def interval_at(self, x: int, y: int) -> tuple[float, float] | None:
+        """Returns the ends of the interval at a pixel in the photo; None if the result has none."""
+        if self.output("_low.npy") is None:
+            return None
+        return self._value(f"{_NAME}_low.npy", x, y), self._value(f"{_NAME}_high.npy", x, y)
+
+    def _value(self, file: str, x: int, y: int) -> float:
+        values, (height, width) = np.load(self.directory / file, mmap_mode="r"), self.shown_size
+        return float(values[y * values.shape[0] // height, x * values.shape[1] // width])
 
 
 def _check_header(path: pathlib.Path) -> None:
@@ -142,17 +152,20 @@ def create(
     stated = None
     if use_exif and photo.focal_length_35mm:
         stated = camera.from_exif(photo.focal_length_35mm, *size)
+    interval = INTERVAL if estimator.is_calibrated(ensemble, num_steps) else None
     prediction = estimator(
         photo.image,
         num_steps=num_steps,
         ensemble=ensemble,
         trajectory=estimator.diffuses,
         focal_length=stated.fx if stated and estimator.focal_length else None,
+        interval=interval,
     )
     assert isinstance(prediction, DepthPrediction)  # and not a list, for this is one image
     pinhole = stated or _assumed_camera(prediction)
     kinds = ("npy", "png16", "color", "ply", "glb")
     kinds += ("gif",) * estimator.diffuses + ("spread",) * (ensemble > 1)
+    kinds += ("interval",) * (interval is not None)
     writer = OutputWriter(directory, kinds, surface=True, max_points=_MAX_POINTS)
     writer.write(_NAME, prediction, pinhole)
     shown_size = letterbox_size(*size, (_SHOWN_SIDE, _SHOWN_SIDE))

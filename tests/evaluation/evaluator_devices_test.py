@@ -9,6 +9,7 @@ import jax
 import numpy as np
 import pytest
 
+from diffdepth_jax.evaluation import uncertainty
 from tests.support import compile_flags, small_model, small_run
 from tests.support.paths import ROOT
 
@@ -18,7 +19,7 @@ FLAGS = f"--xla_force_host_platform_device_count=8 {compile_flags.QUICK}"
 
 
 def _evaluate(devices, batch_size):
-    """The rows of each set, by a model of random parameters and four views of each image."""
+    """The rows of each set, by a model of random parameters and six views of each image."""
     from diffdepth_jax.datasets.sources import create_sources
     from diffdepth_jax.evaluation.evaluator import create_evaluator
 
@@ -26,14 +27,15 @@ def _evaluate(devices, batch_size):
         data__synthetic__num_eval=SCENES,
         evaluation__batch_size=batch_size,
         evaluation__flip_average=True,
-        evaluation__ensemble=2,
+        evaluation__ensemble=3,
     )
     _, sources = create_sources(config.data, seed=0)
     mesh = jax.make_mesh(
         (devices,), ("batch",), (jax.sharding.AxisType.Auto,), devices=jax.devices()[:devices]
     )
     evaluator = create_evaluator(config, sources, mesh)
-    predict = evaluator.predictor(small_model.random_variables(evaluator.model))
+    variables = small_model.random_variables(evaluator.model)
+    predict = evaluator.predictor(variables, members=True)
     return {name: evaluator.scorer.score(name, predict) for name in evaluator.scorer.sets}
 
 
@@ -55,8 +57,12 @@ def test_tables_are_equal_on_one_two_and_eight_devices():
         for name, rows in table.items():
             assert [row["name"] for row in rows] == [f"{index:010d}" for index in range(SCENES)]
             for row, expected in zip(rows, tables[0][name], strict=True):
-                values = [[other[key] for key in row if key != "name"] for other in (row, expected)]
-                np.testing.assert_allclose(*values, rtol=1e-5)
+                uncertain = {*uncertainty.IMAGE_NAMES, "distances", "name"}
+                certain = [[x[key] for key in row if key not in uncertain] for x in (row, expected)]
+                np.testing.assert_allclose(*certain, rtol=1e-5)
+                # Rounding may move a pixel across the end of its interval.
+                scores = [[x[key] for key in uncertainty.IMAGE_NAMES] for x in (row, expected)]
+                np.testing.assert_allclose(*scores, atol=2e-3)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ def prediction():
     depth = rng.uniform(0.5, 60, SIZE).astype(np.float32)
     image = rng.integers(0, 256, (*SIZE, 3), np.uint8)
     trajectory = rng.uniform(0.5, 60, (4, 20, 25)).astype(np.float32)
-    return DepthPrediction(depth, 60.0, image, 0.1 * depth, trajectory)
+    return DepthPrediction(depth, 60.0, image, 0.1 * depth, trajectory, depth / 2, 2 * depth)
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def test_every_kind_is_written_and_nothing_is_left_over(written):
     writer = OutputWriter(written.parent, KINDS)
     assert set(written.iterdir()) == set(writer.paths("sub/a"))
     assert writer.exist("sub/a") and not writer.exist("sub/b")
-    assert len(writer.paths("a")) == 11
+    assert len(writer.paths("a")) == 13
 
 
 def test_depth_is_read_back_from_each_format(written, prediction):
@@ -47,6 +47,9 @@ def test_depth_is_read_back_from_each_format(written, prediction):
     archive = np.load(written / "a.npz")
     np.testing.assert_array_equal(archive["depth"], depth)
     np.testing.assert_array_equal(archive["spread"], prediction.spread)
+    for name, metres in (("low", depth / 2), ("high", 2 * depth)):
+        np.testing.assert_array_equal(archive[name], metres)
+        np.testing.assert_array_equal(np.load(written / f"a_{name}.npy"), metres)
     np.testing.assert_allclose(archive["fx_fy_cx_cy"], [60, 60, 24.5, 19.5])
     with Image.open(written / "a.tiff") as picture:
         assert picture.mode == "F"
@@ -112,7 +115,12 @@ def test_a_write_that_fails_leaves_nothing(tmp_path, prediction, monkeypatch):
 
 @pytest.mark.parametrize(
     ("kinds", "message"),
-    [(("npy", "exr"), "outputs 'exr': must be of npy"), ((), "empty"), (("spread",), "ensemble")],
+    [
+        (("npy", "exr"), "outputs 'exr': must be of npy"),
+        ((), "empty"),
+        (("spread",), "ensemble"),
+        (("interval",), "--interval=0.9"),
+    ],
 )
 def test_kinds_that_cannot_be_are_refused(kinds, message):
     with pytest.raises(UserError, match=message):

@@ -1,0 +1,197 @@
+"""How well the members of an ensemble say how sure a prediction is; all in the log of metres.
+
+Members [S, H, W] are metres of one image from S starting noises. A perfect ensemble is one whose
+members and truth are draws from one distribution. Scores are in units of log depth: 0.01 is about
+1 % of the depth.
+"""
+
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float, Shaped
+
+Members = Float[np.ndarray, "members *shape"]
+Values = Float[np.ndarray, "*shape"]
+
+LEVEL = 0.9  # of the interval that is scored
+CELL = 8  # pixels of a pooled cell's side
+SPREAD = (16, 84)  # percentiles; half their distance is the spread, as `predict` writes it
+# The scores of one image that are averaged over images, see `image_scores`.
+NAMES = (
+    "coverage",
+    "interval_score",
+    "crps",
+    "crps_8x8",
+    "crps_image",
+    "ause",
+    "spread_rank",
+    "spread_rank_ceiling",
+)
+IMAGE_NAMES = (*NAMES, "mean_spread", "mean_error")
+# Upper ends in metres of the bins in which pixels are counted; each is 2.7 % deep.
+DISTANCES = np.geomspace(1e-3, 1e3, 513)
+_KEPT = 1 - np.arange(100) / 100  # fractions of the pixels at which `ause` looks
+
+
+def image_scores(
+    members: Float[np.ndarray, "members height width"],
+    truth: Float[np.ndarray, "height width"],
+    mask: Bool[np.ndarray, "height width"],
+) -> dict[str, Any]:
+    """Scores the members of one image.
+
+    Args:
+      members: positive metres, two or more.
+      truth: metres.
+      mask: True where the truth is valid.
+
+    Returns:
+      {name: value} for IMAGE_NAMES and "distances"; nan where a score has no value, as for an image
+      without valid pixels.
+        coverage: of the interval between the members' quantiles at LEVEL.
+        interval_score: of the same interval, see `interval_score`.
+        crps, crps_8x8, crps_image: `fair_crps` of pixels, of cells and of the image. A cell's value
+          is the mean log depth of its valid pixels, and so is the image's.
+        ause: see `ause`.
+        spread_rank: the rank correlation of spread and absolute error over the pixels.
+        spread_rank_ceiling: see `rank_ceiling`.
+        mean_spread, mean_error: the means of spread and of absolute error.
+        distances: see `count_distances`, by true depth.
+    """
+    if not mask.any():
+        return dict.fromkeys(IMAGE_NAMES, np.nan) | {"distances": []}
+    all_members, all_truth = np.log(members), np.log(np.where(mask, truth, 1))
+    x, y = all_members[:, mask], all_truth[mask]
+    low, high = quantile_interval(x, LEVEL)
+    covered = is_covered(low, high, y)
+    spread, error = spread_of(x), np.abs(np.median(x, axis=0) - y)
+    values = {
+        "coverage": covered.mean(),
+        "interval_score": interval_score(low, high, y, LEVEL).mean(),
+        "crps": fair_crps(x, y).mean(),
+        "crps_8x8": fair_crps(*(pooled(z, mask, CELL) for z in (all_members, all_truth))).mean(),
+        "crps_image": fair_crps(x.mean(axis=1), y.mean()),
+        "ause": ause(spread, error),
+        "spread_rank": rank_correlation(spread, error),
+        "spread_rank_ceiling": rank_ceiling(x),
+        "mean_spread": spread.mean(),
+        "mean_error": error.mean(),
+    }
+    values = {name: float(value) for name, value in values.items()}
+    return values | {"distances": count_distances(truth[mask], covered)}
+
+
+def count_distances(
+    depth: Float[np.ndarray, " pixels"], covered: Bool[np.ndarray, " pixels"]
+) -> list[list[int]]:
+    """Counts pixels by their depth in metres: [bin, pixels, covered pixels]; see DISTANCES."""
+    bins = np.minimum(np.searchsorted(DISTANCES, depth), len(DISTANCES) - 1)
+    pixels, inside = np.bincount(bins), np.bincount(bins, covered)
+    return [[int(n), int(pixels[n]), int(inside[n])] for n in np.flatnonzero(pixels)]
+
+
+def quantile_interval(members: Members, level: float) -> tuple[Values, Values]:
+    """Returns the quantiles of the members, interpolated, between which `level` of them lie."""
+    return tuple(np.quantile(members, [(1 - level) / 2, (1 + level) / 2], axis=0))
+
+
+def spread_of(members: Members) -> Values:
+    """Returns half the distance between the 16th and the 84th percentile of the members."""
+    low, high = np.percentile(members, SPREAD, axis=0)
+    return (high - low) / 2
+
+
+def is_covered(low: Values, high: Values, truth: Values) -> Bool[np.ndarray, "*shape"]:
+    """Tells where the truth lies in the interval."""
+    return (low <= truth) & (truth <= high)
+
+
+def interval_score(low: Values, high: Values, truth: Values, level: float) -> Values:
+    """Returns the interval score of Gneiting and Raftery 2007, section 6.2; lower is better.
+
+    It is the width, and where the truth lies outside 2 / (1 - level) times its distance.
+    """
+    outside = np.maximum(low - truth, 0) + np.maximum(truth - high, 0)
+    return high - low + 2 / (1 - level) * outside
+
+
+def fair_crps(members: Members, truth: Values) -> Values:
+    """Returns the fair CRPS of an ensemble (Ferro 2014); lower is better.
+
+    Its expectation is the CRPS of the distribution that two or more members are drawn from, however
+    many they are.
+    """
+    return _crps(members, truth, len(members) - 1)
+
+
+def crps(members: Members, truth: Values) -> Values:
+    """Returns the CRPS of the distribution that has the members as its only values."""
+    return _crps(members, truth, len(members))
+
+
+def _crps(members, truth, others):
+    """E|X - y| - E|X - X'| / 2, where the second mean has S x `others` pairs."""
+    count = len(members)
+    signs = 2 * np.arange(1, count + 1) - count - 1  # in a sum over all pairs of sorted members
+    pairs = np.tensordot(signs, np.sort(members, axis=0), axes=1) / (count * others)
+    return np.abs(members - truth).mean(axis=0) - pairs
+
+
+def pooled(
+    values: Float[np.ndarray, "*lead height width"],
+    mask: Bool[np.ndarray, "height width"],
+    cell: int,
+) -> Float[np.ndarray, "*lead cells"]:
+    """Returns the means over the valid pixels of square cells; cells without any are left out."""
+
+    def sums(x):
+        rows, columns = (np.arange(0, side, cell) for side in mask.shape)
+        return np.add.reduceat(np.add.reduceat(x, rows, axis=-2), columns, axis=-1)
+
+    count = sums(mask.astype(np.float32))
+    return sums(np.where(mask, values, 0))[..., count > 0] / count[count > 0]
+
+
+def ause(spread: Float[np.ndarray, " pixels"], error: Float[np.ndarray, " pixels"]) -> float:
+    """Returns the area between two sparsification curves; 0 is the best.
+
+    A curve is the mean absolute error of the pixels that are left when a growing fraction is taken
+    out, beginning with the largest spread, or for the oracle with the largest error. Both are
+    divided by the mean error of all pixels, so that they begin at 1. Pixels of equal spread count
+    with their mean error. After Ilg et al. 2018 (arXiv 1802.07095).
+    """
+    total = error.mean()
+    if total == 0:
+        return 0.0
+    _, group = np.unique(spread, return_inverse=True)  # groups in the order of the spread
+    sizes = np.bincount(group)
+    by_spread = np.repeat(np.bincount(group, error) / sizes, sizes)
+    kept = np.ceil(_KEPT * len(error)).astype(int)
+    curves = [np.cumsum(x)[kept - 1] / kept for x in (by_spread, np.sort(error))]
+    return float((curves[0] - curves[1]).mean() / total)
+
+
+def rank_correlation(first: Shaped[np.ndarray, " n"], second: Shaped[np.ndarray, " n"]) -> float:
+    """Returns Spearman's rank correlation; nan if one of both is constant."""
+    if len(first) < 2 or np.ptp(first) == 0 or np.ptp(second) == 0:
+        return np.nan
+    return float(np.corrcoef(_ranks(first), _ranks(second))[0, 1])
+
+
+def _ranks(values):
+    """Equal values share their mean rank. scipy.stats would take a second to import."""
+    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return (np.cumsum(counts) - (counts - 1) / 2)[place]
+
+
+def rank_ceiling(members: Float[np.ndarray, "members pixels"]) -> float:
+    """Returns the `spread_rank` of an image whose truth is a draw of the model itself.
+
+    The last member stands for the truth; the others have the spread and the median. A real truth
+    can hardly be ranked better. nan with fewer than three members.
+    """
+    if len(members) < 3:
+        return np.nan
+    *_, truth = members
+    others = members[:-1]
+    return rank_correlation(spread_of(others), np.abs(np.median(others, axis=0) - truth))

@@ -1,0 +1,141 @@
+"""Intervals of a small model, with a calibration and without."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from diffdepth_jax.checkpoints.calibration import Calibration, IntervalWidths, save_calibration
+from diffdepth_jax.checkpoints.model_directory import parameters_identity
+from diffdepth_jax.errors import UserError
+from diffdepth_jax.prediction import sampling
+from diffdepth_jax.prediction.estimator import DepthEstimator
+from diffdepth_jax.prediction.intervals import Intervals
+from diffdepth_jax.prediction.options import Options
+from tests.support import small_model
+
+IMAGE = np.random.default_rng(0).integers(0, 256, (37, 53, 3), np.uint8)
+NEAR, FAR = 0.1, 0.2  # half widths in log depth of a single sample
+MIDDLE = 0.8  # metres between near and far
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("models") / "random"
+    small_model.save(directory)
+    return directory
+
+
+@pytest.fixture(scope="module")
+def raw(directory):
+    return DepthEstimator.from_checkpoint(directory)
+
+
+@pytest.fixture
+def calibrated(raw, directory, tmp_path):
+    """Returns the estimator of a calibrated directory."""
+    (tmp_path / "parameters").symlink_to(directory / "parameters")
+
+    def create(ensemble, spreads=(), half_widths=((NEAR,), (FAR,))):
+        rows = [[[width / 2 for width in row], list(row)] for row in half_widths]
+        widths = IntervalWidths([0.5, 0.9], [MIDDLE], [list(spreads)] * 2, rows)
+        identity = parameters_identity(tmp_path)
+        save_calibration(tmp_path, Calibration(widths, 1.0, ensemble, 2, identity, "", {}))
+        parts = raw._model, raw._schedule, raw._variables, raw._config
+        estimator = DepthEstimator(*parts, tmp_path)
+        estimator._compiled = raw._compiled
+        return estimator
+
+    return create
+
+
+@pytest.mark.parametrize("focal_length", [None, 100.0])
+def test_the_interval_of_a_calibration_holds_for_the_metres_that_are_returned(
+    calibrated, raw, focal_length
+):
+    """Near and far are metres after the focal length is taken into account."""
+    image = IMAGE[:32, :48]
+    depth = raw(image, focal_length=focal_length).depth
+    prediction = calibrated(1)(image, focal_length=focal_length, interval=0.9)
+    assert depth.min() < MIDDLE < depth.max()
+    np.testing.assert_array_equal(prediction.depth, depth)
+    factor = np.exp(np.where(depth > MIDDLE, FAR, NEAR))
+    np.testing.assert_allclose(prediction.low, depth / factor, rtol=1e-5)
+    np.testing.assert_allclose(prediction.high, depth * factor, rtol=1e-5)
+    assert prediction.low.dtype == prediction.high.dtype == np.float32
+    assert calibrated(1)(image).low is None
+
+
+def test_the_interval_grows_with_the_spread_of_the_samples(calibrated):
+    estimator = calibrated(2, [0.05], [(0.1, 0.3)] * 2)
+    prediction = estimator(IMAGE, ensemble=2, interval=0.9)
+    wide = prediction.spread / prediction.depth > 0.05
+    assert 0 < wide.mean() < 1 and prediction.low.shape == IMAGE.shape[:2]
+    expected = prediction.depth * np.exp(np.where(wide, 0.3, 0.1))
+    np.testing.assert_allclose(prediction.high, expected, rtol=1e-5)
+
+
+def test_without_calibration_it_lies_between_the_members_and_that_is_told(raw, caplog):
+    """Once for an estimator."""
+    predictions = [
+        raw(IMAGE, ensemble=3, interval=0.9, focal_length=focal) for focal in (50.0, 100.0)
+    ]
+    for prediction in predictions:
+        assert (prediction.low <= prediction.depth).all() and prediction.low.dtype == np.float32
+        assert (prediction.depth <= prediction.high).all()
+        assert prediction.high.shape == IMAGE.shape[:2]
+    np.testing.assert_allclose(predictions[1].low, 2 * predictions[0].low, rtol=1e-5)
+    assert [text for text in caplog.messages if "not calibrated" in text] == [
+        "intervals are not calibrated: they lie between quantiles of the 3 samples, which often "
+        "agree on what is wrong; calibrate the model with --mode=calibrate"
+    ]
+
+
+def test_quantiles_of_members_are_taken_in_log_depth():
+    """Of 1, 4 and 16 m: the quantiles 1/4 and 3/4 lie in the middle between two."""
+    members = np.float32([1, 4, 16]).reshape(1, 3, 1, 1)
+    maps = sampling.summarize(members, 0.5)
+    assert float(maps["low"][0, 0, 0]) == pytest.approx(2, rel=1e-5)
+    assert float(maps["high"][0, 0, 0]) == pytest.approx(8, rel=1e-5)
+    assert set(sampling.summarize(members)) == {"depth", "spread"}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"interval": 0.8}, r"interval 0\.8: the calibration knows 0\.5, 0\.9"),
+        ({"interval": 0.9, "ensemble": 3}, "was made with ensemble 1, not 3"),
+        ({"interval": 0.9, "num_steps": 3}, "was made with num_steps 2, not 3"),
+        ({"interval": 1.0}, "interval 1: must be between 0 and 1"),
+    ],
+)
+def test_what_the_calibration_does_not_hold_for_is_refused(calibrated, options, message):
+    with pytest.raises(UserError, match=message):
+        calibrated(1)(IMAGE, **options)
+
+
+def test_a_calibration_of_other_parameters_or_damaged_matters_only_to_intervals(
+    calibrated, tmp_path
+):
+    estimator = calibrated(1)
+    path = tmp_path / "calibration.json"
+    found = path.read_text()
+    path.write_text(found.replace("stretch", "stretched"))
+    estimator.check(Options())
+    with pytest.raises(UserError, match="is damaged"):
+        estimator.check(Options(interval=0.9))
+
+
+def test_a_model_says_for_which_samples_it_is_calibrated(calibrated, raw, tmp_path):
+    estimator = calibrated(2)
+    found = [estimator.is_calibrated(ensemble, steps) for ensemble, steps in ((2, 2), (1, 2))]
+    assert found == [True, False] and not raw.is_calibrated(1, 2)
+    (tmp_path / "calibration.json").write_text("{")
+    with pytest.raises(UserError, match="is damaged"):
+        Intervals(tmp_path).are_calibrated(2, 2)
+
+
+def test_one_sample_without_calibration_is_refused(raw):
+    with pytest.raises(UserError, match=r"interval 0\.9: this model is not calibrated.*=calibrate"):
+        raw.check(Options(interval=0.9))
+    raw.check(dataclasses.replace(Options(interval=0.9), ensemble=2))
