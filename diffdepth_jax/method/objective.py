@@ -26,7 +26,7 @@ from diffdepth_jax.arrays import (
     Variables,
 )
 from diffdepth_jax.method import diffusion, losses
-from diffdepth_jax.method.pixel_objective import PIXEL_LOSSES, PixelObjective
+from diffdepth_jax.method.pixel_objective import PixelObjective, Truth
 from diffdepth_jax.method.refinement import Refinement, apply, decode_log_depth, refine
 from diffdepth_jax.models.assembly import DiffusionDepth
 from diffdepth_jax.models.codec import fill_invalid
@@ -89,12 +89,12 @@ class Objective(PixelObjective):
             sampler_keys=sampler,
         )
 
-    def counts(self, mask: Mask) -> dict[str, Scalar]:
+    def counts(self, batch: Batch) -> dict[str, Scalar]:
         """The counts that `terms` returns, {term: count}, computed without running the model."""
-        images = mask.any((1, 2, 3)).sum()
-        denoised = images if self.target == "ground_truth" else len(mask)
-        terms = (*PIXEL_LOSSES, "latent", "reconstruction")
-        return {**dict.fromkeys(terms, images), "ddim": denoised}
+        images = batch["mask"].any((1, 2, 3)).sum()
+        denoised = images if self.target == "ground_truth" else len(batch["mask"])
+        terms = dict.fromkeys(("latent", "reconstruction"), images)
+        return {**self.pixel_counts(batch), **terms, "ddim": denoised}
 
     def terms(
         self, variables: Variables, batch: Batch, draws: Draws, drop_path_key: jax.Array | None
@@ -103,7 +103,8 @@ class Objective(PixelObjective):
 
         Args:
           variables: the model's.
-          batch: normalised images, depth in metres, and where there is ground truth.
+          batch: normalised images, depth in metres, where there is ground truth, and, for a model
+            with validity, where there is no depth.
           draws: see `draw`.
           drop_path_key: for the backbone's stochastic depth; None if the backbone has none.
 
@@ -117,7 +118,8 @@ class Objective(PixelObjective):
         )
         cell_mask = jnp.broadcast_to(cell_mask, encoded.shape)
         log_target = jnp.log(jnp.where(mask, depth, 1.0))
-        pixel, variables = self._pixel_losses(variables, refinement, depth, log_target, mask)
+        truth = depth, log_target, mask, batch.get("hole")
+        pixel, variables = self._pixel_losses(variables, refinement, truth)
         terms = {
             **pixel,
             "latent": losses.l2(refinement.latent, encoded, cell_mask),
@@ -152,7 +154,7 @@ class Objective(PixelObjective):
         )
 
     def _pixel_losses(
-        self, variables: Variables, refinement: Refinement, *truth: Array
+        self, variables: Variables, refinement: Refinement, truth: Truth
     ) -> tuple[dict[str, Term], Variables]:
         """Means over the decoded steps, and the variables after the last of them.
 

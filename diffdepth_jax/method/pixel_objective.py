@@ -21,9 +21,12 @@ from diffdepth_jax.arrays import (
     Variables,
 )
 from diffdepth_jax.method import losses
-from diffdepth_jax.method.refinement import DepthModel, apply, decode_log_depth
+from diffdepth_jax.method.refinement import DepthModel, apply, decode
 from diffdepth_jax.models.assembly import FeedForwardDepth
+from diffdepth_jax.models.codec import Decoded
 
+# Depth in metres and its log; where there is ground truth, and where it is known to be a hole.
+Truth = tuple[Depth, Depth, Mask, Mask | None]
 PIXEL_LOSSES = ("silog", "gradient_matching", "pixel_as_printed", "l1", "l2")
 
 
@@ -51,6 +54,16 @@ class PixelObjective:
         metres = ("l1", "l2")
         return {name: w * early if name in metres else w for name, w in self.weights.items()}
 
+    def pixel_counts(self, batch: Batch) -> dict[str, Scalar]:
+        """{term: count} of what `compare` returns, computed without running the model."""
+        images = batch["mask"].any((1, 2, 3)).sum()
+        counts = dict.fromkeys(PIXEL_LOSSES, images)
+        if "laplace" in self.weights:
+            counts["laplace"] = images
+        if "validity" in self.weights:
+            counts["validity"] = (batch["mask"] | batch["hole"]).any((1, 2, 3)).sum()
+        return counts
+
     def compare(
         self,
         variables: Variables,
@@ -59,11 +72,13 @@ class PixelObjective:
         depth: Depth,
         log_target: Depth,
         mask: Mask,
+        hole: Mask | None,
     ) -> tuple[dict[str, Term], Variables]:
         """The pixel losses of the depth that a latent stands for, and the variables after it."""
-        log_depth, variables = decode_log_depth(
+        decoded, variables = decode(
             self.model, variables, latent, *depth.shape[1:3], details=details, train=True
         )
+        log_depth = decoded.log_depth
         metres, bound = jnp.exp(log_depth), self.clamp_depth
         clamped = [jnp.clip(x, 0, bound) if bound else x for x in (metres, depth)]
         return {
@@ -72,7 +87,21 @@ class PixelObjective:
             "pixel_as_printed": losses.pixel_as_printed(metres, depth, mask, self.silog_lambda),
             "l1": losses.l1(*clamped, mask),
             "l2": losses.l2(*clamped, mask),
+            **self._further_losses(decoded, log_target, mask, hole),
         }, variables
+
+    def _further_losses(
+        self, decoded: Decoded, log_target: Depth, mask: Mask, hole: Mask | None
+    ) -> dict[str, Term]:
+        """The losses of further outputs; a model has those outputs whose losses have weights."""
+        terms = {}
+        if "laplace" in self.weights:
+            scale = decoded.log_scale
+            terms["laplace"] = losses.laplace(decoded.log_depth, log_target, mask, scale)
+        if "validity" in self.weights:
+            assert hole is not None
+            terms["validity"] = losses.validity(decoded.validity, mask, hole)
+        return terms
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -85,9 +114,9 @@ class Regression(PixelObjective):
         """Returns nothing; `Objective.draw` returns the noise."""
         return ()
 
-    def counts(self, mask: Mask) -> dict[str, Scalar]:
+    def counts(self, batch: Batch) -> dict[str, Scalar]:
         """See `Objective.counts`."""
-        return dict.fromkeys(PIXEL_LOSSES, mask.any((1, 2, 3)).sum())
+        return self.pixel_counts(batch)
 
     def terms(
         self, variables: Variables, batch: Batch, draws: tuple[()], drop_path_key: jax.Array | None
@@ -108,7 +137,8 @@ class Regression(PixelObjective):
         )
         latent, _ = apply(self.model, variables, condition, method="predict_latent", train=False)
         log_target = jnp.log(jnp.where(batch["mask"], batch["depth"], 1.0))
-        return self.compare(variables, latent, details, batch["depth"], log_target, batch["mask"])
+        truth = batch["depth"], log_target, batch["mask"], batch.get("hole")
+        return self.compare(variables, latent, details, *truth)
 
 
 def total_loss(

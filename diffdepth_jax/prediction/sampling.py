@@ -10,10 +10,12 @@ from jaxtyping import Float, Key
 from diffdepth_jax.arrays import Array, ImageKeys
 from diffdepth_jax.configuration.model import Sampler
 from diffdepth_jax.method.diffusion import NoiseSchedule, normal_per_image
-from diffdepth_jax.method.refinement import decode_log_depth, decode_steps, refine
+from diffdepth_jax.method.refinement import decode, decode_steps, refine
 from diffdepth_jax.models.assembly import DepthNetwork
+from diffdepth_jax.models.codec import Decoded
 
-Maps = dict[str, Array]  # "depth", and by choice "spread" and "trajectory", in metres
+# "depth", and by choice "spread" and "trajectory", in metres; "validity", a probability.
+Maps = dict[str, Array]
 
 
 def create_predict(
@@ -44,8 +46,9 @@ def create_predict(
             **settings,
         )
         details = refinement.details
-        log_depth, _ = decode_log_depth(model, variables, refinement.latent, *size, details=details)
-        maps = summarize(jnp.exp(log_depth).reshape(len(image), ensemble, *size))
+        decoded, _ = decode(model, variables, refinement.latent, *size, details=details)
+        shape = (len(image), ensemble, *size)
+        maps = _maps(jax.tree.map(lambda x: x.reshape(shape), decoded))
         if trajectory:
             latents = refinement.latents[:, ::ensemble]
             first = jax.tree.map(lambda x: x[::ensemble], details)
@@ -56,17 +59,38 @@ def create_predict(
     return predict
 
 
+def _maps(members: Decoded) -> Maps:
+    """Sums up the members of each image, [B, members, H, W]."""
+    scale = None if members.log_scale is None else jnp.exp(members.log_scale)
+    maps = summarize(jnp.exp(members.log_depth), scale)
+    if members.validity is not None:
+        maps["validity"] = jax.nn.sigmoid(members.validity).mean(1)
+    return maps
+
+
 def member_keys(key: Key[Array, ""], ensemble: int) -> ImageKeys:
     """Returns the keys of an ensemble; the first is `key` itself, for an ensemble of any size."""
     return jnp.stack([key, *(jax.random.fold_in(key, member) for member in range(1, ensemble))])
 
 
-def summarize(members: Float[Array, "batch members height width"]) -> Maps:
-    """Returns the median of the members as "depth" and, if there are several, their "spread".
+def summarize(
+    members: Float[Array, "batch members height width"],
+    scale: Float[Array, "batch members height width"] | None = None,
+) -> Maps:
+    """Returns the median of the members as "depth" and, if it is known, their "spread".
 
-    The spread is half the distance between the 16th and the 84th percentile.
+    The spread of several members is half the distance between the 16th and the 84th percentile.
+
+    With a `scale`, b of a Laplace distribution of log depth, a member has a standard deviation of
+    its own: sqrt(2) b times its depth, to first order. The law of total variance joins both: the
+    square of the spread is that of the members, plus the mean of their variances.
     """
     if members.shape[1] == 1:
-        return {"depth": members[:, 0]}
-    low, median, high = jnp.percentile(members, jnp.array([16, 50, 84]), axis=1)
-    return {"depth": median, "spread": (high - low) / 2}
+        maps = {"depth": members[:, 0]}
+    else:
+        low, median, high = jnp.percentile(members, jnp.array([16, 50, 84]), axis=1)
+        maps = {"depth": median, "spread": (high - low) / 2}
+    if scale is not None:
+        within = jnp.sqrt(2 * ((scale * members) ** 2).mean(1))
+        maps["spread"] = jnp.hypot(maps["spread"], within) if "spread" in maps else within
+    return maps

@@ -62,12 +62,12 @@ def create_writers(
       trajectory: whether to add the output "gif".
 
     Raises:
-      UserError: a kind is unknown, or such an ensemble does not have it.
+      UserError: a kind is unknown.
     """
     wanted = list(outputs.DEFAULT if kinds is None else kinds)
     wanted += ["spread"] * (ensemble > 1) + ["gif"] * trajectory
     once = tuple(dict.fromkeys(wanted))
-    outputs.check_kinds(once, ensemble)
+    outputs.check_kinds(once)
     photos = dataclasses.replace(settings, kinds=once)
     videos = dataclasses.replace(settings, kinds=("video",) if kinds is None else once)
     return Writers(photos, videos)

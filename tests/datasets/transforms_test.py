@@ -9,12 +9,13 @@ from diffdepth_jax.media import preprocessing
 
 
 def numbered_sample(height=5, width=7):
-    """Every pixel carries its own number, 1 to H * W, in all three arrays; odd ones are valid."""
+    """Every pixel carries its own number, 1 to H * W; odd ones are valid, some others holes."""
     number = np.arange(1, height * width + 1).reshape(height, width, 1)
     return {
         "image": np.repeat(number, 3, axis=-1).astype(np.uint8),
         "depth": number.astype(np.float32),
         "mask": number % 2 == 1,
+        "hole": number % 6 == 2,
     }
 
 
@@ -28,9 +29,10 @@ def random_sample(height=12, width=16, seed=0):
 
 
 def assert_moved_together(sample):
-    """Image, depth and mask of each pixel of a numbered sample still agree."""
+    """Image, depth, mask and hole of each pixel of a numbered sample still agree."""
     np.testing.assert_array_equal(sample["image"], np.repeat(sample["depth"], 3, axis=-1))
     np.testing.assert_array_equal(sample["mask"], sample["depth"] % 2 == 1)
+    np.testing.assert_array_equal(sample["hole"], sample["depth"] % 6 == 2)
 
 
 def assert_layout(sample, height, width):

@@ -19,6 +19,7 @@ from diffdepth_jax.models.assembly import DiffusionDepth
 from diffdepth_jax.models.backbones.dinov2 import DINOv2
 from diffdepth_jax.models.backbones.efficientnet import EfficientNetLite, Stage
 from diffdepth_jax.models.backbones.resnet import ResNet
+from diffdepth_jax.models.codec import DepthCodec
 from diffdepth_jax.models.layers import resize_bilinear
 from diffdepth_jax.models.necks.fpn import FPN
 from diffdepth_jax.models.released import ReleasedCodec, ReleasedDenoiser
@@ -37,6 +38,7 @@ REFERENCES = {
     "feed-forward": ("feed-forward", 1, "jit", 1),
     "efficientnet": ("efficientnet", 1, "jit", 1),
     "dinov2": ("dinov2", 1, "jit", 1),
+    "outputs": ("outputs", 1, "jit", 1),
 }
 RUNS = {
     "jit": ("plain", 8, "jit", 1),
@@ -60,6 +62,9 @@ SLOW_RUNS = {
     "dinov2 jit": ("dinov2", 8, "jit", 1),
     "dinov2 pmap": ("dinov2", 8, "pmap", 1),
     "dinov2 fsdp": ("dinov2", 8, "fsdp", 1),
+    "outputs jit": ("outputs", 8, "jit", 2),
+    "outputs pmap": ("outputs", 8, "pmap", 1),
+    "outputs fsdp": ("outputs", 8, "fsdp", 1),
 }
 
 
@@ -94,12 +99,23 @@ def dinov2_model():
     return tiny.model().clone(backbone=backbone, neck=_Sum(), denoiser=denoiser)
 
 
+def model_with_outputs():
+    """A Laplace scale and validity beside depth."""
+    return tiny.model().clone(codec=DepthCodec(4, 8, laplace_scale=True, validity=True))
+
+
 MODELS = {
     "plain": tiny.model,
     "normed": normed_model,
     "feed-forward": tiny.feed_forward_model,
     "efficientnet": efficientnet_model,
     "dinov2": dinov2_model,
+    "outputs": model_with_outputs,
+}
+OUTPUTS = {
+    "model__laplace_scale": True,
+    "model__validity": True,
+    "loss__weights": {"laplace": 1.0, "validity": 1.0},
 }
 
 
@@ -111,7 +127,8 @@ def _batches():
         batch = tiny.batch(len(shares), *SIZE, seed=seed)
         mask = rng.random(batch["mask"].shape) < shares[:, None, None, None]
         depth = np.where(mask, rng.uniform(0.5, 10, mask.shape), np.nan).astype(np.float32)
-        yield {**batch, "mask": mask, "depth": depth}
+        hole = ~mask & (rng.random(mask.shape) < shares[::-1, None, None, None])
+        yield {**batch, "mask": mask, "depth": depth, "hole": hole}
 
 
 def _config(model, parallel, accumulate):
@@ -124,6 +141,7 @@ def _config(model, parallel, accumulate):
         optimizer__learning_rate=1e-2,
         optimizer__warmup_steps=0,
         optimizer__momentum=0.9,
+        **(OUTPUTS if model == "outputs" else {}),
     )
     return groups.read(feed_forward.feed_forward(fields) if model == "feed-forward" else fields)
 
