@@ -94,8 +94,8 @@ class Configuration(ModelConfiguration):
             rule = f"above 0 with model.{output}, and 0 without"
             valid = weight > 0 if given else weight == 0
             require(valid, f"loss.weights.{name}", weight, rule)
-        missing, rendered = self.data.missing_depth, self.data.source == "synthetic"
-        if rendered:
+        missing = self.data.missing_depth
+        if self.data.source == "synthetic":
             rule = "unknown for rendered scenes, which tell where the sky is"
             require(missing == "unknown", "data.missing_depth", missing, rule)
         elif self.model.validity:

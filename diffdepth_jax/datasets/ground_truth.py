@@ -13,7 +13,7 @@ from diffdepth_jax.errors import UserError
 
 NUM_SAMPLES = 16  # spread over a source
 SMALLEST_SHARE = 0.01  # of ground truth within the limits; less is taken for a mistake
-# Of pixels with ground truth in a source that claims to be dense. LiDAR has 5 to 20 %.
+# Of pixels with ground truth in a source that claims to be dense; LiDAR has far fewer.
 SMALLEST_DENSITY = 0.3
 _NUM_VALUES = 10_000  # of a sample, spread over it, for the median: large photos cost no memory
 # Ground truth this many times beyond the maximum is in another unit, not merely farther away.

@@ -40,9 +40,7 @@ KINDS = {
     "tiff": Kind((".tiff",), "32-bit float metres"),
     "color": Kind(("_color.png",), "near red to far blue"),
     "side_by_side": Kind(("_side_by_side.png",), "photo and depth"),
-    "spread": Kind(
-        ("_spread.npy", "_spread.png"), "spread of samples, metres; picture: % of depth"
-    ),
+    "spread": Kind(("_spread.npy", "_spread.png"), "spread, metres; picture: % of depth"),
     "ply": Kind((".ply",), "points in metres"),
     "glb": Kind((".glb",), "points in metres"),
     "gif": Kind(("_trajectory.gif",), "the denoising, step by step"),
