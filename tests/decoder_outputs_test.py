@@ -46,20 +46,21 @@ def test_a_run_trains_both_outputs_and_its_model_has_them(tmp_path):
 
 
 def test_batches_of_such_a_configuration_know_the_sky_and_others_do_not():
-    """Scenes of 32 x 48 in a crop of 40 x 48: of the padding nothing is known."""
+    """Scenes of 32 x 48 in a crop of 40 x 48. Nothing is known of padding and of lost truth."""
     crop = {"augmentation__crop_size": (40, 48), "augmentation__valid_pixel_fraction": 0.5}
     config = small_run.config(**OUTPUTS, **crop)
     source, _ = create_sources(config.data, 0)
     batch = next(augmented_batches(config, source, 0))
-    mask, hole = batch["mask"], batch["hole"]
-    assert hole[:, :16].any() and not hole[:, 32:].any() and not (hole & mask).any()
-    assert (~hole & ~mask)[:, :32].mean() > 0.2
+    mask, surface, hole = batch["mask"], batch["surface"], batch["hole"]
+    assert hole[:, :16].any() and not (surface | hole)[:, 32:].any()
+    assert (surface >= mask).all() and not (surface & hole).any()
+    assert 0.1 < (~surface & ~hole)[:, :32].mean() < 0.5
     assert "hole" not in next(augmented_batches(small_run.config(**crop), source, 0))
 
 
 def test_the_losses_teach_their_heads_and_the_backbone():
     batch = tiny.batch()
-    batch["hole"] = ~batch["mask"]
+    batch["surface"], batch["hole"] = batch["mask"], ~batch["mask"]
     batch["hole"][1] = batch["mask"][1] = False
     model, weights = tiny.model().clone(codec=CODEC), {"laplace": 1.0, "validity": 1.0}
     objective = tiny.objective(model, weights=weights, sampler={"num_steps": 1})

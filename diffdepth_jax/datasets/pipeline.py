@@ -139,11 +139,11 @@ def augment(
 
 
 def training_sample(
-    sample: Sample, rng: np.random.Generator, *, holes: bool = False, **fields: Any
+    sample: Sample, rng: np.random.Generator, *, validity: bool = False, **fields: Any
 ) -> dict[str, np.ndarray]:
-    """What a batch needs of `augment`; `holes` says whether it needs the sample's `hole`."""
+    """What a batch needs of `augment`; with `validity` the sample's `surface` and `hole`, too."""
     augmented = augment(sample, rng, **fields)
-    names = ("image", "depth", "mask", "hole") if holes else ("image", "depth", "mask")
+    names = ("image", "depth", "mask", *(("surface", "hole") if validity else ()))
     return {name: augmented[name] for name in names}
 
 
@@ -211,7 +211,7 @@ def train_iterator(
 
     Yields:
       image float32 [B, H, W, 3] normalised, depth float32 [B, H, W, 1] in metres or the units of
-      the canonical camera, mask bool, with `holes` also hole, bool.
+      the canonical camera, mask bool; with `validity` also surface and hole, bool.
     """
     source = thinned(source, valid_pixel_fraction, seed)
     stream = _in_random_order(Tolerant(source, max_unreadable), seed)

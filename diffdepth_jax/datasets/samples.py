@@ -17,13 +17,15 @@ class Sample(TypedDict):
 
     `orientation` is EXIF's, by which the stored pixels of the picture were turned. `dense_depth`,
     0 where there is none, is for scores at edges, if `depth` with its mask is sparse; training does
-    not use it. `intrinsics` are missing where the camera is unknown. `hole` is True where it is
-    known that there is no depth, as in the sky. Of other pixels outside the mask nothing is known.
+    not use it. `intrinsics` are missing where the camera is unknown. `surface` is True where it is
+    known that there is a depth, measured or not, `hole` where it is known that there is none, as in
+    the sky. Sources that know neither have neither.
     """
 
     image: RGB
     depth: DepthMap
     mask: MaskMap
+    surface: NotRequired[MaskMap]
     hole: NotRequired[MaskMap]
     dense_depth: NotRequired[DepthMap]
     name: NotRequired[str]
@@ -45,6 +47,7 @@ class EvaluationSample(TypedDict):
     picture: RGB
     depth: DepthMap
     mask: MaskMap
+    surface: NotRequired[MaskMap]
     hole: NotRequired[MaskMap]
     dense_depth: NotRequired[DepthMap]
     name: NotRequired[str]

@@ -15,7 +15,7 @@ EvaluationSets = dict[str, tuple[Source, Source]]
 
 
 class DenselyMeasured:
-    """Says of each pixel of a source without ground truth that it is a hole, see `Sample`."""
+    """Says of pixels with ground truth that they are a surface, and that all others are holes."""
 
     def __init__(self, source: Source):
         self._source = source
@@ -25,7 +25,7 @@ class DenselyMeasured:
 
     def __getitem__(self, index: int) -> Sample:
         sample = self._source[index]
-        return {**sample, "hole": ~sample["mask"]}
+        return {**sample, "surface": sample["mask"], "hole": ~sample["mask"]}
 
     def __repr__(self) -> str:
         return f"DenselyMeasured({self._source!r})"

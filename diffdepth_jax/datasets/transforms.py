@@ -1,8 +1,8 @@
 """Augmentation and preprocessing in numpy, one sample at a time.
 
 Every function returns a new sample and leaves its argument as it was; keys other than `image`,
-`depth`, `mask`, `hole` and `intrinsics` pass through. A function that moves the image's pixels
-moves those of depth, mask and hole in the same way, and the intrinsics with them. A function that
+`depth`, `mask`, `surface`, `hole` and `intrinsics` pass through. A function that moves the image's
+pixels moves those of the first four in the same way, and the intrinsics with them. A function that
 changes colours leaves the others as they are.
 """
 
@@ -14,7 +14,7 @@ from jaxtyping import Int, Shaped
 from PIL import Image
 
 from diffdepth_jax.datasets import intrinsics
-from diffdepth_jax.datasets.samples import Sample
+from diffdepth_jax.datasets.samples import MaskMap, Sample
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.media.preprocessing import (
     KB_SIZE,
@@ -50,7 +50,7 @@ def pad_to(sample: Sample, size: Size) -> Sample:
     """Pads right and bottom up to `size`; a side that is long enough stays as it is.
 
     The image repeats its last row and column, so that the network sees no edge there. The new
-    pixels have depth 0, mask False and hole False.
+    pixels have depth 0, and False in all masks.
     """
     height, width = sample["image"].shape[:2]
     padding = ((0, max(0, size[0] - height)), (0, max(0, size[1] - width)), (0, 0))
@@ -182,7 +182,7 @@ def valid_range(sample: Sample, min_depth: float, max_depth: float) -> Sample:
     """
     depth = sample["depth"]
     mask = sample["mask"] & (depth > min_depth) & (depth < max_depth)
-    return {**sample, "depth": zero_outside(depth, mask), "mask": mask}
+    return {**_with_less_truth(sample, mask), "depth": zero_outside(depth, mask)}
 
 
 def scale_depth(sample: Sample, factor: float) -> Sample:
@@ -194,7 +194,8 @@ def scale_depth(sample: Sample, factor: float) -> Sample:
 
 def thin_mask(sample: Sample, rng: np.random.Generator, fraction: float) -> Sample:
     """Keeps each valid pixel with the given probability; depth stays as it is."""
-    return {**sample, "mask": sample["mask"] & (rng.random(sample["mask"].shape) < fraction)}
+    kept = rng.random(sample["mask"].shape) < fraction
+    return _with_less_truth(sample, sample["mask"] & kept)
 
 
 def _nearest_indices(length: int, new_length: int) -> Int[np.ndarray, " new_length"]:
@@ -222,9 +223,17 @@ def _move_pixels(sample: Sample, move: Callable[[np.ndarray], np.ndarray]) -> Sa
 
 
 def _changed_truth(sample: Sample, change: Callable[[np.ndarray], np.ndarray]) -> Any:
-    """Depth, mask and, if there is one, hole, each changed in the same way."""
-    truth = {"depth": change(sample["depth"]), "mask": change(sample["mask"])}
-    return truth | ({"hole": change(sample["hole"])} if "hole" in sample else {})
+    """Depth and all masks, each changed in the same way."""
+    names = ("depth", "mask", "surface", "hole")
+    return {name: change(sample[name]) for name in names if name in sample}
+
+
+def _with_less_truth(sample: Sample, mask: MaskMap) -> Sample:
+    """Takes ground truth away. Of such a pixel it is not known any more that it has a depth."""
+    if "surface" not in sample:
+        return {**sample, "mask": mask}
+    taken = sample["mask"] & ~mask
+    return {**sample, "mask": mask, "surface": sample["surface"] & ~taken}
 
 
 def _mirror(

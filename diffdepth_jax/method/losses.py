@@ -93,14 +93,14 @@ def laplace(log_prediction: Map, log_target: Map, mask: Valid, log_scale: Map) -
     return _sum_and_count(_per_image_sum(values), _valid_counts(mask))
 
 
-def validity(logit: Map, mask: Valid, hole: Valid) -> Term:
-    """Mean binary cross entropy over the pixels that have ground truth or are holes.
+def validity(logit: Map, surface: Valid, hole: Valid) -> Term:
+    """Mean binary cross entropy over the pixels of which it is known whether they have a depth.
 
-    The logit is of the probability that a pixel has a depth. Pixels of which nothing is known, with
-    neither mask nor hole, have no influence.
+    The logit is of the probability that a pixel has one. `surface` is True where it is known to
+    have one, `hole` where it is known to have none. Other pixels have no influence.
     """
-    logit, known = logit.astype(jnp.float32), mask | hole
-    values = jnp.where(known, jax.nn.softplus(jnp.where(mask, -logit, logit)), 0)
+    logit, known = logit.astype(jnp.float32), surface | hole
+    values = jnp.where(known, jax.nn.softplus(jnp.where(surface, -logit, logit)), 0)
     return _sum_and_count(_per_image_sum(values), _valid_counts(known))
 
 

@@ -103,8 +103,8 @@ class Objective(PixelObjective):
 
         Args:
           variables: the model's.
-          batch: normalised images, depth in metres, where there is ground truth, and, for a model
-            with validity, where there is no depth.
+          batch: normalised images, depth in metres, and where there is ground truth; for validity
+            also where there is known to be a depth or none.
           draws: see `draw`.
           drop_path_key: for the backbone's stochastic depth; None if the backbone has none.
 
@@ -112,13 +112,12 @@ class Objective(PixelObjective):
           {term: (sum, count)}, see `losses`, and the variables with updated batch statistics.
         """
         refinement = self._refine(variables, batch, draws, drop_path_key)
-        depth, mask = batch["depth"], batch["mask"]
+        truth = self.truth(batch)
+        depth, log_target, mask, _ = truth
         (encoded, cell_mask), variables = apply(
             self.model, refinement.variables, depth, mask, method="encode_depth", train=True
         )
         cell_mask = jnp.broadcast_to(cell_mask, encoded.shape)
-        log_target = jnp.log(jnp.where(mask, depth, 1.0))
-        truth = depth, log_target, mask, batch.get("hole")
         pixel, variables = self._pixel_losses(variables, refinement, truth)
         terms = {
             **pixel,

@@ -25,8 +25,8 @@ from diffdepth_jax.method.refinement import DepthModel, apply, decode
 from diffdepth_jax.models.assembly import FeedForwardDepth
 from diffdepth_jax.models.codec import Decoded
 
-# Depth in metres and its log; where there is ground truth, and where it is known to be a hole.
-Truth = tuple[Depth, Depth, Mask, Mask | None]
+# Depth in metres, its log, where there is ground truth; for validity (surface, hole), see `Batch`.
+Truth = tuple[Depth, Depth, Mask, tuple[Mask, Mask] | None]
 PIXEL_LOSSES = ("silog", "gradient_matching", "pixel_as_printed", "l1", "l2")
 
 
@@ -61,8 +61,14 @@ class PixelObjective:
         if "laplace" in self.weights:
             counts["laplace"] = images
         if "validity" in self.weights:
-            counts["validity"] = (batch["mask"] | batch["hole"]).any((1, 2, 3)).sum()
+            counts["validity"] = (batch["surface"] | batch["hole"]).any((1, 2, 3)).sum()
         return counts
+
+    def truth(self, batch: Batch) -> Truth:
+        """What `compare` compares with."""
+        depth, mask = batch["depth"], batch["mask"]
+        known = (batch["surface"], batch["hole"]) if "validity" in self.weights else None
+        return depth, jnp.log(jnp.where(mask, depth, 1.0)), mask, known
 
     def compare(
         self,
@@ -72,7 +78,7 @@ class PixelObjective:
         depth: Depth,
         log_target: Depth,
         mask: Mask,
-        hole: Mask | None,
+        known: tuple[Mask, Mask] | None,
     ) -> tuple[dict[str, Term], Variables]:
         """The pixel losses of the depth that a latent stands for, and the variables after it."""
         decoded, variables = decode(
@@ -87,20 +93,19 @@ class PixelObjective:
             "pixel_as_printed": losses.pixel_as_printed(metres, depth, mask, self.silog_lambda),
             "l1": losses.l1(*clamped, mask),
             "l2": losses.l2(*clamped, mask),
-            **self._further_losses(decoded, log_target, mask, hole),
+            **self._further_losses(decoded, log_target, mask, known),
         }, variables
 
     def _further_losses(
-        self, decoded: Decoded, log_target: Depth, mask: Mask, hole: Mask | None
+        self, decoded: Decoded, log_target: Depth, mask: Mask, known: tuple[Mask, Mask] | None
     ) -> dict[str, Term]:
         """The losses of further outputs; a model has those outputs whose losses have weights."""
         terms = {}
         if "laplace" in self.weights:
             scale = decoded.log_scale
             terms["laplace"] = losses.laplace(decoded.log_depth, log_target, mask, scale)
-        if "validity" in self.weights:
-            assert hole is not None
-            terms["validity"] = losses.validity(decoded.validity, mask, hole)
+        if known is not None:
+            terms["validity"] = losses.validity(decoded.validity, *known)
         return terms
 
 
@@ -136,9 +141,7 @@ class Regression(PixelObjective):
             rngs=rngs,
         )
         latent, _ = apply(self.model, variables, condition, method="predict_latent", train=False)
-        log_target = jnp.log(jnp.where(batch["mask"], batch["depth"], 1.0))
-        truth = batch["depth"], log_target, batch["mask"], batch.get("hole")
-        return self.compare(variables, latent, details, *truth)
+        return self.compare(variables, latent, details, *self.truth(batch))
 
 
 def total_loss(

@@ -211,4 +211,5 @@ def test_dense_ground_truth_calls_its_gaps_holes():
     mask = np.arange(8)[:, None] > 1
     source = DenselyMeasured(Recorded([_sample(2.5, mask)]))
     np.testing.assert_array_equal(source[0]["hole"], ~source[0]["mask"])
+    np.testing.assert_array_equal(source[0]["surface"], source[0]["mask"])
     assert len(source) == 1 and repr(source) == "DenselyMeasured(Recorded(1))"

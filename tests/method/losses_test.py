@@ -307,7 +307,7 @@ def test_validity_by_hand():
 
 
 @pytest.mark.parametrize("value", [0, 1e30, -1e30])
-def test_what_is_neither_truth_nor_hole_does_not_teach_validity(value):
+def test_what_is_neither_surface_nor_hole_does_not_teach_validity(value):
     mask, hole = half_mask(), half_mask(seed=8) & ~half_mask()
     mask[3], hole[3] = False, False
     known = mask | hole

@@ -128,7 +128,7 @@ def _batches():
         mask = rng.random(batch["mask"].shape) < shares[:, None, None, None]
         depth = np.where(mask, rng.uniform(0.5, 10, mask.shape), np.nan).astype(np.float32)
         hole = ~mask & (rng.random(mask.shape) < shares[::-1, None, None, None])
-        yield {**batch, "mask": mask, "depth": depth, "hole": hole}
+        yield {**batch, "mask": mask, "depth": depth, "surface": mask, "hole": hole}
 
 
 def _config(model, parallel, accumulate):
