@@ -11,6 +11,9 @@ def get_config():
     config.data = ConfigDict(
         {
             "source": "folder",  # synthetic, folder or records: which of these groups counts
+            # What a training pixel of folder or records without ground truth is for model.validity:
+            # unknown, or a hole: nothing is there that has a depth. hole is for dense ground truth.
+            "missing_depth": "unknown",
             "synthetic": {  # rendered rooms and streets
                 "num_train": 10_000,
                 "num_eval": 200,
@@ -83,6 +86,11 @@ def get_config():
             # Channels of light convolutions of the image at full size, whose maps condition and
             # decoder see; 0: they see one strided convolution.
             "detail_features": 0,
+            # Further outputs of the bounded codec's decoder for each pixel, each with its weight in
+            # loss.weights: the scale of a Laplace distribution of log depth, and whether the pixel
+            # has a depth at all.
+            "laplace_scale": False,
+            "validity": False,
             "denoiser": "attention",  # attention (ours, after the paper), released, released_plain
             "denoiser_features": 64,
             "denoiser_blocks": 2,
@@ -142,6 +150,8 @@ def get_config():
                 "pixel_as_printed": 0.0,
                 "l1": 0.1,
                 "l2": 0.01,
+                "laplace": 0.0,  # for model.laplace_scale
+                "validity": 0.0,  # for model.validity
                 "latent": 1.0,
                 "reconstruction": 1.0,
             },

@@ -36,10 +36,14 @@ Variables = Mapping[str, Any]  # Flax collections: "params", and "batch_stats" i
 class Batch(TypedDict):
     """What one training step sees.
 
-    `features` are the backbone's maps of the image, where they are kept on disk.
+    Only models with validity need `surface`, True where it is known that there is a depth, and
+    `hole`, where it is known that there is none. `features` are the backbone's maps of the image,
+    where they are kept on disk.
     """
 
     image: Image
     depth: Depth
     mask: Mask
+    surface: NotRequired[Mask]
+    hole: NotRequired[Mask]
     features: NotRequired[tuple[Features, ...]]

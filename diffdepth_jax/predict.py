@@ -141,6 +141,7 @@ def run() -> int:
         interval=_INTERVAL.value,
     )
     estimator.check(dataclasses.replace(options, trajectory="gif" in writers.kinds))
+    outputs.check_spread(writers.kinds, options.ensemble, estimator.has_scale)
     cameras = cameras.completed(has_canonical_camera=estimator.has_canonical_camera)
     cameras.check(estimator.focal_length, writers.kinds)
     report = predict_files(estimator, files, writers, cameras, options, overwrite=_OVERWRITE.value)

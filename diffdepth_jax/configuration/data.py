@@ -66,6 +66,7 @@ class Data:
     """Where samples come from: `source` names the group that counts."""
 
     source: Literal["synthetic", "folder", "records"]
+    missing_depth: Literal["unknown", "hole"]
     synthetic: Synthetic
     folder: Folder
     records: Records

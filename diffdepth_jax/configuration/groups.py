@@ -78,6 +78,7 @@ class Configuration(ModelConfiguration):
             self._check_feed_forward()
         if self.train.cache_features:
             self._check_cached_features()
+        self._check_outputs()
 
     def _check_samples(self) -> None:
         samples, sampler = self.loss.samples, self.sampler
@@ -92,6 +93,21 @@ class Configuration(ModelConfiguration):
             require(weight == 0, f"loss.weights.{name}", weight, rule)
         members = self.evaluation.ensemble
         require(members == 1, "evaluation.ensemble", members, "1 for a feed_forward model")
+
+    def _check_outputs(self) -> None:
+        """Each output of the decoder needs its loss, and that of validity needs to know holes."""
+        for name, output in (("laplace", "laplace_scale"), ("validity", "validity")):
+            weight, given = getattr(self.loss.weights, name), getattr(self.model, output)
+            rule = f"above 0 with model.{output}, and 0 without"
+            valid = weight > 0 if given else weight == 0
+            require(valid, f"loss.weights.{name}", weight, rule)
+        missing = self.data.missing_depth
+        if self.data.source == "synthetic":
+            rule = "unknown for rendered scenes, which tell where the sky is"
+            require(missing == "unknown", "data.missing_depth", missing, rule)
+        elif self.model.validity:
+            rule = "hole with model.validity, and the ground truth dense"
+            require(missing == "hole", "data.missing_depth", missing, rule)
 
     def _check_cached_features(self) -> None:
         """What the backbone sees and computes must be the same in each epoch."""

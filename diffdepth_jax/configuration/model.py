@@ -61,6 +61,8 @@ class Model:
     encoder_kernel: Literal[1, 3]
     decoder_width: Annotated[int, Field(ge=2)]
     detail_features: CountOrNone
+    laplace_scale: bool
+    validity: bool
     denoiser: Literal["attention", "released", "released_plain"]
     denoiser_features: Count
     denoiser_blocks: Count
@@ -79,6 +81,9 @@ class Model:
         rule = "0 with parts of a released checkpoint"
         valid = ours or not self.detail_features
         require(valid, "model.detail_features", self.detail_features, rule)
+        for name in ("laplace_scale", "validity"):
+            given = getattr(self, name) and self.codec == "released"
+            require(not given, f"model.{name}", given, "False with model.codec released")
         rule = f"a divisor of denoiser_features {self.denoiser_features}"
         divides = self.denoiser_features % self.denoiser_heads == 0
         require(divides, "model.denoiser_heads", self.denoiser_heads, rule)

@@ -34,6 +34,8 @@ class Weights:
     pixel_as_printed: float
     l1: float
     l2: float
+    laplace: float
+    validity: float
     latent: float
     reconstruction: float
 

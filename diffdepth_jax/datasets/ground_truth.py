@@ -13,6 +13,8 @@ from diffdepth_jax.errors import UserError
 
 NUM_SAMPLES = 16  # spread over a source
 SMALLEST_SHARE = 0.01  # of ground truth within the limits; less is taken for a mistake
+# Of pixels with ground truth in a source that claims to be dense; LiDAR has far fewer.
+SMALLEST_DENSITY = 0.3
 _NUM_VALUES = 10_000  # of a sample, spread over it, for the median: large photos cost no memory
 # Ground truth this many times beyond the maximum is in another unit, not merely farther away.
 _OTHER_UNIT = 25
@@ -48,12 +50,15 @@ def check_ground_truth(
 
     Raises:
       UserError: see above, or too many samples are unreadable, or the units need the focal length
-        of one of them, which is unknown.
+        of one of them, which is unknown, or gaps of sparse ground truth are taken for holes.
     """
-    truths = []
+    truths, densities = [], []
     for sample in _some(source, max_unreadable):
         camera.check(sample)
         truths.append(sample["depth"][sample["mask"]])
+        if "hole" in sample and np.array_equal(sample["hole"], ~sample["mask"]):
+            densities.append(sample["mask"].mean())
+    _check_density(densities, name)
     shares = [_share_within(truth, limits) for truth in truths]
     if shares and np.mean(shares) < SMALLEST_SHARE:
         described = f"{name} ({textwrap.shorten(repr(source), 200)})"
@@ -61,6 +66,16 @@ def check_ground_truth(
     if 0 in shares:
         text = "%s: %d of %d samples looked at have no ground truth within %g to %g m"
         logging.warning(text, name, shares.count(0), len(shares), *limits)
+
+
+def _check_density(densities: list[float], name: str) -> None:
+    """Refuses sparse ground truth whose gaps are taken for holes."""
+    if densities and np.mean(densities) < SMALLEST_DENSITY:
+        raise UserError(
+            f"{name}: only {np.mean(densities):.1%} of its pixels have ground truth, so that the "
+            "others are not all holes: set data.missing_depth to unknown, and model.validity to "
+            "False"
+        )
 
 
 def _some(source: Source, max_unreadable: int) -> Iterator[Sample]:

@@ -139,11 +139,12 @@ def augment(
 
 
 def training_sample(
-    sample: Sample, rng: np.random.Generator, **fields: Any
+    sample: Sample, rng: np.random.Generator, *, validity: bool = False, **fields: Any
 ) -> dict[str, np.ndarray]:
-    """What a batch needs of `augment`."""
+    """What a batch needs of `augment`; with `validity` the sample's `surface` and `hole`, too."""
     augmented = augment(sample, rng, **fields)
-    return {name: augmented[name] for name in ("image", "depth", "mask")}
+    names = ("image", "depth", "mask", *(("surface", "hole") if validity else ()))
+    return {name: augmented[name] for name in names}
 
 
 class Thinned:
@@ -205,11 +206,12 @@ def train_iterator(
       process: (index, count).
       first_step: of the run, from 0.
       valid_pixel_fraction: see `Thinned`.
-      **augmentation: the arguments of `augment`, with the fields of the `augmentation` group.
+      **augmentation: the arguments of `training_sample`, with the fields of the `augmentation`
+        group.
 
     Yields:
       image float32 [B, H, W, 3] normalised, depth float32 [B, H, W, 1] in metres or the units of
-      the canonical camera, mask bool.
+      the canonical camera, mask bool; with `validity` also surface and hole, bool.
     """
     source = thinned(source, valid_pixel_fraction, seed)
     stream = _in_random_order(Tolerant(source, max_unreadable), seed)

@@ -17,12 +17,16 @@ class Sample(TypedDict):
 
     `orientation` is EXIF's, by which the stored pixels of the picture were turned. `dense_depth`,
     0 where there is none, is for scores at edges, if `depth` with its mask is sparse; training does
-    not use it. `intrinsics` are missing where the camera is unknown.
+    not use it. `intrinsics` are missing where the camera is unknown. `surface` is True where it is
+    known that there is a depth, measured or not, `hole` where it is known that there is none, as in
+    the sky. Sources that know neither have neither.
     """
 
     image: RGB
     depth: DepthMap
     mask: MaskMap
+    surface: NotRequired[MaskMap]
+    hole: NotRequired[MaskMap]
     dense_depth: NotRequired[DepthMap]
     name: NotRequired[str]
     orientation: NotRequired[int]
@@ -33,8 +37,8 @@ class EvaluationSample(TypedDict):
     """What the model sees of a frame, beside the frame and its ground truth at their own size.
 
     `image` is normalised, [H, W, 3], and padded at right and bottom; `content` is the (height,
-    width) that is not padding. `focal_length` is that of `image` in pixels; 0: unknown. `picture`
-    [h, w, 3], `depth`, `mask` and `dense_depth` [h, w, 1], and `intrinsics` are the frame's.
+    width) that is not padding. `focal_length` is that of `image` in pixels; 0: unknown. The others
+    are the frame's.
     """
 
     image: Float32[np.ndarray, "_ _ 3"]
@@ -43,6 +47,8 @@ class EvaluationSample(TypedDict):
     picture: RGB
     depth: DepthMap
     mask: MaskMap
+    surface: NotRequired[MaskMap]
+    hole: NotRequired[MaskMap]
     dense_depth: NotRequired[DepthMap]
     name: NotRequired[str]
     orientation: NotRequired[int]

@@ -14,6 +14,23 @@ from diffdepth_jax.errors import UserError
 EvaluationSets = dict[str, tuple[Source, Source]]
 
 
+class DenselyMeasured:
+    """Says of pixels with ground truth that they are a surface, and that all others are holes."""
+
+    def __init__(self, source: Source):
+        self._source = source
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def __getitem__(self, index: int) -> Sample:
+        sample = self._source[index]
+        return {**sample, "surface": sample["mask"], "hole": ~sample["mask"]}
+
+    def __repr__(self) -> str:
+        return f"DenselyMeasured({self._source!r})"
+
+
 class Cached:
     """Keeps each sample of a source in memory after its first reading."""
 

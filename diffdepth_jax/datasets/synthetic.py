@@ -61,7 +61,8 @@ class SyntheticScenes:
     A sample's `intrinsics` are the pinhole matrix of its own camera, see the function.
 
     Where the mask of a street is False, no LiDAR beam hit, but depth is there nevertheless; it is
-    the street's `dense_depth`.
+    the street's `dense_depth`. The sky is a `hole`; everything else is a `surface`, also where no
+    beam hit.
     """
 
     def __init__(
@@ -132,6 +133,7 @@ def _sample(
     scene = scene._replace(camera=scene.camera._replace(focal_per_width=focal))
     exposure = rng.uniform(0.9, 1.1)
     light, depth = renderer.render(scene, height, width)
+    surface = depth > 0
     depth[depth > MAX_DEPTH[kind]] = 0
     mask = depth > 0
     if kind == "streets":
@@ -141,6 +143,8 @@ def _sample(
         "image": image,
         "depth": depth[:, :, None],
         "mask": mask[:, :, None],
+        "surface": surface[:, :, None],
+        "hole": ~surface[:, :, None],
         "intrinsics": projection.intrinsics(scene.camera, height, width),
     }
     if kind == "streets":

@@ -1,19 +1,20 @@
 """Augmentation and preprocessing in numpy, one sample at a time.
 
 Every function returns a new sample and leaves its argument as it was; keys other than `image`,
-`depth`, `mask` and `intrinsics` pass through. A function that moves the image's pixels moves those
-of depth and mask in the same way, and the intrinsics with them. A function that changes colours
-leaves the others as they are.
+`depth`, `mask`, `surface`, `hole` and `intrinsics` pass through. A function that moves the image's
+pixels moves those of the first four in the same way, and the intrinsics with them. A function that
+changes colours leaves the others as they are.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int, Shaped
 from PIL import Image
 
 from diffdepth_jax.datasets import intrinsics
-from diffdepth_jax.datasets.samples import Sample
+from diffdepth_jax.datasets.samples import MaskMap, Sample
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.media.preprocessing import (
     KB_SIZE,
@@ -40,8 +41,7 @@ def resize(sample: Sample, size: Size) -> Sample:
     resized: Sample = {
         **sample,
         "image": resize_image(sample["image"], size),
-        "depth": sample["depth"][rows, columns],
-        "mask": sample["mask"][rows, columns],
+        **_changed_truth(sample, lambda array: array[rows, columns]),
     }
     return intrinsics.moved(resized, intrinsics.scaling((height, width), size))
 
@@ -50,7 +50,7 @@ def pad_to(sample: Sample, size: Size) -> Sample:
     """Pads right and bottom up to `size`; a side that is long enough stays as it is.
 
     The image repeats its last row and column, so that the network sees no edge there. The new
-    pixels have depth 0 and mask False.
+    pixels have depth 0, and False in all masks.
     """
     height, width = sample["image"].shape[:2]
     padding = ((0, max(0, size[0] - height)), (0, max(0, size[1] - width)), (0, 0))
@@ -59,8 +59,7 @@ def pad_to(sample: Sample, size: Size) -> Sample:
     return {
         **sample,
         "image": np.pad(sample["image"], padding, mode="edge"),
-        "depth": np.pad(sample["depth"], padding),
-        "mask": np.pad(sample["mask"], padding),
+        **_changed_truth(sample, lambda array: np.pad(array, padding)),
     }
 
 
@@ -106,12 +105,15 @@ def random_rotation(sample: Sample, rng: np.random.Generator, degrees: float) ->
     def turn(array: np.ndarray, resample: Image.Resampling) -> np.ndarray:
         return np.array(Image.fromarray(array).rotate(angle, resample))
 
-    nearest = Image.Resampling.NEAREST
+    def turn_truth(array: np.ndarray) -> np.ndarray:
+        plane = array[..., 0]
+        numbers = plane.astype(np.uint8) if plane.dtype == bool else plane  # for Pillow
+        return turn(numbers, Image.Resampling.NEAREST)[..., None].astype(array.dtype)
+
     turned: Sample = {
         **sample,
         "image": turn(sample["image"], Image.Resampling.BILINEAR),
-        "depth": turn(sample["depth"][..., 0], nearest)[..., None],
-        "mask": turn(sample["mask"][..., 0].astype(np.uint8), nearest)[..., None] > 0,
+        **_changed_truth(sample, turn_truth),
     }
     return intrinsics.moved(turned, intrinsics.rotation(sample["image"].shape[:2], angle))
 
@@ -180,7 +182,7 @@ def valid_range(sample: Sample, min_depth: float, max_depth: float) -> Sample:
     """
     depth = sample["depth"]
     mask = sample["mask"] & (depth > min_depth) & (depth < max_depth)
-    return {**sample, "depth": zero_outside(depth, mask), "mask": mask}
+    return {**_with_less_truth(sample, mask), "depth": zero_outside(depth, mask)}
 
 
 def scale_depth(sample: Sample, factor: float) -> Sample:
@@ -192,7 +194,8 @@ def scale_depth(sample: Sample, factor: float) -> Sample:
 
 def thin_mask(sample: Sample, rng: np.random.Generator, fraction: float) -> Sample:
     """Keeps each valid pixel with the given probability; depth stays as it is."""
-    return {**sample, "mask": sample["mask"] & (rng.random(sample["mask"].shape) < fraction)}
+    kept = rng.random(sample["mask"].shape) < fraction
+    return _with_less_truth(sample, sample["mask"] & kept)
 
 
 def _nearest_indices(length: int, new_length: int) -> Int[np.ndarray, " new_length"]:
@@ -208,16 +211,29 @@ def _crop(sample: Sample, top: int, left: int, size: Size) -> Sample:
 
 
 def _move_pixels(sample: Sample, move: Callable[[np.ndarray], np.ndarray]) -> Sample:
-    """Applies one geometric operation to image, depth and mask.
+    """Applies one geometric operation to image and truth.
 
     The results are copies: a view of a crop would keep the whole frame in memory.
     """
-    return {
-        **sample,
-        "image": np.ascontiguousarray(move(sample["image"])),
-        "depth": np.ascontiguousarray(move(sample["depth"])),
-        "mask": np.ascontiguousarray(move(sample["mask"])),
-    }
+
+    def copied(array: np.ndarray) -> np.ndarray:
+        return np.ascontiguousarray(move(array))
+
+    return {**sample, "image": copied(sample["image"]), **_changed_truth(sample, copied)}
+
+
+def _changed_truth(sample: Sample, change: Callable[[np.ndarray], np.ndarray]) -> Any:
+    """Depth and all masks, each changed in the same way."""
+    names = ("depth", "mask", "surface", "hole")
+    return {name: change(sample[name]) for name in names if name in sample}
+
+
+def _with_less_truth(sample: Sample, mask: MaskMap) -> Sample:
+    """Takes ground truth away. Of such a pixel it is not known any more that it has a depth."""
+    if "surface" not in sample:
+        return {**sample, "mask": mask}
+    taken = sample["mask"] & ~mask
+    return {**sample, "mask": mask, "surface": sample["surface"] & ~taken}
 
 
 def _mirror(

@@ -98,9 +98,13 @@ def depth_picture(depth: Depth, limits: Limits, image: Picture | None = None) ->
 
 
 def spread_picture(spread: Depth, depth: Depth) -> Picture:
-    """Draws spread / depth, dark where it is small, with a scale in percent on the right."""
+    """Draws spread / depth, dark where it is small, with a scale in percent on the right.
+
+    Where depth is nan the picture is black.
+    """
     relative = plane(_thin_out(spread)) / plane(_thin_out(depth))
-    top = max(float(np.percentile(relative, 98)), 1e-4)
+    known = relative[np.isfinite(relative)]
+    top = max(float(np.percentile(known, 98)) if known.size else 0.0, 1e-4)
     picture = _enlarge(apply_map(ERROR_MAP, relative / top))
     marks = [(part, f"{100 * part * top:.3g} %") for part in (0, 0.5, 1)]
     return _with_scale(picture, ERROR_MAP, marks)

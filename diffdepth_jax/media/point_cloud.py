@@ -31,6 +31,7 @@ _GLTF_AXES = np.array([1, -1, -1], np.float32)
 _FLOAT, _UNSIGNED_INT = 5126, 5125
 _VERTICES, _INDICES = 34962, 34963
 _POINTS, _TRIANGLES = 0, 4
+_ASSET = {"version": "2.0", "generator": "diffdepth_jax"}
 
 _GltfArray = tuple[str, np.ndarray, int, str]  # name, array, component type, element type
 
@@ -58,10 +59,10 @@ def create(
     surface: bool = False,
     max_points: int | None = None,
 ) -> PointCloud:
-    """Returns a point in the image's colour for each pixel.
+    """Returns a point in the image's colour for each pixel that has a depth.
 
     Args:
-      depth: metres along the optical axis.
+      depth: metres along the optical axis; nan where there is none.
       image: as large as depth.
       camera: of this image.
       surface: whether to join neighbouring points to triangles.
@@ -78,11 +79,17 @@ def create(
     y = ((rows - camera.cy) / camera.fy)[:, None] * z
     points = np.stack([x, y, z], axis=-1).reshape(-1, 3).astype(np.float32)
     faces = _faces(z) if surface else np.empty((0, 3), np.int32)
-    return PointCloud(points, image[::step, ::step].reshape(-1, 3), faces)
+    kept = np.isfinite(z).ravel()
+    index = np.cumsum(kept, dtype=np.int32) - 1  # of a pixel's point among those that are kept
+    colors = image[::step, ::step].reshape(-1, 3)
+    return PointCloud(points[kept], colors[kept], index[faces])
 
 
 def _faces(depth: Float[np.ndarray, "height width"]) -> Int32[np.ndarray, "faces 3"]:
-    """Joins each square of four pixels by two triangles, except across the edge of an object."""
+    """Joins each square of four pixels by two triangles, except across the edge of an object.
+
+    A corner without depth leaves the triangle out: nan is not at most anything.
+    """
     height, width = depth.shape
     index = np.arange(height * width, dtype=np.int32).reshape(height, width)
     a, b, c, d = index[:-1, :-1], index[:-1, 1:], index[1:, :-1], index[1:, 1:]
@@ -111,7 +118,13 @@ def write_ply(path: FilePath, cloud: PointCloud) -> None:
 
 
 def write_glb(path: FilePath, cloud: PointCloud) -> None:
-    """Writes binary glTF 2.0: one mesh of points or triangles, with vertex colours and unlit."""
+    """Writes binary glTF 2.0: one mesh of points or triangles, with vertex colours and unlit.
+
+    Without any point the scene is empty, because glTF has no empty meshes.
+    """
+    if not len(cloud.points):
+        _write_chunks(path, {"asset": _ASSET, "scene": 0, "scenes": [{}]}, b"")
+        return
     arrays: list[_GltfArray] = [
         ("POSITION", cloud.points * _GLTF_AXES, _FLOAT, "VEC3"),
         ("COLOR_0", _linear_colors(cloud.colors), _FLOAT, "VEC3"),
@@ -120,12 +133,17 @@ def write_glb(path: FilePath, cloud: PointCloud) -> None:
         indices = cloud.faces.astype(np.uint32).reshape(-1)
         arrays.append(("indices", indices, _UNSIGNED_INT, "SCALAR"))
     binary = b"".join(array.tobytes() for _, array, _, _ in arrays)  # all multiples of 4 bytes
-    header = json.dumps(_gltf(arrays, len(binary))).encode()
+    _write_chunks(path, _gltf(arrays, len(binary)), binary)
+
+
+def _write_chunks(path: FilePath, gltf: dict[str, Any], binary: bytes) -> None:
+    header = json.dumps(gltf).encode()
     header += b" " * (-len(header) % 4)
+    chunks = [(header, b"JSON"), (binary, b"BIN\0")] if binary else [(header, b"JSON")]
     with open(path, "wb") as file:
-        file.write(struct.pack("<4sII", b"glTF", 2, 28 + len(header) + len(binary)))
-        file.write(struct.pack("<I4s", len(header), b"JSON") + header)
-        file.write(struct.pack("<I4s", len(binary), b"BIN\0") + binary)
+        file.write(struct.pack("<4sII", b"glTF", 2, 12 + sum(8 + len(x) for x, _ in chunks)))
+        for chunk, kind in chunks:
+            file.write(struct.pack("<I4s", len(chunk), kind) + chunk)
 
 
 def _gltf(arrays: list[_GltfArray], length: int) -> dict[str, Any]:
@@ -134,7 +152,7 @@ def _gltf(arrays: list[_GltfArray], length: int) -> dict[str, Any]:
     primitive = {"attributes": {"POSITION": 0, "COLOR_0": 1}, "material": 0}
     primitive |= {"mode": _TRIANGLES, "indices": 2} if len(arrays) == 3 else {"mode": _POINTS}
     return {
-        "asset": {"version": "2.0", "generator": "diffdepth_jax"},
+        "asset": _ASSET,
         "extensionsUsed": ["KHR_materials_unlit"],
         "scene": 0,
         "scenes": [{"nodes": [0]}],

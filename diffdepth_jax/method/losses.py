@@ -6,6 +6,7 @@ of a batch, or of devices, are added before the division. Where the mask is Fals
 anything, nan included.
 """
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Float
 
@@ -80,6 +81,29 @@ def pixel_as_printed(prediction: Map, target: Map, mask: Valid, weight: float = 
     The plus sign punishes an error that all pixels share; the minus sign of `silog` forgives it.
     """
     return _variance_like(_masked_difference(prediction, target, mask), mask, weight)
+
+
+def laplace(log_prediction: Map, log_target: Map, mask: Valid, log_scale: Map) -> Term:
+    """1/T sum (|e| / b + log 2b), with e as in `silog` and b = exp(log_scale).
+
+    The negative log likelihood of log metres under a Laplace distribution (Kendall and Gal 2017,
+    arXiv 1703.04977). The best b of a pixel is the mean of |e|. It may be below 0.
+    """
+    error = jnp.abs(_masked_difference(log_prediction, log_target, mask))
+    log_scale = log_scale.astype(jnp.float32)
+    values = jnp.where(mask, error * jnp.exp(-log_scale) + log_scale + jnp.log(2.0), 0)
+    return _sum_and_count(_per_image_sum(values), _valid_counts(mask))
+
+
+def validity(logit: Map, surface: Valid, hole: Valid) -> Term:
+    """Mean binary cross entropy over the pixels of which it is known whether they have a depth.
+
+    The logit is of the probability that a pixel has one. `surface` is True where it is known to
+    have one, `hole` where it is known to have none. Other pixels have no influence.
+    """
+    logit, known = logit.astype(jnp.float32), surface | hole
+    values = jnp.where(known, jax.nn.softplus(jnp.where(surface, -logit, logit)), 0)
+    return _sum_and_count(_per_image_sum(values), _valid_counts(known))
 
 
 DISTANCES = (1, 2, 4, 8)  # in pixels, of the pairs of `gradient_matching`; four scales as in MiDaS

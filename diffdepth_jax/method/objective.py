@@ -26,7 +26,7 @@ from diffdepth_jax.arrays import (
     Variables,
 )
 from diffdepth_jax.method import diffusion, losses
-from diffdepth_jax.method.pixel_objective import PIXEL_LOSSES, PixelObjective, per_sample, repeated
+from diffdepth_jax.method.pixel_objective import PixelObjective, Truth, per_sample, repeated
 from diffdepth_jax.method.refinement import Refinement, apply, decode_log_depth, refine
 from diffdepth_jax.models.assembly import DiffusionDepth
 from diffdepth_jax.models.codec import fill_invalid
@@ -99,12 +99,12 @@ class Objective(PixelObjective):
         keys = jax.vmap(lambda key: jax.random.split(key, self.samples))(keys)
         return jax.vmap(jax.vmap(of_sample))(keys)
 
-    def counts(self, mask: Mask) -> dict[str, Scalar]:
+    def counts(self, batch: Batch) -> dict[str, Scalar]:
         """The counts that `terms` returns, {term: count}, computed without running the model."""
-        images = mask.any((1, 2, 3)).sum()
-        denoised = images if self.target == "ground_truth" else len(mask)
-        terms = (*PIXEL_LOSSES, "latent", "reconstruction")
-        return {**dict.fromkeys(terms, images), "ddim": denoised}
+        images = batch["mask"].any((1, 2, 3)).sum()
+        denoised = images if self.target == "ground_truth" else len(batch["mask"])
+        terms = dict.fromkeys(("latent", "reconstruction"), images)
+        return {**self.pixel_counts(batch), **terms, "ddim": denoised}
 
     def terms(
         self, variables: Variables, batch: Batch, draws: Draws, drop_path_key: jax.Array | None
@@ -113,7 +113,8 @@ class Objective(PixelObjective):
 
         Args:
           variables: the model's.
-          batch: normalised images, depth in metres, and where there is ground truth.
+          batch: normalised images, depth in metres, and where there is ground truth; for validity
+            also where there is known to be a depth or none.
           draws: see `draw`.
           drop_path_key: for the backbone's stochastic depth; None if the backbone has none.
 
@@ -122,13 +123,13 @@ class Objective(PixelObjective):
         """
         samples = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), draws)
         refinement = self._refine(variables, batch, samples, drop_path_key)
-        depth, mask = batch["depth"], batch["mask"]
+        truth = self.truth(batch)
+        depth, log_target, mask, _ = truth
         (encoded, cell_mask), variables = apply(
             self.model, refinement.variables, depth, mask, method="encode_depth", train=True
         )
         cell_mask = jnp.broadcast_to(cell_mask, encoded.shape)
-        log_target = jnp.log(jnp.where(mask, depth, 1.0))
-        pixel, variables = self._pixel_losses(variables, refinement, depth, log_target, mask)
+        pixel, variables = self._pixel_losses(variables, refinement, truth)
         reconstruction = self._reconstruction_loss(
             variables, encoded, refinement.details, cell_mask, log_target, mask
         )
@@ -167,7 +168,7 @@ class Objective(PixelObjective):
         )
 
     def _pixel_losses(
-        self, variables: Variables, refinement: Refinement, *truth: Array
+        self, variables: Variables, refinement: Refinement, truth: Truth
     ) -> tuple[dict[str, Term], Variables]:
         """Means over the decoded steps, and the variables after the last of them.
 

@@ -21,14 +21,18 @@ from diffdepth_jax.arrays import (
     Variables,
 )
 from diffdepth_jax.method import losses
-from diffdepth_jax.method.refinement import DepthModel, apply, decode_log_depth
+from diffdepth_jax.method.refinement import DepthModel, apply, decode
 from diffdepth_jax.models.assembly import FeedForwardDepth
+from diffdepth_jax.models.codec import Decoded
 
 # Of each sample of an image by itself, and of all of them together.
 SAMPLE_LOSSES = ("silog", "gradient_matching", "pixel_as_printed", "l1", "l2")
 PIXEL_LOSSES = (*SAMPLE_LOSSES, "crps", "crps_pooled")
 
-_Truth = Float[Array, "images height width 1"]
+_Metres = Float[Array, "images height width 1"]
+_Where = Bool[Array, "images height width 1"]
+# Depth in metres, its log, where there is ground truth; for validity (surface, hole), see `Batch`.
+Truth = tuple[_Metres, _Metres, _Where, tuple[_Where, _Where] | None]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -55,32 +59,56 @@ class PixelObjective:
         metres = ("l1", "l2")
         return {name: w * early if name in metres else w for name, w in self.weights.items()}
 
+    def pixel_counts(self, batch: Batch) -> dict[str, Scalar]:
+        """{term: count} of what `compare` returns, computed without running the model."""
+        images = batch["mask"].any((1, 2, 3)).sum()
+        counts = dict.fromkeys(PIXEL_LOSSES, images)
+        if "laplace" in self.weights:
+            counts["laplace"] = images
+        if "validity" in self.weights:
+            counts["validity"] = (batch["surface"] | batch["hole"]).any((1, 2, 3)).sum()
+        return counts
+
+    def truth(self, batch: Batch) -> Truth:
+        """What `compare` compares with."""
+        depth, mask = batch["depth"], batch["mask"]
+        known = (batch["surface"], batch["hole"]) if "validity" in self.weights else None
+        return depth, jnp.log(jnp.where(mask, depth, 1.0)), mask, known
+
     def compare(
         self,
         variables: Variables,
         latent: Latent,
         details: Details | None,
-        depth: _Truth,
-        log_target: _Truth,
-        mask: Bool[Array, "images height width 1"],
+        depth: _Metres,
+        log_target: _Metres,
+        mask: _Where,
+        known: tuple[_Where, _Where] | None,
     ) -> tuple[dict[str, Term], Variables]:
         """The pixel losses of the depth that latents stand for, and the variables after them.
 
         The latents of an image's samples follow each other.
         """
-        log_depth, variables = decode_log_depth(
+        decoded, variables = decode(
             self.model, variables, latent, *depth.shape[1:3], details=details, train=True
         )
-        members = log_depth.reshape(len(depth), -1, *log_depth.shape[1:])
-        terms = self._of_each_sample(log_depth, *repeated((depth, log_target, mask), len(latent)))
+        members = decoded.log_depth.reshape(len(depth), -1, *decoded.log_depth.shape[1:])
+        truth = repeated((depth, log_target, mask, known), len(latent))
+        terms = self._of_each_sample(decoded, *truth)
         terms = {name: per_sample(term, members.shape[1]) for name, term in terms.items()}
         terms["crps"] = losses.crps(members, log_target, mask)
         terms["crps_pooled"] = losses.crps_pooled(members, log_target, mask)
         return terms, variables
 
     def _of_each_sample(
-        self, log_depth: Depth, depth: Depth, log_target: Depth, mask: Mask
+        self,
+        decoded: Decoded,
+        depth: Depth,
+        log_target: Depth,
+        mask: Mask,
+        known: tuple[Mask, Mask] | None,
     ) -> dict[str, Term]:
+        log_depth = decoded.log_depth
         metres, bound = jnp.exp(log_depth), self.clamp_depth
         clamped = [jnp.clip(x, 0, bound) if bound else x for x in (metres, depth)]
         return {
@@ -89,7 +117,20 @@ class PixelObjective:
             "pixel_as_printed": losses.pixel_as_printed(metres, depth, mask, self.silog_lambda),
             "l1": losses.l1(*clamped, mask),
             "l2": losses.l2(*clamped, mask),
+            **self._further_losses(decoded, log_target, mask, known),
         }
+
+    def _further_losses(
+        self, decoded: Decoded, log_target: Depth, mask: Mask, known: tuple[Mask, Mask] | None
+    ) -> dict[str, Term]:
+        """The losses of further outputs; a model has those outputs whose losses have weights."""
+        terms = {}
+        if "laplace" in self.weights:
+            scale = decoded.log_scale
+            terms["laplace"] = losses.laplace(decoded.log_depth, log_target, mask, scale)
+        if known is not None:
+            terms["validity"] = losses.validity(decoded.validity, *known)
+        return terms
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -102,9 +143,9 @@ class Regression(PixelObjective):
         """Returns nothing; `Objective.draw` returns the noise."""
         return ()
 
-    def counts(self, mask: Mask) -> dict[str, Scalar]:
+    def counts(self, batch: Batch) -> dict[str, Scalar]:
         """See `Objective.counts`."""
-        return dict.fromkeys(PIXEL_LOSSES, mask.any((1, 2, 3)).sum())
+        return self.pixel_counts(batch)
 
     def terms(
         self, variables: Variables, batch: Batch, draws: tuple[()], drop_path_key: jax.Array | None
@@ -124,8 +165,7 @@ class Regression(PixelObjective):
             rngs=rngs,
         )
         latent, _ = apply(self.model, variables, condition, method="predict_latent", train=False)
-        log_target = jnp.log(jnp.where(batch["mask"], batch["depth"], 1.0))
-        return self.compare(variables, latent, details, batch["depth"], log_target, batch["mask"])
+        return self.compare(variables, latent, details, *self.truth(batch))
 
 
 def repeated(arrays: PyTree, size: int) -> Any:

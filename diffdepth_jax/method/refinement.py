@@ -16,6 +16,7 @@ from jaxtyping import Float
 from diffdepth_jax.arrays import Array, Depth, Details, Latent, Size, Variables
 from diffdepth_jax.method import diffusion
 from diffdepth_jax.models.assembly import FeedForwardDepth
+from diffdepth_jax.models.codec import Decoded
 
 
 @runtime_checkable
@@ -121,7 +122,7 @@ def refine(
     return Refinement(variables, condition, details, latents, x0s)
 
 
-def decode_log_depth(
+def decode(
     model: DepthModel,
     variables: Variables,
     latent: Latent,
@@ -130,17 +131,30 @@ def decode_log_depth(
     *,
     details: Details | None = None,
     train: bool = False,
-) -> tuple[Depth, Variables]:
-    """The log of metres [B, height, width, 1] of a latent, and the variables, see `apply`.
+) -> tuple[Decoded, Variables]:
+    """The decoder's maps [B, height, width, 1] of a latent, and the variables, see `apply`.
 
     `details` are those of the images, if the model sees any.
 
     The codec's output is up to one pixel larger than the image; the surplus is cropped.
     """
-    log_depth, variables = apply(
-        model, variables, latent, details=details, method="decode_log_depth", train=train
+    decoded, variables = apply(
+        model, variables, latent, details=details, method="decode", train=train
     )
-    return log_depth[:, :height, :width], variables
+    return jax.tree.map(lambda x: x[:, :height, :width], decoded), variables
+
+
+def decode_log_depth(
+    model: DepthModel,
+    variables: Variables,
+    latent: Latent,
+    height: Size,
+    width: Size,
+    **kwargs: Any,
+) -> tuple[Depth, Variables]:
+    """The log of metres [B, height, width, 1] alone, see `decode`."""
+    decoded, variables = decode(model, variables, latent, height, width, **kwargs)
+    return decoded.log_depth, variables
 
 
 def predict_depth(

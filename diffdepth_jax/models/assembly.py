@@ -23,7 +23,7 @@ from diffdepth_jax.configuration.groups import Model
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.models.backbone_choice import DTYPES, create_backbone
 from diffdepth_jax.models.backbones import dinov2
-from diffdepth_jax.models.codec import DepthCodec
+from diffdepth_jax.models.codec import Decoded, DepthCodec
 from diffdepth_jax.models.denoiser import ConditionedHead, Denoiser, Regressor
 from diffdepth_jax.models.detail import DetailPath
 from diffdepth_jax.models.necks.dpt import DPT, STRIDES, Reassemble
@@ -102,17 +102,17 @@ class DepthNetwork(nn.Module):
         details = self.image_details(image) if details is None else details
         return self.project(self.pyramid(image, maps, train), image, details)
 
-    def decode_log_depth(
+    def decode(
         self, latent: Latent, train: bool = False, details: Details | None = None
-    ) -> Float[Array, "batch _ _ 1"]:
-        """Latent [B, h, w, d] and `image_details` -> log of metres, float32 [B, 2 h, 2 w, 1]."""
+    ) -> Decoded:
+        """Latent [B, h, w, d] and `image_details` -> log of metres and so on, [B, 2 h, 2 w, 1]."""
         return self.codec.decode(latent, train, details)
 
     def decode_depth(
         self, latent: Latent, details: Details | None = None
     ) -> Float[Array, "batch _ _ 1"]:
         """Latent [B, h, w, d] and `image_details` -> metres, float32 [B, 2 h, 2 w, 1]."""
-        return jnp.exp(self.decode_log_depth(latent, details=details))
+        return jnp.exp(self.decode(latent, details=details).log_depth)
 
 
 class DiffusionDepth(DepthNetwork, kw_only=True):
@@ -236,7 +236,13 @@ def _reassemble(fields: Model, dtype: DTypeLike) -> nn.Module | None:
 def _codec(fields: Model) -> nn.Module:
     if fields.codec == "released":
         return ReleasedCodec(fields.latent_channels)
-    return DepthCodec(fields.latent_channels, fields.decoder_width, fields.encoder_kernel)
+    return DepthCodec(
+        fields.latent_channels,
+        fields.decoder_width,
+        fields.encoder_kernel,
+        fields.laplace_scale,
+        fields.validity,
+    )
 
 
 def _denoiser(fields: Model, dtype: DTypeLike) -> nn.Module:

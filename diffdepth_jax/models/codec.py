@@ -2,13 +2,14 @@
 
 import functools
 import math
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from flax import struct
 
 from diffdepth_jax.arrays import (
-    DecodedLogDepth,
     Depth,
     Details,
     FeatureMap,
@@ -24,6 +25,9 @@ from diffdepth_jax.models.convolutions import ConvTranspose2x, LoopSafeConv
 # The smallest sigmoid that the decoder divides by (paper: eta = 1e-6): depth <= 1e6 - 1 metres.
 ETA = 1e-6
 MAX_LOG_DEPTH = math.log(1 / ETA - 1)
+# Where a new decoder's log of the Laplace scale starts, and how far it can go to either side: the
+# scale stays between 0.0013 and 30.
+START_LOG_SCALE, LOG_SCALE_RANGE = math.log(0.2), 5.0
 
 
 def pool_valid(x: FeatureMap, mask: Mask) -> tuple[Latent, LatentMask]:
@@ -106,6 +110,28 @@ def log_depth_of(z: LogDepth) -> LogDepth:
     return jnp.minimum(-z, MAX_LOG_DEPTH)
 
 
+def log_scale_of(z: LogDepth) -> LogDepth:
+    """Returns the log of a Laplace scale, bounded smoothly, so that a gradient leads back."""
+    return START_LOG_SCALE + LOG_SCALE_RANGE * jnp.tanh(z / LOG_SCALE_RANGE)
+
+
+# The fields are Any, because jax.tree.map also builds this class with leaves that are no arrays.
+@struct.dataclass
+class Decoded:
+    """What a decoder says of each pixel, float32 [B, H, W, 1]; None: it has no such output.
+
+    Attributes:
+      log_depth: natural log of metres.
+      log_scale: log of the scale b of a Laplace distribution of log depth, whose centre is
+        `log_depth` (Kendall and Gal 2017, arXiv 1703.04977).
+      validity: logit of the probability that the pixel has a depth at all.
+    """
+
+    log_depth: Any
+    log_scale: Any = None
+    validity: Any = None
+
+
 def padded_to(x: Features, shape: tuple[Size, ...]) -> Features:
     """Repeats the edges of a map so that it has a frame of two pixels, and even sides inside it."""
     rows, columns = shape[1] - x.shape[1] - 2, shape[2] - x.shape[2] - 2
@@ -116,15 +142,19 @@ class DepthDecoder(nn.Module):
     """Latent to log depth: 1x1 conv, 3x3 transposed conv, 3x3 conv (paper); float32 throughout.
 
     Details of the image, if there are any, join ahead of the last of them by one more 3x3 conv.
+    Each further output has a 3x3 conv of its own beside the last one, and starts as a constant.
 
     Attributes:
       width: channels at the latent's size; half as many at full size.
+      laplace_scale, validity: whether it has these outputs, see `Decoded`.
     """
 
     width: int
+    laplace_scale: bool = False
+    validity: bool = False
 
     @nn.compact
-    def __call__(self, latent: Latent, details: Details | None = None) -> DecodedLogDepth:
+    def __call__(self, latent: Latent, details: Details | None = None) -> Decoded:
         expand = LoopSafeConv(self.width, 1, jnp.float32, name="expand")
         x = jax.nn.gelu(expand(latent.astype(jnp.float32)))
         # Padding with zeros would draw a frame around the depth map.
@@ -134,8 +164,16 @@ class DepthDecoder(nn.Module):
             fine = padded_to(details[0].astype(jnp.float32), x.shape)
             join = LoopSafeConv(self.width // 2, 3, jnp.float32, name="join")
             x = jax.nn.gelu(join(jnp.concatenate([x, fine], axis=-1)))
-        z = LoopSafeConv(1, 3, jnp.float32, name="head")(x)[:, 2:-2, 2:-2]
-        return log_depth_of(z)
+
+        def output(name: str, **kwargs: Any) -> LogDepth:
+            return LoopSafeConv(1, 3, jnp.float32, name=name, **kwargs)(x)[:, 2:-2, 2:-2]
+
+        zeros = {"kernel_init": nn.initializers.zeros}
+        return Decoded(
+            log_depth_of(output("head")),
+            log_scale_of(output("scale_head", **zeros)) if self.laplace_scale else None,
+            output("validity_head", **zeros) if self.validity else None,
+        )
 
 
 class DepthCodec(nn.Module):
@@ -145,15 +183,18 @@ class DepthCodec(nn.Module):
       latent_channels: d, 16 in the paper.
       decoder_width: `width` of the decoder.
       encoder_kernel: `kernel` of the encoder.
+      laplace_scale, validity: outputs of the decoder.
     """
 
     latent_channels: int = 16
     decoder_width: int = 32
     encoder_kernel: int = 1
+    laplace_scale: bool = False
+    validity: bool = False
 
     def setup(self) -> None:
         self.encoder = DepthEncoder(self.latent_channels, self.encoder_kernel)
-        self.decoder = DepthDecoder(self.decoder_width)
+        self.decoder = DepthDecoder(self.decoder_width, self.laplace_scale, self.validity)
 
     def latent_shape(self, height: Size, width: Size) -> tuple[Size, Size, int]:
         """Returns (h, w, d) of the latent of a depth map; h and w are halves, rounded up."""
@@ -165,6 +206,6 @@ class DepthCodec(nn.Module):
 
     def decode(
         self, latent: Latent, train: bool = False, details: Details | None = None
-    ) -> DecodedLogDepth:
-        """Decodes to the natural log of metres [B, 2 h, 2 w, 1]. `train` changes nothing."""
+    ) -> Decoded:
+        """Decodes to maps [B, 2 h, 2 w, 1]. `train` changes nothing."""
         return self.decoder(latent, details)

@@ -27,7 +27,7 @@ from diffdepth_jax.arrays import (
 )
 from diffdepth_jax.configuration.model import RELEASED_TIMESTEPS
 from diffdepth_jax.models.batch_norm import BatchNorm
-from diffdepth_jax.models.codec import log_depth_of, pool_valid
+from diffdepth_jax.models.codec import Decoded, log_depth_of, pool_valid
 from diffdepth_jax.models.convolutions import ConvTranspose2x, LoopSafeConv
 from diffdepth_jax.models.layers import resize_align_corners
 from diffdepth_jax.models.linear_stack import (
@@ -90,9 +90,9 @@ class ReleasedCodec(nn.Module):
         """Encodes metres to the latent [B, h, w, d] and the mask of cells with ground truth."""
         return self.encoder(depth, mask, train)
 
-    def decode(self, latent: Latent, train: bool = False, details: None = None) -> DecodedLogDepth:
+    def decode(self, latent: Latent, train: bool = False, details: None = None) -> Decoded:
         """Decodes to the natural log of metres [B, 2 h, 2 w, 1]; it knows no details."""
-        return self.decoder(latent.astype(jnp.float32), train)
+        return Decoded(self.decoder(latent.astype(jnp.float32), train))
 
 
 class _Conv3x3(nn.Module):

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Bool, Float32
 
 from diffdepth_jax.media.reading import RGB
 from diffdepth_jax.prediction.placement import Placement, take_back
@@ -17,15 +17,18 @@ class DepthPrediction:
     """The depth of one image.
 
     Attributes:
-      depth: metres along the optical axis; the median of an ensemble.
+      depth: metres along the optical axis; the median of an ensemble. It is finite everywhere, also
+        where `valid` is False.
       focal_length: of the camera for which the metres hold, in pixels of the image; None if the
         model's configuration does not state it.
       image: the RGB image whose depth this is, turned the way the camera was held.
-      spread: of an ensemble, in metres: half the distance between the 16th and the 84th percentile
-        of its members, which is the standard deviation if they are Gaussian.
+      spread: in metres, like a standard deviation: of an ensemble, of a model with a Laplace scale,
+        or of both, see `sampling.summarize`; otherwise None.
       trajectory: if asked for, in metres: the latent decoded as noise and after each of the S
         steps, at the size that the network sees; of an ensemble, the first member's.
       low, high: if asked for, the ends of an interval around the depth, in metres.
+      valid: of a model with validity: False where there is no depth at all, such as in the sky;
+        otherwise None.
     """
 
     depth: Float32[np.ndarray, "height width"]
@@ -35,22 +38,44 @@ class DepthPrediction:
     trajectory: Float32[np.ndarray, "latents rows columns"] | None = None
     low: Float32[np.ndarray, "height width"] | None = None
     high: Float32[np.ndarray, "height width"] | None = None
+    valid: Bool[np.ndarray, "height width"] | None = None
+
+    @property
+    def marked_depth(self) -> Float32[np.ndarray, "height width"]:
+        """The depth with nan where `valid` is False, as files and pictures show it."""
+        hole = np.float32(np.nan)
+        return self.depth if self.valid is None else np.where(self.valid, self.depth, hole)
+
+    @property
+    def limits(self) -> str:
+        """The least and the greatest depth where there is one, as text."""
+        depths = self.depth if self.valid is None else self.depth[self.valid]
+        return f"{depths.min():.2f} to {depths.max():.2f} m" if depths.size else "no depth"
+
+    @property
+    def holes(self) -> str:
+        """Which share of the pixels has no depth, as text; "" if the model does not say."""
+        return "" if self.valid is None else f"{np.mean(~self.valid):.1%} without depth"
 
 
 def at_image_size(image: RGB, placed: Placement, maps: Mapping[str, np.ndarray]) -> DepthPrediction:
-    """Returns the prediction of an image, without a focal length, from maps in metres.
+    """Returns the prediction of an image, without a focal length, from maps of `create_predict`.
 
     Args:
       image: the image.
       placed: where it lies in the picture that the network sees.
-      maps: of that picture: "depth" and perhaps "spread", "low" and "high", [H', W'], and
-        "trajectory", [S + 1, H', W']. Only the trajectory keeps this size.
+      maps: of that picture: "depth" and perhaps "spread", "low", "high" and "validity", [H', W'],
+        and "trajectory", [S + 1, H', W']. Only the trajectory keeps this size.
     """
     height, width = placed.content
-    trajectory = maps.get("trajectory")
-    taken = {name: take_back(maps[name], placed) for name in _PLANES if name in maps}
-    trajectory = None if trajectory is None else trajectory[:, :height, :width]
-    return DepthPrediction(focal_length=None, image=image, trajectory=trajectory, **taken)
+    trajectory, validity = maps.get("trajectory"), maps.get("validity")
+    return DepthPrediction(
+        focal_length=None,
+        image=image,
+        trajectory=None if trajectory is None else trajectory[:, :height, :width],
+        valid=None if validity is None else take_back(validity, placed) >= 0.5,
+        **{name: take_back(maps[name], placed) for name in _PLANES if name in maps},
+    )
 
 
 def rescaled(

@@ -97,6 +97,11 @@ class DepthEstimator:
         return self._config.model.kind == "diffusion"
 
     @property
+    def has_scale(self) -> bool:
+        """Whether one sample has a spread, from its Laplace scale."""
+        return self._config.model.laplace_scale
+
+    @property
     def num_steps(self) -> int:
         """The number of sampler steps of the model's configuration."""
         return self._config.sampler.num_steps

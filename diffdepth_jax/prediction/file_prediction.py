@@ -206,17 +206,18 @@ class FilePredictor:
 
     def _describe(self, result: _Result) -> str:
         """Says what a user should know of a photo's result: its size, range and camera."""
-        photo, depth = result.job.photo, result.prediction.depth
-        height, width = depth.shape
-        size_and_range = f"{height} x {width}, {depth.min():.2f} to {depth.max():.2f} m"
+        photo, prediction = result.job.photo, result.prediction
+        height, width = prediction.depth.shape
+        size_and_range = f"{height} x {width}, {prediction.limits}"
         notes = [size_and_range, _metres_hold(result.camera)]
+        notes += [prediction.holes] * bool(prediction.holes)
         if result.camera is not None and photo.focal_length_35mm and not self._cameras.is_given:
             stated = camera.from_exif(photo.focal_length_35mm, height, width).fx
             notes.append(f"its EXIF says {stated:.1f}: --camera=exif")
         if photo.num_pictures > 1:
             notes.append(f"the first of the file's {photo.num_pictures} pictures")
         if "png16" in self._writer.kinds:
-            beyond = count_beyond_png(depth, self._writer.depth_scale)
+            beyond = count_beyond_png(prediction.marked_depth, self._writer.depth_scale)
             notes += [f"{beyond} pixels beyond the PNG's range"] * (beyond > 0)
         return "; ".join([*notes, *photo.notes])
 

@@ -40,9 +40,7 @@ KINDS = {
     "tiff": Kind((".tiff",), "32-bit float metres"),
     "color": Kind(("_color.png",), "near red to far blue"),
     "side_by_side": Kind(("_side_by_side.png",), "photo and depth"),
-    "spread": Kind(
-        ("_spread.npy", "_spread.png"), "spread of samples, metres; picture: % of depth"
-    ),
+    "spread": Kind(("_spread.npy", "_spread.png"), "spread, metres; picture: % of depth"),
     "interval": Kind(("_low.npy", "_high.npy"), "ends of the interval, float32 metres"),
     "ply": Kind((".ply",), "points in metres"),
     "glb": Kind((".glb",), "points in metres"),
@@ -124,7 +122,7 @@ class OutputWriter:
         self, prediction: DepthPrediction, camera: Camera | None
     ) -> Mapping[str, Callable[[pathlib.Path], object]]:
         """Returns for each suffix the function that writes the file to a path."""
-        depth = prediction.depth
+        depth = prediction.marked_depth
         return {
             ".npy": lambda path: np.save(path, depth),
             ".npz": lambda path: _write_npz(path, prediction, camera),
@@ -146,7 +144,7 @@ class OutputWriter:
 
     def _cloud(self, prediction: DepthPrediction, camera: Camera | None) -> PointCloud:
         return point_cloud.create(
-            prediction.depth,
+            prediction.marked_depth,
             prediction.image,
             _present(camera),
             surface=self.surface,
@@ -168,8 +166,9 @@ class OutputWriter:
 
                 def append(prediction: DepthPrediction, span: Span) -> None:
                     nonlocal limits
-                    limits = limits or self.limits(prediction.depth)
-                    picture = drawing.depth_picture(prediction.depth, limits, prediction.image)
+                    depth = prediction.marked_depth
+                    limits = limits or self.limits(depth)
+                    picture = drawing.depth_picture(depth, limits, prediction.image)
                     video.write(picture, span)
 
                 yield append
@@ -191,17 +190,24 @@ def _file_in_folder(path: pathlib.Path) -> Generator[pathlib.Path]:
         raise
 
 
-def check_kinds(kinds: Collection[str], ensemble: int, interval: float | None = None) -> None:
+def check_kinds(kinds: Collection[str], interval: float | None = None) -> None:
     """Raises a UserError unless all are kinds of output that such a prediction has."""
     for kind in kinds:
         if kind not in KINDS:
             raise UserError(f"outputs {kind!r}: must be of {', '.join(KINDS)}")
     if not kinds:
         raise UserError(f"outputs is empty: give some of {', '.join(KINDS)}")
-    if "spread" in kinds and ensemble < 2:
-        raise UserError("outputs spread: one sample has none; give --ensemble=N of 2 or more")
     if "interval" in kinds and interval is None:
         raise UserError("outputs interval: say how wide it is with --interval=0.9")
+
+
+def check_spread(kinds: Collection[str], ensemble: int, has_scale: bool) -> None:
+    """Raises a UserError for "spread" unless there are several samples, or each has its own."""
+    if "spread" in kinds and ensemble < 2 and not has_scale:
+        raise UserError(
+            "outputs spread: one sample of this model has none; give --ensemble=N of 2 or more, or "
+            "a model that was trained with model.laplace_scale"
+        )
 
 
 def _present(value: _T | None) -> _T:
@@ -211,16 +217,16 @@ def _present(value: _T | None) -> _T:
 
 
 def _scaled(depth: Metres, depth_scale: float) -> UInt16[np.ndarray, "height width"]:
-    """Returns metres times `depth_scale`, rounded; 0 where that is out of range."""
+    """Returns metres times `depth_scale`, rounded; 0 where that is out of range or nan."""
     scaled = np.multiply(depth, depth_scale, dtype=np.float64)
     np.round(scaled, out=scaled)
-    scaled[scaled > _PNG_MAX] = 0
+    scaled[~(scaled <= _PNG_MAX)] = 0
     return scaled.astype(np.uint16)
 
 
 def count_beyond_png(depth: Metres, depth_scale: float) -> int:
-    """Returns the number of pixels that a 16-bit PNG cannot hold."""
-    return int((_scaled(depth, depth_scale) == 0).sum())
+    """Returns the number of pixels with a depth that a 16-bit PNG cannot hold."""
+    return int(((_scaled(depth, depth_scale) == 0) & ~np.isnan(depth)).sum())
 
 
 def _write_png16(path: pathlib.Path, depth: Metres, depth_scale: float) -> None:
@@ -228,8 +234,9 @@ def _write_png16(path: pathlib.Path, depth: Metres, depth_scale: float) -> None:
 
 
 def _write_npz(path: pathlib.Path, prediction: DepthPrediction, camera: Camera | None) -> None:
-    maps = {name: getattr(prediction, name) for name in ("depth", "spread", "low", "high")}
-    arrays: dict[str, Any] = {name: metres for name, metres in maps.items() if metres is not None}
+    maps = {name: getattr(prediction, name) for name in ("spread", "low", "high")}
+    arrays: dict[str, Any] = {"depth": prediction.marked_depth}
+    arrays |= {name: metres for name, metres in maps.items() if metres is not None}
     if camera is not None:
         arrays["fx_fy_cx_cy"] = np.array([camera.fx, camera.fy, camera.cx, camera.cy])
     np.savez_compressed(path, **arrays)
@@ -237,7 +244,7 @@ def _write_npz(path: pathlib.Path, prediction: DepthPrediction, camera: Camera |
 
 def _draw_spread(path: pathlib.Path, prediction: DepthPrediction) -> None:
     spread = _present(prediction.spread)
-    drawing.write_png(path, drawing.spread_picture(spread, prediction.depth))
+    drawing.write_png(path, drawing.spread_picture(spread, prediction.marked_depth))
 
 
 def _write_gif(path: pathlib.Path, trajectory: Float32[np.ndarray, "latents rows columns"]) -> None:

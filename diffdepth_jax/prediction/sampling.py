@@ -11,10 +11,12 @@ from diffdepth_jax.arrays import Array, ImageKeys
 from diffdepth_jax.configuration.model import Sampler
 from diffdepth_jax.method.diffusion import NoiseSchedule
 from diffdepth_jax.method.noise import normal_per_image
-from diffdepth_jax.method.refinement import decode_log_depth, decode_steps, refine
+from diffdepth_jax.method.refinement import decode, decode_steps, refine
 from diffdepth_jax.models.assembly import DepthNetwork
+from diffdepth_jax.models.codec import Decoded
 
-# "depth", and by choice "spread", "low" and "high", and "trajectory", in metres.
+# "depth", and by choice "spread", "low" and "high", and "trajectory", in metres; "validity", a
+# probability.
 Maps = dict[str, Array]
 
 
@@ -47,9 +49,9 @@ def create_predict(
             **settings,
         )
         details = refinement.details
-        log_depth, _ = decode_log_depth(model, variables, refinement.latent, *size, details=details)
-        members = jnp.exp(log_depth).reshape(len(image), ensemble, *size)
-        maps = summarize(members, interval)
+        decoded, _ = decode(model, variables, refinement.latent, *size, details=details)
+        shape = (len(image), ensemble, *size)
+        maps = _maps(jax.tree.map(lambda x: x.reshape(shape), decoded), interval)
         if trajectory:
             latents = refinement.latents[:, ::ensemble]
             first = jax.tree.map(lambda x: x[::ensemble], details)
@@ -60,24 +62,44 @@ def create_predict(
     return predict
 
 
+def _maps(members: Decoded, interval: float | None) -> Maps:
+    """Sums up the members of each image, [B, members, H, W]."""
+    scale = None if members.log_scale is None else jnp.exp(members.log_scale)
+    maps = summarize(jnp.exp(members.log_depth), scale, interval)
+    if members.validity is not None:
+        maps["validity"] = jax.nn.sigmoid(members.validity).mean(1)
+    return maps
+
+
 def member_keys(key: Key[Array, ""], ensemble: int) -> ImageKeys:
     """Returns the keys of an ensemble; the first is `key` itself, for an ensemble of any size."""
     return jnp.stack([key, *(jax.random.fold_in(key, member) for member in range(1, ensemble))])
 
 
 def summarize(
-    members: Float[Array, "batch members height width"], interval: float | None = None
+    members: Float[Array, "batch members height width"],
+    scale: Float[Array, "batch members height width"] | None = None,
+    interval: float | None = None,
 ) -> Maps:
-    """Returns the median of the members as "depth" and, if there are several, their "spread".
+    """Returns the median of the members as "depth" and, if it is known, their "spread".
 
-    The spread is half the distance between the 16th and the 84th percentile. With an `interval`
-    of 0.9 "low" and "high" are the quantiles 0.05 and 0.95, interpolated in log depth.
+    The spread of several members is half the distance between the 16th and the 84th percentile.
+    With an `interval` of 0.9 "low" and "high" are their quantiles 0.05 and 0.95, interpolated in
+    log depth.
+
+    With a `scale`, b of a Laplace distribution of log depth, a member has a standard deviation of
+    its own: sqrt(2) b times its depth, to first order. The law of total variance joins both: the
+    square of the spread is that of the members, plus the mean of their variances.
     """
     if members.shape[1] == 1:
-        return {"depth": members[:, 0]}
-    low, median, high = jnp.percentile(members, jnp.array([16, 50, 84]), axis=1)
-    maps = {"depth": median, "spread": (high - low) / 2}
-    if interval is not None:
+        maps = {"depth": members[:, 0]}
+    else:
+        low, median, high = jnp.percentile(members, jnp.array([16, 50, 84]), axis=1)
+        maps = {"depth": median, "spread": (high - low) / 2}
+    if interval is not None and members.shape[1] > 1:
         ends = jnp.array([1 - interval, 1 + interval]) / 2
         maps["low"], maps["high"] = jnp.exp(jnp.quantile(jnp.log(members), ends, axis=1))
+    if scale is not None:
+        within = jnp.sqrt(2 * ((scale * members) ** 2).mean(1))
+        maps["spread"] = jnp.hypot(maps["spread"], within) if "spread" in maps else within
     return maps

@@ -68,13 +68,13 @@ def create_writers(
       interval: its nominal coverage; with one there is also the output "interval".
 
     Raises:
-      UserError: a kind is unknown, or such a prediction does not have it.
+      UserError: a kind is unknown, or there is no interval for it.
     """
     wanted = list(outputs.DEFAULT if kinds is None else kinds)
     wanted += ["spread"] * (ensemble > 1) + ["gif"] * trajectory
     wanted += ["interval"] * (interval is not None)
     once = tuple(dict.fromkeys(wanted))
-    outputs.check_kinds(once, ensemble, interval)
+    outputs.check_kinds(once, interval)
     photos = dataclasses.replace(settings, kinds=once)
     videos = dataclasses.replace(settings, kinds=("video",) if kinds is None else once)
     return Writers(photos, videos)

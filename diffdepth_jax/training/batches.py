@@ -64,6 +64,7 @@ def _seen(config: Configuration) -> dict[str, Any]:
         "min_depth": frame.min_depth,
         "max_depth": frame.max_depth,
         "camera": CanonicalCamera.of(frame),
+        "validity": config.model.validity,
     }
 
 

@@ -19,7 +19,7 @@ from diffdepth_jax.configuration.groups import Configuration
 from diffdepth_jax.datasets.canonical import CanonicalCamera
 from diffdepth_jax.datasets.ground_truth import check_ground_truth
 from diffdepth_jax.datasets.samples import Source
-from diffdepth_jax.datasets.sources import EvaluationSets, create_sources
+from diffdepth_jax.datasets.sources import DenselyMeasured, EvaluationSets, create_sources
 from diffdepth_jax.distributed import processes, sharding
 from diffdepth_jax.distributed.preemption import EXIT_STATUS, Preemption
 from diffdepth_jax.evaluation.evaluator import Evaluator, create_evaluator
@@ -172,6 +172,8 @@ def train(
         check_origin(config)
     with Preemption() as preemption:  # closed last: the last checkpoint is then written
         source, sets = sources or create_sources(config.data, config.seed)
+        if config.data.missing_depth == "hole":
+            source = DenselyMeasured(source)
         evaluator = create_evaluator(config, sets)
         _check_ground_truth(config, source, evaluator)
         claim_directory(workdir, config)

@@ -48,7 +48,7 @@ def train_step(
     """
     image_keys, drop_path_key = _keys(key, state.step, len(batch["image"]))
     draws = objective.draw(image_keys, *batch["image"].shape[1:3])
-    counts = collectives.total(objective.counts(batch["mask"]))
+    counts = collectives.total(objective.counts(batch))
     weights = objective.weights_at(state.step)
 
     def loss_fn(params, variables, batch, draws, drop_path_key):

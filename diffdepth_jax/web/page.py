@@ -1,5 +1,6 @@
 """The web page, in Gradio. All of it comes from this machine; nothing is loaded from elsewhere."""
 
+import math
 from typing import Any
 
 import gradio as gr
@@ -21,15 +22,14 @@ _INTRODUCTION = """# Metric depth from one photo
 Upload a photo or take one, and see how far everything in it is, in metres. Photos stay on the
 machine that runs this page and are deleted after an hour."""
 _EXPLANATIONS = {
-    "uncertainty": "How much the members of the ensemble differ, in percent of the depth: bright "
-    "is uncertain. It needs an ensemble of two or more.",
+    "uncertainty": "The spread of what depth may be, in percent of the depth: bright "
+    "is uncertain. It needs an ensemble of two or more, or a model that knows its scale of error.",
     "denoising": "Depth is refined from pure noise; each frame is one step of the sampler.",
     "3D": "### In three dimensions\nDrag to turn, scroll to zoom. Nothing is drawn across the "
     "edges of objects.",
     "downloads": "`.npy`: float32 metres; `.png`: 16 bit, metres x 1000; `_color.png`: a picture; "
     "`.ply` and `.glb`: a surface in metres; `_trajectory.gif`: the denoising; `_spread.npy`: "
-    "the spread of the ensemble in metres; `_low.npy` and `_high.npy`: the ends of a calibrated "
-    "interval in metres.",
+    "the spread in metres; `_low.npy` and `_high.npy`: the ends of a calibrated interval.",
 }
 _CSS = """
 .gradio-container {max-width: 1280px !important; margin: 0 auto !important}
@@ -106,7 +106,8 @@ class _Requests:
             return "This result was deleted meanwhile: estimate it again."
         if metres is None:
             return _CLICK
-        return f"**{metres:.2f} m**{_within(interval)} at column {x}, row {y}"
+        found = "no depth" if math.isnan(metres) else f"{metres:.2f} m"
+        return f"**{found}**{_within(interval)} at column {x}, row {y}"
 
 
 def _within(interval: tuple[float, float] | None) -> str:

@@ -60,7 +60,10 @@ class Result:
         return path if path in self.downloads else None
 
     def metres_at(self, x: int, y: int) -> float | None:
-        """Returns the depth at a pixel of the shown pictures; None outside of the photo."""
+        """Returns the depth at a pixel of the shown pictures; None outside of the photo.
+
+        It is nan where the model says that there is no depth.
+        """
         height, width = self.shown_size
         if not (0 <= x < width and 0 <= y < height):
             return None
@@ -164,7 +167,7 @@ def create(
     assert isinstance(prediction, DepthPrediction)  # and not a list, for this is one image
     pinhole = stated or _assumed_camera(prediction)
     kinds = ("npy", "png16", "color", "ply", "glb")
-    kinds += ("gif",) * estimator.diffuses + ("spread",) * (ensemble > 1)
+    kinds += ("gif",) * estimator.diffuses + ("spread",) * (prediction.spread is not None)
     kinds += ("interval",) * (interval is not None)
     writer = OutputWriter(directory, kinds, surface=True, max_points=_MAX_POINTS)
     writer.write(_NAME, prediction, pinhole)
@@ -193,8 +196,9 @@ def _assumed_camera(prediction: DepthPrediction) -> Camera:
 def _draw(result: Result, prediction: DepthPrediction) -> None:
     """Draws the photo and its depth in one size, with the scale in metres to the right of both."""
     height, width = result.shown_size
-    resized = Image.fromarray(prediction.depth).resize((width, height), Image.Resampling.BILINEAR)
-    limits = drawing.depth_limits(prediction.depth)
+    depth = prediction.marked_depth
+    resized = Image.fromarray(depth).resize((width, height), Image.Resampling.BILINEAR)
+    limits = drawing.depth_limits(depth)
     picture = drawing.depth_picture(np.asarray(resized), limits)
     drawing.write_png(result.depth, picture)
     picture = picture.copy()
@@ -203,14 +207,16 @@ def _draw(result: Result, prediction: DepthPrediction) -> None:
 
 
 def _summarize(prediction: DepthPrediction, pinhole: Camera) -> str:
-    depth = prediction.depth
+    depth = prediction.marked_depth
     height, width = depth.shape
     text = (
-        f"**{depth.min():.2f} to {depth.max():.2f} m**, median {np.median(depth):.2f} m, at "
+        f"**{prediction.limits}**, median {np.nanmedian(depth):.2f} m, at "
         f"{width} x {height} pixels. Metres and points hold for a focal length of {pinhole.fx:.0f} "
         f"pixels ({pinhole.source})."
     )
     if prediction.spread is not None:
-        relative = 100 * float(np.median(prediction.spread / depth))
-        text += f" The members of the ensemble differ by {relative:.2g} % (median)."
+        relative = 100 * float(np.nanmedian(prediction.spread / depth))
+        text += f" The spread is {relative:.2g} % of the depth (median)."
+    if prediction.holes:
+        text += f" {prediction.holes}."
     return text

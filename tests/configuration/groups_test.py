@@ -50,6 +50,7 @@ OUT_OF_RANGE = [
     ("seed", -1),
     ("log_level", "loud"),
     ("data__source", "web"),
+    ("data__missing_depth", "zero"),
     ("data__synthetic__num_train", 1),
     ("data__synthetic__focal_range", (1.5, 0.5)),
     ("data__synthetic__focal_range", (0.2, 1.0)),
@@ -150,6 +151,47 @@ def test_boundaries_are_steps_of_the_run():
     optimizer = read(optimizer__schedule="steps", optimizer__boundaries=(0.5, 30_000)).optimizer
     assert optimizer.starts(38_400) == (19_200, 30_000)
     assert read().optimizer.starts(38_400) == ()
+
+
+LAPLACE = {"model__laplace_scale": True, "loss__weights__laplace": 1.0}
+VALIDITY = {
+    "model__validity": True,
+    "loss__weights__validity": 1.0,
+    "data__missing_depth": "hole",
+}
+
+
+def test_each_output_of_the_decoder_has_its_loss():
+    config = read(**LAPLACE, **VALIDITY)
+    assert config.model.laplace_scale and config.model.validity
+    rendered = {"data__source": "synthetic", "data__missing_depth": "unknown"}
+    assert read(**VALIDITY | rendered).model.validity
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        (
+            LAPLACE | {"model__laplace_scale": False},
+            "loss.weights.laplace 1.0: must be above 0",
+        ),
+        (
+            LAPLACE | {"loss__weights__laplace": 0.0},
+            "loss.weights.laplace 0.0: must be above 0",
+        ),
+        (LAPLACE | {"loss__weights__laplace": -1.0}, "loss.weights.laplace -1.0: must be above 0"),
+        (VALIDITY | {"model__validity": False}, "loss.weights.validity 1.0: must be above 0"),
+        (VALIDITY | {"loss__weights__validity": 0.0}, "loss.weights.validity 0.0: must be above 0"),
+        (VALIDITY | {"data__missing_depth": "unknown"}, "data.missing_depth 'unknown': must be "),
+        (VALIDITY | {"data__source": "synthetic"}, "data.missing_depth 'hole': must be unknown "),
+        (LAPLACE | {"model__codec": "released"}, "model.laplace_scale True: must be False with "),
+        (VALIDITY | {"model__codec": "released"}, "model.validity True: must be False with "),
+    ],
+)
+def test_outputs_that_nothing_trains_and_losses_of_none_are_refused(fields, message):
+    with pytest.raises(UserError) as error:
+        read(**fields)
+    assert str(error.value).startswith(message)
 
 
 @pytest.mark.parametrize("width", ["model__neck_features", "model__latent_channels"])

@@ -7,6 +7,7 @@ from PIL import Image
 from diffdepth_jax.datasets.canonical import CanonicalCamera
 from diffdepth_jax.datasets.ground_truth import NUM_SAMPLES, check_ground_truth
 from diffdepth_jax.datasets.samples import Source
+from diffdepth_jax.datasets.sources import DenselyMeasured
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.evaluation.evaluator import evaluate_checkpoint
 from diffdepth_jax.training import loop
@@ -180,3 +181,35 @@ def test_an_absurd_focal_length_is_named_where_it_counts(focal, words):
         CanonicalCamera(50.0).check(sample)
     for plausible in (40.0, 400.0):
         CanonicalCamera(50.0).check({**sample, "intrinsics": np.diag([plausible, plausible, 1.0])})
+
+
+# dense ground truth
+
+
+def _with_hole(mask, hole):
+    sample = _sample(2.5, mask)
+    return {**sample, "hole": np.broadcast_to(hole, sample["mask"].shape)}
+
+
+def test_gaps_of_sparse_ground_truth_are_not_taken_for_holes():
+    """Every fourth column: a quarter of the pixels. One dense sample in four makes it 44 %."""
+    lines = np.arange(8)[:, None] % 4 == 0
+    dense = DenselyMeasured(Recorded([_sample(2.5, lines)] * 3))
+    with pytest.raises(UserError, match=r"training set: only 25\.0% of its pixels have"):
+        check_ground_truth(dense, "training set", LIMITS)
+    check_ground_truth(
+        DenselyMeasured(Recorded([_sample(2.5, lines)] * 3 + [_sample(2.5)])), "x", LIMITS
+    )
+
+
+def test_sparse_ground_truth_that_says_where_the_holes_are_passes():
+    lines = np.arange(8)[:, None] % 4 == 0
+    _check([_with_hole(lines, ~lines & (np.arange(6)[:, None, None] < 2))])
+
+
+def test_dense_ground_truth_calls_its_gaps_holes():
+    mask = np.arange(8)[:, None] > 1
+    source = DenselyMeasured(Recorded([_sample(2.5, mask)]))
+    np.testing.assert_array_equal(source[0]["hole"], ~source[0]["mask"])
+    np.testing.assert_array_equal(source[0]["surface"], source[0]["mask"])
+    assert len(source) == 1 and repr(source) == "DenselyMeasured(Recorded(1))"

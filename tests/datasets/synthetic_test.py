@@ -53,10 +53,23 @@ def test_mixed_alternates_rooms_and_streets():
 def test_shapes_and_types_at_any_resolution(kind, size):
     sample = scenes(kind, size=size)[np.int64(1)]
     dense = () if kind == "rooms" else ("dense_depth",)  # scene 1 of mixed is a street
-    assert set(sample) == {"image", "depth", "mask", "intrinsics", *dense}
+    names = {"image", "depth", "mask", "surface", "hole", "intrinsics", *dense}
+    assert set(sample) == names
     assert sample["image"].shape == (*size, 3) and sample["image"].dtype == np.uint8
     assert sample["depth"].shape == (*size, 1) and sample["depth"].dtype == np.float32
     assert sample["mask"].shape == (*size, 1) and sample["mask"].dtype == bool
+    for name in ("surface", "hole"):
+        assert sample[name].shape == (*size, 1) and sample[name].dtype == bool
+
+
+def test_the_sky_is_a_hole_and_what_the_lidar_misses_is_a_surface():
+    streets = [scenes("streets")[i] for i in range(20)]
+    for sample in (*streets, scenes("rooms")[0]):
+        np.testing.assert_array_equal(sample["surface"], ~sample["hole"])
+        assert not (sample["hole"] & (sample["depth"] > 0)).any()
+    assert not sample["hole"].any()  # of the room
+    assert 0.1 < np.mean([street["hole"] for street in streets]) < 0.6
+    assert np.mean([street["surface"] & ~street["mask"] for street in streets]) > 0.3
 
 
 def test_rooms_are_dense_and_within_ten_metres():

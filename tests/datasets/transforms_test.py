@@ -9,12 +9,14 @@ from diffdepth_jax.media import preprocessing
 
 
 def numbered_sample(height=5, width=7):
-    """Every pixel carries its own number, 1 to H * W, in all three arrays; odd ones are valid."""
+    """Every pixel carries its own number, 1 to H * W, from which all masks follow."""
     number = np.arange(1, height * width + 1).reshape(height, width, 1)
     return {
         "image": np.repeat(number, 3, axis=-1).astype(np.uint8),
         "depth": number.astype(np.float32),
         "mask": number % 2 == 1,
+        "surface": number % 3 == 1,
+        "hole": number % 6 == 2,
     }
 
 
@@ -28,9 +30,11 @@ def random_sample(height=12, width=16, seed=0):
 
 
 def assert_moved_together(sample):
-    """Image, depth and mask of each pixel of a numbered sample still agree."""
+    """Image, depth and masks of each pixel of a numbered sample still agree."""
     np.testing.assert_array_equal(sample["image"], np.repeat(sample["depth"], 3, axis=-1))
     np.testing.assert_array_equal(sample["mask"], sample["depth"] % 2 == 1)
+    np.testing.assert_array_equal(sample["surface"], sample["depth"] % 3 == 1)
+    np.testing.assert_array_equal(sample["hole"], sample["depth"] % 6 == 2)
 
 
 def assert_layout(sample, height, width):
@@ -352,3 +356,24 @@ def test_kb_crop_takes_the_bottom_and_the_middle():
     np.testing.assert_array_equal(centre(cropped["mask"][..., 0]), (100 - 23, 300 - 13))
     with pytest.raises(UserError, match="480 x 640 is smaller"):
         preprocessing.kb_offset(480, 640)
+
+
+# what is known of a pixel's depth
+
+
+def test_ground_truth_that_is_taken_away_is_not_known_to_be_a_surface_any_more():
+    """Of four pixels the first two are measured, the third is a surface nevertheless."""
+    row = np.array([1, 1, 0, 0], bool).reshape(1, 4, 1)
+    sample = {
+        "image": np.zeros((1, 4, 3), np.uint8),
+        "depth": np.float32([2, 99, 0, 0]).reshape(1, 4, 1),
+        "mask": row,
+        "surface": np.array([1, 1, 1, 0], bool).reshape(1, 4, 1),
+        "hole": np.array([0, 0, 0, 1], bool).reshape(1, 4, 1),
+    }
+    within = transforms.valid_range(sample, 1, 10)
+    assert within["surface"].ravel().tolist() == [True, False, True, False]
+    thinned = transforms.thin_mask(sample, np.random.default_rng(0), 1e-9)
+    assert thinned["surface"].ravel().tolist() == [False, False, True, False]
+    for changed in (within, thinned):
+        np.testing.assert_array_equal(changed["hole"], sample["hole"])

@@ -16,6 +16,7 @@ from diffdepth_jax.evaluation.evaluator import Evaluator, evaluate_checkpoint, l
 from diffdepth_jax.evaluation.report import describe, format_report
 from diffdepth_jax.media.preprocessing import denormalize_image
 from diffdepth_jax.method import diffusion
+from diffdepth_jax.models.codec import Decoded
 from diffdepth_jax.prediction.estimator import DepthEstimator
 from tests.support import small_model, small_run
 from tests.support.paths import SHARED
@@ -40,8 +41,8 @@ class Constant:
             return None
         if method == "encode_image":
             self.batch_sizes.append(len(x))
-        if method == "decode_log_depth":
-            return jnp.full((*x.shape[:3], 1), jnp.log(self._metres))
+        if method == "decode":
+            return Decoded(jnp.full((*x.shape[:3], 1), jnp.log(self._metres)))
         return x
 
 

@@ -21,6 +21,8 @@ LOSSES = {
     "crps_pooled of one sample": lambda log_depth, *truth: losses.crps_pooled(
         log_depth[:, None], *truth
     ),
+    # With b = 1/2: log 2b is 0, and the loss twice the absolute error.
+    "laplace": lambda x, y, mask: losses.laplace(x, y, mask, jnp.full(x.shape, jnp.log(0.5))),
 }
 every_loss = pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES.keys())
 SHAPE = (4, 3, 5, 1)
@@ -128,6 +130,13 @@ def pairwise(prediction, target, mask):
     return np.mean(found)
 
 
+def pooled(prediction, target, mask):
+    """Of one image of 3x5 pixels: |mean error| of its two cells, by their pixels, and of all."""
+    error = np.where(mask, prediction.astype(np.float64) - target, 0)
+    sums = np.abs([error[:, :4].sum(), error[:, 4:].sum(), error.sum()])
+    return sums.sum() / mask.sum() / 2
+
+
 @every_loss
 def test_values_equal_float64(loss):
     """The pairwise form: sum_i sum_j (e_i - e_j)^2 / 2T^2 is the variance, independent of means."""
@@ -143,6 +152,11 @@ def test_values_equal_float64(loss):
             losses.silog: square - 0.85 * (square - variance),
             losses.pixel_as_printed: square + 0.85 * (square - variance),
             losses.gradient_matching: pairwise(prediction[image], target[image], mask[image]),
+            LOSSES["laplace"]: 2 * np.abs(delta).mean(),
+            LOSSES["crps of one sample"]: np.abs(delta).mean(),
+            LOSSES["crps_pooled of one sample"]: pooled(
+                prediction[image], target[image], mask[image]
+            ),
         }.get(loss, variance)
     total, count = loss(prediction, target, mask)
     assert (float(total), int(count)) == (pytest.approx(expected, rel=1e-5), 4)
@@ -153,8 +167,9 @@ def test_no_gradient_reaches_a_prediction_outside_the_mask(loss):
     mask = half_mask()
     gradient = np.asarray(jax.grad(lambda x: loss(x, normal(1), mask)[0])(normal(0)))
     assert np.all(gradient[~mask] == 0)
-    # Of pairs: the two gradients of a pixel between two others may cancel.
-    assert loss is losses.gradient_matching or np.all(gradient[mask] != 0)
+    # A pixel's gradients of two pairs, or of two sizes of cells, may cancel.
+    may_cancel = loss in (losses.gradient_matching, LOSSES["crps_pooled of one sample"])
+    assert may_cancel or np.all(gradient[mask] != 0)
     assert np.mean(gradient[mask] != 0) > 0.5
 
 
@@ -228,6 +243,9 @@ def test_bfloat16_predictions_are_summed_in_float32(loss):
         losses.pixel_as_printed: 5 + 0.85 * 4,
         # Pairs across the edge differ by 2: 200 columns, and 1 + 2 + 4 + 8 of each; all pairs.
         losses.gradient_matching: 2 * 200 * 15 / (8 * 20_000 - 15 * 300),
+        LOSSES["laplace"]: 2 * 2,
+        LOSSES["crps of one sample"]: 2,
+        LOSSES["crps_pooled of one sample"]: 2,
     }
     assert float(total) == pytest.approx(expected.get(loss, 1), rel=1e-5)
 
@@ -327,3 +345,53 @@ def test_pooled_crps_wants_samples_that_differ_as_a_whole():
 
 
 CRPS = (losses.crps, losses.crps_pooled)
+# further outputs
+
+
+def test_laplace_of_two_pixels_by_hand():
+    """|e| = 1 and 3 with b = 1/2 and 2: 1 / (1/2) + log 1, and 3 / 2 + log 4."""
+    target, mask, scale = row(1, 5, np.nan), row(1, 1, 0).astype(bool), np.log(row(0.5, 2, 1e-30))
+    found = losses.laplace(row(2, 2, 0), target, mask, scale)
+    assert mean(found) == pytest.approx((2 + 1.5 + np.log(4)) / 2, rel=1e-6)
+
+
+def test_the_best_scale_is_the_mean_absolute_error():
+    """Newton's method on the log of one scale for all residuals."""
+    residuals, mask = normal(0)[:1], half_mask()[:1]
+
+    def loss(s):
+        return losses.laplace(residuals, 0 * residuals, mask, jnp.full(mask.shape, s))[0]
+
+    log_scale = jnp.float32(0)
+    for _ in range(8):
+        log_scale -= jax.grad(loss)(log_scale) / jax.hessian(loss)(log_scale)
+    expected = np.abs(residuals[mask]).mean()
+    assert float(jnp.exp(log_scale)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_validity_by_hand():
+    """Probabilities of a depth: 3/4 where there is one, 1/2 in a hole, 9/10 where it is unknown."""
+    logit, mask = np.log(row(3, 1, 9)), row(1, 0, 0).astype(bool)
+    found = losses.validity(logit, mask, row(0, 1, 0).astype(bool))
+    assert mean(found) == pytest.approx(-(np.log(3 / 4) + np.log(1 / 2)) / 2, rel=1e-6)
+
+
+@pytest.mark.parametrize("value", [0, 1e30, -1e30])
+def test_what_is_neither_surface_nor_hole_does_not_teach_validity(value):
+    mask, hole = half_mask(), half_mask(seed=8) & ~half_mask()
+    mask[3], hole[3] = False, False
+    known = mask | hole
+    logit = np.where(known, normal(0), np.float32(value))
+    loss = jax.value_and_grad(lambda x: losses.validity(x, mask, hole)[0])
+    (total, gradient), expected = loss(logit), loss(normal(0))
+    assert float(total) == float(expected[0]) and int(losses.validity(logit, mask, hole)[1]) == 3
+    np.testing.assert_array_equal(gradient, expected[1])
+    np.testing.assert_array_equal(gradient != 0, known)
+    np.testing.assert_array_equal(gradient < 0, mask)
+
+
+def test_the_loss_of_a_hopeless_logit_is_finite():
+    ones = np.ones(SHAPE, bool)
+    loss = jax.value_and_grad(lambda x: losses.validity(x, ones, ~ones)[0])
+    total, gradient = loss(np.full(SHAPE, -1e4, np.float32))
+    assert float(total) == 4e4 and np.isfinite(gradient).all()

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from diffdepth_jax.method import losses
@@ -11,6 +12,7 @@ from diffdepth_jax.models.codec import (
     DepthDecoder,
     DepthEncoder,
     fill_invalid,
+    log_scale_of,
     pool_valid,
 )
 from tests.support import tiny
@@ -183,7 +185,7 @@ def decode_constant(z):
     variables = jax.eval_shape(lambda: module.init(jax.random.key(0), jnp.zeros((1, 1, 1, 4))))
     variables = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), variables)
     variables["params"]["head"]["bias"] = jnp.full((1,), z)
-    return module.apply(variables, jnp.zeros((1, 1, 1, 4)))
+    return module.apply(variables, jnp.zeros((1, 1, 1, 4))).log_depth
 
 
 LOGITS = [-50, -30, -14, -13.9, -13.7, -10, -3, -0.5, 0, 0.5, 3, 10, 17, 20, 30, 50]
@@ -218,7 +220,8 @@ def test_the_pixel_loss_and_its_gradient_are_finite_at_every_logit(z):
 def test_decoding_doubles_the_size_in_float32(size, dtype):
     module = DepthDecoder(width=4)
     latent = jnp.ones((2, *size, 4), dtype)
-    log_depth, _ = jax.eval_shape(lambda: module.init_with_output(jax.random.key(0), latent))
+    decoded, _ = jax.eval_shape(lambda: module.init_with_output(jax.random.key(0), latent))
+    log_depth = decoded.log_depth
     assert log_depth.shape == (2, 2 * size[0], 2 * size[1], 1)
     assert log_depth.dtype == jnp.float32
 
@@ -236,7 +239,7 @@ def test_the_latent_shape_is_that_of_encoded_depth(height, width, expected):
 
 
 def round_trip(codec, depth, mask):
-    return codec.decode(codec.encode(depth, mask)[0])
+    return codec.decode(codec.encode(depth, mask)[0]).log_depth
 
 
 def test_a_codec_can_learn_to_tell_near_from_far():
@@ -271,3 +274,73 @@ def test_kernels_of_three_let_a_pixel_reach_its_neighbours():
     nearer = np.where(np.cumsum(mask).reshape(mask.shape) == 1, 0.5 * depth, depth)
     changed = np.any(encoder.apply(variables, nearer, mask)[0] != latent, axis=-1)
     assert changed.sum() > 1
+
+
+# Further outputs
+
+
+def test_further_outputs_start_as_constants_and_leave_the_parameters_of_depth():
+    latent, key = tiny_latent(), jax.random.key(0)
+    plain = DepthDecoder(width=4).init(key, latent)["params"]
+    decoded, variables = DepthDecoder(4, True, True).init_with_output(key, latent)
+    params = variables["params"]
+    assert params.keys() - plain.keys() == {"scale_head", "validity_head"}
+    jax.tree.map(np.testing.assert_array_equal, {name: params[name] for name in plain}, plain)
+    np.testing.assert_allclose(jnp.exp(decoded.log_scale), np.full((2, 6, 8, 1), 0.2), rtol=1e-6)
+    np.testing.assert_array_equal(decoded.validity, np.zeros((2, 6, 8, 1)))
+    alone = DepthDecoder(width=4).apply({"params": plain}, latent)
+    np.testing.assert_array_equal(alone.log_depth, decoded.log_depth)
+    assert alone.log_scale is None and alone.validity is None
+
+
+def tiny_latent(dtype=jnp.float32):
+    return jax.random.normal(jax.random.key(1), (2, 3, 4, 4), dtype)
+
+
+def test_further_outputs_are_float32_maps_of_the_size_of_depth():
+    decode = DepthDecoder(4, True, True).init_with_output
+    decoded, _ = jax.eval_shape(decode, jax.random.key(0), tiny_latent(jnp.bfloat16))
+    for output in (decoded.log_depth, decoded.log_scale, decoded.validity):
+        assert output.shape == (2, 6, 8, 1) and output.dtype == jnp.float32
+
+
+@pytest.mark.parametrize("z", [-1e30, -20.0, 0.0, 20.0, 1e30])
+def test_the_scale_is_bounded_and_a_gradient_leads_back_from_far_away(z):
+    value, gradient = jax.value_and_grad(lambda z: log_scale_of(z).sum())(jnp.full((1, 1, 1, 1), z))
+    assert 0.001 < np.exp(float(value)) < 30
+    assert gradient.item() > 0 or abs(z) > 1e6
+
+
+def test_a_decoder_learns_the_sky_and_the_scale_of_its_errors():
+    """Ground of 2 m, measured a fifth too far or too near at every other pixel, below a sky.
+
+    The latent tells sky from ground; the errors cannot be learned.
+    """
+    rng = np.random.default_rng(0)
+    latent = np.ones((1, 8, 12, 4), np.float32)
+    latent[:, :3] = -1
+    sky = latent.repeat(2, 1).repeat(2, 2)[..., :1] < 0
+    mask = ~sky & (rng.random(sky.shape) < 0.5)
+    log_target = np.where(mask, np.log(2) + rng.choice([-0.2, 0.2], sky.shape), np.nan)
+    log_target = log_target.astype(np.float32)
+    decoder, optimizer = DepthDecoder(8, laplace_scale=True, validity=True), optax.adam(3e-2)
+
+    def loss(variables):
+        decoded = decoder.apply(variables, latent)
+        depth = losses.laplace(decoded.log_depth, log_target, mask, decoded.log_scale)
+        return depth[0] + losses.validity(decoded.validity, mask, sky)[0]
+
+    def step(carry, _):
+        updates, state = optimizer.update(jax.grad(loss)(carry[0]), carry[1])
+        return (optax.apply_updates(carry[0], updates), state), None
+
+    @jax.jit
+    def learned(variables):
+        carry, _ = jax.lax.scan(step, (variables, optimizer.init(variables)), length=100)
+        return decoder.apply(carry[0], latent)
+
+    decoded = learned(jax.jit(decoder.init)(jax.random.key(0), latent))
+    np.testing.assert_array_equal(decoded.validity < 0, sky)
+    error = np.abs(decoded.log_depth - log_target)[mask].mean()
+    scale = np.exp(decoded.log_scale)[mask].mean()
+    assert error == pytest.approx(0.2, rel=0.1) and scale == pytest.approx(error, rel=0.1)

@@ -65,7 +65,7 @@ def test_a_detail_moves_depth_at_its_own_place(pixel):
     variables = tiny.init(codec, latent, details=(fine, fine), method="decode")
 
     def decode(fine):
-        return codec.apply(variables, latent, details=(fine, fine), method="decode")
+        return codec.apply(variables, latent, details=(fine, fine), method="decode").log_depth
 
     moved = np.abs(decode(fine) - decode(other))[0, : SIZE[0], : SIZE[1], 0] > 0
     assert moved[pixel]

@@ -94,7 +94,7 @@ def test_without_calibration_it_lies_between_the_members_and_that_is_told(raw, c
 def test_quantiles_of_members_are_taken_in_log_depth():
     """Of 1, 4 and 16 m: the quantiles 1/4 and 3/4 lie in the middle between two."""
     members = np.float32([1, 4, 16]).reshape(1, 3, 1, 1)
-    maps = sampling.summarize(members, 0.5)
+    maps = sampling.summarize(members, interval=0.5)
     assert float(maps["low"][0, 0, 0]) == pytest.approx(2, rel=1e-5)
     assert float(maps["high"][0, 0, 0]) == pytest.approx(8, rel=1e-5)
     assert set(sampling.summarize(members)) == {"depth", "spread"}

@@ -1,5 +1,6 @@
 """Depth read back from every format is the depth that was predicted."""
 
+import dataclasses
 import pathlib
 
 import numpy as np
@@ -11,7 +12,7 @@ from diffdepth_jax.errors import UserError
 from diffdepth_jax.media import camera
 from diffdepth_jax.prediction import outputs
 from diffdepth_jax.prediction.depth_prediction import DepthPrediction
-from diffdepth_jax.prediction.outputs import OutputWriter, check_kinds
+from diffdepth_jax.prediction.outputs import OutputWriter, check_kinds, check_spread
 
 SIZE = (40, 50)
 KINDS = tuple(kind for kind in outputs.KINDS if kind != "video")
@@ -118,13 +119,63 @@ def test_a_write_that_fails_leaves_nothing(tmp_path, prediction, monkeypatch):
     [
         (("npy", "exr"), "outputs 'exr': must be of npy"),
         ((), "empty"),
-        (("spread",), "ensemble"),
         (("interval",), "--interval=0.9"),
     ],
 )
 def test_kinds_that_cannot_be_are_refused(kinds, message):
     with pytest.raises(UserError, match=message):
-        check_kinds(kinds, ensemble=1)
+        check_kinds(kinds)
+
+
+def test_the_spread_needs_an_ensemble_or_a_model_with_a_scale():
+    with pytest.raises(UserError, match=r"outputs spread: .* give --ensemble=N of 2 or more, or"):
+        check_spread(("npy", "spread"), ensemble=1, has_scale=False)
+    check_spread(("npy",), ensemble=1, has_scale=False)
+    check_spread(("spread",), ensemble=2, has_scale=False)
+    check_spread(("spread",), ensemble=1, has_scale=True)
+
+
+HOLES = np.zeros(SIZE, bool)
+HOLES[:15], HOLES[20, 30] = True, True  # a sky, and a lone pixel
+
+
+@pytest.fixture
+def with_holes(prediction):
+    return dataclasses.replace(prediction, valid=~HOLES)
+
+
+def test_files_mark_the_holes_and_the_prediction_stays_finite(tmp_path, with_holes):
+    OutputWriter(tmp_path, KINDS).write("a", with_holes, CAMERA)
+    depth = with_holes.depth
+    assert np.isfinite(depth).all()
+    np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), np.where(HOLES, np.nan, depth))
+    for found in (np.load(tmp_path / "a.npz")["depth"], np.array(Image.open(tmp_path / "a.tiff"))):
+        np.testing.assert_array_equal(found, np.where(HOLES, np.nan, depth))
+    integers = np.array(Image.open(tmp_path / "a.png"))
+    np.testing.assert_array_equal(integers == 0, HOLES)
+    assert outputs.count_beyond_png(with_holes.marked_depth, 1000.0) == 0
+    for suffix in ("_color.png", "_spread.png"):  # four times as large, with a scale on the right
+        picture = np.array(Image.open(tmp_path / f"a{suffix}"))[2::5, 2::5][: SIZE[0], : SIZE[1]]
+        np.testing.assert_array_equal((picture == 0).all(-1), HOLES)
+
+
+def test_points_and_surfaces_leave_the_holes_out(tmp_path, with_holes):
+    OutputWriter(tmp_path, ("ply", "glb")).write("a", with_holes, CAMERA)
+    kept = with_holes.depth[~HOLES]
+    points = np.asarray(trimesh.load(tmp_path / "a.ply").vertices, np.float32)
+    np.testing.assert_array_equal(points[:, 2], kept)
+    points = trimesh.load_scene(tmp_path / "a.glb").to_geometry().vertices
+    np.testing.assert_array_equal(-np.float32(points)[:, 2], kept)
+
+
+def test_an_image_that_is_all_sky_is_written(tmp_path, prediction):
+    sky = dataclasses.replace(prediction, valid=np.zeros(SIZE, bool))
+    writer = OutputWriter(tmp_path, KINDS, surface=True)
+    writer.write("a", sky, CAMERA)
+    assert writer.exist("a") and sky.limits == "no depth" and sky.holes == "100.0% without depth"
+    assert np.isnan(np.load(tmp_path / "a.npy")).all()
+    assert len(trimesh.load_scene(tmp_path / "a.glb").geometry) == 0
+    assert b"element vertex 0" in (tmp_path / "a.ply").read_bytes()
 
 
 def test_the_video_is_no_file_of_an_image():

@@ -5,6 +5,7 @@ import numpy as np
 
 from diffdepth_jax.evaluation.evaluator import Evaluator
 from diffdepth_jax.method import diffusion
+from diffdepth_jax.models.codec import Decoded
 from tests.support import small_run
 
 WIDTH = 0.1  # of the noise of log depth
@@ -21,7 +22,7 @@ class NoisyModel:
             return ()
         if method == "image_details":
             return None
-        return jnp.log(3.0) + WIDTH * x if method == "decode_log_depth" else x
+        return Decoded(jnp.log(3.0) + WIDTH * x) if method == "decode" else x
 
 
 def frames(count, width=WIDTH):

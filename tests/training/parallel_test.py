@@ -19,6 +19,7 @@ from diffdepth_jax.models.assembly import DiffusionDepth
 from diffdepth_jax.models.backbones.dinov2 import DINOv2
 from diffdepth_jax.models.backbones.efficientnet import EfficientNetLite, Stage
 from diffdepth_jax.models.backbones.resnet import ResNet
+from diffdepth_jax.models.codec import DepthCodec
 from diffdepth_jax.models.layers import resize_bilinear
 from diffdepth_jax.models.necks.fpn import FPN
 from diffdepth_jax.models.released import ReleasedCodec, ReleasedDenoiser
@@ -38,6 +39,7 @@ REFERENCES = {
     "efficientnet": ("efficientnet", 1, "jit", 1),
     "dinov2": ("dinov2", 1, "jit", 1),
     "samples": ("samples", 1, "jit", 1),
+    "outputs": ("outputs", 1, "jit", 1),
 }
 RUNS = {
     "jit": ("plain", 8, "jit", 1),
@@ -66,6 +68,9 @@ SLOW_RUNS = {
     "samples fsdp": ("samples", 8, "fsdp", 1),
     "samples accumulated pmap": ("samples", 8, "pmap", 2),
     "samples accumulated": ("samples", 1, "jit", 4),
+    "outputs jit": ("outputs", 8, "jit", 2),
+    "outputs pmap": ("outputs", 8, "pmap", 1),
+    "outputs fsdp": ("outputs", 8, "fsdp", 1),
 }
 
 
@@ -100,6 +105,11 @@ def dinov2_model():
     return tiny.model().clone(backbone=backbone, neck=_Sum(), denoiser=denoiser)
 
 
+def model_with_outputs():
+    """A Laplace scale and validity beside depth."""
+    return tiny.model().clone(codec=DepthCodec(4, 8, laplace_scale=True, validity=True))
+
+
 MODELS = {
     "plain": tiny.model,
     "normed": normed_model,
@@ -107,13 +117,21 @@ MODELS = {
     "efficientnet": efficientnet_model,
     "dinov2": dinov2_model,
     "samples": tiny.model,
+    "outputs": model_with_outputs,
 }
-SAMPLES = {
-    "sampler__global_noise": 0.5,
-    "loss__samples": 2,
-    "loss__own_noise": True,
-    "loss__weights__crps": 1.0,
-    "loss__weights__crps_pooled": 1.0,
+FIELDS = {
+    "samples": {
+        "sampler__global_noise": 0.5,
+        "loss__samples": 2,
+        "loss__own_noise": True,
+        "loss__weights__crps": 1.0,
+        "loss__weights__crps_pooled": 1.0,
+    },
+    "outputs": {
+        "model__laplace_scale": True,
+        "model__validity": True,
+        "loss__weights": {"laplace": 1.0, "validity": 1.0},
+    },
 }
 
 
@@ -125,7 +143,8 @@ def _batches():
         batch = tiny.batch(len(shares), *SIZE, seed=seed)
         mask = rng.random(batch["mask"].shape) < shares[:, None, None, None]
         depth = np.where(mask, rng.uniform(0.5, 10, mask.shape), np.nan).astype(np.float32)
-        yield {**batch, "mask": mask, "depth": depth}
+        hole = ~mask & (rng.random(mask.shape) < shares[::-1, None, None, None])
+        yield {**batch, "mask": mask, "depth": depth, "surface": mask, "hole": hole}
 
 
 def _config(model, parallel, accumulate):
@@ -138,7 +157,7 @@ def _config(model, parallel, accumulate):
         optimizer__learning_rate=1e-2,
         optimizer__warmup_steps=0,
         optimizer__momentum=0.9,
-        **(SAMPLES if model == "samples" else {}),
+        **FIELDS.get(model, {}),
     )
     return groups.read(feed_forward.feed_forward(fields) if model == "feed-forward" else fields)
 

@@ -177,4 +177,4 @@ def test_counts_are_known_before_the_terms(target):
         terms, _ = objective.terms(tiny.init_model(model), batch, draws, None)
         return {name: count for name, (_, count) in terms.items()}
 
-    assert jax.tree.map(int, objective.counts(mask)) == jax.tree.map(int, computed())
+    assert jax.tree.map(int, objective.counts(batch)) == jax.tree.map(int, computed())
