@@ -1,10 +1,11 @@
 """Trains a small model on the labelled set of NYU Depth V2, from a frozen backbone, and scores it.
 
 python -m benchmarks.nyu_labeled --data=DIR --weights=FILE --workdir=DIR [--held_out] \
-    [--output=FILE.json] [model.neck=fpn ...]
+    [--samples_of=DIR] [--output=FILE.json] [model.neck=fpn ...]
 
 DIR holds train.txt and test.txt, the official split as lists "rgb depth", the depth in millimetres.
-The recipe is configs/frozen_features.py; fields may follow. With --held_out the model is trained
+The recipe is configs/frozen_features.py; with --samples_of it is configs/frozen_samples.py, and
+starts from the model of that directory, a run of the first. Fields may follow. With --held_out the model is trained
 without three blocks of 40 neighbouring training images, and scored on them: choices are made so,
 because neighbours show the same scene. Without it the model is trained on all training images and
 scored on the test images. The mean map of the training images is scored beside it.
@@ -18,7 +19,7 @@ import pathlib
 import time
 from typing import Any
 
-from diffdepth_jax.configs import frozen_features
+from diffdepth_jax.configs import frozen_features, frozen_samples
 from diffdepth_jax.configuration import groups
 from diffdepth_jax.evaluation.report import format_table
 from diffdepth_jax.media.camera import NYU
@@ -49,10 +50,16 @@ def lists(data: pathlib.Path, workdir: pathlib.Path, held_out: bool) -> tuple[st
 
 
 def configuration(
-    data: pathlib.Path, weights: str, workdir: pathlib.Path, held_out: bool, fields: Fields
+    data: pathlib.Path,
+    weights: str,
+    workdir: pathlib.Path,
+    held_out: bool,
+    fields: Fields,
+    samples_of: str = "",
 ) -> groups.Configuration:
     """The recipe on this data."""
-    config = frozen_features.get_config()
+    config = (frozen_samples if samples_of else frozen_features).get_config()
+    config.train.initial_weights = samples_of
     config.data.folder.root = str(data)
     config.data.folder.list_file, config.data.folder.eval_list_file = lists(data, workdir, held_out)
     config.model.backbone_weights = weights
@@ -69,6 +76,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--weights", required=True)
     parser.add_argument("--workdir", type=pathlib.Path, required=True)
     parser.add_argument("--held_out", action="store_true")
+    parser.add_argument("--samples_of", default="")
     parser.add_argument("--output", type=pathlib.Path)
     parser.add_argument("fields", nargs="*", help="such as train.num_steps=4000")
     return parser.parse_args()
@@ -84,7 +92,8 @@ def _value(text: str) -> Any:
 def main() -> None:
     given = _arguments()
     fields = {name: _value(text) for name, _, text in (x.partition("=") for x in given.fields)}
-    config = configuration(given.data, given.weights, given.workdir, given.held_out, fields)
+    where = given.data, given.weights, given.workdir
+    config = configuration(*where, given.held_out, fields, given.samples_of)
     started = time.monotonic()
     rows = train(config, given.workdir)
     print(format_table(rows))

@@ -54,7 +54,7 @@ def calibrate(config: Configuration, workdir: str | os.PathLike) -> str:
 
 def collect_pixels(config: Configuration, evaluator: Evaluator, variables: Variables) -> Pixels:
     """Predicts all pictures of the sets; takes some of the pixels that have ground truth."""
-    predict = evaluator.predictor(variables, members=config.evaluation.ensemble > 1)
+    predict = evaluator.predictor(variables, members=evaluator.has_spread)
     columns, picture = [], 0
     for name, count in evaluator.scorer.sets.items():
         frames = evaluator.scorer.frames(name, predict)

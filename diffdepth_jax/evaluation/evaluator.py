@@ -69,10 +69,15 @@ class Evaluator:
         """See `Scorer.check_ground_truth`."""
         self.scorer.check_ground_truth(self._camera)
 
+    @property
+    def has_spread(self) -> bool:
+        """Whether predictions have one: of an ensemble, or of a model with a Laplace scale."""
+        return self._config.evaluation.ensemble > 1 or self._config.model.laplace_scale
+
     def predictor(self, variables: Variables, *, members: bool = False) -> Predictor:
         """The predictor of these variables, with the views that the configuration asks for.
 
-        With `members`, predictions also have the spread of the ensemble and its members.
+        With `members`, predictions also have their spread and, of an ensemble, its members.
         """
         fields = self._config.evaluation
         return predictors.model_predictor(
@@ -103,8 +108,7 @@ class Evaluator:
           directory: gets the result files, see `write_results`.
           calibration: whose intervals are scored, too.
         """
-        predict = self.predictor(variables, members=self._config.evaluation.ensemble > 1)
-        results = {}
+        predict, results = self.predictor(variables, members=self.has_spread), {}
         for name in self.scorer.sets:
             panels = None if log is None else []
             rows = self.scorer.score(name, predict, panels=panels, calibration=calibration)

@@ -28,6 +28,8 @@ def create_predict_step(
 ) -> Callable:
     """A jitted (variables, image [B, H, W, 3], keys [B]) -> depth [B, H, W, 1] as it was learned.
 
+    A model with a Laplace scale also gives each pixel's standard deviation: [B, H, W, 2].
+
     Images and keys may be numpy. The batch is split over the mesh, so its size must be a multiple
     of the number of devices.
     """
@@ -37,9 +39,13 @@ def create_predict_step(
     )
     def predict_step(variables, image, keys):
         noise = normal_per_image(keys, model.latent_shape(*image.shape[1:3]))
-        return refinement.predict_depth(
-            model, variables, image, noise, schedule=schedule, keys=keys, **sampler
-        )
+        settings = {"schedule": schedule, "keys": keys, **sampler}
+        decoded = refinement.predict(model, variables, image, noise, **settings)
+        depth = jnp.exp(decoded.log_depth)
+        if decoded.log_scale is None:
+            return depth
+        deviation = 2**0.5 * jnp.exp(decoded.log_scale) * depth  # see `sampling.summarize`
+        return jnp.concatenate([depth, deviation], axis=-1)
 
     return predict_step
 
@@ -69,11 +75,11 @@ def model_predictor(
         mirrored back.
       ensemble: starting noises for each image. The median of the members is taken: it has the least
         expected absolute error, and one stray member does not move it.
-      members: whether predictions also have the spread of the ensemble and its members.
+      members: whether predictions also have their spread and, of an ensemble, its members.
       camera: the model predicts in its units.
     """
     flips = (False, True) if flip_average else (False,)
-    combine = _with_members if members else _median
+    combine = _with_spread if members else _median
 
     def predict(samples, first):
         rows = np.minimum(np.arange(batch_size), len(samples) - 1)
@@ -116,9 +122,9 @@ def _view_keys(key: jax.Array, indices: Int[np.ndarray, " samples"], views: int)
 
 
 def _members(
-    views: Float[np.ndarray, "ensemble flips _ _ 1"], content: Int[np.ndarray, " 2"]
-) -> Float[np.ndarray, "ensemble height width 1"]:
-    """The content's depth by each member: the mean over flips."""
+    views: Float[np.ndarray, "ensemble flips _ _ maps"], content: Int[np.ndarray, " 2"]
+) -> Float[np.ndarray, "ensemble height width maps"]:
+    """The content's maps by each member: the mean over flips."""
     views = views[:, :, : content[0], : content[1]]
     if views.shape[1] == 2:
         views = np.stack([views[:, 0], views[:, 1, :, ::-1]], axis=1)
@@ -127,14 +133,19 @@ def _members(
 
 def _median(views, content):
     """The content's depth, [H, W, 1]."""
-    return np.median(_members(views, content), axis=0)
+    return np.median(_members(views, content)[..., :1], axis=0)
 
 
-def _with_members(views, content):
-    """The content's depth, spread and S members, [H, W, 2 + S]."""
-    members = _members(views, content)
-    maps = [np.median(members, axis=0), uncertainty.spread_of(members), *members]
-    return np.concatenate(maps, axis=-1, dtype=np.float32)
+def _with_spread(views, content):
+    """The content's depth, its spread and, if there are several, S members, [H, W, 2 + S]."""
+    maps = _members(views, content)
+    members, deviations = maps[..., :1], maps[..., 1:]
+    spread = uncertainty.spread_of(members)
+    if deviations.size:
+        spread = np.hypot(spread, np.sqrt(np.mean(deviations**2, axis=0)))
+    several = members if len(members) > 1 else ()
+    joined = [np.median(members, axis=0), spread, *several]
+    return np.concatenate(joined, axis=-1, dtype=np.float32)
 
 
 def constant_predictor(source: Source, prepare: Callable[[Sample], Sample]) -> Predictor:

@@ -25,8 +25,8 @@ from diffdepth_jax.evaluation.protocols import Protocol
 from diffdepth_jax.media.preprocessing import input_box
 
 # A predictor maps (samples, index of the first) to one prediction for each sample: metres [h, w, 1]
-# of what the model sees of the frame, at any resolution, or None where it has no prediction. An
-# ensemble's prediction may have more maps than its depth: its spread, and then its members.
+# of what the model sees of the frame, at any resolution, or None where it has no prediction. A
+# prediction may have more maps than its depth: its spread and, of an ensemble, its members.
 Prediction = Float[Array, "height width maps"]
 Map = Shaped[Array, "height width 1"]
 Predictor = Callable[[Sequence[EvaluationSample], int], Sequence[Prediction | None]]

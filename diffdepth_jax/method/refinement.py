@@ -157,6 +157,19 @@ def decode_log_depth(
     return decoded.log_depth, variables
 
 
+def predict(
+    model: DepthModel,
+    variables: Variables,
+    image: Float[Array, "images height width 3"],
+    noise: Latent,
+    **sampler: Any,
+) -> Decoded:
+    """What the decoder says of normalised images of any size; see `refine` for the arguments."""
+    refinement = refine(model, variables, image, noise, **sampler)
+    size, details = image.shape[1:3], refinement.details
+    return decode(model, variables, refinement.latent, *size, details=details)[0]
+
+
 def predict_depth(
     model: DepthModel,
     variables: Variables,
@@ -168,13 +181,8 @@ def predict_depth(
     **sampler: Any,
 ) -> Depth:
     """Depth in metres, float32 [B, H, W, 1], of normalised images of any size, see `refine`."""
-    refinement = refine(
-        model, variables, image, noise, schedule=schedule, num_steps=num_steps, **sampler
-    )
-    log_depth, _ = decode_log_depth(
-        model, variables, refinement.latent, *image.shape[1:3], details=refinement.details
-    )
-    return jnp.exp(log_depth)
+    settings = {"schedule": schedule, "num_steps": num_steps, **sampler}
+    return jnp.exp(predict(model, variables, image, noise, **settings).log_depth)
 
 
 def decode_steps(

@@ -238,6 +238,22 @@ def test_ensemble_is_the_median_and_its_first_member_the_prediction_alone():
     assert len({view.tobytes() for sample in views for view in sample}) == 10
 
 
+@pytest.mark.parametrize(("members", "spread"), [([2], 0.3), ([2, 2], 0.3), ([1, 2, 3], 0.743)])
+def test_spread_with_a_scale_of_each_pixel(members, spread):
+    """The members' is .68: half of 1.32 to 2.68. Squares add up: .68^2 + .3^2 = .743^2."""
+    metres = iter(members)
+
+    def step(variables, image, keys):
+        return np.float32([[[[next(metres), 0.3]]] for _ in image])
+
+    predict = predictors.model_predictor(
+        step, None, jax.random.key(0), 1, ensemble=len(members), members=True
+    )
+    (maps,) = predict([_seen(np.zeros((1, 1, 3), np.float32))], 0)
+    several = members if len(members) > 1 else []
+    np.testing.assert_allclose(maps[0, 0], [2, spread, *several], atol=1e-3)
+
+
 def test_flips_are_averaged_before_the_median():
     """Three noises, two views of each: pairs (1, 5), (2, 4), (9, 90) have means 3, 3, 49.5."""
     metres = iter(np.float32([1, 5, 2, 4, 9, 90]))
