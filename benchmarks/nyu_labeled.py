@@ -5,10 +5,11 @@ python -m benchmarks.nyu_labeled --data=DIR --weights=FILE --workdir=DIR [--held
 
 DIR holds train.txt and test.txt, the official split as lists "rgb depth", the depth in millimetres.
 The recipe is configs/frozen_features.py; with --samples_of it is configs/frozen_samples.py, and
-starts from the model of that directory, a run of the first. Fields may follow. With --held_out the model is trained
-without three blocks of 40 neighbouring training images, and scored on them: choices are made so,
-because neighbours show the same scene. Without it the model is trained on all training images and
-scored on the test images. The mean map of the training images is scored beside it.
+starts from the model of that directory, a run of the first. Fields may follow. With --held_out the
+model is trained without three blocks of 40 neighbouring training images, and scored on them:
+choices are made so, because neighbours show the same scene. Without it the model is trained on all
+training images and scored on the test images. The mean map of the training images is scored beside
+it.
 """
 
 import argparse
