@@ -6,7 +6,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from diffdepth_jax.models import attention
 from diffdepth_jax.models.attention import QUERIES, dot_product_attention
+
+
+@pytest.fixture(autouse=True)
+def small_blocks(monkeypatch):
+    """Blocks of QUERIES, as large images have them."""
+    monkeypatch.setattr(attention, "_WEIGHTS", 1)
 
 
 def heads(tokens, dtype=jnp.float32):
