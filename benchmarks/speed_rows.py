@@ -112,6 +112,7 @@ def peer_fields(
         **{name: getattr(loss, name) == value for name, value in UNSUPPORTED.items()},
         "eta": sampler.eta == 0,
         "global_noise": sampler.global_noise == 0,
+        "outputs": not (config.model.laplace_scale or config.model.validity),
         "crps": not (loss.weights.crps or loss.weights.crps_pooled),
         "freeze": not optimizer.freeze,
         "layer_decay": optimizer.layer_decay == 1,

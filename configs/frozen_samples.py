@@ -17,6 +17,7 @@ def get_config():
     config = frozen_features.get_config()
     config.model.kind = "diffusion"
     config.sampler.num_steps = 1
+    config.sampler.clip = 0.0  # the latents of a feed-forward model have no bound
     config.sampler.global_noise = 0.5
     config.loss.samples = 2
     config.loss.own_noise = True
@@ -25,6 +26,7 @@ def get_config():
     config.loss.weights.crps = 1.0
     config.loss.weights.crps_pooled = 1.0
     config.loss.weights.ddim = 1.0
+    config.train.initial_weights = "runs/feed_forward"
     config.train.num_steps = 600
     config.train.evaluate_every = 600
     config.optimizer.learning_rate = 3e-4

@@ -81,10 +81,22 @@ class Configuration(ModelConfiguration):
         self._check_outputs()
 
     def _check_samples(self) -> None:
-        samples, sampler = self.loss.samples, self.sampler
-        random = self.model.kind == "diffusion" and (sampler.start == "noise" or sampler.eta > 0)
+        loss, sampler = self.loss, self.sampler
+        samples, weights = loss.samples, loss.weights
+        starts = self.model.kind == "diffusion" and sampler.start == "noise"
+        random = starts or (self.model.kind == "diffusion" and sampler.eta > 0)
         rule = "1 for a model whose samples are all equal: feed_forward, or sampler.start zeros"
         require(samples == 1 or random, "loss.samples", samples, rule)
+        share = sampler.global_noise
+        require(share == 0 or random, "sampler.global_noise", share, "0 where there is no noise")
+        rule = "False unless a sample follows from its start: sampler.start noise, sampler.eta 0"
+        follows = starts and sampler.eta == 0
+        require(not loss.own_noise or follows, "loss.own_noise", loss.own_noise, rule)
+        rule = "1 unless loss.weights.crps or crps_pooled scores the samples together"
+        together = weights.crps > 0 or weights.crps_pooled > 0
+        require(samples == 1 or together, "loss.samples", samples, rule)
+        rule = "0 with several loss.samples: it would pull all of them to one depth"
+        require(samples == 1 or not weights.laplace, "loss.weights.laplace", weights.laplace, rule)
 
     def _check_feed_forward(self) -> None:
         for name in ("ddim", "latent", "reconstruction"):
@@ -108,6 +120,9 @@ class Configuration(ModelConfiguration):
         elif self.model.validity:
             rule = "hole with model.validity, and the ground truth dense"
             require(missing == "hole", "data.missing_depth", missing, rule)
+        else:
+            rule = "unknown without model.validity, which alone learns from holes"
+            require(missing == "unknown", "data.missing_depth", missing, rule)
 
     def _check_cached_features(self) -> None:
         """What the backbone sees and computes must be the same in each epoch."""

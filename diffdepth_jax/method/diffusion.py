@@ -8,6 +8,7 @@ s = sqrt(1 - alpha_bar), the noisy sample is x_t = a x_0 + s noise. A network pr
 """
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable, Sequence
 
@@ -18,7 +19,7 @@ from jaxtyping import Float, Float32, Int, Int32
 
 from diffdepth_jax.arrays import Array, ImageKeys
 from diffdepth_jax.errors import UserError
-from diffdepth_jax.method.noise import normal_per_image, with_global_part
+from diffdepth_jax.method.noise import noise_for_step, with_global_part
 
 Samples = Float[Array, "batch *shape"]
 Timesteps = Int[Array, " batch"]
@@ -232,7 +233,7 @@ def ddim_sample(
       schedule: the forward process.
       num_steps, spacing: which timesteps are visited, see `sampling_timesteps`.
       start: "noise" starts from the noise; "zeros" starts from zeros, whatever the noise.
-      global_noise: share of the start's variance that all cells have in common, see
+      global_noise: share of the noise's variance that all cells have in common, see
         `with_global_part`.
       eta: stochasticity, see `ddim_step`.
       keys: one key for each image; needed if eta > 0.
@@ -252,7 +253,10 @@ def ddim_sample(
     visited = sampling_timesteps(schedule.num_timesteps, num_steps, spacing)
     visited = visited if timesteps is None else timesteps
     inputs = (visited, *_alpha_bars(schedule, visited, noise.ndim))
-    step = _sampler_step(denoise, schedule, keys if eta else None, eta, clip)
+    draw = None
+    if eta and keys is not None:
+        draw = functools.partial(noise_for_step, keys, share=global_noise)
+    step = _sampler_step(denoise, schedule, draw, eta, clip)
     learning_step = jax.checkpoint(step, prevent_cse=False) if remat else step
     num_detached = num_steps - (gradient_steps or num_steps)
     if not num_detached:
@@ -267,7 +271,7 @@ def ddim_sample(
 
 
 def _sampler_step(
-    denoise: Denoise, schedule: NoiseSchedule, keys: ImageKeys | None, eta: float, clip: float
+    denoise: Denoise, schedule: NoiseSchedule, draw: Callable | None, eta: float, clip: float
 ) -> Callable:
     """The scan's body: (latent, (timestep, alpha_bar, the next)) -> (latent, (latent, x_0))."""
 
@@ -281,7 +285,7 @@ def _sampler_step(
             alpha_bar_next,
             schedule.prediction_type,
             eta=eta,
-            noise=None if keys is None else _noise_for_step(keys, timestep, latent),
+            noise=None if draw is None else draw(timestep, latent),
             clip=clip,
         )
         return latent, (latent, x0)
@@ -293,8 +297,3 @@ def _scan(step: Callable, start: Samples, inputs: Sequence[Array]) -> Trajectory
     """The latents, the start first, and the x_0 of each step."""
     _, (latents, x0s) = jax.lax.scan(step, start, inputs)
     return jnp.concatenate([start[None], latents]), x0s
-
-
-def _noise_for_step(keys: ImageKeys, timestep: Int[Array, "*batch"], latent: Samples) -> Samples:
-    keys = jax.vmap(jax.random.fold_in)(keys, jnp.broadcast_to(timestep, keys.shape))
-    return normal_per_image(keys, latent.shape[1:])

@@ -6,6 +6,8 @@ of a batch, or of devices, are added before the division. Where the mask is Fals
 anything, nan included.
 """
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Float
@@ -169,8 +171,9 @@ def _crps(members: Members, target: Float[Array, "batch 1 height width 1"]) -> R
     error = jnp.abs(members - target).mean(1)
     if number == 1:
         return error
-    pairs = jnp.abs(members[:, :, None] - members[:, None]).sum((1, 2))
-    return error - pairs / (2 * number * (number - 1))
+    indices = itertools.combinations(range(number), 2)
+    pairs = sum(jnp.abs(members[:, i] - members[:, j]) for i, j in indices)
+    return error - pairs / (number * (number - 1))
 
 
 def _cell_sums(x: _Cells) -> _Cells:

@@ -1,9 +1,10 @@
-"""The noise that the sampler starts from."""
+"""The noise that the sampler starts from, and adds."""
 
 import math
 
 import jax
-from jaxtyping import Float
+import jax.numpy as jnp
+from jaxtyping import Float, Int
 
 from diffdepth_jax.arrays import Array, ImageKeys, Size
 
@@ -27,3 +28,11 @@ def with_global_part(noise: Noise, share: float) -> Noise:
     axes = tuple(range(1, noise.ndim - 1))
     mean, cells = noise.mean(axes, keepdims=True), math.prod(noise.shape[1:-1])
     return (1 - share) ** 0.5 * (noise - mean) + (1 - share + cells * share) ** 0.5 * mean
+
+
+def noise_for_step(
+    keys: ImageKeys, timestep: Int[Array, "*batch"], latent: Noise, share: float
+) -> Noise:
+    """Noise that a stochastic sampler adds at a timestep, of the latent's shape."""
+    keys = jax.vmap(jax.random.fold_in)(keys, jnp.broadcast_to(timestep, keys.shape))
+    return with_global_part(normal_per_image(keys, latent.shape[1:]), share)

@@ -26,6 +26,7 @@ from diffdepth_jax.arrays import (
     Variables,
 )
 from diffdepth_jax.method import diffusion, losses
+from diffdepth_jax.method.noise import with_global_part
 from diffdepth_jax.method.pixel_objective import PixelObjective, Truth, per_sample, repeated
 from diffdepth_jax.method.refinement import Refinement, apply, decode_log_depth, refine
 from diffdepth_jax.models.assembly import DiffusionDepth
@@ -96,7 +97,9 @@ class Objective(PixelObjective):
                 sampler_keys=sampler,
             )
 
-        keys = jax.vmap(lambda key: jax.random.split(key, self.samples))(keys)
+        # A single sample has the image's own key, as in runs of versions without several samples.
+        split = jax.vmap(lambda key: jax.random.split(key, self.samples))
+        keys = jnp.expand_dims(keys, 1) if self.samples == 1 else split(keys)
         return jax.vmap(jax.vmap(of_sample))(keys)
 
     def counts(self, batch: Batch) -> dict[str, Scalar]:
@@ -149,9 +152,11 @@ class Objective(PixelObjective):
     ) -> Refinement:
         timesteps = None
         if self.random_timesteps:
-            timesteps = diffusion.random_timesteps(
-                draws.sampler_keys, self.schedule.num_timesteps, self.sampler["num_steps"]
-            )
+            # All samples of an image visit the same ones, because they are compared at each step.
+            keys = draws.sampler_keys[:: self.samples]
+            total, steps = self.schedule.num_timesteps, self.sampler["num_steps"]
+            timesteps = diffusion.random_timesteps(keys, total, steps)
+            timesteps = jnp.repeat(timesteps, self.samples, axis=1)
         return refine(
             self.model,
             variables,
@@ -232,7 +237,9 @@ class Objective(PixelObjective):
             x0, mask = refinement.latent, jnp.ones_like(cell_mask)
         if self.target != "self_attached":
             x0 = jax.lax.stop_gradient(x0)
-        noise = refinement.latents[0] if self.own_noise else draws.noise
+        share = self.sampler.get("global_noise", 0.0)
+        fresh = with_global_part(draws.noise, share)
+        noise = refinement.latents[0] if self.own_noise else fresh
         noisy = diffusion.add_noise(self.schedule, x0, noise, draws.timestep)
         inputs = noisy, draws.timestep, refinement.condition
         prediction, _ = apply(self.model, variables, *inputs, method="denoise", train=False)

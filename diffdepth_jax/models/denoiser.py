@@ -100,9 +100,7 @@ class ResidualBlock(nn.Module):
     ) -> Float[Array, "batch rows columns features"]:
         y = LayerNorm(dtype=jnp.float32, name="norm")(x)
         if time is not None:
-            scale = Dense(
-                self.features, dtype=self.dtype, kernel_init=nn.initializers.zeros, name="time"
-            )(time)
+            scale = Dense(self.features, dtype=self.dtype, name="time")(time)
             # In float32, because its gradient is a sum over the map.
             y = y * (1 + scale.astype(jnp.float32)[:, None, None])
         y = LoopSafeConv(self.features, 3, self.dtype, name="conv")(y)
@@ -203,8 +201,7 @@ class Denoiser(ConditionedHead):
     def setup(self) -> None:
         super().setup()
         dense = functools.partial(Dense, self.features, dtype=self.dtype)
-        # Without influence at first: with the weights of a `Regressor`, it starts as one.
-        self.time_in, self.time_out = dense(), dense(kernel_init=nn.initializers.zeros)
+        self.time_in, self.time_out = dense(), dense()
         # The sampler starts from pure noise. With small initial weights the condition leads.
         self.latent_in = LoopSafeConv(
             self.features, 3, self.dtype, kernel_init=nn.initializers.normal(0.01)

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable
 
 import jax
+import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from diffdepth_jax.arrays import Variables
@@ -87,9 +88,20 @@ def check_origin(config: Configuration) -> None:
     """
     initial, backbone = config.train.initial_weights, config.model.backbone_weights
     if initial:
+        _check_clip(initial, config)
         _check_fields(initial, config, (*_OF_A_BACKBONE, "frame.canonical_focal_length"))
     elif backbone and pathlib.Path(backbone).is_dir():
         _check_fields(backbone, config, _OF_A_BACKBONE)
+
+
+def _check_clip(path: str, config: Configuration) -> None:
+    """A feed-forward model's latent has no bound: a sampler that clips it predicts other depth."""
+    kinds = read_config(path).model.kind, config.model.kind
+    if kinds == ("feed_forward", "diffusion") and config.sampler.clip:
+        raise UserError(
+            f"{path} is a feed_forward model, and sampler.clip {config.sampler.clip} would cut its "
+            "latents: set --config.sampler.clip=0"
+        )
 
 
 def _check_fields(path: str, config: Configuration, names: Iterable[str]) -> None:
@@ -115,6 +127,9 @@ _OF_DIFFUSION = re.compile(
     r"params/(denoiser/(time_in|time_out|latent_in|blocks_\d+/time)|codec/encoder)/"
 )
 
+# At first the time has no influence, so that the model starts as the feed-forward one.
+_SILENT = re.compile(r"/(time_out|time)/|/latent_in/bias$")
+
 
 def _with_denoiser(initial: Variables, variables: Variables) -> tuple[Variables, list[str]]:
     """A feed-forward model as a diffusion model, the rest from `variables`; others as they are."""
@@ -125,6 +140,7 @@ def _with_denoiser(initial: Variables, variables: Variables) -> tuple[Variables,
     found = flatten_dict({**initial, "params": parts}, sep="/")
     expected = flatten_dict(variables, sep="/")
     new = {path: leaf for path, leaf in expected.items() if _OF_DIFFUSION.match(path)}
+    new |= {path: np.zeros_like(leaf) for path, leaf in new.items() if _SILENT.search(path)}
     message = f"from a feed_forward model: {len(new)} arrays of the denoiser and codec are new"
     return unflatten_dict({**new, **found}, sep="/"), [message]
 

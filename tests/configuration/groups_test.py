@@ -5,6 +5,7 @@ import functools
 import importlib
 import math
 import operator
+import re
 
 import pytest
 
@@ -237,11 +238,38 @@ def test_groups_are_frozen():
 @pytest.mark.parametrize("equal", ["zeros", "feed_forward"])
 def test_samples_that_are_all_equal_are_refused(equal):
     fields = default.get_config()
-    fields.loss.samples = 2
+    fields.loss.samples, fields.loss.weights.crps = 2, 1.0
     groups.read(fields)
     if equal == "zeros":
         fields.sampler.start = "zeros"
     else:
         fields = feed_forward(fields)
+        fields.loss.samples = 2
     with pytest.raises(UserError, match=r"loss.samples 2: must be 1 for a model whose samples"):
+        groups.read(fields)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"loss.samples": 2}, "loss.samples 2: must be 1 unless loss.weights.crps"),
+        ({"sampler.start": "zeros", "sampler.global_noise": 0.5}, "0 where there is no noise"),
+        ({"sampler.start": "zeros", "loss.own_noise": True}, "unless a sample follows from its"),
+        ({"sampler.eta": 1.0, "loss.own_noise": True}, "unless a sample follows from its"),
+        (
+            {
+                "loss.samples": 2,
+                "loss.weights.crps": 1.0,
+                "loss.weights.laplace": 1.0,
+                "model.laplace_scale": True,
+            },
+            "0 with several loss.samples",
+        ),
+        ({"data.missing_depth": "hole"}, "unknown without model.validity"),
+    ],
+)
+def test_options_that_would_do_nothing_or_harm_are_refused(changes, message):
+    fields = default.get_config()
+    fields.update_from_flattened_dict(changes)
+    with pytest.raises(UserError, match=re.escape(message)):
         groups.read(fields)

@@ -7,7 +7,10 @@ import pytest
 import safetensors.numpy
 
 from diffdepth_jax.checkpoints.model_directory import save_model
+from diffdepth_jax.configs.feed_forward import feed_forward
+from diffdepth_jax.configuration import groups
 from diffdepth_jax.errors import UserError
+from diffdepth_jax.method.refinement import refine
 from diffdepth_jax.models.assembly import DiffusionDepth
 from diffdepth_jax.models.backbones import resnet
 from diffdepth_jax.models.backbones.swin import SwinTransformer
@@ -159,17 +162,28 @@ def test_a_whole_model_brings_its_own_backbone(tmp_path):
 
 
 def test_a_diffusion_model_starts_as_the_feed_forward_one(tmp_path):
-    """Its denoiser is the head, and predicts what the head does where there is no noise."""
+    """Its denoiser is the head: where there is no noise it predicts the same depth."""
     theirs, model = tiny.init_model(tiny.feed_forward_model()), tiny.model()
+    theirs["params"]["head"]["out"]["kernel"] *= 10
     ours = tiny.init_model(model)
     save_model(tmp_path / "model", small_run.config(), theirs)
     started, messages = start(ours, initial_weights=tmp_path / "model")
     assert messages == ["from a feed_forward model: 14 arrays of the denoiser and codec are new"]
-    condition = np.random.default_rng(0).normal(size=(1, 4, 6, 8)).astype(np.float32)
-    latent, timestep = np.zeros((1, 4, 6, 4), np.float32), np.array([999])
-    denoised = model.apply(started, latent, timestep, condition, method="denoise")
-    predicted = tiny.feed_forward_model().apply(theirs, condition, method="predict_latent")
-    np.testing.assert_allclose(denoised, predicted, atol=1e-5)
+    sampler = {"schedule": tiny.schedule(), "num_steps": 1, "spacing": "trailing"}
+    image, noise = tiny.batch(1)["image"], np.zeros((1, 7, 9, 4), np.float32)
+    refined = refine(model, started, image, noise, **sampler).latent
+    predicted = refine(tiny.feed_forward_model(), theirs, image, noise, **sampler).latent
+    assert np.abs(predicted).max() > 1
+    np.testing.assert_allclose(refined, predicted, atol=1e-4)
+
+
+def test_a_sampler_that_would_cut_the_latents_of_a_feed_forward_model_is_refused(tmp_path):
+    theirs = groups.read(feed_forward(small_run.fields()))
+    save_model(tmp_path / "model", theirs, tiny.init_model(tiny.feed_forward_model()))
+    fields = {"train__initial_weights": str(tmp_path / "model")}
+    with pytest.raises(UserError, match=r"set --config\.sampler\.clip=0"):
+        check_origin(small_run.config(**fields, sampler__clip=1.0))
+    check_origin(small_run.config(**fields, sampler__clip=0.0))
 
 
 def test_a_feed_forward_model_of_other_sizes_is_refused(tmp_path):
