@@ -67,6 +67,8 @@ def configuration(
     config.evaluation.protocol = "nyu_eigen"
     config.evaluation.baselines = True
     config.update_from_flattened_dict(fields)
+    if not held_out:
+        config.train.evaluate_every = config.train.num_steps  # once: nothing is chosen on them
     config.frame.focal_length = NYU.fx * config.frame.size[1] / 640
     return groups.read(config)
 

@@ -5,8 +5,9 @@ python -m diffdepth_jax.main --config=configs/frozen_features.py --config.data.f
     --config.data.folder.depth_pattern='depth/*.png' --config.model.backbone_weights=FILE
 
 The features are computed once and kept on disk; training then runs the neck and the head alone.
-docs/porting_weights.md says where weights of a DINOv2 come from. What to expect on 675 real rooms:
-docs/results.md.
+docs/porting_weights.md says where weights of a DINOv2 come from. On the 795 labelled images of NYU
+it takes about 20 minutes on two free cores. On the 654 test images, with
+--config.evaluation.flip_average=True, abs_rel is .208, rmse .68 m, d1 .66 (docs/results.md).
 """
 
 from diffdepth_jax.configs import folder
@@ -27,6 +28,8 @@ def get_config():
     config.augmentation.crop_size = (168, 224)
     config.augmentation.color_probability = 0.0
     config.train.cache_features = 1
+    config.train.num_steps = 1200
+    config.train.evaluate_every = 400
     config.train.ema_decay = 0.99
     config.optimizer.learning_rate = 1e-3
     return config

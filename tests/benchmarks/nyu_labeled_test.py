@@ -35,5 +35,13 @@ def test_the_focal_length_is_that_of_the_networks_input(data, tmp_path):
     config = nyu_labeled.configuration(data, "none", tmp_path, False, fields)
     assert config.frame.focal_length == pytest.approx(518.8579 * 336 / 640)
     assert config.model.neck == "fpn" and config.evaluation.protocol == "nyu_eigen"
+    assert config.train.evaluate_every == config.train.num_steps  # the test images: once
     with pytest.raises((UserError, KeyError, AttributeError)):
         nyu_labeled.configuration(data, "none", tmp_path, False, {"model.nonsense": 1})
+
+
+def test_samples_start_from_a_run_on_the_same_images(data, tmp_path):
+    fields = {"train.num_steps": 60, "train.evaluate_every": 20}
+    config = nyu_labeled.configuration(data, "none", tmp_path / "run", True, fields, "a/run")
+    assert config.model.kind == "diffusion" and config.train.initial_weights == "a/run"
+    assert (config.loss.samples, config.train.evaluate_every) == (2, 20)
