@@ -236,10 +236,12 @@ def test_a_calibrated_interval_is_told_and_offered(page, tmp_path):
 
 
 class Sky(Estimator):
-    """Sees no depth in the upper half."""
+    """Sees no depth in the upper part."""
+
+    part = 0.5
 
     def __call__(self, image, **options):
-        valid = np.arange(len(image))[:, None] >= len(image) // 2
+        valid = np.arange(len(image))[:, None] >= self.part * len(image)
         prediction = super().__call__(image, **options)
         return dataclasses.replace(prediction, valid=np.broadcast_to(valid, image.shape[:2]))
 
@@ -250,6 +252,15 @@ def test_a_click_on_the_sky_tells_no_interval(page, tmp_path):
     sky, ground = (types.SimpleNamespace(index=(500, y)) for y in (100, 600))
     assert requests.metres(result, sky) == "**no depth** at column 500, row 100"
     assert "within" in requests.metres(result, ground)
+
+
+@pytest.mark.filterwarnings("error")  # NumPy warns of a median of nothing
+def test_a_photo_of_the_sky_alone_has_no_metres(tmp_path):
+    sky = Sky()
+    sky.part = 1
+    summary = _create(tmp_path, sky).summary
+    assert summary.startswith("**no depth**, at 96 x 64 pixels.") and "nan" not in summary
+    assert summary.endswith(" 100.0% without depth.")
 
 
 @pytest.mark.parametrize(
