@@ -62,7 +62,7 @@ _INTERVAL = flags.DEFINE_float(
     None,
     "Also write the ends of an interval that shall hold the true depth of this part of the pixels, "
     "such as 0.9. It is that of the model's calibration, see --mode=calibrate of "
-    "diffdepth_jax.main; without one it lies between quantiles of the ensemble.",
+    "diffdepth_jax.main; without one it is made of the samples and of the model's Laplace scale.",
 )
 _TRAJECTORY = flags.DEFINE_bool("trajectory", False, "Also write the denoising as a GIF.")
 _FOCAL_LENGTH = flags.DEFINE_float(

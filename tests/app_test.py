@@ -1,6 +1,7 @@
 """The web page: what it makes of uploads, what its events answer, and its server."""
 
 import contextlib
+import dataclasses
 import itertools
 import os
 import pathlib
@@ -232,6 +233,46 @@ def test_a_calibrated_interval_is_told_and_offered(page, tmp_path):
     )
     assert requests.metres(result, outside) == page._CLICK
     assert {path.name for path in result.downloads} >= {"depth_low.npy", "depth_high.npy"}
+
+
+class Sky(Estimator):
+    """Sees no depth in the upper part."""
+
+    part = 0.5
+
+    def __call__(self, image, **options):
+        valid = np.arange(len(image))[:, None] >= self.part * len(image)
+        prediction = super().__call__(image, **options)
+        return dataclasses.replace(prediction, valid=np.broadcast_to(valid, image.shape[:2]))
+
+
+def test_a_click_on_the_sky_tells_no_interval(page, tmp_path):
+    result = _create(tmp_path, Sky(), ensemble=Estimator.calibrated)
+    requests = page._Requests(Sky(), OwnedFiles(tmp_path))
+    sky, ground = (types.SimpleNamespace(index=(500, y)) for y in (100, 600))
+    assert requests.metres(result, sky) == "**no depth** at column 500, row 100"
+    assert "within" in requests.metres(result, ground)
+
+
+@pytest.mark.filterwarnings("error")  # NumPy warns of a median of nothing
+def test_a_photo_of_the_sky_alone_has_no_metres(tmp_path):
+    sky = Sky()
+    sky.part = 1
+    summary = _create(tmp_path, sky).summary
+    assert summary.startswith("**no depth**, at 96 x 64 pixels.") and "nan" not in summary
+    assert summary.endswith(" 100.0% without depth.")
+
+
+@pytest.mark.parametrize(
+    ("diffuses", "has_scale", "shown"),
+    [(True, False, True), (False, True, True), (False, False, False)],
+)
+def test_models_that_have_a_spread_show_it(page, tmp_path, diffuses, has_scale, shown):
+    estimator = Estimator()
+    estimator.diffuses, estimator.has_scale = diffuses, has_scale
+    blocks = page.create(estimator, OwnedFiles(tmp_path)).blocks.values()
+    (tab,) = (block for block in blocks if getattr(block, "label", "") == "Uncertainty")
+    assert tab.visible == shown
 
 
 @pytest.mark.parametrize("name", ["a[1].jpg", "shown_depth.jpg", "shown_photo.jpg", "x_depth.jpg"])

@@ -115,7 +115,9 @@ def test_predict_marks_the_holes_and_writes_a_spread_without_an_ensemble(
     np.testing.assert_array_equal(np.isnan(found), ~valid)
     np.testing.assert_array_equal(found[valid], prediction.depth[valid])
     assert (np.array(Image.open(tmp_path / "out/a.png"))[~valid] == 0).all()
-    np.testing.assert_array_equal(np.load(tmp_path / "out/a_spread.npy"), prediction.spread)
+    np.testing.assert_array_equal(
+        np.load(tmp_path / "out/a_spread.npy"), prediction.marked(prediction.spread)
+    )
     assert f"{(~valid).mean():.1%} without depth" in capsys.readouterr().out
 
 

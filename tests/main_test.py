@@ -14,6 +14,7 @@ from tests.support import small_model, small_run
 from tests.support.paths import ROOT
 
 pytestmark = pytest.mark.slow
+CALIBRATE = ("--mode=calibrate", "--config.frame.focal_length=86.4")
 
 
 def _run(*arguments):
@@ -98,7 +99,14 @@ def test_a_model_is_calibrated_and_its_intervals_are_scored(tmp_path):
         (["--output=a.zip"], "--output means nothing to --mode=train: add --mode=submit"),
         (["--mode=submit", "--skip_missing"], "--skip_missing means nothing to --mode=submit"),
         (["--mode=submit"], "--mode=submit needs --output"),
-        (["--mode=calibrate"], "2 pictures with ground truth at 2000 pixels are too few"),
+        (
+            ["--mode=calibrate"],
+            "another configuration (frame.focal_length, frame.max_depth differ)",
+        ),
+        (
+            [*CALIBRATE, "--config.frame.max_depth=80.0"],
+            "2 pictures with ground truth at 2000 pixels are too few",
+        ),
         (["--mode=calibrate", "--coordinator=auto"], "--coordinator: only training and evaluating"),
         (["--mode=evaluate", "--predictions=nowhere"], "nowhere is no folder"),
         (["--mode=evaluate", "--config.evaluation.protocol=garg"], "evaluation.protocol 'garg'"),

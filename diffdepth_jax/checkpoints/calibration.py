@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from diffdepth_jax.checkpoints.model_directory import parameters_identity
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.whole_files import whole_file
 
@@ -71,7 +70,7 @@ class Calibration:
       widths: of the intervals.
       stretch: by this factor members stand farther from their median, in log depth.
       ensemble, num_steps: the number of samples, and of sampler steps, that it holds for.
-      parameters: the `parameters_identity` of the model directory.
+      parameters: the `parameters_identity` of the variables that predicted.
       description: how the numbers came about, and from how many pictures.
       held_out: the scores of pictures that were left out of the fit.
     """
@@ -84,10 +83,16 @@ class Calibration:
     description: str
     held_out: dict[str, dict[str, float | None]]
 
-    def check(self, directory: str | os.PathLike, ensemble: int, num_steps: int) -> None:
-        """Raises a UserError unless the calibration holds for these predictions."""
+    def check(
+        self, directory: str | os.PathLike, parameters: str, ensemble: int, num_steps: int
+    ) -> None:
+        """Raises a UserError unless the calibration of a directory holds for these predictions.
+
+        `parameters` is the identity of the variables that are in use. The directory may hold others
+        by now, if training goes on.
+        """
         path = pathlib.Path(directory) / FILE
-        if self.parameters != parameters_identity(directory):
+        if self.parameters != parameters:
             raise UserError(f"{path} was made for other parameters of the model: {_AGAIN}")
         for name, ours, own in (
             ("ensemble", ensemble, self.ensemble),
@@ -131,7 +136,7 @@ def load_calibration(directory: str | os.PathLike) -> Calibration | None:
         if fields.pop("checksum") != _checksum(fields):
             raise ValueError("its checksum differs")
         return Calibration(widths=IntervalWidths(**fields.pop("widths")), **fields)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise UserError(f"{path} is damaged ({error}): delete it, or {_AGAIN}") from error
 
 

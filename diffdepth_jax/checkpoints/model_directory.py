@@ -12,7 +12,6 @@ import dataclasses
 import json
 import os
 import pathlib
-import zlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -214,17 +213,6 @@ def _newest_folder(parameters: pathlib.Path, directory: str | os.PathLike) -> pa
     if not steps:
         raise UserError(f"{parameters} is empty: its training has to evaluate once")
     return parameters / str(steps[-1])
-
-
-def parameters_identity(directory: str | os.PathLike) -> str:
-    """A short text that differs for other parameters: their step, and the sum of their checksums.
-
-    Raises:
-      UserError: the directory has no parameters.
-    """
-    folder = _newest_folder(pathlib.Path(directory) / "parameters", directory)
-    file = folder / checksums.FILE
-    return f"{folder.name}-{zlib.crc32(file.read_bytes()) if file.exists() else 0:08x}"
 
 
 def _on_one_device(tree: PyTree) -> PyTree:

@@ -23,7 +23,7 @@ def calibrated_scores(
     """Scores one image.
 
     Args:
-      maps: the depth in positive metres, and of an ensemble its spread and its members.
+      maps: positive metres, see `scoring.Prediction`.
       truth: metres.
       mask: True where the truth is valid.
       calibration: of the model.
@@ -38,7 +38,7 @@ def calibrated_scores(
         return dict.fromkeys(NAMES, np.nan)
     x, y = maps[:, mask], np.log(truth[mask])
     depth, spread = x[0], x[1] if len(x) > 1 else np.zeros_like(x[0])
-    members = np.log(x[2:] if len(x) > 2 else x[:1])
+    members = np.log(x[3:] if len(x) > 3 else x[:1])
     low, high = map(np.log, calibration.widths.interval(depth, spread, uncertainty.LEVEL))
     scores = (
         uncertainty.is_covered(low, high, y),

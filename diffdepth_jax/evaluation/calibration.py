@@ -9,15 +9,15 @@ from tqdm import tqdm
 from diffdepth_jax.arrays import Variables
 from diffdepth_jax.checkpoints import calibration as files
 from diffdepth_jax.checkpoints.calibration import Calibration
-from diffdepth_jax.checkpoints.model_directory import parameters_identity
 from diffdepth_jax.configuration.groups import Configuration
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.evaluation import calibration_fit, held_out_scores, scoring, uncertainty
 from diffdepth_jax.evaluation.calibration_fit import Pixels, fit_stretch, fit_widths
-from diffdepth_jax.evaluation.evaluator import Evaluator, load_evaluator
+from diffdepth_jax.evaluation.evaluator import Evaluator, check_predicts_alike, load_evaluator
 from diffdepth_jax.evaluation.report import describe, format_table, protocol_of
 from diffdepth_jax.media import drawing
 from diffdepth_jax.media.reliability_plot import reliability_picture
+from diffdepth_jax.models.variables import parameters_identity
 from diffdepth_jax.whole_files import whole_file
 
 PLOT = "calibration.png"
@@ -29,13 +29,15 @@ def calibrate(config: Configuration, workdir: str | os.PathLike) -> str:
 
     Raises:
       UserError: `workdir` holds no such model, the sets have too few pictures, or the configuration
-        averages flips, which `predict` does not.
+        predicts in another way than `predict`: it averages flips, or its sampler or frame differs
+        from the directory's.
     """
     if config.evaluation.flip_average:
         raise UserError(
             "evaluation.flip_average: predict does not average flips, so that its intervals would "
             "be too narrow: set it to False"
         )
+    check_predicts_alike(config, workdir)
     evaluator, variables = load_evaluator(config, workdir)
     evaluator.check_ground_truth()
     pixels = collect_pixels(config, evaluator, variables)
@@ -43,7 +45,7 @@ def calibrate(config: Configuration, workdir: str | os.PathLike) -> str:
     held_out = held_out_scores.cross_validate(pixels)
     stretch = fit_stretch(pixels)
     description = f"{pixels.pictures} pictures, {len(pixels.truth)} pixels; {describe(config)}"
-    fields = config.evaluation.ensemble, config.sampler.num_steps, parameters_identity(workdir)
+    fields = config.evaluation.ensemble, config.sampler.num_steps, parameters_identity(variables)
     found = Calibration(fit_widths(pixels), stretch, *fields, description, held_out)
     files.save_calibration(workdir, found)
     with whole_file(pathlib.Path(workdir) / PLOT) as unfinished:
@@ -75,7 +77,7 @@ def _pixels_of(config, index, sample, maps):
     rng = np.random.default_rng((config.seed, index))
     chosen = rng.choice(valid, min(_PER_PICTURE, len(valid)), replace=False)
     depth, *others = scoring.clamped_maps(maps, protocol).reshape(maps.shape[-1], -1)[:, chosen]
-    spread, *members = others or [np.zeros_like(depth)]
+    spread, _, *members = others or [np.zeros_like(depth)] * 2
     return np.stack([sample["depth"].reshape(-1)[chosen], depth, spread, *members])
 
 

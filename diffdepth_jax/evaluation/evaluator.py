@@ -1,5 +1,6 @@
 """Evaluates a model on the evaluation sets of a configuration."""
 
+import dataclasses
 import os
 import pathlib
 from collections.abc import Mapping
@@ -13,6 +14,7 @@ from diffdepth_jax.arrays import Variables
 from diffdepth_jax.checkpoints.calibration import Calibration, load_calibration
 from diffdepth_jax.checkpoints.model_directory import check_directory, load_variables, read_config
 from diffdepth_jax.configuration.groups import Configuration
+from diffdepth_jax.configuration.model import Sampler
 from diffdepth_jax.datasets.canonical import CanonicalCamera
 from diffdepth_jax.datasets.sources import EvaluationSets, create_sources
 from diffdepth_jax.distributed import processes, sharding
@@ -23,7 +25,14 @@ from diffdepth_jax.evaluation.scorer import Scorer
 from diffdepth_jax.evaluation.scoring import Means, Predictor
 from diffdepth_jax.method import diffusion
 from diffdepth_jax.models.assembly import DepthNetwork, create_model
-from diffdepth_jax.models.variables import abstract_variables
+from diffdepth_jax.models.variables import abstract_variables, parameters_identity
+
+# What a calibration holds for, beside the model: how it samples, and how it sees frames. The
+# number of sampler steps is in the calibration.
+_PREDICTS_ALIKE = (
+    "frame",
+    *(f"sampler.{x.name}" for x in dataclasses.fields(Sampler) if x.name != "num_steps"),
+)
 
 
 class Log(Protocol):
@@ -77,7 +86,7 @@ class Evaluator:
     def predictor(self, variables: Variables, *, members: bool = False) -> Predictor:
         """The predictor of these variables, with the views that the configuration asks for.
 
-        With `members`, predictions also have their spread and, of an ensemble, its members.
+        With `members`, predictions have all the maps of `scoring.Prediction`.
         """
         fields = self._config.evaluation
         return predictors.model_predictor(
@@ -162,18 +171,30 @@ def evaluate_checkpoint(config: Configuration, workdir: str | os.PathLike) -> Ma
     results = evaluator.evaluate(
         variables,
         directory=pathlib.Path(workdir) / "evaluation",
-        calibration=_fitting_calibration(config, workdir),
+        calibration=_fitting_calibration(config, workdir, variables),
     )
     return evaluator.scorer.with_baselines(results)
 
 
-def _fitting_calibration(config: Configuration, workdir: str | os.PathLike) -> Calibration | None:
+def check_predicts_alike(config: Configuration, workdir: str | os.PathLike) -> None:
+    """Raises a UserError unless sampler and frame are those that `predict` reads in a directory.
+
+    The number of sampler steps may differ: `predict` may be given another one, too.
+    """
+    check_directory(workdir, config, _PREDICTS_ALIKE)
+
+
+def _fitting_calibration(
+    config: Configuration, workdir: str | os.PathLike, variables: Variables
+) -> Calibration | None:
     """The directory's calibration. One that holds for other predictions is worth a warning."""
-    found = load_calibration(workdir)
+    found, fields = load_calibration(workdir), config.evaluation
     try:
         if found is not None:
-            found.check(workdir, config.evaluation.ensemble, config.sampler.num_steps)
-            if config.evaluation.flip_average:
+            identity = parameters_identity(variables)
+            found.check(workdir, identity, fields.ensemble, config.sampler.num_steps)
+            check_predicts_alike(config, workdir)
+            if fields.flip_average:
                 raise UserError("they do not hold for evaluation.flip_average")
     except UserError as error:
         logging.warning("intervals are not scored: %s", error)

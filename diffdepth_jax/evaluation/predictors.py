@@ -17,6 +17,7 @@ from diffdepth_jax.evaluation import uncertainty
 from diffdepth_jax.evaluation.scoring import Predictor
 from diffdepth_jax.method import diffusion, refinement
 from diffdepth_jax.method.noise import normal_per_image
+from diffdepth_jax.models import laplace
 from diffdepth_jax.models.assembly import DepthNetwork
 
 
@@ -44,7 +45,7 @@ def create_predict_step(
         depth = jnp.exp(decoded.log_depth)
         if decoded.log_scale is None:
             return depth
-        deviation = 2**0.5 * jnp.exp(decoded.log_scale) * depth  # see `sampling.summarize`
+        deviation = laplace.deviation(depth, jnp.exp(decoded.log_scale))
         return jnp.concatenate([depth, deviation], axis=-1)
 
     return predict_step
@@ -75,7 +76,7 @@ def model_predictor(
         mirrored back.
       ensemble: starting noises for each image. The median of the members is taken: it has the least
         expected absolute error, and one stray member does not move it.
-      members: whether predictions also have their spread and, of an ensemble, its members.
+      members: whether predictions have all the maps of `scoring.Prediction`.
       camera: the model predicts in its units.
     """
     flips = (False, True) if flip_average else (False,)
@@ -137,14 +138,13 @@ def _median(views, content):
 
 
 def _with_spread(views, content):
-    """The content's depth, its spread and, if there are several, S members, [H, W, 2 + S]."""
+    """The content's maps, [H, W, 3 + S], see `scoring.Prediction`."""
     maps = _members(views, content)
     members, deviations = maps[..., :1], maps[..., 1:]
-    spread = uncertainty.spread_of(members)
-    if deviations.size:
-        spread = np.hypot(spread, np.sqrt(np.mean(deviations**2, axis=0)))
+    between = uncertainty.spread_of(members)
+    within = laplace.mean_deviation(deviations) if deviations.size else np.zeros_like(between)
     several = members if len(members) > 1 else ()
-    joined = [np.median(members, axis=0), spread, *several]
+    joined = [np.median(members, axis=0), laplace.joined(between, within), within, *several]
     return np.concatenate(joined, axis=-1, dtype=np.float32)
 
 

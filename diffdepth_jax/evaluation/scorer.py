@@ -106,7 +106,7 @@ class Scorer:
     def frames(
         self, name: str, predict: Predictor
     ) -> Iterator[tuple[int, EvaluationSample, Prediction]]:
-        """Yields (index, sample, metres [H, W, 1]) of each image of a set, unscored."""
+        """Yields (index, sample, metres [H, W, C]) of each image of a set, unscored."""
         batches = self._batches(name, range(self.sets[name]))
         return scoring.predict_frames(predict, batches, self._config.frame.input_crop)
 

@@ -26,7 +26,8 @@ from diffdepth_jax.media.preprocessing import input_box
 
 # A predictor maps (samples, index of the first) to one prediction for each sample: metres [h, w, 1]
 # of what the model sees of the frame, at any resolution, or None where it has no prediction. A
-# prediction may have more maps than its depth: its spread and, of an ensemble, its members.
+# prediction may have more maps than its depth: its spread, the part of the spread that is of
+# Laplace scales, and, of an ensemble, its members.
 Prediction = Float[Array, "height width maps"]
 Map = Shaped[Array, "height width 1"]
 Predictor = Callable[[Sequence[EvaluationSample], int], Sequence[Prediction | None]]
@@ -86,7 +87,7 @@ class ScoredImage:
       prediction: metres [H, W, 1], clamped as the protocol says.
       values: {metric: float}, the number of "valid" pixels, over which the metrics are taken, and
         of "holes", see `score_images`. Those of `edges.NAMES` are nan where no edges are scored.
-        Predictions with members also have those of `uncertainty.image_scores`, and those with a
+        Predictions with a spread also have those of `uncertainty.image_scores`, and those with a
         calibration `calibrated_scores.NAMES`.
     """
 
@@ -171,22 +172,22 @@ def score_images(
 
 
 def clamped_maps(maps: Prediction, protocol: Protocol) -> Float[np.ndarray, "maps height width"]:
-    """Depth and members clamped as the protocol says; a spread as it is."""
+    """Depth and members clamped as the protocol says; the spread and its part as they are."""
     maps = np.moveaxis(np.asarray(maps), -1, 0)
     clamped = np.array(metrics.clamp_prediction(maps, *protocol.clamp))
-    clamped[1:2] = maps[1:2]
+    clamped[1:3] = maps[1:3]
     return clamped
 
 
 def _score_uncertainty(maps, depth, mask, protocol, calibration):
-    """The scores of members, if there are any, and of the intervals of a calibration."""
+    """The scores of the spread, if there is one, and of the intervals of a calibration."""
     if maps.shape[-1] == 1 and calibration is None:
         return {}
     mask = np.asarray(scored_mask(depth, mask, protocol))[..., 0]
     maps, depth = clamped_maps(maps, protocol), depth[..., 0]
     values = {}
-    if len(maps) > 2:
-        values |= uncertainty.image_scores(maps[2:], depth, mask)
+    if len(maps) > 1:
+        values |= uncertainty.image_scores(maps, depth, mask)
     if calibration is not None:
         values |= calibrated_scores.calibrated_scores(maps, depth, mask, calibration)
     return values

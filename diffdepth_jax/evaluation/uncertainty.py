@@ -1,14 +1,17 @@
-"""How well the members of an ensemble say how sure a prediction is; all in the log of metres.
+"""How well a prediction says how sure it is; all in the log of metres.
 
-Members [S, H, W] are metres of one image from S starting noises. A perfect ensemble is one whose
-members and truth are draws from one distribution. Scores are in units of log depth: 0.01 is about
-1 % of the depth.
+A spread comes from the members of an ensemble, from a Laplace scale, or from both. Members
+[S, H, W] are metres of one image from S starting noises. A perfect ensemble is one whose members
+and truth are draws from one distribution. Scores are in units of log depth: 0.01 is about 1 % of
+the depth.
 """
 
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Shaped
+
+from diffdepth_jax.models import laplace
 
 Members = Float[np.ndarray, "members *shape"]
 Values = Float[np.ndarray, "*shape"]
@@ -34,25 +37,27 @@ _KEPT = 1 - np.arange(100) / 100  # fractions of the pixels at which `ause` look
 
 
 def image_scores(
-    members: Float[np.ndarray, "members height width"],
+    maps: Float[np.ndarray, "maps height width"],
     truth: Float[np.ndarray, "height width"],
     mask: Bool[np.ndarray, "height width"],
 ) -> dict[str, Any]:
-    """Scores the members of one image.
+    """Scores the spread and the members of one image.
 
     Args:
-      members: positive metres, two or more.
+      maps: positive metres, with a spread, see `scoring.Prediction`.
       truth: metres.
       mask: True where the truth is valid.
 
     Returns:
       {name: value} for IMAGE_NAMES and "distances"; nan where a score has no value, as for an image
       without valid pixels.
-        coverage: of the interval between the members' quantiles at LEVEL.
+        coverage: of the interval at LEVEL that `predict` writes without a calibration: between the
+          members' quantiles, and widened for a Laplace scale.
         interval_score: of the same interval, see `interval_score`.
         crps, crps_8x8, crps_image: `fair_crps` of pixels, of cells and of the image. A cell's value
-          is the mean log depth of its valid pixels, and so is the image's.
-        ause: see `ause`.
+          is the mean log depth of its valid pixels, and so is the image's. They take the members as
+          they are; a single one has none.
+        ause: see `ause`; of the spread divided by the depth, here and below.
         spread_rank: the rank correlation of spread and absolute error over the pixels.
         spread_rank_ceiling: see `rank_ceiling`.
         mean_spread, mean_error: the means of spread and of absolute error.
@@ -60,17 +65,16 @@ def image_scores(
     """
     if not mask.any():
         return dict.fromkeys(IMAGE_NAMES, np.nan) | {"distances": []}
-    all_members, all_truth = np.log(members), np.log(np.where(mask, truth, 1))
-    x, y = all_members[:, mask], all_truth[mask]
+    members = np.log(maps[3:] if len(maps) > 3 else maps[:1])
+    x, y = members[:, mask], np.log(truth[mask])
+    depth, spread, within = maps[:3, mask]
+    spread, centre = spread / depth, np.median(x, axis=0)
     low, high = quantile_interval(x, LEVEL)
-    covered = is_covered(low, high, y)
-    spread, error = spread_of(x), np.abs(np.median(x, axis=0) - y)
-    values = {
+    low, high = map(np.asarray, laplace.widened(low, centre, high, within / depth, LEVEL))
+    covered, error = is_covered(low, high, y), np.abs(centre - y)
+    values = _crps_scores(members, np.log(np.where(mask, truth, 1)), mask) | {
         "coverage": covered.mean(),
         "interval_score": interval_score(low, high, y, LEVEL).mean(),
-        "crps": fair_crps(x, y).mean(),
-        "crps_8x8": fair_crps(*(pooled(z, mask, CELL) for z in (all_members, all_truth))).mean(),
-        "crps_image": fair_crps(x.mean(axis=1), y.mean()),
         "ause": ause(spread, error),
         "spread_rank": rank_correlation(spread, error),
         "spread_rank_ceiling": rank_ceiling(x),
@@ -79,6 +83,17 @@ def image_scores(
     }
     values = {name: float(value) for name, value in values.items()}
     return values | {"distances": count_distances(truth[mask], covered)}
+
+
+def _crps_scores(members, truth, mask):
+    if len(members) < 2:
+        return dict.fromkeys(("crps", "crps_8x8", "crps_image"), np.nan)
+    x, y = members[:, mask], truth[mask]
+    return {
+        "crps": fair_crps(x, y).mean(),
+        "crps_8x8": fair_crps(*(pooled(z, mask, CELL) for z in (members, truth))).mean(),
+        "crps_image": fair_crps(x.mean(axis=1), y.mean()),
+    }
 
 
 def count_distances(

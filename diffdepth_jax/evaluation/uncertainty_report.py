@@ -38,7 +38,7 @@ def over_images(rows: Sequence[dict[str, Any]]) -> dict[str, float | None]:
     """
     columns = {name: np.array([row[name] for row in rows]) for name in image_names(rows[0])}
     values = {name: _mean(column) for name, column in columns.items()}
-    if "crps" in values:
+    if "coverage" in values:
         spread, error = columns["mean_spread"], columns["mean_error"]
         values["image_rank"] = uncertainty.rank_correlation(spread, error)
         counts = [count for row in rows for count in row["distances"]]

@@ -1,8 +1,11 @@
-"""A model's variables: random ones, their shapes, and a comparison of shapes."""
+"""A model's variables: random ones, their shapes, a comparison of shapes, and their identity."""
+
+import zlib
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Key, PyTree
 
 from diffdepth_jax.arrays import Variables
@@ -40,6 +43,15 @@ def leaf_difference(found: PyTree, expected: PyTree) -> str | None:
         f"{len(differing)} leaves differ; {path}: saved {theirs.get(path, 'not')}, "
         f"the model has {ours.get(path, 'none')}"
     )
+
+
+def parameters_identity(variables: Variables) -> str:
+    """Returns a short text that differs for other variables: a checksum of names and values."""
+    checksum = 0
+    for path, leaf in jax.tree.leaves_with_path(variables):
+        checksum = zlib.crc32(jax.tree_util.keystr(path).encode(), checksum)
+        checksum = zlib.crc32(np.asarray(leaf).tobytes(), checksum)
+    return f"{checksum:08x}"
 
 
 def _shapes(tree: PyTree) -> dict[str, tuple[int, ...]]:

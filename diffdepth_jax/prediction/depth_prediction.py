@@ -43,8 +43,13 @@ class DepthPrediction:
     @property
     def marked_depth(self) -> Float32[np.ndarray, "height width"]:
         """The depth with nan where `valid` is False, as files and pictures show it."""
-        hole = np.float32(np.nan)
-        return self.depth if self.valid is None else np.where(self.valid, self.depth, hole)
+        return self.marked(self.depth)
+
+    def marked(
+        self, metres: Float32[np.ndarray, "height width"]
+    ) -> Float32[np.ndarray, "height width"]:
+        """Returns a map, such as the spread, with nan where `valid` is False."""
+        return metres if self.valid is None else np.where(self.valid, metres, np.float32(np.nan))
 
     @property
     def limits(self) -> str:

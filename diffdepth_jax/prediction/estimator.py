@@ -71,7 +71,7 @@ class DepthEstimator:
         """Takes what `load_model` returns, and the model directory, which may be calibrated."""
         self._model, self._schedule = model, schedule
         self._variables, self._config = variables, config
-        self._intervals = Intervals(directory)
+        self._intervals = Intervals(directory, variables, self.has_scale)
 
     @classmethod
     def from_checkpoint(cls, path: str | os.PathLike) -> "DepthEstimator":
@@ -176,8 +176,8 @@ class DepthEstimator:
           batch_size: number of images of a list that are predicted together, if they are brought to
             the same size. A short batch is filled up, so that one program is compiled for a size.
           interval: the part of the pixels whose truth an interval shall hold, such as 0.9. It is
-            that of the model's calibration. Without one it lies between the members' quantiles,
-            which is told once, and holds fewer.
+            that of the model's calibration. Without one it is made of the members' quantiles and
+            the model's Laplace scale, which is told once.
 
         Returns:
           A DepthPrediction at the image's size; for a list of images, a list of them.
@@ -221,9 +221,8 @@ class DepthEstimator:
         for rows in _batches([placed.target for placed in placements], options.batch_size):
             batch = [(images[row], placements[row]) for row in rows]
             for row, prediction in zip(rows, self._predict_batch(batch, options), strict=True):
-                scale = placements[row].scale
-                metric = self._with_focal_length(prediction, scale, focal_lengths[row])
-                predictions[row] = self._intervals.add(metric, options)
+                camera = placements[row].scale, focal_lengths[row]
+                predictions[row] = self._completed(prediction, options, *camera)
         return [predictions[row] for row in range(len(images))]
 
     def _predict_batch(
@@ -251,13 +250,27 @@ class DepthEstimator:
                 num_steps=options.num_steps or self.num_steps,
                 ensemble=options.ensemble,
                 trajectory=options.trajectory,
-                interval=self._intervals.of_members(options),
+                interval=self._intervals.uncalibrated(options),
             )
             return jax.device_get(maps)
 
     @functools.cached_property
     def _compiled(self) -> Callable[..., Maps]:
         return create_predict(self._model, self._schedule, self._config.sampler)
+
+    def _completed(
+        self,
+        prediction: DepthPrediction,
+        options: Options,
+        scale: float,
+        focal_length: float | None,
+    ) -> DepthPrediction:
+        """Adds the interval and the focal length; see `Intervals.add` for their order."""
+        if self.has_canonical_camera:
+            metric = self._with_focal_length(prediction, scale, focal_length)
+            return self._intervals.add(metric, options)
+        prediction = self._intervals.add(prediction, options)
+        return self._with_focal_length(prediction, scale, focal_length)
 
     def _with_focal_length(
         self, prediction: DepthPrediction, scale: float, focal_length: float | None

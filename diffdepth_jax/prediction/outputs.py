@@ -130,10 +130,10 @@ class OutputWriter:
             ".tiff": lambda path: Image.fromarray(depth).save(path, **marks.TIFF),
             "_color.png": lambda path: self._draw(path, depth),
             "_side_by_side.png": lambda path: self._draw(path, depth, prediction.image),
-            "_spread.npy": lambda path: np.save(path, _present(prediction.spread)),
+            "_spread.npy": lambda path: np.save(path, _marked(prediction, "spread")),
             "_spread.png": lambda path: _draw_spread(path, prediction),
-            "_low.npy": lambda path: np.save(path, _present(prediction.low)),
-            "_high.npy": lambda path: np.save(path, _present(prediction.high)),
+            "_low.npy": lambda path: np.save(path, _marked(prediction, "low")),
+            "_high.npy": lambda path: np.save(path, _marked(prediction, "high")),
             ".ply": lambda path: point_cloud.write_ply(path, self._cloud(prediction, camera)),
             ".glb": lambda path: point_cloud.write_glb(path, self._cloud(prediction, camera)),
             "_trajectory.gif": lambda path: _write_gif(path, _present(prediction.trajectory)),
@@ -157,8 +157,8 @@ class OutputWriter:
     ) -> Generator[Callable[[DepthPrediction, Span], None], None, None]:
         """Makes a video, whole or not at all; yields a function that appends a prediction to it.
 
-        Each frame shows the image and its depth. All frames have the colour range of the first, so
-        that the colours do not flicker. `clock` counts the times of the frames.
+        Each frame shows the image and its depth. All frames have the colour range of the first one
+        with a depth, so that the colours do not flicker. `clock` counts the times of the frames.
         """
         path, limits = self.video_path(name), None
         with _file_in_folder(path) as unfinished:
@@ -167,9 +167,9 @@ class OutputWriter:
                 def append(prediction: DepthPrediction, span: Span) -> None:
                     nonlocal limits
                     depth = prediction.marked_depth
-                    limits = limits or self.limits(depth)
-                    picture = drawing.depth_picture(depth, limits, prediction.image)
-                    video.write(picture, span)
+                    found = limits or self.limits(depth)
+                    limits = found if np.isfinite(depth).any() else limits
+                    video.write(drawing.depth_picture(depth, found, prediction.image), span)
 
                 yield append
             marks.mark_video(unfinished)
@@ -216,6 +216,11 @@ def _present(value: _T | None) -> _T:
     return value
 
 
+def _marked(prediction: DepthPrediction, name: str) -> Metres:
+    """Returns a map of the prediction by its name, with nan where there is no depth."""
+    return prediction.marked(_present(getattr(prediction, name)))
+
+
 def _scaled(depth: Metres, depth_scale: float) -> UInt16[np.ndarray, "height width"]:
     """Returns metres times `depth_scale`, rounded; 0 where that is out of range or nan."""
     scaled = np.multiply(depth, depth_scale, dtype=np.float64)
@@ -234,16 +239,15 @@ def _write_png16(path: pathlib.Path, depth: Metres, depth_scale: float) -> None:
 
 
 def _write_npz(path: pathlib.Path, prediction: DepthPrediction, camera: Camera | None) -> None:
-    maps = {name: getattr(prediction, name) for name in ("spread", "low", "high")}
-    arrays: dict[str, Any] = {"depth": prediction.marked_depth}
-    arrays |= {name: metres for name, metres in maps.items() if metres is not None}
+    names = [x for x in ("spread", "low", "high") if getattr(prediction, x) is not None]
+    arrays: dict[str, Any] = {name: _marked(prediction, name) for name in ("depth", *names)}
     if camera is not None:
         arrays["fx_fy_cx_cy"] = np.array([camera.fx, camera.fy, camera.cx, camera.cy])
     np.savez_compressed(path, **arrays)
 
 
 def _draw_spread(path: pathlib.Path, prediction: DepthPrediction) -> None:
-    spread = _present(prediction.spread)
+    spread = _marked(prediction, "spread")
     drawing.write_png(path, drawing.spread_picture(spread, prediction.marked_depth))
 
 

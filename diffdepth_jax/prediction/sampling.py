@@ -12,6 +12,7 @@ from diffdepth_jax.configuration.model import Sampler
 from diffdepth_jax.method.diffusion import NoiseSchedule
 from diffdepth_jax.method.noise import normal_per_image
 from diffdepth_jax.method.refinement import decode, decode_steps, refine
+from diffdepth_jax.models import laplace
 from diffdepth_jax.models.assembly import DepthNetwork
 from diffdepth_jax.models.codec import Decoded
 
@@ -84,22 +85,26 @@ def summarize(
     """Returns the median of the members as "depth" and, if it is known, their "spread".
 
     The spread of several members is half the distance between the 16th and the 84th percentile.
-    With an `interval` of 0.9 "low" and "high" are their quantiles 0.05 and 0.95, interpolated in
-    log depth.
-
     With a `scale`, b of a Laplace distribution of log depth, a member has a standard deviation of
-    its own: sqrt(2) b times its depth, to first order. The law of total variance joins both: the
-    square of the spread is that of the members, plus the mean of their variances.
+    its own. The law of total variance joins both: the square of the spread is that of the members,
+    plus the mean of their variances.
+
+    With an `interval` of 0.9 "low" and "high" are the members' quantiles 0.05 and 0.95,
+    interpolated in log depth, and widened for the scale, see `laplace.widened`.
     """
-    if members.shape[1] == 1:
-        maps = {"depth": members[:, 0]}
-    else:
-        low, median, high = jnp.percentile(members, jnp.array([16, 50, 84]), axis=1)
-        maps = {"depth": median, "spread": (high - low) / 2}
-    if interval is not None and members.shape[1] > 1:
-        ends = jnp.array([1 - interval, 1 + interval]) / 2
-        maps["low"], maps["high"] = jnp.exp(jnp.quantile(jnp.log(members), ends, axis=1))
+    members = jnp.moveaxis(members, 1, 0)
+    depth, between, within = members[0], jnp.zeros_like(members[0]), jnp.zeros_like(members[0])
+    if len(members) > 1:
+        low, depth, high = jnp.percentile(members, jnp.array([16, 50, 84]), axis=0)
+        between = (high - low) / 2
     if scale is not None:
-        within = jnp.sqrt(2 * ((scale * members) ** 2).mean(1))
-        maps["spread"] = jnp.hypot(maps["spread"], within) if "spread" in maps else within
+        within = laplace.mean_deviation(laplace.deviation(members, jnp.moveaxis(scale, 1, 0)))
+    if len(members) == 1 and scale is None:
+        return {"depth": depth}
+    maps = {"depth": depth, "spread": laplace.joined(between, within)}
+    if interval is not None:
+        ends = jnp.array([1 - interval, 1, 1 + interval]) / 2
+        quantiles = jnp.quantile(jnp.log(members), ends, axis=0)
+        low, high = laplace.widened(*quantiles, within / depth, interval)
+        maps |= {"low": jnp.exp(low), "high": jnp.exp(high)}
     return maps

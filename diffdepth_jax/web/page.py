@@ -99,15 +99,15 @@ class _Requests:
         x, y = (int(position) for position in event.index)
         try:
             metres = result.metres_at(x, y) if result else None
-            interval = result.interval_at(x, y) if result and metres else None
+            interval = result.interval_at(x, y) if result and metres is not None else None
         except OSError:
             result = metres = interval = None
         if result is None:
             return "This result was deleted meanwhile: estimate it again."
         if metres is None:
             return _CLICK
-        found = "no depth" if math.isnan(metres) else f"{metres:.2f} m"
-        return f"**{found}**{_within(interval)} at column {x}, row {y}"
+        found = "**no depth**" if math.isnan(metres) else f"**{metres:.2f} m**{_within(interval)}"
+        return f"{found} at column {x}, row {y}"
 
 
 def _within(interval: tuple[float, float] | None) -> str:
@@ -175,11 +175,13 @@ def _picture(name: str, **options: Any) -> gr.Image:
     )
 
 
-def _outputs(diffuses: bool) -> tuple[Any, ...]:
+def _outputs(estimator: DepthEstimator) -> tuple[Any, ...]:
     """Creates the right column; returns the components that a result fills.
 
-    Only a model that diffuses has samples that differ, and steps of denoising.
+    Only a model that diffuses has samples that differ, and steps of denoising. A Laplace scale says
+    how uncertain a single sample is.
     """
+    diffuses = estimator.diffuses
     with gr.Tabs() as tabs:
         with gr.Tab("Depth", id=_FIRST_TAB):
             depth = _picture("depth")
@@ -188,7 +190,7 @@ def _outputs(diffuses: bool) -> tuple[Any, ...]:
             slider = gr.ImageSlider(
                 show_label=False, interactive=False, buttons=[], max_height=460, elem_id="compare"
             )
-        with gr.Tab("Uncertainty", visible=diffuses):
+        with gr.Tab("Uncertainty", visible=diffuses or estimator.has_scale):
             gr.Markdown(_EXPLANATIONS["uncertainty"])
             spread = _picture("spread", visible=False)
         with gr.Tab("Denoising", visible=diffuses):
@@ -218,7 +220,7 @@ def create(estimator: DepthEstimator, files: OwnedFiles) -> gr.Blocks:
             with gr.Column(scale=2, min_width=320):
                 inputs, button = _inputs(estimator)
             with gr.Column(scale=4, min_width=480):
-                outputs = _outputs(estimator.diffuses)
+                outputs = _outputs(estimator)
         surface = _surface()
         _, _, metres, depth, *_ = outputs
         button.click(

@@ -209,12 +209,13 @@ def _draw(result: Result, prediction: DepthPrediction) -> None:
 def _summarize(prediction: DepthPrediction, pinhole: Camera) -> str:
     depth = prediction.marked_depth
     height, width = depth.shape
+    has_depth = bool(np.isfinite(depth).any())
+    median = f", median {np.nanmedian(depth):.2f} m" if has_depth else ""
     text = (
-        f"**{prediction.limits}**, median {np.nanmedian(depth):.2f} m, at "
-        f"{width} x {height} pixels. Metres and points hold for a focal length of {pinhole.fx:.0f} "
-        f"pixels ({pinhole.source})."
+        f"**{prediction.limits}**{median}, at {width} x {height} pixels. Metres and points hold "
+        f"for a focal length of {pinhole.fx:.0f} pixels ({pinhole.source})."
     )
-    if prediction.spread is not None:
+    if prediction.spread is not None and has_depth:
         relative = 100 * float(np.nanmedian(prediction.spread / depth))
         text += f" The spread is {relative:.2g} % of the depth (median)."
     if prediction.holes:

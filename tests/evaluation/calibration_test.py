@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from diffdepth_jax.checkpoints.calibration import (
     load_calibration,
     save_calibration,
 )
-from diffdepth_jax.checkpoints.model_directory import parameters_identity
+from diffdepth_jax.checkpoints.model_directory import claim_directory
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.evaluation import calibration, evaluator
 from diffdepth_jax.evaluation.calibrated_scores import calibrated_scores
@@ -27,7 +28,8 @@ from diffdepth_jax.evaluation.calibration_fit import (
 )
 from diffdepth_jax.evaluation.held_out_scores import cross_validate, reliability
 from diffdepth_jax.evaluation.report import format_report
-from tests.support import noisy_model
+from diffdepth_jax.models.variables import parameters_identity
+from tests.support import noisy_model, small_run
 
 DEPTH = np.array([1.0, 3.0, 1.0, 3.0], np.float32)
 SPREAD = np.array([0.0, 0.3, 0.2, 0.9], np.float32)
@@ -58,7 +60,7 @@ def _calibration(**fields):
         "stretch": 1.5,
         "ensemble": 2,
         "num_steps": 2,
-        "parameters": "0-00000000",
+        "parameters": parameters_identity({}),
         "description": "by hand",
         "held_out": {},
     }
@@ -154,7 +156,7 @@ def test_scores_of_an_image_by_hand():
     mask = np.array([[True, True, True, False]])
     truth = (DEPTH * np.exp(np.float32(0.3)))[None]
     members = np.stack([DEPTH * 0.9, DEPTH / 0.9])
-    maps = np.stack([DEPTH, SPREAD, *members])[:, None]
+    maps = np.stack([DEPTH, SPREAD, 0 * DEPTH, *members])[:, None]
     scores = calibrated_scores(maps, truth, mask, _calibration())
     assert scores["calibrated_coverage"] == pytest.approx(1 / 3)
     expected = (2 * (0.4 + 20 * 0.1) + 1.0) / 3
@@ -185,96 +187,113 @@ def test_a_damaged_calibration_is_refused(tmp_path, old, new):
         load_calibration(tmp_path)
 
 
-@pytest.fixture
-def directory(tmp_path):
-    """As of a model whose parameters are none."""
-    (tmp_path / "parameters/0").mkdir(parents=True)
-    return tmp_path
-
-
-def test_a_calibration_holds_for_its_own_parameters_and_samples(directory):
-    found = _calibration(parameters=parameters_identity(directory))
-    found.check(directory, 2, 2)
+def test_a_calibration_holds_for_its_own_parameters_and_samples(tmp_path):
+    variables = {"params": {"kernel": np.ones(3, np.float32), "bias": np.zeros(2, np.float32)}}
+    own = parameters_identity(variables)
+    found = _calibration(parameters=own)
+    found.check(tmp_path, own, 2, 2)
     with pytest.raises(UserError, match="was made with ensemble 2, not 3: use 2, or"):
-        found.check(directory, 3, 2)
+        found.check(tmp_path, own, 3, 2)
     with pytest.raises(UserError, match="was made with num_steps 2, not 4: use 2, or"):
-        found.check(directory, 2, 4)
-    (directory / "parameters/0/checksums.json").write_text("{}")
+        found.check(tmp_path, own, 2, 4)
+    variables["params"]["kernel"][1] = 1 + 1e-7
     with pytest.raises(UserError, match="was made for other parameters of the model"):
-        found.check(directory, 2, 2)
-    (directory / "parameters/7").mkdir()
-    assert parameters_identity(directory).startswith("7-")
+        found.check(tmp_path, parameters_identity(variables), 2, 2)
 
 
-def _of_frames(monkeypatch, frames, **overrides):
-    """The configuration of a noisy model; directories hold it from now on."""
+def _of_frames(monkeypatch, directory, frames, **overrides):
+    """The configuration of a noisy model; all directories hold this model from now on."""
     config, made = noisy_model.evaluator(frames, **overrides)
+    claim_directory(directory, config)
     for module in (calibration, evaluator):
         monkeypatch.setattr(module, "load_evaluator", lambda *_: (made, {}))
     return config
 
 
-def test_a_directory_is_calibrated_and_its_intervals_are_scored(directory, monkeypatch, caplog):
+def test_a_directory_is_calibrated_and_its_intervals_are_scored(tmp_path, monkeypatch, caplog):
     """Members have a third of the noise that the truth has."""
     frames = noisy_model.frames(6, width=3 * noisy_model.WIDTH)
-    config = _of_frames(monkeypatch, frames, evaluation__ensemble=8)
-    text = calibration.calibrate(config, directory)
+    config = _of_frames(monkeypatch, tmp_path, frames, evaluation__ensemble=8)
+    text = calibration.calibrate(config, tmp_path)
     assert "coverage_90" in text and "5 pictures, 5000 pixels; protocol full" in text
-    with Image.open(directory / "calibration.png") as plot:
+    with Image.open(tmp_path / "calibration.png") as plot:
         assert plot.size == (600, 600)
-    found = load_calibration(directory)
+    found = load_calibration(tmp_path)
     assert found.held_out["one width"]["images"] == 5
     assert found.stretch == pytest.approx(3, abs=0.4)
-    results = evaluator.evaluate_checkpoint(config, directory)
+    results = evaluator.evaluate_checkpoint(config, tmp_path)
     means = results["frames"]
     assert means["coverage"] < 0.5
     assert means["calibrated_coverage"] == pytest.approx(0.9, abs=0.02)
     assert means["calibrated_interval_score"] < means["interval_score"]
     assert means["calibrated_crps"] < means["uncalibrated_crps"]
-    report = json.loads((directory / "evaluation/frames.json").read_text())["means"]
+    report = json.loads((tmp_path / "evaluation/frames.json").read_text())["means"]
     assert report["calibrated_crps"] == means["calibrated_crps"]
-    header = (directory / "evaluation/frames.csv").read_text().split("\n")[0]
+    header = (tmp_path / "evaluation/frames.csv").read_text().split("\n")[0]
     assert header.endswith("uncalibrated_crps")
     table = format_report(config, results).split("\n\n")[-1]
     assert table.split()[:2] == ["calibrated_coverage", "calibrated_interval_score"]
     assert "intervals are not scored" not in caplog.text
 
 
-def test_intervals_of_other_samples_are_told_and_not_scored(directory, monkeypatch, caplog):
-    config = _of_frames(monkeypatch, noisy_model.frames(1))
-    save_calibration(directory, _calibration(parameters=parameters_identity(directory)))
-    means = evaluator.evaluate_checkpoint(config, directory)["frames"]
+def test_intervals_of_other_samples_are_told_and_not_scored(tmp_path, monkeypatch, caplog):
+    config = _of_frames(monkeypatch, tmp_path, noisy_model.frames(1))
+    save_calibration(tmp_path, _calibration())
+    means = evaluator.evaluate_checkpoint(config, tmp_path)["frames"]
     assert "calibrated_coverage" not in means
     assert "intervals are not scored: " in caplog.text and "ensemble 2, not 1" in caplog.text
 
 
-def test_averaged_flips_are_neither_calibrated_nor_scored(directory, monkeypatch, caplog):
+def test_averaged_flips_are_neither_calibrated_nor_scored(tmp_path, monkeypatch, caplog):
     """For `predict` makes none."""
-    config = _of_frames(monkeypatch, noisy_model.frames(1), evaluation__flip_average=True)
+    config = _of_frames(monkeypatch, tmp_path, noisy_model.frames(1), evaluation__flip_average=True)
     with pytest.raises(UserError, match=r"evaluation\.flip_average: .* set it to False"):
-        calibration.calibrate(config, directory)
-    identity = parameters_identity(directory)
-    own = _calibration(parameters=identity, ensemble=1, num_steps=1)
-    save_calibration(directory, own)
-    means = evaluator.evaluate_checkpoint(config, directory)["frames"]
+        calibration.calibrate(config, tmp_path)
+    own = _calibration(ensemble=1, num_steps=1)
+    save_calibration(tmp_path, own)
+    means = evaluator.evaluate_checkpoint(config, tmp_path)["frames"]
     assert "calibrated_coverage" not in means
     assert "they do not hold for evaluation.flip_average" in caplog.text
 
 
-def test_a_single_sample_is_calibrated_too(directory, monkeypatch):
+def test_a_single_sample_is_calibrated_too(tmp_path, monkeypatch):
     """Truth and sample differ by the noise of both: half width 1.645 x 0.1 x sqrt(2)."""
-    config = _of_frames(monkeypatch, noisy_model.frames(6))
-    calibration.calibrate(config, directory)
-    found = load_calibration(directory)
+    config = _of_frames(monkeypatch, tmp_path, noisy_model.frames(6))
+    calibration.calibrate(config, tmp_path)
+    found = load_calibration(tmp_path)
     assert found.stretch == 1 and found.widths.spreads == [[]]
     half = found.widths.half_widths[0][LEVELS.index(0.9)]
     assert half == pytest.approx([0.1645 * 2**0.5], rel=0.05)
-    means = evaluator.evaluate_checkpoint(config, directory)["frames"]
+    means = evaluator.evaluate_checkpoint(config, tmp_path)["frames"]
     assert means["calibrated_coverage"] == pytest.approx(0.9, abs=0.02) and "crps" not in means
 
 
-def test_too_few_pictures_are_told_and_leave_nothing(directory, monkeypatch):
-    config = _of_frames(monkeypatch, noisy_model.frames(3))
+def test_too_few_pictures_are_told_and_leave_nothing(tmp_path, monkeypatch):
+    config = _of_frames(monkeypatch, tmp_path, noisy_model.frames(3))
     with pytest.raises(UserError, match=r"^2 pictures with ground truth"):
-        calibration.calibrate(config, directory)
-    assert not (directory / "calibration.json").exists()
+        calibration.calibrate(config, tmp_path)
+    assert not (tmp_path / "calibration.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "names"),
+    [
+        ({"sampler__eta": 0.5, "sampler__num_steps": 3}, r"\(sampler\.eta differ\)"),
+        ({"frame__max_depth": 70.0}, r"\(frame\.max_depth differ\)"),
+    ],
+)
+def test_another_sampler_or_frame_is_neither_calibrated_nor_scored(
+    tmp_path, monkeypatch, caplog, overrides, names
+):
+    """For `predict` takes those of the directory. It may be given another number of steps."""
+    own = _of_frames(monkeypatch, tmp_path, noisy_model.frames(1))
+    save_calibration(tmp_path, _calibration(ensemble=1, num_steps=own.sampler.num_steps))
+    assert "calibrated_coverage" in evaluator.evaluate_checkpoint(own, tmp_path)["frames"]
+    other = small_run.config(**{**noisy_model.FIELDS, **overrides})
+    with pytest.raises(UserError, match=names):
+        calibration.calibrate(other, tmp_path)
+    steps = other.sampler.num_steps
+    save_calibration(tmp_path, _calibration(ensemble=1, num_steps=steps))
+    means = evaluator.evaluate_checkpoint(other, tmp_path)["frames"]
+    assert "calibrated_coverage" not in means
+    assert re.search(f"intervals are not scored: .*{names}", caplog.text)

@@ -251,7 +251,7 @@ def test_spread_with_a_scale_of_each_pixel(members, spread):
     )
     (maps,) = predict([_seen(np.zeros((1, 1, 3), np.float32))], 0)
     several = members if len(members) > 1 else []
-    np.testing.assert_allclose(maps[0, 0], [2, spread, *several], atol=1e-3)
+    np.testing.assert_allclose(maps[0, 0], [2, spread, 0.3, *several], atol=1e-3)
 
 
 def test_flips_are_averaged_before_the_median():

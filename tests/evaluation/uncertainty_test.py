@@ -114,16 +114,17 @@ def test_an_image_is_scored_at_its_valid_pixels():
     truth = RNG(0).uniform(1, 10, (24, 32))
     mask = RNG(1).random(truth.shape) < 0.5
     members = np.exp(np.log(truth) + 0.1 * (_normal(8, 24, 32) + _normal(24, 32, seed=3)))
-    scores = uncertainty.image_scores(members, truth, mask)
+    maps = np.stack([np.median(members, axis=0), RNG(4).random(truth.shape), 0 * truth, *members])
+    scores = uncertainty.image_scores(maps, truth, mask)
     assert all(np.isfinite(scores[name]) for name in uncertainty.IMAGE_NAMES)
-    other = np.where(mask, members, 99.0), np.where(mask, truth, np.nan)
+    other = np.where(mask, maps, 99.0), np.where(mask, truth, np.nan)
     assert uncertainty.image_scores(*other, mask) == scores
     assert sum(pixels for _, pixels, _ in scores["distances"]) == mask.sum()
     covered = sum(inside for *_, inside in scores["distances"])
     assert covered / mask.sum() == pytest.approx(scores["coverage"])
     # Errors of pixels cancel in means, so that larger areas have lower scores.
     assert scores["crps"] > scores["crps_8x8"] > scores["crps_image"]
-    none = uncertainty.image_scores(members, truth, np.zeros_like(mask))
+    none = uncertainty.image_scores(maps, truth, np.zeros_like(mask))
     assert all(np.isnan(none[name]) for name in uncertainty.IMAGE_NAMES)
 
 
@@ -158,21 +159,37 @@ def test_fifths_without_pixels_have_no_value():
     assert means["image_rank"] is None
 
 
-def test_evaluation_and_prediction_say_the_same_spread():
+@pytest.mark.parametrize(("ensemble", "b"), [(5, None), (5, 0.3), (1, 0.3)])
+def test_evaluation_scores_the_spread_and_the_interval_that_prediction_writes(ensemble, b):
     """Beside the depth that the same predictor says without members."""
-    metres = RNG(0).uniform(1, 9, (5, 4, 6, 1)).astype(np.float32)
+    metres = RNG(0).uniform(1, 9, (ensemble, 4, 6, 1)).astype(np.float32)
+    scale = None if b is None else RNG(1).uniform(0, b, metres.shape).astype(np.float32)
+    learned = metres if b is None else np.concatenate([metres, 2**0.5 * scale * metres], axis=-1)
     sample = {"image": np.zeros((4, 6, 3), np.float32), "content": np.array([3, 5])}
 
     def predict(**options):
-        step, key = (lambda *_: metres), jax.random.key(0)
-        return model_predictor(step, {}, key, 1, ensemble=5, **options)([sample], 0)[0]
+        step, key = (lambda *_: learned), jax.random.key(0)
+        return model_predictor(step, {}, key, 1, ensemble=ensemble, **options)([sample], 0)[0]
 
     maps = predict(members=True)
-    assert maps.shape == (3, 5, 2 + 5) and maps.dtype == np.float32
+    members = np.moveaxis(metres[:, :3, :5, 0], 0, -1)
     np.testing.assert_array_equal(maps[..., :1], predict())
-    np.testing.assert_array_equal(maps[..., 2:], np.moveaxis(metres[:, :3, :5, 0], 0, -1))
-    spread = summarize(metres[None, ..., 0])["spread"][0, :3, :5]
+    np.testing.assert_array_equal(maps[..., 3:], members if ensemble > 1 else members[..., :0])
+    written = summarize(metres[None, ..., 0], None if b is None else scale[None, ..., 0], 0.9)
+    depth, spread, low, high = (
+        np.asarray(written[name][0, :3, :5]) for name in ("depth", "spread", "low", "high")
+    )
+    assert maps.dtype == np.float32
     np.testing.assert_allclose(maps[..., 1], spread, rtol=1e-5)
+
+    truth = RNG(2).uniform(1, 9, depth.shape)
+    scores = uncertainty.image_scores(np.moveaxis(maps, -1, 0), truth, truth > 0)
+    covered, error = (low <= truth) & (truth <= high), np.abs(np.log(depth) - np.log(truth))
+    assert 0 < scores["coverage"] < 1 and scores["coverage"] == pytest.approx(covered.mean())
+    columns = (spread / depth).ravel(), error.ravel()
+    assert scores["spread_rank"] == pytest.approx(uncertainty.rank_correlation(*columns))
+    assert scores["ause"] == pytest.approx(uncertainty.ause(*columns), rel=1e-4)
+    assert np.isnan(scores["crps"]) == (ensemble == 1)
 
 
 def test_an_ensemble_is_scored_beside_its_median(tmp_path):
@@ -211,7 +228,7 @@ def test_members_are_resized_and_clamped(metres, error):
     """Three members that say the same of truth of 2 m; the protocol's least depth is 1.9 m."""
     depth = np.full((*small_run.SIZE, 1), 2.0, np.float32)
     frame = {"image": np.zeros((*small_run.SIZE, 3), np.uint8), "depth": depth, "mask": depth > 0}
-    maps = np.full((16, 24, 2 + 3), metres, np.float32)
+    maps = np.full((16, 24, 3 + 3), metres, np.float32)
     protocol = create_protocol("full", 1.9, 80.0)
     (image,) = scoring.score_images(lambda *_: [maps], [[frame]], protocol=protocol)
     assert image.values["crps"] == pytest.approx(error, rel=1e-4)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from PIL import Image
 
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.media import camera
+from diffdepth_jax.media.frame_times import Span, clock
 from diffdepth_jax.prediction import outputs
 from diffdepth_jax.prediction.depth_prediction import DepthPrediction
 from diffdepth_jax.prediction.outputs import OutputWriter, check_kinds, check_spread
@@ -151,6 +153,10 @@ def test_files_mark_the_holes_and_the_prediction_stays_finite(tmp_path, with_hol
     np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), np.where(HOLES, np.nan, depth))
     for found in (np.load(tmp_path / "a.npz")["depth"], np.array(Image.open(tmp_path / "a.tiff"))):
         np.testing.assert_array_equal(found, np.where(HOLES, np.nan, depth))
+    for name in ("spread", "low", "high"):
+        expected = np.where(HOLES, np.nan, getattr(with_holes, name))
+        np.testing.assert_array_equal(np.load(tmp_path / f"a_{name}.npy"), expected)
+        np.testing.assert_array_equal(np.load(tmp_path / "a.npz")[name], expected)
     integers = np.array(Image.open(tmp_path / "a.png"))
     np.testing.assert_array_equal(integers == 0, HOLES)
     assert outputs.count_beyond_png(with_holes.marked_depth, 1000.0) == 0
@@ -166,6 +172,26 @@ def test_points_and_surfaces_leave_the_holes_out(tmp_path, with_holes):
     np.testing.assert_array_equal(points[:, 2], kept)
     points = trimesh.load_scene(tmp_path / "a.glb").to_geometry().vertices
     np.testing.assert_array_equal(-np.float32(points)[:, 2], kept)
+
+
+def test_the_colours_of_a_video_are_those_of_its_first_frame_with_depth(
+    tmp_path, prediction, monkeypatch
+):
+    pytest.importorskip("av")
+    sky = dataclasses.replace(prediction, valid=np.zeros(SIZE, bool))
+    near, far = (dataclasses.replace(prediction, depth=k * prediction.depth) for k in (1, 3))
+    draw, drawn = outputs.drawing.depth_picture, []
+
+    def depth_picture(depth, limits, image):
+        drawn.append(limits)
+        return draw(depth, limits, image)
+
+    monkeypatch.setattr(outputs.drawing, "depth_picture", depth_picture)
+    writer, second = OutputWriter(tmp_path, ("video",)), Fraction(1)
+    with writer.open_video("a", clock(second, second)) as append:
+        for number, frame in enumerate((sky, near, far, sky)):
+            append(frame, Span(number * second, second))
+    assert drawn[1:] == [writer.limits(near.depth)] * 3 and drawn[0] != drawn[1]
 
 
 def test_an_image_that_is_all_sky_is_written(tmp_path, prediction):

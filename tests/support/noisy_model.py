@@ -9,6 +9,7 @@ from diffdepth_jax.models.codec import Decoded
 from tests.support import small_run
 
 WIDTH = 0.1  # of the noise of log depth
+FIELDS = {"sampler__num_steps": 1, "sampler__clip": 100.0, "evaluation__baselines": False}
 
 
 class NoisyModel:
@@ -38,7 +39,6 @@ def frames(count, width=WIDTH):
 
 def evaluator(frames, **overrides):
     """(configuration, evaluator) of the model on the frames, with one step of the sampler."""
-    fields = {"sampler__num_steps": 1, "sampler__clip": 100.0, "evaluation__baselines": False}
-    config = small_run.config(**fields, **overrides)
+    config = small_run.config(**FIELDS, **overrides)
     schedule = diffusion.create_schedule(**vars(config.diffusion))
     return config, Evaluator(config, NoisyModel(), schedule, {"frames": (frames, frames)})

@@ -20,7 +20,7 @@ _FORM = b'--x\r\nContent-Disposition: form-data; name="files"; filename="%s"\r\n
 class Estimator:
     """Depth that grows from left to right; remembers how it was called."""
 
-    num_steps, focal_length, diffuses = 2, 0.0, True
+    num_steps, focal_length, diffuses, has_scale = 2, 0.0, True, False
     calibrated = 3  # samples
 
     def is_calibrated(self, ensemble, num_steps):
