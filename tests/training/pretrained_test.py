@@ -1,5 +1,7 @@
 """Training starts from exactly the values that a file or a directory holds, or refuses them."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -171,8 +173,10 @@ def test_a_diffusion_model_starts_as_the_feed_forward_one(tmp_path):
     assert messages == ["from a feed_forward model: 14 arrays of the denoiser and codec are new"]
     sampler = {"schedule": tiny.schedule(), "num_steps": 1, "spacing": "trailing"}
     image, noise = tiny.batch(1)["image"], np.zeros((1, 7, 9, 4), np.float32)
-    refined = refine(model, started, image, noise, **sampler).latent
-    predicted = refine(tiny.feed_forward_model(), theirs, image, noise, **sampler).latent
+    refined, predicted = (
+        jax.jit(functools.partial(refine, kind, **sampler))(weights, image, noise).latent
+        for kind, weights in ((model, started), (tiny.feed_forward_model(), theirs))
+    )
     assert np.abs(predicted).max() > 1
     np.testing.assert_allclose(refined, predicted, atol=1e-4)
 
