@@ -134,7 +134,7 @@ def get_config():
             "random_timesteps": True,
             # Starting noises of an image in one step; above 1, crps scores their samples together.
             "samples": 1,
-            # The loss ddim adds the noise that its sample started from, not noise of its own.
+            # The loss ddim adds the sample's own noise, from which it started, not fresh noise.
             "own_noise": False,
             "silog_lambda": 0.85,
             # Metres, or units of the canonical camera; bounds both maps in l1 and l2, 0: no bound.

@@ -6,7 +6,7 @@ python -m diffdepth_jax.main --config=configs/frozen_features.py --config.data.f
 
 The features are computed once and kept on disk; training then runs the neck and the head alone.
 docs/porting_weights.md says where weights of a DINOv2 come from. On the 795 labelled images of NYU
-it takes about 25 minutes on two free cores. On the 654 test images, with
+it took 41 minutes on two cores that had other work. On the 654 test images, with
 --config.evaluation.flip_average=True, abs_rel is .208, rmse .68 m, d1 .66 (docs/results.md).
 """
 

@@ -81,22 +81,23 @@ class Configuration(ModelConfiguration):
         self._check_outputs()
 
     def _check_samples(self) -> None:
-        loss, sampler = self.loss, self.sampler
+        """Options of samples must have noise to work on, and samples a loss that compares them."""
+        loss, sampler, share = self.loss, self.sampler, self.sampler.global_noise
         samples, weights = loss.samples, loss.weights
-        starts = self.model.kind == "diffusion" and sampler.start == "noise"
-        random = starts or (self.model.kind == "diffusion" and sampler.eta > 0)
+        diffuses, starts = self.model.kind == "diffusion", sampler.start == "noise"
+        random = diffuses and (starts or sampler.eta > 0)
         rule = "1 for a model whose samples are all equal: feed_forward, or sampler.start zeros"
         require(samples == 1 or random, "loss.samples", samples, rule)
-        share = sampler.global_noise
         require(share == 0 or random, "sampler.global_noise", share, "0 where there is no noise")
         rule = "False unless a sample follows from its start: sampler.start noise, sampler.eta 0"
-        follows = starts and sampler.eta == 0
+        follows = diffuses and starts and sampler.eta == 0
         require(not loss.own_noise or follows, "loss.own_noise", loss.own_noise, rule)
-        rule = "1 unless loss.weights.crps or crps_pooled scores the samples together"
-        together = weights.crps > 0 or weights.crps_pooled > 0
-        require(samples == 1 or together, "loss.samples", samples, rule)
-        rule = "0 with several loss.samples: it would pull all of them to one depth"
-        require(samples == 1 or not weights.laplace, "loss.weights.laplace", weights.laplace, rule)
+        if samples > 1:
+            rule = "1 unless loss.weights.crps or crps_pooled scores the samples together"
+            together = weights.crps > 0 or weights.crps_pooled > 0
+            require(together, "loss.samples", samples, rule)
+            rule = "0 with several loss.samples: it would pull all of them to one depth"
+            require(weights.laplace == 0, "loss.weights.laplace", weights.laplace, rule)
 
     def _check_feed_forward(self) -> None:
         for name in ("ddim", "latent", "reconstruction"):

@@ -67,8 +67,8 @@ class Objective(PixelObjective):
         the last step's alone.
       random_timesteps: the sampler visits `diffusion.random_timesteps`.
       samples: N, the starting noises of an image in one step; it is encoded once.
-      own_noise: the denoising loss adds the noise that its sample started from, instead of noise of
-        its own.
+      own_noise: the denoising loss adds the sample's own noise, from which it started, instead of
+        fresh noise.
       gradient_steps: see `diffusion.ddim_sample`. With pixel losses on every step, only the steps
         that have a gradient are decoded.
     """
@@ -228,18 +228,18 @@ class Objective(PixelObjective):
     ) -> Term:
         """L_ddim: the network denoises the target at a random timestep.
 
-        Unless the target is "self_attached", the target gets no gradient from this loss. With noise
-        of its own, the network learns the mean of all samples at high noise levels; with that of
-        the sample's start, it learns to lead from there to the same sample in any number of steps.
+        Unless the target is "self_attached", the target gets no gradient from this loss. With fresh
+        noise the network learns the mean of all samples at high noise levels. With the sample's own
+        noise it learns to lead from there to the same sample in any number of steps.
         """
         x0, mask = encoded, cell_mask
         if self.target != "ground_truth":
             x0, mask = refinement.latent, jnp.ones_like(cell_mask)
         if self.target != "self_attached":
             x0 = jax.lax.stop_gradient(x0)
-        share = self.sampler.get("global_noise", 0.0)
-        fresh = with_global_part(draws.noise, share)
-        noise = refinement.latents[0] if self.own_noise else fresh
+        noise = refinement.latents[0]  # the sample's own
+        if not self.own_noise:
+            noise = with_global_part(draws.noise, self.sampler.get("global_noise", 0.0))
         noisy = diffusion.add_noise(self.schedule, x0, noise, draws.timestep)
         inputs = noisy, draws.timestep, refinement.condition
         prediction, _ = apply(self.model, variables, *inputs, method="denoise", train=False)
