@@ -16,34 +16,28 @@ from diffdepth_jax.evaluation.evaluator import Evaluator, evaluate_checkpoint, l
 from diffdepth_jax.evaluation.report import describe, format_report
 from diffdepth_jax.media.preprocessing import denormalize_image
 from diffdepth_jax.method import diffusion
-from diffdepth_jax.models.codec import Decoded
 from diffdepth_jax.prediction.estimator import DepthEstimator
 from tests.support import small_model, small_run
+from tests.support.noisy_model import WithoutNetwork
 from tests.support.paths import SHARED
 
 FRAMES = SHARED / "real_frames"
 METRES = {"near": (2.0, 4.0), "far": (20.0, 25.0)}  # of a set's training and evaluation samples
 
 
-class Constant:
-    """The model's interface without its network: metres everywhere."""
+class Constant(WithoutNetwork):
+    """The same metres everywhere."""
 
     def __init__(self, metres):
         self._metres, self.batch_sizes = metres, []
 
-    def latent_shape(self, height, width):
-        return height, width, 1
-
     def apply(self, variables, x=None, *args, method, **kwargs):
-        if method == "prepare_denoiser":
-            return ()
-        if method == "image_details":
-            return None
         if method == "encode_image":
             self.batch_sizes.append(len(x))
-        if method == "decode":
-            return Decoded(jnp.full((*x.shape[:3], 1), jnp.log(self._metres)))
-        return x
+        return super().apply(variables, x, *args, method=method, **kwargs)
+
+    def log_depth(self, x):
+        return jnp.full((*x.shape[:3], 1), jnp.log(self._metres))
 
 
 class Log:

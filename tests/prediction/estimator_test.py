@@ -18,7 +18,7 @@ from diffdepth_jax.models.assembly import create_model
 from diffdepth_jax.models.variables import abstract_variables
 from diffdepth_jax.prediction import memory, placement, sampling
 from diffdepth_jax.prediction.estimator import DepthEstimator
-from tests.support import small_model, small_run
+from tests.support import small_run
 
 
 def _image(height, width, seed=0):
@@ -33,14 +33,6 @@ def _with_fields(estimate, group, **fields):
     if group == "frame":  # of which the program knows nothing
         other._compiled = estimate._compiled
     return other
-
-
-@pytest.fixture(scope="module")
-def directory(tmp_path_factory):
-    """A model of random parameters: noise matters more to it than to one that began to learn."""
-    directory = tmp_path_factory.mktemp("models") / "random"
-    small_model.save(directory)
-    return directory
 
 
 @pytest.fixture(scope="module")

@@ -12,18 +12,10 @@ from diffdepth_jax.models.variables import parameters_identity
 from diffdepth_jax.prediction import sampling
 from diffdepth_jax.prediction.estimator import DepthEstimator
 from diffdepth_jax.prediction.options import Options
-from tests.support import small_model
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (37, 53, 3), np.uint8)
 NEAR, FAR = 0.1, 0.2  # half widths in log depth of a single sample
 MIDDLE = 0.8  # metres between near and far
-
-
-@pytest.fixture(scope="module")
-def directory(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("models") / "random"
-    small_model.save(directory)
-    return directory
 
 
 @pytest.fixture(scope="module")
