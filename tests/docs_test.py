@@ -318,7 +318,9 @@ def _runnable(page):
 
 def _small(words):
     words = [re.sub("=DIR$", "=my_data", word) for word in words]
-    given = {word.split("=")[0] for word in words if "size" not in word}
+    # The small sizes stand for those of the page: a tuple's flag that is given twice is joined.
+    words = [word for word in words if not re.match(r"--config\..*size=", word)]
+    given = {word.split("=")[0] for word in words}
     fields = small_run.OVERRIDES | {"train.num_threads": 2, "evaluation.baselines": False}
     added = {f"--config.{name}": value for name, value in fields.items()}
     # Not where the model lies.
