@@ -37,7 +37,8 @@ def start_from(
         Its backbone is taken. "" and "none" stand for no file; for "none" a message says so.
       initial_weights: a model directory, converted or trained, or "". It brings its backbone, so
         `backbone_weights` is then not read, and a message says so. A diffusion model may start
-        from a feed-forward one: the denoiser takes the weights of the head.
+        from a feed-forward one: the denoiser takes the weights of the head. And a model with
+        further outputs (a Laplace scale, validity) may start from one without them.
       position_interpolation: the configuration's. A file of a DINOv2 must be of code that has the
         same.
 
@@ -54,8 +55,9 @@ def start_from(
         backbone_weights = ""
     if initial_weights:
         initial = jax.device_get(load_variables(initial_weights, None))
-        initial, lacking = _with_denoiser(initial, variables)
-        messages += lacking
+        for completed in (_with_denoiser, _with_further_outputs):
+            initial, lacking = completed(initial, variables)
+            messages += lacking
         _check_leaves(initial_weights, "model", initial, variables)
         variables = initial
     if backbone_weights == "none":
@@ -143,6 +145,22 @@ def _with_denoiser(initial: Variables, variables: Variables) -> tuple[Variables,
     new |= {path: np.zeros_like(leaf) for path, leaf in new.items() if _SILENT.search(path)}
     message = f"from a feed_forward model: {len(new)} arrays of the denoiser and codec are new"
     return unflatten_dict({**new, **found}, sep="/"), [message]
+
+
+# The decoder's outputs beside depth; they start as constants, so that depth is not changed.
+_FURTHER_OUTPUT = re.compile(r"params/codec/decoder/(scale_head|validity_head)/")
+
+
+def _with_further_outputs(
+    initial: Variables, variables: Variables
+) -> tuple[Variables, list[str]]:
+    """With the decoder's outputs that only the configuration's model has."""
+    found, expected = (flatten_dict(x, sep="/") for x in (initial, variables))
+    new = {path: x for path, x in expected.items() if _FURTHER_OUTPUT.match(path)}
+    new = {path: x for path, x in new.items() if path not in found}
+    heads = sorted({path.split("/")[-2] for path in new})
+    messages = [f"{', '.join(heads)}: new outputs of the decoder"] if heads else []
+    return unflatten_dict({**found, **new}, sep="/"), messages
 
 
 def _check_leaves(

@@ -181,6 +181,20 @@ def test_a_diffusion_model_starts_as_the_feed_forward_one(tmp_path):
     np.testing.assert_allclose(refined, predicted, atol=1e-4)
 
 
+def test_outputs_of_the_decoder_are_added_by_fine_tuning(tmp_path):
+    model = tiny.model()
+    theirs = tiny.init_model(model)
+    with_outputs = model.clone(codec=model.codec.clone(laplace_scale=True, validity=True))
+    ours = tiny.init_model(with_outputs)
+    save_model(tmp_path / "model", small_run.config(), theirs)
+    started, messages = start(ours, initial_weights=tmp_path / "model")
+    assert messages == ["scale_head, validity_head: new outputs of the decoder"]
+    decoder = started["params"]["codec"]["decoder"]
+    for name in ("scale_head", "validity_head"):
+        assert_equal(decoder.pop(name), ours["params"]["codec"]["decoder"][name])
+    assert_equal(started, theirs)
+
+
 def test_a_sampler_that_would_cut_the_latents_of_a_feed_forward_model_is_refused(tmp_path):
     theirs = groups.read(feed_forward(small_run.fields()))
     save_model(tmp_path / "model", theirs, tiny.init_model(tiny.feed_forward_model()))

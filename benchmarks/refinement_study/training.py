@@ -1,0 +1,158 @@
+"""One training of the study, and its scores as a JSON file.
+
+python -m benchmarks.refinement_study.training NAME --seed=N --workdir=DIR [--results=DIR]
+
+A row that starts from another needs that row's run in the same workdir. The same command goes on
+after an interruption.
+"""
+
+import argparse
+import dataclasses
+import json
+import pathlib
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from benchmarks.refinement_study import rows, unet
+from benchmarks.refinement_study.rows import MEMBERS, ROWS, SAMPLER_STEPS, Row
+from diffdepth_jax.configuration.groups import Configuration
+from diffdepth_jax.datasets.sources import create_sources
+from diffdepth_jax.evaluation.evaluator import load_evaluator
+from diffdepth_jax.evaluation.scorer import Scorer
+from diffdepth_jax.evaluation.scoring import Predictor
+from diffdepth_jax.method import losses
+from diffdepth_jax.program.messages import show_messages
+from diffdepth_jax.training.batches import augmented_batches
+from diffdepth_jax.training.loop import configured_optimizer, train
+
+RESULTS = pathlib.Path(__file__).parents[2] / "docs" / "refinement_study"
+KEPT = "abs_rel rmse silog d1 aligned_abs_rel boundary_f1 edge_abs_rel aligned_edge_abs_rel".split()
+
+
+def directory(workdir: pathlib.Path, name: str, seed: int) -> pathlib.Path:
+    """The run directory of a training."""
+    return workdir / f"{name}-seed{seed}"
+
+
+def scenes(config: Configuration, seed: int = rows.SCENE_SEED):
+    """(training scenes, evaluation sets), whatever the seed of the training."""
+    return create_sources(config.data, seed)
+
+
+def run(name: str, seed: int, workdir: pathlib.Path) -> dict[str, Any]:
+    """Trains a row and returns its result."""
+    row = ROWS[name]
+    start = str(directory(workdir, row.start, seed)) if row.start else ""
+    config = rows.create_config(row, seed, start)
+    started = time.monotonic()
+    if row.kind == "unet":
+        predict = train_unet(config)
+        seconds = time.monotonic() - started
+        scores = {"1": score_all(config, lambda _: predict)}
+    else:
+        train(config, directory(workdir, name, seed), scenes(config))
+        seconds = time.monotonic() - started
+        scores = dict(scores_of(config, directory(workdir, name, seed)))
+    return {
+        "name": name,
+        "seed": seed,
+        "images_seen": _images(row, config),
+        "train_seconds": round(seconds, 1),
+        "row": dataclasses.asdict(row),
+        "jax": jax.__version__,
+        "scores": scores,
+    }
+
+
+def _images(row: Row, config: Configuration) -> int:
+    steps = row.num_steps + (ROWS[row.start].num_steps if row.start else 0)
+    return steps * config.train.batch_size
+
+
+def scores_of(config: Configuration, workdir: pathlib.Path) -> Iterator[tuple[str, Any]]:
+    """(sampler steps, or "ensemble", {set: scores}) of a run's model."""
+    if config.model.kind == "feed_forward":
+        yield "1", score_all(config, lambda config: _predictor(config, workdir))
+        return
+    for steps in SAMPLER_STEPS:
+        sampler = dataclasses.replace(config.sampler, num_steps=steps)
+        stepped = dataclasses.replace(config, sampler=sampler)
+        yield str(steps), score_all(stepped, lambda config: _predictor(config, workdir))
+    fields = dataclasses.replace(config.evaluation, ensemble=MEMBERS)
+    several = dataclasses.replace(config, evaluation=fields)
+    yield "ensemble", score_all(several, lambda config: _predictor(config, workdir))
+
+
+def _predictor(config: Configuration, workdir: pathlib.Path) -> Predictor:
+    evaluator, variables = load_evaluator(config, workdir)
+    return evaluator.predictor(variables, members=evaluator.has_spread)
+
+
+def score_all(config: Configuration, predictor: Callable) -> dict[str, dict[str, float]]:
+    """{set: means over the held-out scenes}."""
+    scorer, predict = Scorer(config, scenes(config)[1]), predictor(config)
+    return {kind: scorer.means(scorer.score(kind, predict)) for kind in scorer.sets}
+
+
+def train_unet(config: Configuration) -> Predictor:
+    """Trains the U-Net by the same losses, optimizer and batches; returns its predictor."""
+    network = unet.UNet()
+    image = jnp.zeros((1, *config.frame.size, 3))
+    params = network.init(jax.random.key(config.seed), image)["params"]
+    _, optimizer = configured_optimizer(config)
+
+    def loss(params, batch):
+        log_depth = network.apply({"params": params}, batch["image"])
+        target = jnp.log(jnp.where(batch["mask"], batch["depth"], 1.0))
+        terms = (
+            losses.l1(log_depth, target, batch["mask"]),
+            losses.gradient_matching(log_depth, target, batch["mask"]),
+        )
+        weights = 1.0, config.loss.weights.gradient_matching
+        pairs = zip(weights, terms, strict=True)
+        return sum(weight * total / jnp.maximum(count, 1) for weight, (total, count) in pairs)
+
+    @jax.jit
+    def update(params, state, batch):
+        updates, state = optimizer.update(jax.grad(loss)(params, batch), state, params)
+        return optax.apply_updates(params, updates), state
+
+    state = optimizer.init(params)
+    batches = augmented_batches(config, scenes(config)[0], 0)
+    for _ in range(config.train.num_steps):
+        params, state = update(params, state, next(batches))
+    apply = jax.jit(lambda image: jnp.exp(network.apply({"params": params}, image)))
+
+    def predict(samples, first):
+        depth = np.asarray(apply(np.stack([sample["image"] for sample in samples])))
+        sizes = [sample["content"] for sample in samples]
+        return [x[:height, :width] for x, (height, width) in zip(depth, sizes, strict=True)]
+
+    return predict
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser.add_argument("name", choices=ROWS)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--workdir", type=pathlib.Path, required=True)
+    parser.add_argument("--results", type=pathlib.Path, default=RESULTS)
+    given = parser.parse_args()
+    show_messages("info")
+    result = run(given.name, given.seed, given.workdir)
+    given.results.mkdir(parents=True, exist_ok=True)
+    path = given.results / f"{given.name}-seed{given.seed}.json"
+    path.write_text(json.dumps(result, indent=1) + "\n")
+    for steps, sets in result["scores"].items():
+        for kind, means in sets.items():
+            print(given.name, steps, kind, {key: means.get(key) for key in KEPT})
+
+
+if __name__ == "__main__":
+    main()
