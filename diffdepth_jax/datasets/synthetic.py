@@ -158,6 +158,7 @@ def _log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
 
 def _photograph(rng: np.random.Generator, light: Float32[np.ndarray, "height width 3"]) -> RGB:
     """Maps linear light to an image: a gamma of 2, noise, saturation."""
+    light = np.maximum(light, 0)  # some textures swing a little below black
     image = np.sqrt(light) + np.float32(NOISE) * rng.standard_normal(light.shape, np.float32)
     return (np.clip(image, 0, 1) * np.float32(255) + np.float32(0.5)).astype(np.uint8)
 

@@ -89,6 +89,13 @@ def test_images_are_exposed_and_varied():
         assert np.median(images.std(axis=(1, 2))) > 10
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_surface_darker_than_black_is_black():
+    """A texture of this scene has pixels with light below 0, whose root is nan."""
+    image = SyntheticScenes("rooms", "train", 1000, 64, 96, seed=11)[654]["image"]
+    assert image[33, 20, 1] < 20
+
+
 def test_street_depth_is_finite_and_its_mask_like_that_of_a_lidar():
     samples = [scenes("streets", size=(96, 128))[i] for i in range(24)]
     valid = np.mean([sample["mask"].mean() for sample in samples])
