@@ -43,7 +43,8 @@ class DepthNetwork(nn.Module):
       codec: depth <-> latent.
       reassemble: (feature maps, height, width) -> feature maps, ahead of the neck, for a backbone
         whose maps all have one size.
-      detail: image -> its details at strides 1 and 2, if condition and decoder see them.
+      detail: image -> its details, if the model sees any: the decoder those at stride 1, the
+        condition those at stride 2, and the neck those that have the sizes of the backbone's maps.
 
     `train` switches on stochastic depth and, where a part has batch norms, the statistics of the
     batch. Apply the model with mutable=["batch_stats"] then.
@@ -69,10 +70,15 @@ class DepthNetwork(nn.Module):
         self.latent_shape(*image.shape[1:3])  # refuses empty images by name
         return self.backbone(image, train)
 
-    def pyramid(self, image: Image, maps: BackboneMaps, train: bool) -> Sequence[Features]:
+    def pyramid(
+        self, image: Image, maps: BackboneMaps, train: bool, details: Details | None = None
+    ) -> Sequence[Features]:
         """Normalised image and the backbone's maps of it, if known -> the neck's, finest first."""
         maps = self.backbone_maps(image, train) if maps is None else maps
-        return self.neck(self.refined_maps(maps, image, train), train)
+        maps = self.refined_maps(maps, image, train)
+        if details is not None:
+            maps = _beside(maps, details)
+        return self.neck(maps, train)
 
     def refined_maps(
         self, maps: Sequence[Features], image: Image, train: bool
@@ -100,7 +106,8 @@ class DepthNetwork(nn.Module):
         The backbone does not run if its maps of the image are given, nor the path of the details.
         """
         details = self.image_details(image) if details is None else details
-        return self.project(self.pyramid(image, maps, train), image, details)
+        pyramid = self.pyramid(image, maps, train, details)
+        return self.project(pyramid, image, details)
 
     def decode(
         self, latent: Latent, train: bool = False, details: Details | None = None
@@ -190,6 +197,13 @@ class FeedForwardDepth(DepthNetwork, kw_only=True):
         details = self.image_details(image)
         condition = self.encode_image(image, details=details)
         return self.decode_depth(self.predict_latent(condition), details)
+
+
+def _beside(maps: Sequence[Features], details: Details) -> Sequence[Features]:
+    """A backbone's maps, each joined with the details of its stride; the finest has 2 or 4."""
+    first = 1 if maps[0].shape[1:3] == details[1].shape[1:3] else 2
+    pairs = zip(maps, details[first:], strict=False)  # a backbone may end at a finer stride
+    return [jnp.concatenate(pair, axis=-1) for pair in pairs]
 
 
 def with_rematerialised_backbone(model: DepthNetwork) -> DepthNetwork:

@@ -1,6 +1,7 @@
 """Details of the image reach the condition and the decoder, image by image, pixel by pixel."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +11,7 @@ import pytest
 from diffdepth_jax.configuration import groups
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.method.refinement import decode_log_depth, decode_steps, refine
+from diffdepth_jax.models.assembly import create_model
 from diffdepth_jax.models.codec import DepthCodec
 from diffdepth_jax.models.detail import DetailPath
 from diffdepth_jax.models.variables import abstract_variables
@@ -36,13 +38,12 @@ def variables():
 
 
 @pytest.mark.parametrize("size", [(1, 1), (2, 7), SIZE])
-def test_maps_have_the_strides_1_and_2(size):
+def test_maps_have_the_strides_1_to_32(size):
     image = jnp.zeros((2, *size, 3))
-    fine, coarse = jax.eval_shape(
-        lambda: DetailPath(5).init_with_output(jax.random.key(0), image)[0]
-    )
-    halves = tuple(-(-side // 2) for side in size)
-    assert fine.shape == (2, *size, 5) and coarse.shape == (2, *halves, 10)
+    maps = jax.eval_shape(lambda: DetailPath(5).init_with_output(jax.random.key(0), image)[0])
+    strides, channels = (1, 2, 4, 8, 16, 32), (5, 10, 20, 40, 40, 40)
+    sizes = [tuple(-(-side // stride) for side in size) for stride in strides]
+    assert [x.shape for x in maps] == [(2, *x, c) for x, c in zip(sizes, channels, strict=True)]
 
 
 def test_a_models_other_parameters_are_those_without_details():
@@ -52,6 +53,7 @@ def test_a_models_other_parameters_are_those_without_details():
     assert decoder.keys() - plain["codec"]["decoder"].keys() == {"join"}
     assert decoder["join"]["kernel"].shape == (3, 3, 8 // 2 + 2, 8 // 2)
     assert with_details["denoiser"]["stem"]["kernel"].shape == (3, 3, 4, 8)
+    assert with_details["neck"]["lateral0"]["kernel"].shape == (3, 3, 8 + 4 * 2, 8)
 
 
 @pytest.mark.parametrize("pixel", [(0, 0), (6, 9), (12, 17)])
@@ -108,8 +110,19 @@ def test_losses_teach_the_path_by_the_condition_and_by_the_decoder(model):
         depth = model.apply(variables, latent, details=details, method="decode_depth")
         return jnp.sin(depth).sum()
 
-    fine, coarse = gradient(details)
-    assert np.abs(fine).max() > 0 and np.abs(coarse).max() > 0
+    used = gradient(details)[:4]  # the tiny backbone has maps of the strides 4 and 8 only
+    assert all(np.abs(x).max() > 0 for x in used)
+
+
+@pytest.mark.parametrize("backbone", ["swin_nano", "efficientnet_lite0", "dinov2_nano", "resnet18"])
+@pytest.mark.parametrize("neck", ["fpn", "dpt"])
+def test_details_join_the_maps_of_every_backbone(backbone, neck):
+    config = small_run.config(model__detail_features=4)
+    fields = dataclasses.replace(config.model, backbone=backbone, neck=neck)
+    model, image = create_model(fields), jax.ShapeDtypeStruct((1, 37, 50, 3), "float32")
+    variables = abstract_variables(model)
+    predict = functools.partial(model.apply, method="encode_image")
+    assert jax.eval_shape(predict, variables, image).shape[:3] == (1, 19, 25)
 
 
 def test_the_field_makes_the_path_and_released_parts_refuse_it():
