@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Float32
 
+from benchmarks import earlier_recipe
 from diffdepth_jax.configs import default, released_swin, synthetic
 from diffdepth_jax.configuration import groups
 from diffdepth_jax.configuration.groups import Configuration
 
-# swin_micro has the widths of configs/synthetic.py, so that the command can be tried in minutes.
+# swin_micro has the widths of an earlier configs/synthetic.py; the command can be tried with it.
 ARCHITECTURES = ("swin_micro", "swin_tiny", "swin_large", "released")
 SIZES = ((228, 304), (480, 640), (352, 1216))
 STEPS = (20, 5, 1)
@@ -81,6 +82,7 @@ def create_config(
     if not micro and row.architecture != "released":
         config.model.backbone = row.architecture
     if micro:
+        config.update_from_flattened_dict(earlier_recipe.FIELDS)
         config.sampler.remat = True
     config.model.dtype = dtype
     config.frame.size = row.size

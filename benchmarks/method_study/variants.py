@@ -4,6 +4,7 @@ import dataclasses
 import os
 from typing import Any
 
+from benchmarks import earlier_recipe
 from diffdepth_jax.configs import default, synthetic
 from diffdepth_jax.configuration import groups
 from diffdepth_jax.configuration.groups import Configuration
@@ -194,6 +195,7 @@ def budget(size: Size) -> Overrides:
     """The overrides of configs/synthetic.py that all trainings of a size have in common."""
     shape, loss = (size.height, size.width), default.get_config().loss
     return {
+        **earlier_recipe.FIELDS,
         "data.synthetic.height": size.height,
         "data.synthetic.width": size.width,
         "data.synthetic.num_train": size.num_train,

@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Any
 
+from benchmarks import earlier_recipe
 from diffdepth_jax.configs import synthetic
 from diffdepth_jax.configs.feed_forward import feed_forward
 from diffdepth_jax.configuration import groups
@@ -35,28 +36,12 @@ class Row:
     num_steps: int = NUM_STEPS
 
 
-# configs/synthetic.py as it was before this study.
-BEFORE = {
-    "model.detail_features": 0,
-    "sampler.num_steps": 2,
-    "sampler.clip": 1.0,
-    "sampler.global_noise": 0.0,
-    "loss.pixel_losses_on_every_step": False,
-    "loss.random_timesteps": False,
-    "loss.samples": 1,
-    "loss.own_noise": False,
-    "loss.silog_lambda": 0.3,
-    "loss.weights.ddim": 1.0,
-    "loss.weights.silog": 1.0,
-    "loss.weights.gradient_matching": 0.0,
-    "loss.weights.crps": 0.0,
-    "loss.weights.crps_pooled": 0.0,
-    "loss.weights.latent": 1.0,
-    "loss.weights.reconstruction": 1.0,
-}
+BEFORE = earlier_recipe.FIELDS
 # Feed-forward, and what all that starts from it has in common.
 SHARP = BEFORE | {
-    "model.detail_features": 16,
+    "model.detail_features": 28,
+    "model.neck": "dpt",
+    "model.neck_features": 48,
     "sampler.num_steps": 1,
     "sampler.clip": 0.0,
     "loss.weights.ddim": 0.0,
@@ -98,7 +83,7 @@ ROWS = {
     ),
     # From one feed-forward model on.
     "shared": Row("feed_forward", SHARP, num_steps=SHARED_STEPS),
-    "feed_forward": _late("feed_forward", SHARP | LATE),
+    "feed_forward": _late("feed_forward", SHARP | LATE | {"loss.weights.crps_pooled": 1.0}),
     "laplace": _late(
         "feed_forward",
         SHARP

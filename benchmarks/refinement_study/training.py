@@ -32,7 +32,7 @@ from diffdepth_jax.training.batches import augmented_batches
 from diffdepth_jax.training.loop import configured_optimizer, train
 
 RESULTS = pathlib.Path(__file__).parents[2] / "docs" / "refinement_study"
-KEPT = "abs_rel rmse silog d1 aligned_abs_rel boundary_f1 edge_abs_rel aligned_edge_abs_rel".split()
+PRINTED = ("abs_rel", "rmse", "d1", "aligned_abs_rel", "boundary_f1", "aligned_edge_abs_rel")
 
 
 def directory(workdir: pathlib.Path, name: str, seed: int) -> pathlib.Path:
@@ -151,7 +151,7 @@ def main() -> None:
     path.write_text(json.dumps(result, indent=1) + "\n")
     for steps, sets in result["scores"].items():
         for kind, means in sets.items():
-            print(given.name, steps, kind, {key: means.get(key) for key in KEPT})
+            print(given.name, steps, kind, {key: means[key] for key in PRINTED})
 
 
 if __name__ == "__main__":
