@@ -49,7 +49,7 @@ def test_maps_have_the_strides_2_to_32(size):
 @pytest.mark.parametrize("pixel", [(0, 0), (6, 9), (7, 9), (12, 17)])
 def test_every_pixel_of_an_image_counts(pixel):
     """At stride 2 from the start, with the four pixels of a cell as channels."""
-    path, image = DetailPath(2), np.random.default_rng(0).normal(size=(1, *SIZE, 3))
+    path, image = DetailPath(6), np.random.default_rng(0).normal(size=(1, *SIZE, 3))
     other = image.copy()
     other[0, *pixel] += 1
     variables = tiny.init(path, image)
