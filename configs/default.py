@@ -83,7 +83,7 @@ def get_config():
             "latent_channels": 16,
             "encoder_kernel": 1,  # of the bounded codec: 1 (paper), 3
             "decoder_width": 32,
-            # Channels of light convolutions of the image at half size, beside the backbone, whose
+            # Channels of light convolutions of the image at full size, beside the backbone, whose
             # maps neck, condition and decoder see; 0: they see one strided convolution.
             "detail_features": 0,
             # Further outputs of the bounded codec's decoder for each pixel, each with its weight in

@@ -24,7 +24,7 @@ Latent = Float[Array, "batch rows columns channels"]  # depth in the latent spac
 LatentMask = Bool[Array, "batch rows columns 1"]  # True in cells with ground truth
 DecodedLogDepth = Float[Array, "batch 2*rows 2*columns 1"]  # the LogDepth of a Latent, uncropped
 Condition = Float[Array, "batch rows columns features"]  # image features that guide the denoiser
-Details = tuple[Features, ...]  # of the image, at strides 2 to 32
+Details = tuple[Features, ...]  # of the image, at strides 1 to 32
 Timestep = Int[Array, " batch"]  # of the diffusion, 0 the least noisy
 ImageKeys = Key[Array, " batch"]  # one random key for each image
 

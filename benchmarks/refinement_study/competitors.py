@@ -65,16 +65,19 @@ def competitors(fitted: Sequence[Picture]) -> dict[str, Competitor]:
         return picture.predictions["feed_forward"] + residuals
 
     return {
-        "samples": lambda picture, rng: picture.predictions["samples"],
+        **{name: _given(name) for name in ("samples", "from_nothing", "flips", "seeds")},
         "laplace": laplace,
         "laplace_together": laplace_together,
         "one_width": _by_bin(fitted, lambda picture: np.zeros_like(picture.truth)),
         "row": _by_bin(fitted, _rows),
         "depth": _by_bin(fitted, lambda picture: picture.predictions["feed_forward"][0]),
-        "flips": lambda picture, rng: picture.predictions["flips"],
-        "seeds": lambda picture, rng: picture.predictions["seeds"],
         "borrowed": borrowed,
     }
+
+
+def _given(name: str) -> Competitor:
+    """The members that a model has predicted."""
+    return lambda picture, rng: picture.predictions[name]
 
 
 def _rows(picture: Picture) -> Float[np.ndarray, "height width"]:

@@ -2,14 +2,15 @@
 
 python -m benchmarks.refinement_study.uncertainty --seed=N --workdir=DIR [--results=DIR]
 
-It needs the runs of the rows samples, feed_forward and laplace of this seed, and the runs of
-feed_forward of all seeds.
+It needs the runs of the rows samples, late_samples, late_feed_forward and late_laplace of this
+seed, and those of late_feed_forward of all --seeds.
 """
 
 import argparse
 import dataclasses
 import json
 import pathlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -42,7 +43,6 @@ from diffdepth_jax.evaluation.scoring import clamped_maps, scored_mask
 from diffdepth_jax.models.variables import abstract_variables
 from diffdepth_jax.program.messages import show_messages
 
-SEEDS = (0, 1, 2)
 CALIBRATION_SCENES = 100  # of each kind
 KINDS = ("rooms", "streets")
 
@@ -99,14 +99,18 @@ def _mask(sample: EvaluationSample, protocol: Protocol) -> Bool[np.ndarray, "hei
     return np.asarray(scored_mask(sample["depth"], sample["mask"], protocol))[..., 0]
 
 
-def pictures(seed: int, workdir: pathlib.Path, scene_seed: int, count: int) -> list[Picture]:
+def pictures(
+    seed: int, workdir: pathlib.Path, scene_seed: int, count: int, seeds: Sequence[int]
+) -> list[Picture]:
     """The scenes of a seed of scenes with what all models say of them."""
     where = {"workdir": workdir, "count": count, "scene_seed": scene_seed}
-    own = maps_of("feed_forward", seed, **where)
-    flipped = maps_of("feed_forward", seed, **where, flip_average=True)
-    laplace = maps_of("laplace", seed, **where)
-    samples = maps_of("samples", seed, **where, ensemble=MEMBERS)
-    seeds = [maps_of("feed_forward", other, **where) for other in SEEDS]
+    own = maps_of("late_feed_forward", seed, **where)
+    flipped = maps_of("late_feed_forward", seed, **where, flip_average=True)
+    laplace = maps_of("late_laplace", seed, **where)
+    samples, from_nothing = (
+        maps_of(name, seed, **where, ensemble=MEMBERS) for name in ("late_samples", "samples")
+    )
+    others = [maps_of("late_feed_forward", other, **where) for other in seeds]
     result = []
     for kind in KINDS:
         for index, (maps, truth, mask) in enumerate(own[kind]):
@@ -116,8 +120,9 @@ def pictures(seed: int, workdir: pathlib.Path, scene_seed: int, count: int) -> l
                 "feed_forward": maps[:1],
                 # The mean of both views and one of them give the other.
                 "flips": np.stack([first, np.maximum(2 * mean - first, 1e-3)]),
-                "seeds": np.stack([model[kind][index][0][0] for model in seeds]),
+                "seeds": np.stack([model[kind][index][0][0] for model in others]),
                 "samples": samples[kind][index][0][3:],
+                "from_nothing": from_nothing[kind][index][0][3:],
             }
             logs = {name: np.log(x) for name, x in predictions.items()}
             logs["laplace"] = np.stack([np.log(depth), np.log(deviation / depth / 2**0.5)])
@@ -151,12 +156,13 @@ def compare(fitted: list[Picture], scored: list[Picture]) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--workdir", type=pathlib.Path, required=True)
     parser.add_argument("--results", type=pathlib.Path, default=RESULTS)
     given = parser.parse_args()
     show_messages("info")
-    fitted = pictures(given.seed, given.workdir, CALIBRATION_SEED, CALIBRATION_SCENES)
-    scored = pictures(given.seed, given.workdir, SCENE_SEED, 200)
+    fitted = pictures(given.seed, given.workdir, CALIBRATION_SEED, CALIBRATION_SCENES, given.seeds)
+    scored = pictures(given.seed, given.workdir, SCENE_SEED, 200, given.seeds)
     found = compare(fitted, scored)
     path = given.results / f"uncertainty-seed{given.seed}.json"
     path.write_text(json.dumps(found, indent=1) + "\n")

@@ -43,8 +43,8 @@ class DepthNetwork(nn.Module):
       codec: depth <-> latent.
       reassemble: (feature maps, height, width) -> feature maps, ahead of the neck, for a backbone
         whose maps all have one size.
-      detail: image -> its details, if the model sees any: decoder and condition those at stride 2,
-        and the neck those that have the sizes of the backbone's maps.
+      detail: image -> its details, if the model sees any: the decoder those at stride 1, the
+        condition those at stride 2, and the neck those that have the sizes of the backbone's maps.
 
     `train` switches on stochastic depth and, where a part has batch norms, the statistics of the
     batch. Apply the model with mutable=["batch_stats"] then.
@@ -201,7 +201,7 @@ class FeedForwardDepth(DepthNetwork, kw_only=True):
 
 def _beside(maps: Sequence[Features], details: Details) -> Sequence[Features]:
     """A backbone's maps, each joined with the details of its stride; the finest has 2 or 4."""
-    first = 0 if maps[0].shape[1:3] == details[0].shape[1:3] else 1
+    first = 1 if maps[0].shape[1:3] == details[1].shape[1:3] else 2
     pairs = zip(maps, details[first:], strict=False)  # a backbone may end at a finer stride
     return [jnp.concatenate(pair, axis=-1) for pair in pairs]
 

@@ -132,10 +132,16 @@ class Decoded:
     validity: Any = None
 
 
+def padded_to(x: Features, shape: tuple[Size, ...]) -> Features:
+    """Repeats the edges of a map so that it has a frame of two pixels, and even sides inside it."""
+    rows, columns = shape[1] - x.shape[1] - 2, shape[2] - x.shape[2] - 2
+    return jnp.pad(x, ((0, 0), (2, rows), (2, columns), (0, 0)), "edge")
+
+
 class DepthDecoder(nn.Module):
     """Latent to log depth: 1x1 conv, 3x3 transposed conv, 3x3 conv (paper); float32 throughout.
 
-    Details of the image, if there are any, join after the first of them by one more 3x3 conv.
+    Details of the image, if there are any, join ahead of the last of them by one more 3x3 conv.
     Each further output has a 3x3 conv of its own beside the last one, and starts as a constant.
 
     Attributes:
@@ -151,13 +157,13 @@ class DepthDecoder(nn.Module):
     def __call__(self, latent: Latent, details: Details | None = None) -> Decoded:
         expand = LoopSafeConv(self.width, 1, jnp.float32, name="expand")
         x = jax.nn.gelu(expand(latent.astype(jnp.float32)))
-        if details is not None:
-            fine = details[0].astype(jnp.float32)
-            join = LoopSafeConv(self.width, 3, jnp.float32, name="join")
-            x = x + jax.nn.gelu(join(jnp.concatenate([x, fine], axis=-1)))
         # Padding with zeros would draw a frame around the depth map.
         x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), "edge")
         x = jax.nn.gelu(ConvTranspose2x(self.width // 2, kernel_size=3, name="up")(x))
+        if details is not None:
+            fine = padded_to(details[0].astype(jnp.float32), x.shape)
+            join = LoopSafeConv(self.width // 2, 3, jnp.float32, name="join")
+            x = jax.nn.gelu(join(jnp.concatenate([x, fine], axis=-1)))
 
         def output(name: str, **kwargs: Any) -> LogDepth:
             return LoopSafeConv(1, 3, jnp.float32, name=name, **kwargs)(x)[:, 2:-2, 2:-2]

@@ -158,9 +158,9 @@ class ConditionedHead(nn.Module):
 
         The pyramid has maps [B, h_i, w_i, C], finest first. Its finest map has stride 4, or stride
         2, the stride of the latent. A convolution of the image [B, H, W, 3] adds edges at stride 2;
-        if there are details, one of their finest map does.
+        if there are details, one of their map at stride 2 does.
         """
-        seen = image if details is None else details[0]
+        seen = image if details is None else details[1]
         stem = self.stem(seen.astype(self.dtype))
         height, width = stem.shape[1:3]
         finest = pyramid[0].shape[1:3]

@@ -151,9 +151,7 @@ def _with_denoiser(initial: Variables, variables: Variables) -> tuple[Variables,
 _FURTHER_OUTPUT = re.compile(r"params/codec/decoder/(scale_head|validity_head)/")
 
 
-def _with_further_outputs(
-    initial: Variables, variables: Variables
-) -> tuple[Variables, list[str]]:
+def _with_further_outputs(initial: Variables, variables: Variables) -> tuple[Variables, list[str]]:
     """With the decoder's outputs that only the configuration's model has."""
     found, expected = (flatten_dict(x, sep="/") for x in (initial, variables))
     new = {path: x for path, x in expected.items() if _FURTHER_OUTPUT.match(path)}
