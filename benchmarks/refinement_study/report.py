@@ -1,0 +1,124 @@
+"""Writes docs/refinement_study.md from the result files.
+
+python -m benchmarks.refinement_study.report
+"""
+
+import json
+import pathlib
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from benchmarks.refinement_study.rows import ROWS
+from benchmarks.refinement_study.training import RESULTS
+
+PAGE = RESULTS.with_suffix(".md")
+INTRODUCTION = pathlib.Path(__file__).with_name("introduction.md")
+KINDS = ("rooms", "streets")
+COLUMNS = ("abs_rel", "aligned_abs_rel", "d1", "boundary_f1", "aligned_edge_abs_rel")
+SPREAD = ("coverage", "crps", "crps_8x8", "crps_image", "spread_rank", "spread_rank_ceiling")
+COMPARED = ("crps", "crps_8x8", "crps_image", "interval_score", "coverage")
+Result = dict[str, Any]
+
+
+def read(directory: pathlib.Path) -> dict[str, list[Result]]:
+    """{row: its results by seed}, in the order of ROWS; rows that were not run have none."""
+    paths = {name: sorted(directory.glob(f"{name}-seed*.json")) for name in ROWS}
+    return {name: [json.loads(path.read_text()) for path in found] for name, found in paths.items()}
+
+
+def cell(values: Sequence[float | None], digits: int = 3) -> str:
+    """Mean, and standard deviation over seeds if there are several."""
+    known = [value for value in values if value is not None]
+    if not known:
+        return "-"
+    text = f"{np.mean(known):.{digits}f}"
+    return text if len(known) == 1 else f"{text} ± {np.std(known, ddof=1):.{digits}f}"
+
+
+def table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> list[str]:
+    """A table of Markdown."""
+    header = list(header)
+    lines = [header, ["---"] * len(header), *rows]
+    return [f"| {' | '.join(line)} |" for line in lines]
+
+
+def _scores(results: Sequence[Result], steps: str, kind: str, name: str) -> list[float | None]:
+    return [x["scores"][steps][kind].get(name) for x in results if steps in x["scores"]]
+
+
+def accuracy(found: dict[str, list[Result]], kind: str) -> list[str]:
+    """Of one prediction: a single sample, with as many sampler steps as in training."""
+    rows = []
+    for name, results in found.items():
+        steps = str(ROWS[name].overrides.get("sampler.num_steps", 1))
+        scores = [cell(_scores(results, steps, kind, column)) for column in COLUMNS]
+        minutes = cell([x["train_seconds"] / 60 for x in results], 0)
+        images = f"{results[0]['images_seen']:,}" if results else "not run"
+        rows.append([f"`{name}`", images, minutes, *scores])
+    return table([kind, "images", "minutes", *COLUMNS], rows)
+
+
+def steps_of(found: dict[str, list[Result]]) -> list[str]:
+    """abs_rel and boundary F1 by the number of sampler steps, and of the median of 16 samples."""
+    rows, ways = [], ("1", "2", "5", "20", "ensemble")
+    for name, results in found.items():
+        if ROWS[name].kind != "diffusion" or not results:
+            continue
+        for kind in KINDS:
+            for column in ("abs_rel", "boundary_f1"):
+                scores = [cell(_scores(results, way, kind, column)) for way in ways]
+                rows.append([f"`{name}`", kind, column, *scores])
+    return table(["row", "scenes", "", *ways], rows)
+
+
+def spread(found: dict[str, list[Result]]) -> list[str]:
+    """Of 16 samples as they are drawn."""
+    rows = []
+    for name, results in found.items():
+        if ROWS[name].kind == "diffusion" and results:
+            for kind in KINDS:
+                scores = [cell(_scores(results, "ensemble", kind, x)) for x in SPREAD]
+                rows.append([f"`{name}`", kind, *scores])
+    return table(["row", "scenes", *SPREAD], rows)
+
+
+def competitors(directory: pathlib.Path) -> list[str]:
+    """Calibrated competitors, and the samples' CRPS divided by theirs."""
+    files = sorted(directory.glob("uncertainty-seed*.json"))
+    results = [json.loads(path.read_text()) for path in files]
+    rows = []
+    for kind in KINDS if results else ():
+        for name in results[0][kind]:
+            of_name = [result[kind][name] for result in results]
+            scores = [cell([x[column] for x in of_name]) for column in COMPARED]
+            ratios = [x["samples_ratio"]["crps"] for x in of_name]
+            ratio = " ".join(f"{x['ratio']:.3f} ({x['low']:.3f}, {x['high']:.3f})" for x in ratios)
+            rows.append([kind, f"`{name}`", *scores, ratio])
+    return table(["scenes", "competitor", *COMPARED, "samples / it, CRPS (95 %)"], rows)
+
+
+def page(directory: pathlib.Path) -> str:
+    """The whole page."""
+    found = read(directory)
+    parts = [
+        INTRODUCTION.read_text().rstrip(),
+        "## Accuracy and edges",
+        *("\n".join(accuracy(found, kind)) for kind in KINDS),
+        "## Sampler steps, without retraining, and the median of 16 samples",
+        "\n".join(steps_of(found)),
+        "## Spread of 16 samples as they are drawn",
+        "\n".join(spread(found)),
+        "## Competitors, calibrated on other scenes",
+        "\n".join(competitors(directory)),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def main() -> None:
+    PAGE.write_text(page(RESULTS))
+
+
+if __name__ == "__main__":
+    main()
