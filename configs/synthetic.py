@@ -15,20 +15,16 @@ def get_config():
     config.model.neck_features = 64
     config.model.denoiser_features = 32
     config.model.detail_features = 12
-    config.sampler.num_steps = 1  # as accurate as more, see docs/refinement_study.md
+    config.sampler.num_steps = 1
     config.sampler.clip = 0.0
-    config.sampler.global_noise = 0.5
     config.sampler.remat = False
-    # Two samples of an image are scored together, see docs/self_diffusion.md.
-    config.loss.samples = 2
-    config.loss.own_noise = True
     config.loss.pixel_losses_on_every_step = False
     config.loss.random_timesteps = False
     config.loss.silog_lambda = 0.3
     for name in ("silog", "l1", "l2", "latent", "reconstruction"):
         config.loss.weights[name] = 0.0
     config.loss.weights.ddim = 1.0
-    config.loss.weights.crps = 1.0
+    config.loss.weights.crps = 1.0  # of one sample: the absolute error of log depth
     config.loss.weights.crps_pooled = 1.0
     config.loss.weights.gradient_matching = 0.5
     config.frame.size = (64, 96)

@@ -35,7 +35,7 @@ class Row:
     num_steps: int = NUM_STEPS
 
 
-ONE_SAMPLE = {"loss.samples": 1, "loss.own_noise": False, "sampler.global_noise": 0.0}
+SAMPLES = {"sampler.global_noise": 0.5, "loss.samples": 2, "loss.own_noise": True}
 LATE = {"optimizer.learning_rate": 5e-4, "optimizer.warmup_steps": 50}
 LAPLACE = {"model.laplace_scale": True, "loss.weights.laplace": 1.0, "loss.weights.crps": 0.0}
 
@@ -49,17 +49,18 @@ def _late(kind: str, **overrides: Any) -> Row:
 ROWS = {
     "before": Row("diffusion", earlier_recipe.FIELDS),
     "unet": Row("unet"),
-    "samples": Row("diffusion"),
+    "synthetic": Row("diffusion"),
     "feed_forward": Row("feed_forward"),
+    "samples": Row("diffusion", SAMPLES),
     "no_detail": Row("feed_forward", {"model.detail_features": 0}),
     "no_gradient_loss": Row("feed_forward", {"loss.weights.gradient_matching": 0.0}),
     "silog": Row("feed_forward", {"loss.weights.silog": 1.0, "loss.weights.crps": 0.0}),
     "late_feed_forward": _late("feed_forward"),
     "late_laplace": _late("feed_forward", **LAPLACE),
-    "late_samples": _late("diffusion"),
-    "late_pixel_crps": _late("diffusion", **{"loss.weights.crps_pooled": 0.0}),
-    "late_one_sample": _late("diffusion", **ONE_SAMPLE),
-    "late_4_samples": _late("diffusion", **{"loss.samples": 4}),
+    "late_samples": _late("diffusion", **SAMPLES),
+    "late_pixel_crps": _late("diffusion", **SAMPLES, **{"loss.weights.crps_pooled": 0.0}),
+    "late_one_sample": _late("diffusion"),
+    "late_4_samples": _late("diffusion", **SAMPLES | {"loss.samples": 4}),
 }
 
 

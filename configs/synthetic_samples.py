@@ -1,0 +1,24 @@
+"""Samples that differ where the quick start's model is unsure: it goes on from that model.
+
+python -m diffdepth_jax.main --config=configs/synthetic.py
+python -m diffdepth_jax.main --config=configs/synthetic_samples.py
+
+Two samples of an image are trained together by a proper scoring rule (docs/self_diffusion.md). It
+takes a few minutes on two cores. docs/refinement_study.md says what the samples are worth.
+"""
+
+from diffdepth_jax.configs import synthetic
+
+
+def get_config():
+    config = synthetic.get_config()
+    config.sampler.global_noise = 0.5
+    config.loss.samples = 2
+    config.loss.own_noise = True
+    config.train.initial_weights = "runs/synthetic"
+    config.train.num_steps = 800
+    config.train.evaluate_every = 800
+    config.optimizer.learning_rate = 5e-4
+    config.optimizer.warmup_steps = 50
+    config.evaluation.ensemble = 16
+    return config
