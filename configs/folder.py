@@ -15,7 +15,9 @@ def get_config():
     config.model.neck_features = 64
     config.model.drop_path_rate = 0.0
     config.model.denoiser_features = 32
+    config.model.detail_features = 12  # this backbone starts from nothing, and learns slowly
     config.sampler.num_steps = 2
+    config.loss.weights.gradient_matching = 0.5
     config.frame.size = (240, 320)
     config.augmentation.crop_size = (208, 272)
     config.train.batch_size = 8

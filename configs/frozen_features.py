@@ -22,6 +22,8 @@ def get_config():
     config.model.neck = "dpt"
     config.model.neck_features = 64
     config.model.decoder_width = 16
+    config.model.detail_features = 0
+    config.loss.weights.gradient_matching = 0.0
     config.loss.silog_lambda = 0.15
     config.frame.size = (168, 224)
     # Whole frames: a ViT stretches its positions over what it sees, and prediction sees all.
