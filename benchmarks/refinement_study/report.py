@@ -46,8 +46,34 @@ same row, of those of about the same predicted depth. `borrowed` adds whole erro
 scenes of the same kind. All are stretched by one factor and get conformal widths on 100 rooms and
 100 streets of seed 12. `crps` and `interval_score` are of log depth: lower is better."""
 KINDS = ("rooms", "streets")
+TRIALS = """## Trials by which the design was chosen
+
+On other scenes (seed 11), one seed each. [refinement_study/trials](refinement_study/trials) has the
+files. The first three are of commit c9f695b, the last of 0e7298e. Losses are those of log depth,
+but for `before`.
+
+| model | updates | abs_rel rooms | streets | F1 rooms | streets |
+| --- | --- | --- | --- | --- | --- |
+| `before` | 3200 | .235 | .251 | .013 | .152 |
+| U-Net, the same losses | 3200 | .194 | .150 | .022 | .234 |
+| feed-forward, details at strides 1 and 2 only | 3200 | .260 | .234 | .028 | .246 |
+| feed-forward, details at strides 2 to 32, DPT neck | 2400 | .267 | .211 | .007 | .161 |
+
+- Details at strides 1 and 2 alone do little: in so short a training a Swin that starts from
+  nothing is what limits. With convolutions down to stride 32 beside it, see `feed_forward` above.
+- Without a map at stride 1 the edges are lost.
+"""
 COLUMNS = ("abs_rel", "aligned_abs_rel", "d1", "boundary_f1", "aligned_edge_abs_rel")
-SPREAD = ("coverage", "crps", "crps_8x8", "crps_image", "spread_rank", "spread_rank_ceiling")
+SPREAD = (
+    "coverage",
+    "interval_score",
+    "crps",
+    "crps_8x8",
+    "crps_image",
+    "spread_rank",
+    "spread_rank_ceiling",
+    "image_rank",
+)
 COMPARED = ("crps", "crps_8x8", "crps_image", "interval_score", "coverage")
 Result = dict[str, Any]
 
@@ -142,6 +168,7 @@ def page(directory: pathlib.Path) -> str:
         "\n".join(spread(found)),
         "## Competitors, calibrated on other scenes",
         "\n".join(competitors(directory)),
+        TRIALS.rstrip(),
     ]
     return "\n\n".join(parts) + "\n"
 
