@@ -14,8 +14,8 @@ one choice, on rendered rooms and streets. [results.md](results.md) has a summar
 
 ## How the numbers were made
 
-- **Default.** It is an earlier `configs/synthetic.py` (`benchmarks/earlier_recipe.py`) with the budget of
-  this study. Its sampler is trained as in `configs/default.py`.
+- **Default.** It is an earlier `configs/synthetic.py` (`benchmarks/earlier_recipe.py`) with the
+  budget of this study. Its sampler is trained as in `configs/default.py`.
 - **Budget.** Every variant sees {seen} images of {height}x{width} pixels, taken from {train}
   scenes. The scenes have the seed {scene_seed}; those of [results.md](results.md) have another.
 - **Ground truth.** It is dense on rooms and streets alike. How many of its pixels training sees is
