@@ -135,6 +135,8 @@ def compare(fitted: list[Picture], scored: list[Picture]) -> dict[str, Any]:
     """{kind: {competitor: its scores}}, beside the ratios of the samples' scores to its own."""
     found = {}
     every = competitors(fitted)
+    if len(scored[0].predictions["seeds"]) == 1:
+        del every["seeds"]  # a single model disagrees with nobody
     rows = {name: [*score(competitor, fitted, scored)] for name, competitor in every.items()}
     for kind in sorted({picture.kind for picture in scored}):
         chosen = [index for index, picture in enumerate(scored) if picture.kind == kind]
