@@ -16,7 +16,7 @@ def get_config():
     config.model.denoiser_features = 32
     config.model.detail_features = 12
     config.sampler.num_steps = 1
-    config.sampler.clip = 0.0
+    config.sampler.clip = 0.0  # no loss ties the latents to encoded ones, which have a bound
     config.sampler.remat = False
     config.loss.pixel_losses_on_every_step = False
     config.loss.random_timesteps = False

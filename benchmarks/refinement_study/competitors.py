@@ -12,15 +12,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import numpy as np
 from jaxtyping import Bool, Float
 
+from benchmarks.refinement_study.rows import MEMBERS
 from diffdepth_jax.checkpoints.calibration import IntervalWidths, stretched
 from diffdepth_jax.evaluation import uncertainty, uncertainty_report
 from diffdepth_jax.evaluation.calibration_fit import Pixels, fit_stretch, fit_widths
 
 Members = Float[np.ndarray, "members height width"]
-MEMBERS = 16
 _PER_PICTURE = 1000  # pixels of a picture that a fit sees
 _BINS = 8  # of rows, of predicted depth
-SCORES = ("crps", "crps_8x8", "crps_image", "interval_score", "coverage")
+SCORES = ("crps", "crps_8x8", "crps_image", "interval_score")  # less is better
 
 
 @dataclasses.dataclass(frozen=True)

@@ -39,7 +39,8 @@ U-Net. `python -m benchmarks.refinement_study.report` writes it from the JSON fi
 The scores are those of [evaluating.md](evaluating.md#metrics) and
 [uncertainty.md](uncertainty.md).
 
-Competitors give 16 members, too (`flips` 2). `laplace` draws each pixel by itself from the scale
+Competitors give 16 members, too (`flips` 2). `samples` are those of `late_samples`, `from_nothing`
+those of the row `samples`. `laplace` draws each pixel by itself from the scale
 that the network predicts, `laplace_together` all pixels with one quantile. `one_width`, `row` and
 `depth` draw from the feed-forward model's errors on other scenes: of all pixels, of those of the
 same row, of those of about the same predicted depth. `borrowed` adds whole error maps of other

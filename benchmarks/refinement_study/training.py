@@ -27,6 +27,7 @@ from diffdepth_jax.evaluation.evaluator import load_evaluator
 from diffdepth_jax.evaluation.scorer import Scorer
 from diffdepth_jax.evaluation.scoring import Predictor
 from diffdepth_jax.method import losses
+from diffdepth_jax.method.pixel_objective import total_loss
 from diffdepth_jax.program.messages import show_messages
 from diffdepth_jax.training.batches import augmented_batches
 from diffdepth_jax.training.loop import configured_optimizer, train
@@ -110,13 +111,13 @@ def train_unet(config: Configuration) -> Predictor:
     def loss(params, batch):
         log_depth = network.apply({"params": params}, batch["image"])
         target = jnp.log(jnp.where(batch["mask"], batch["depth"], 1.0))
-        terms = (
-            losses.l1(log_depth, target, batch["mask"]),
-            losses.gradient_matching(log_depth, target, batch["mask"]),
-        )
-        weights = 1.0, config.loss.weights.gradient_matching
-        pairs = zip(weights, terms, strict=True)
-        return sum(weight * total / jnp.maximum(count, 1) for weight, (total, count) in pairs)
+        truth, member = (target, batch["mask"]), log_depth[:, None]
+        terms = {
+            "crps": losses.crps(member, *truth),
+            "crps_pooled": losses.crps_pooled(member, *truth),
+            "gradient_matching": losses.gradient_matching(log_depth, *truth),
+        }
+        return total_loss(terms, {name: getattr(config.loss.weights, name) for name in terms})
 
     @jax.jit
     def update(params, state, batch):

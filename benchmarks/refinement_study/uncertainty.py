@@ -145,9 +145,7 @@ def compare(fitted: list[Picture], scored: list[Picture]) -> dict[str, Any]:
             name: summary(scores)
             | {
                 "samples_ratio": {
-                    key: paired_ratio(of_kind["samples"], scores, key)
-                    for key in SCORES
-                    if key != "coverage"
+                    key: paired_ratio(of_kind["samples"], scores, key) for key in SCORES
                 }
             }
             for name, scores in of_kind.items()

@@ -1,11 +1,13 @@
 """The rows of the study are valid, and its competitors are what they say, on made-up pictures."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from benchmarks.refinement_study import competitors, rows, unet
+from benchmarks.refinement_study import competitors, rows, training, unet
 from benchmarks.refinement_study.competitors import Picture
 
 SIZE = (24, 32)
@@ -39,8 +41,8 @@ def pictures(count, seed=0):
         predictions = {
             "feed_forward": depth[None],
             "laplace": np.stack([depth, np.log(scale)]),
-            "samples": depth + scale * rng.laplace(size=(competitors.MEMBERS, *SIZE)),
-            "from_nothing": depth + scale * rng.laplace(size=(competitors.MEMBERS, 1, 1)),
+            "samples": depth + scale * rng.laplace(size=(rows.MEMBERS, *SIZE)),
+            "from_nothing": depth + scale * rng.laplace(size=(rows.MEMBERS, 1, 1)),
             "flips": depth + 0.01 * rng.normal(size=(2, *SIZE)),
             "seeds": depth + 0.01 * rng.normal(size=(3, *SIZE)),
         }
@@ -53,8 +55,8 @@ def pictures(count, seed=0):
 def summaries():
     fitted, scored = pictures(60), pictures(10, seed=1)
     every = competitors.competitors(fitted)
-    rows = {name: list(competitors.score(one, fitted, scored)) for name, one in every.items()}
-    return rows, {name: competitors.summary(scores) for name, scores in rows.items()}
+    found = {name: list(competitors.score(one, fitted, scored)) for name, one in every.items()}
+    return found, {name: competitors.summary(scores) for name, scores in found.items()}
 
 
 def test_intervals_of_every_competitor_cover_as_much_as_they_say(summaries):
@@ -83,8 +85,24 @@ def test_spread_is_ranked_beside_its_ceiling(summaries):
 
 
 def test_a_ratio_of_paired_scores_has_an_interval(summaries):
-    rows = summaries[0]
-    same = competitors.paired_ratio(rows["row"], rows["row"], "crps")
+    scores = summaries[0]
+    same = competitors.paired_ratio(scores["row"], scores["row"], "crps")
     assert same == {"ratio": 1.0, "low": 1.0, "high": 1.0}
-    better = competitors.paired_ratio(rows["row"], rows["one_width"], "crps")
+    better = competitors.paired_ratio(scores["row"], scores["one_width"], "crps")
     assert better["low"] < better["ratio"] < better["high"] < 1
+
+
+def test_the_unet_is_trained_and_scored_like_the_other_rows(monkeypatch):
+    config = rows.create_config(rows.ROWS["unet"], 0)
+    scenes = dataclasses.replace(config.data.synthetic, num_train=4, num_eval=2)
+    config = dataclasses.replace(
+        config,
+        data=dataclasses.replace(config.data, synthetic=scenes),
+        train=dataclasses.replace(config.train, num_steps=2, batch_size=2),
+        optimizer=dataclasses.replace(config.optimizer, warmup_steps=1),
+    )
+    monkeypatch.setattr(unet, "WIDTHS", (8, 8, 8))
+    predict = training.train_unet(config)
+    scores = training.score_all(config, lambda _: predict)
+    assert scores.keys() == {"rooms", "streets"}
+    assert all(0 < means["abs_rel"] < 10 for means in scores.values())
