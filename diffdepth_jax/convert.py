@@ -5,15 +5,13 @@ python -m diffdepth_jax.convert --checkpoint=FILE --config=configs/NAME.py --out
 
 import dataclasses
 import os
-from typing import Any, Self
 
-import jax
-import numpy as np
 from ml_collections import config_flags
 
 from diffdepth_jax.checkpoints.model_directory import save_model
 from diffdepth_jax.configuration import groups
 from diffdepth_jax.configuration.groups import Configuration
+from diffdepth_jax.evaluation.model_card import model_card, write_card
 from diffdepth_jax.models.assembly import create_model
 from diffdepth_jax.models.backbone_choice import create_backbone
 from diffdepth_jax.models.variables import abstract_backbone, abstract_variables
@@ -36,18 +34,6 @@ _OUTPUT = define_path(
 )
 
 
-class _Uncopied(np.ndarray):
-    """A numpy array that Orbax does not copy.
-
-    Orbax copies numpy arrays before it saves them, in case they change meanwhile. Here that would
-    be a gigabyte. It does not copy JAX arrays, but it restores them only to a device of the same
-    name.
-    """
-
-    def __deepcopy__(self, memo: dict[int, Any] | None, /) -> Self:
-        return self
-
-
 def convert_file(
     path: str | os.PathLike[str], config: Configuration, output: str | os.PathLike[str]
 ) -> list[str]:
@@ -68,7 +54,9 @@ def convert_file(
     else:
         abstract = abstract_variables(create_model(config.model))
     variables, messages = convert(tensors, kind, abstract)
-    save_model(output, config, jax.tree.map(lambda leaf: leaf.view(_Uncopied), variables))
+    save_model(output, config, variables)
+    origin = f"Converted from `{os.path.basename(path)}` ({kind.name})."
+    write_card(output, model_card(config, origin))
     return [f"{path}: {kind.name}, {len(tensors)} tensors", *field_messages, *messages]
 
 

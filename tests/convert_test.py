@@ -123,9 +123,13 @@ def converted(resnet_checkpoint, tmp_path):
 
 
 def test_a_converted_directory_holds_configuration_and_values(resnet_checkpoint, converted):
-    assert sorted(path.name for path in converted.iterdir()) == ["config.json", "parameters"]
+    assert sorted(path.name for path in converted.iterdir()) == [
+        "README.md",
+        "config.json",
+        "model.safetensors",
+    ]
     assert read_config(converted).model == resnet_checkpoint.config.model
-    variables = load_variables(converted, abstract_variables(resnet_checkpoint.model))
+    variables = load_variables(converted, lambda: abstract_variables(resnet_checkpoint.model))
     jax.tree.map(np.testing.assert_array_equal, variables, resnet_checkpoint.variables)
 
 
@@ -170,7 +174,7 @@ def test_a_backbone_is_converted_alone_and_refused_for_prediction(swin_checkpoin
     variables = load_variables(tmp_path / "converted", None)
     expected = conversion.only_backbone(swin_checkpoint.variables)
     jax.tree.map(np.testing.assert_array_equal, variables, expected)
-    with pytest.raises(UserError, match="converted/parameters/0 does not fit the model"):
+    with pytest.raises(UserError, match=r"converted/model\.safetensors does not fit the model"):
         DepthEstimator.from_checkpoint(tmp_path / "converted")
 
 

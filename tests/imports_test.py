@@ -14,7 +14,7 @@ from tests.support.paths import ROOT
 
 PACKAGE = ROOT / "diffdepth_jax"
 ONLY_IN = {  # each library, and the modules that may know it
-    "safetensors": {"torch_import.reader"},
+    "safetensors": {"torch_import.reader", "checkpoints.weights_file"},
     "orbax": {"checkpoints.saved_steps"},
     "pydantic": {
         f"configuration.{name}" for name in ("data", "groups", "model", "training", "values")

@@ -55,7 +55,7 @@ def run(
     own = train(config, run_directory, sources)
     seconds = time.time() - started
     model, _ = create_parts(config)
-    variables = load_variables(run_directory, abstract_variables(model))
+    variables = load_variables(run_directory, lambda: abstract_variables(model))
     facts = {"program_abs_rel": {kind: own[kind]["abs_rel"] for kind in own}}
     write_result(name, config, size, variables, sources[1], directory, seconds, facts)
     shutil.rmtree(run_directory)

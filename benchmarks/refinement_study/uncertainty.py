@@ -79,7 +79,7 @@ def maps_of(
     sets, protocol = scenes(config, scene_seed, count), protocol_of(config)
     evaluator = create_evaluator(config, sets)
     run = directory(workdir, name, seed)
-    variables = load_variables(run, abstract_variables(evaluator.model))
+    variables = load_variables(run, lambda: abstract_variables(evaluator.model))
     predict = evaluator.predictor(variables, members=evaluator.has_spread)
     found = {}
     for kind in sets:

@@ -1,32 +1,30 @@
-"""Model directories: `config.json` and `parameters/`.
+"""Model directories: `config.json`, `model.safetensors` and a model card, `README.md`.
 
-A model directory may also hold a calibration, see `calibration`.
+A model directory may also hold a calibration, see `calibration`. Directories of older versions hold
+`parameters/` in the place of `model.safetensors`.
 
 The directory of a training run is a model directory too, of its best parameters by evaluation. It
-also holds `checkpoints/`, from which the run resumes, and `damaged/`, to which checkpoints are
-moved whose files have changed.
+also holds `checkpoints/`, from which the run resumes, and `damaged/`, to which files are moved that
+have changed since they were written.
 """
 
-import contextlib
 import dataclasses
 import json
 import os
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
 from absl import logging
-from jaxtyping import PyTree
 
 from diffdepth_jax.arrays import Variables
-from diffdepth_jax.checkpoints import checksums, saved_steps
-from diffdepth_jax.checkpoints.saved_steps import SavedSteps
+from diffdepth_jax.checkpoints import fitting, numbered_folders, weights_file
+from diffdepth_jax.checkpoints.weights_file import Header
 from diffdepth_jax.configuration.groups import Configuration, ModelConfiguration, read_model
 from diffdepth_jax.configuration.renamed import added_to, with_new_names
 from diffdepth_jax.distributed.processes import in_first
 from diffdepth_jax.errors import UserError
-from diffdepth_jax.models.variables import leaf_difference
 from diffdepth_jax.whole_files import whole_file, whole_folder
 
 CONFIG_FILE = "config.json"
@@ -115,7 +113,12 @@ def _tell_added_fields(path: pathlib.Path) -> None:
 def holds_steps(workdir: str | os.PathLike) -> bool:
     """Whether something was saved there, to resume from or to predict with."""
     folders = (pathlib.Path(workdir) / name for name in ("checkpoints", "parameters"))
-    return any(saved_steps.steps(folder) for folder in folders)
+    return holds_weights(workdir) or any(numbered_folders.steps(folder) for folder in folders)
+
+
+def holds_weights(directory: str | os.PathLike) -> bool:
+    """Whether there is a `model.safetensors`."""
+    return (pathlib.Path(directory) / weights_file.FILE).exists()
 
 
 def read_config(directory: str | os.PathLike) -> ModelConfiguration:
@@ -163,71 +166,55 @@ def save_model(directory: str | os.PathLike, config: Configuration, variables: V
         raise UserError(f"{directory} exists and is not empty: give another, or delete it")
     with whole_folder(directory) as unfinished:
         claim_directory(unfinished, config)
-        folder = unfinished / "parameters"
-        with contextlib.closing(SavedSteps(folder, "default", keep=1)) as parameters:
-            parameters.save(0, variables)
+        write_variables(unfinished, variables)
 
 
-def load_variables(directory: str | os.PathLike, abstract: Variables | None = None) -> Variables:
+def write_variables(
+    directory: str | os.PathLike,
+    variables: Variables,
+    *,
+    step: int | None = None,
+    score: float | None = None,
+) -> None:
+    """Writes whole arrays as the variables of a directory, for the model of its configuration.
+
+    `step` and `score` are those of a run, see `Header`.
+    """
+    claimed = (pathlib.Path(directory) / CONFIG_FILE).exists()
+    whole = claimed and not fitting.is_backbone_alone(variables)
+    model = _read_fields(directory)["model"] if whole else None
+    weights_file.write_weights(directory, variables, Header(model, step, score))
+
+
+def load_variables(
+    directory: str | os.PathLike, abstract: Callable[[], Variables] | None = None
+) -> Variables:
     """A model directory's variables, float32, on this process's first device.
 
     Args:
       directory: of the model.
-      abstract: the leaves and shapes that the variables must have. Without it any variables will
-        do, such as the backbone that a conversion wrote.
+      abstract: makes the leaves and shapes that the model of the directory's configuration has. It
+        is called if the weights were not written for this very configuration. Without it any
+        variables will do, such as the backbone that a conversion wrote.
 
     Raises:
       UserError: the files are missing or damaged, or hold another model.
     """
-    folder = _newest_parameters(pathlib.Path(directory) / "parameters", directory)
+    if not holds_weights(directory):
+        # Here, because Orbax takes .4 s to import.
+        from diffdepth_jax.checkpoints.older_parameters import load_parameters
 
-    def to_restore(saved: PyTree) -> PyTree:
-        if abstract is not None:
-            check_leaves(saved, abstract)
-        return _on_one_device(saved)
-
-    try:
-        return saved_steps.read_step(folder / "default", to_restore)
-    except saved_steps.RESTORE_ERRORS as error:
-        raise UserError(
-            f"{folder} does not fit the model of {directory}/{CONFIG_FILE} "
-            f"({saved_steps.first_line(error)}): use a checkpoint together with its own "
-            "configuration"
-        ) from error
+        return load_parameters(directory, None if abstract is None else abstract())
+    variables, header = weights_file.read_weights(directory)
+    if abstract is not None and not _written_for(header, directory):
+        with fitting.explained(directory, weights_file.FILE):
+            fitting.check_leaves(variables, abstract())
+    return jax.device_put(variables, jax.local_devices()[0])
 
 
-def _newest_parameters(parameters: pathlib.Path, directory: str | os.PathLike) -> pathlib.Path:
-    """The folder of the newest parameters, whose files are as they were written."""
-    folder = _newest_folder(parameters, directory)
-    if (folder / checksums.FILE).exists():  # older versions wrote no checksums
-        damage = checksums.find_damage(folder)
-        if damage:
-            raise UserError(f"{folder} is damaged ({damage}): restore it from a backup")
-    return folder
-
-
-def _newest_folder(parameters: pathlib.Path, directory: str | os.PathLike) -> pathlib.Path:
-    if not parameters.is_dir():
-        raise UserError(f"{directory} has no parameters yet: its training has to evaluate once")
-    steps = saved_steps.steps(parameters)
-    if not steps:
-        raise UserError(f"{parameters} is empty: its training has to evaluate once")
-    return parameters / str(steps[-1])
-
-
-def _on_one_device(tree: PyTree) -> PyTree:
-    """Shapes and types to restore to; without a device, orbax looks for the devices that saved."""
-    device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-    return jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device), tree
-    )
-
-
-def check_leaves(saved: PyTree, expected: PyTree) -> None:
-    """Raises a ValueError unless both trees have the same leaves of the same shapes."""
-    difference = leaf_difference(saved, expected)
-    if difference is None:
-        return
-    if isinstance(saved, dict) and all(set(tree) == {"backbone"} for tree in saved.values()):
-        raise ValueError("it holds a backbone alone, for model.backbone_weights")
-    raise ValueError(difference)
+def _written_for(header: Header, directory: str | os.PathLike) -> bool:
+    """Whether weights were written for the model that the configuration describes."""
+    if header.model is None:
+        return False
+    fields = _read_fields(directory)
+    return fields == with_new_names({**fields, "model": header.model})

@@ -9,8 +9,14 @@ from absl import logging
 from jaxtyping import PyTree
 
 from diffdepth_jax.arrays import Variables
-from diffdepth_jax.checkpoints import saved_steps
-from diffdepth_jax.checkpoints.model_directory import check_leaves
+from diffdepth_jax.checkpoints import (
+    model_directory,
+    numbered_folders,
+    older_parameters,
+    saved_steps,
+    weights_file,
+)
+from diffdepth_jax.checkpoints.fitting import RESTORE_ERRORS, check_leaves, first_line
 from diffdepth_jax.checkpoints.saved_steps import SavedSteps
 from diffdepth_jax.distributed import processes
 from diffdepth_jax.errors import UserError
@@ -25,36 +31,23 @@ class RunCheckpoints:
     def __init__(self, workdir: str | os.PathLike):
         directory = pathlib.Path(workdir).absolute()
         processes.in_first(_set_damaged_aside, directory)
-        self._checkpoints = directory / "checkpoints"
+        self._directory, self._checkpoints = directory, directory / "checkpoints"
         self._latest = SavedSteps(self._checkpoints, "state", keep=2)
-        # The newest is the best: variables are saved only if their score is the best so far.
-        self._best = SavedSteps(
-            directory / "parameters",
-            "default",
-            keep=1,
-            best_fn=lambda metrics: metrics["score"],
-            best_mode="min",
-        )
-        best = self._best.newest
-        self._score = None if best is None else self._best.score(best)
+        self._score = _best_score(directory)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: Any) -> None:
-        """Waits for the saves in progress.
+        """Waits for the save in progress.
 
-        Their failure is raised, unless another error ends the run: then it is a warning.
+        Its failure is raised, unless another error ends the run: then it is a warning.
         """
-        failure: UserError | None = None
-        for steps in (self._latest, self._best):
-            try:
-                steps.close()
-            except UserError as unwritten:
-                failure = failure or unwritten
-        if failure and kind in (None, SystemExit):
-            raise failure
-        if failure:
+        try:
+            self._latest.close()
+        except UserError as failure:
+            if kind in (None, SystemExit):
+                raise
             logging.warning("%s", failure)
 
     @property
@@ -75,9 +68,9 @@ class RunCheckpoints:
 
         try:
             restored = saved_steps.read_step(folder / "state", to_restore)
-        except saved_steps.RESTORE_ERRORS as error:
+        except RESTORE_ERRORS as error:
             raise UserError(
-                f"{folder} cannot be restored ({saved_steps.first_line(error)}): its files are as "
+                f"{folder} cannot be restored ({first_line(error)}): its files are as "
                 "they were written, so resume with the version that wrote them, or give another "
                 "--workdir"
             ) from error
@@ -90,38 +83,72 @@ class RunCheckpoints:
         if step != self._latest.newest:
             self._latest.save(step, state)
 
-    def save_best(self, step: int, variables: Variables, score: float) -> None:
-        """Keeps these variables if their score is the lowest so far."""
+    def save_best(self, step: int, variables: Variables, score: float) -> bool:
+        """Keeps these whole variables if their score is the lowest so far; tells whether it is.
+
+        Raises:
+          UserError: they cannot be written.
+        """
         if self._score is not None and not (score < self._score or math.isnan(self._score)):
-            return
-        best = self._best.newest
-        if best is not None and step <= best:  # orbax only saves steps that rise
-            self._best.delete(best)
-        self._best.save(step, variables, metrics={"score": float(score)})
+            return False
+        processes.in_first(_write_best, self._directory, step, variables, score)
         self._score = score
+        return True
+
+
+def _write_best(directory: pathlib.Path, step: int, variables: Variables, score: float) -> None:
+    try:
+        model_directory.write_variables(directory, variables, step=step, score=float(score))
+    except OSError as error:
+        raise saved_steps.unwritten(directory / weights_file.FILE, str(error)) from error
+
+
+def _best_score(directory: pathlib.Path) -> float | None:
+    if model_directory.holds_weights(directory):
+        return weights_file.read_weights(directory)[1].score
+    return older_parameters.best_score(directory)
 
 
 def _set_damaged_aside(workdir: pathlib.Path) -> None:
-    for name, prefix in (("checkpoints", ""), ("parameters", "parameters-")):
-        damaged, whole = saved_steps.find_damaged(workdir / name)
-        if damaged and whole is None and name == "checkpoints":  # nothing to go on from
-            step, damage = next(iter(damaged.items()))
-            raise UserError(
-                f"{workdir / name / str(step)} cannot be restored ({damage}), nor can one before: "
-                "restore the folder from a backup, or give another --workdir"
-            )
-        for step, damage in damaged.items():
-            target = _unused(workdir / "damaged" / f"{prefix}{step}")
-            target.parent.mkdir(exist_ok=True)
-            (workdir / name / str(step)).rename(target)
-            logging.warning(
-                "%s/%d is damaged (%s): moved to %s, going on from %s",
-                name,
-                step,
-                damage,
-                target,
-                "the next" if whole is None else f"{name}/{whole}",
-            )
+    _set_damaged_checkpoints_aside(workdir)
+    _set_damaged_weights_aside(workdir)
+
+
+def _set_damaged_checkpoints_aside(workdir: pathlib.Path) -> None:
+    damaged, whole = numbered_folders.find_damaged(workdir / "checkpoints")
+    if damaged and whole is None:  # nothing to go on from
+        step, damage = next(iter(damaged.items()))
+        raise UserError(
+            f"{workdir / 'checkpoints' / str(step)} cannot be restored ({damage}), nor can one "
+            "before: restore the folder from a backup, or give another --workdir"
+        )
+    for step, damage in damaged.items():
+        target = _moved_aside(workdir, f"checkpoints/{step}", str(step))
+        logging.warning(
+            "checkpoints/%d is damaged (%s): moved to %s, going on from checkpoints/%d",
+            step,
+            damage,
+            target,
+            whole,
+        )
+
+
+def _set_damaged_weights_aside(workdir: pathlib.Path) -> None:
+    """Moves damaged variables, which the next evaluation replaces; older versions' are let be."""
+    if not model_directory.holds_weights(workdir):
+        return
+    try:
+        weights_file.read_weights(workdir)
+    except UserError as damage:
+        target = _moved_aside(workdir, weights_file.FILE, weights_file.FILE)
+        logging.warning("%s; moved to %s", damage, target)
+
+
+def _moved_aside(workdir: pathlib.Path, name: str, new_name: str) -> pathlib.Path:
+    target = _unused(workdir / "damaged" / new_name)
+    target.parent.mkdir(exist_ok=True)
+    (workdir / name).rename(target)
+    return target
 
 
 def _unused(path: pathlib.Path) -> pathlib.Path:

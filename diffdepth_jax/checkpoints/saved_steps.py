@@ -6,7 +6,6 @@ import os
 import pathlib
 import shutil
 from collections.abc import Callable, Generator
-from typing import Any
 
 import jax
 import orbax.checkpoint as ocp
@@ -14,37 +13,10 @@ from absl import logging
 from jaxtyping import PyTree
 from orbax.checkpoint import checkpoint_managers
 
-from diffdepth_jax.checkpoints.checksums import find_damage, write_checksums
+from diffdepth_jax.checkpoints.checksums import write_checksums
+from diffdepth_jax.checkpoints.fitting import first_line
 from diffdepth_jax.distributed.processes import in_first
 from diffdepth_jax.errors import UserError
-
-# Orbax and tensorstore raise these on files of another form or other shapes.
-RESTORE_ERRORS = (ValueError, KeyError, TypeError, AttributeError, FileNotFoundError)
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of an error's message, or its class if there is no message."""
-    return str(error).strip().split("\n")[0][:800] or type(error).__name__
-
-
-def steps(directory: str | os.PathLike) -> list[int]:
-    """The steps saved in a folder, rising."""
-    folder = pathlib.Path(directory)
-    return sorted(int(path.name) for path in folder.glob("*") if path.name.isdigit())
-
-
-def find_damaged(directory: str | os.PathLike) -> tuple[dict[int, str], int | None]:
-    """The damaged steps newer than the newest whole one, and that whole step or None.
-
-    The damaged steps are {step: what is wrong with it}, newest first.
-    """
-    damaged: dict[int, str] = {}
-    for step in reversed(steps(directory)):
-        damage = find_damage(pathlib.Path(directory) / str(step))
-        if damage is None:
-            return damaged, step
-        damaged[step] = damage
-    return damaged, None
 
 
 def read_step(folder: str | os.PathLike, abstract: Callable[[PyTree], PyTree]) -> PyTree:
@@ -72,21 +44,15 @@ class SavedSteps:
       directory: the folder.
       item: the name of the folder, within the folder of a step, that holds the tree.
       keep: the number of checkpoints that are kept.
-      **options: orbax's.
     """
 
-    def __init__(self, directory: str | os.PathLike, item: str, keep: int, **options: Any):
+    def __init__(self, directory: str | os.PathLike, item: str, keep: int):
         self._directory, self._item = pathlib.Path(directory).absolute(), item
         self._saving: int | None = None
         manager_options = ocp.CheckpointManagerOptions(
             preservation_policy=checkpoint_managers.LatestN(keep),
             cleanup_tmp_directories=True,  # left by a run that was killed
             async_options=ocp.AsyncOptions(post_finalization_callback=self._seal),
-            # Two folders may be written at once; each has its own barrier between processes.
-            multiprocessing_options=ocp.options.MultiprocessingOptions(
-                barrier_sync_key_prefix=self._directory.name
-            ),
-            **options,
         )
         _silence_orbax()
         self._manager = ocp.CheckpointManager(self._directory, options=manager_options)
@@ -96,16 +62,7 @@ class SavedSteps:
         """The newest step, saved or being saved; None if there is none."""
         return self._manager.latest_step()
 
-    def score(self, step: int) -> float:
-        """The score that a step was saved with."""
-        return self._manager.metrics(step)["score"]  # ty: ignore[not-subscriptable]  it has one
-
-    def delete(self, step: int) -> None:
-        """Deletes a step, after the save in progress."""
-        self._finish()
-        self._manager.delete(step)
-
-    def save(self, step: int, tree: PyTree, **kwargs: Any) -> None:
+    def save(self, step: int, tree: PyTree) -> None:
         """Starts writing a step.
 
         The arrays may be donated at once: orbax keeps a copy, or on the CPU a reference, which
@@ -119,7 +76,7 @@ class SavedSteps:
         self._saving = step
         args = ocp.args.Composite(**{self._item: ocp.args.StandardSave(tree)})
         with self._named_errors():
-            self._manager.save(step, args=args, **kwargs)
+            self._manager.save(step, args=args)
 
     def close(self) -> None:
         """Waits until all is written; raises as `save` does."""
@@ -141,7 +98,8 @@ class SavedSteps:
         try:
             yield
         except Exception as error:  # orbax and tensorstore pass on an OSError in many classes
-            raise _unwritten(self._directory, self._saving, first_line(error)) from error
+            path = self._directory / str(self._saving)
+            raise unwritten(path, first_line(error)) from error
 
 
 def _check_space(directory: pathlib.Path, step: int, tree: PyTree) -> None:
@@ -150,13 +108,14 @@ def _check_space(directory: pathlib.Path, step: int, tree: PyTree) -> None:
     free = shutil.disk_usage(directory).free
     if need > free:
         reason = f"it needs {need / 2**20:.0f} MiB, {free / 2**20:.0f} MiB are free"
-        raise _unwritten(directory, step, reason)
+        raise unwritten(directory / str(step), reason)
 
 
-def _unwritten(directory: pathlib.Path, step: int | None, reason: str) -> UserError:
+def unwritten(path: pathlib.Path, reason: str) -> UserError:
+    """The error for a checkpoint that a full disk or a missing right kept from being written."""
     return UserError(
-        f"checkpoint {directory}/{step} could not be written ({reason}): free space or give a "
-        "writable directory, then run the same command again to resume"
+        f"checkpoint {path} could not be written ({reason}): free space or give a writable "
+        "directory, then run the same command again to resume"
     )
 
 

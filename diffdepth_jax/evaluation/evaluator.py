@@ -4,6 +4,7 @@ import dataclasses
 import os
 import pathlib
 from collections.abc import Mapping
+from functools import partial
 from typing import Protocol
 
 import jax
@@ -161,7 +162,7 @@ def load_evaluator(
             )
     _, sources = create_sources(config.data, config.seed)
     evaluator = create_evaluator(config, sources)
-    return evaluator, load_variables(workdir, abstract_variables(evaluator.model))
+    return evaluator, load_variables(workdir, partial(abstract_variables, evaluator.model))
 
 
 def evaluate_checkpoint(config: Configuration, workdir: str | os.PathLike) -> Mapping[str, Means]:

@@ -42,7 +42,8 @@ def load_model(
     config = read_config(path)
     fields = config.model if dtype is None else dataclasses.replace(config.model, dtype=dtype)
     model, schedule = create_model(fields), diffusion.create_schedule(**vars(config.diffusion))
-    return model, schedule, load_variables(path, abstract_variables(model)), config
+    variables = load_variables(path, functools.partial(abstract_variables, model))
+    return model, schedule, variables, config
 
 
 class DepthEstimator:

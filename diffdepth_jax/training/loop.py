@@ -5,6 +5,8 @@ import dataclasses
 import functools
 import os
 import pathlib
+import shlex
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -23,6 +25,7 @@ from diffdepth_jax.datasets.sources import DenselyMeasured, EvaluationSets, crea
 from diffdepth_jax.distributed import processes, sharding
 from diffdepth_jax.distributed.preemption import EXIT_STATUS, Preemption
 from diffdepth_jax.evaluation.evaluator import Evaluator, create_evaluator
+from diffdepth_jax.evaluation.model_card import model_card, write_card
 from diffdepth_jax.evaluation.scoring import Means, mean_of
 from diffdepth_jax.method.diffusion import NoiseSchedule
 from diffdepth_jax.method.objective import Objective
@@ -277,6 +280,10 @@ class _Run:
     ) -> dict[str, Means]:
         """Scores the variables and keeps them if they are the best so far."""
         directory = self.workdir / "evaluation" if last else None
-        results = self.evaluator.evaluate(layout.local(variables), self.log, step, directory)
-        self.checkpoints.save_best(step, variables, mean_of(results))
+        whole = layout.local(variables)
+        results = self.evaluator.evaluate(whole, self.log, step, directory)
+        if self.checkpoints.save_best(step, whole, mean_of(results)):
+            origin = f"Step {step} of `{shlex.join(sys.argv)}`."
+            card = model_card(self.config, origin, results)
+            processes.in_first(write_card, self.workdir, card)
         return results

@@ -13,9 +13,10 @@ import orbax.checkpoint as ocp
 import pytest
 from absl import logging as absl_logging
 
-from diffdepth_jax.checkpoints import model_directory
+from diffdepth_jax.checkpoints import model_directory, weights_file
 from diffdepth_jax.checkpoints.model_directory import load_variables
 from diffdepth_jax.checkpoints.run_checkpoints import RunCheckpoints
+from diffdepth_jax.checkpoints.weights_file import Header
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.prediction.estimator import DepthEstimator
 from diffdepth_jax.program.entry import one_line_errors
@@ -68,9 +69,8 @@ def test_keeps_the_best_variables_across_sessions(tmp_path):
     for step, score in scores.items():
         with RunCheckpoints(tmp_path) as checkpoints:
             checkpoints.save_best(step, _state(step), score)
-    assert _steps(tmp_path / "parameters") == [3]
-    abstract = jax.eval_shape(lambda: _state(0))
-    assert int(load_variables(tmp_path, abstract)["step"]) == 3
+    assert int(load_variables(tmp_path, lambda: _state(0))["step"]) == 3
+    assert weights_file.read_weights(tmp_path)[1] == Header(None, 3, 0.3)
 
 
 def test_a_checkpoint_of_another_model_is_refused(tmp_path):
@@ -90,14 +90,16 @@ def test_a_resumed_run_says_from_where(tmp_path, caplog):
     assert "resuming from checkpoints/1" in caplog.messages
 
 
+def _full(*args, **kwargs):
+    raise OSError(28, "No space left on device")
+
+
 @pytest.mark.parametrize("best", [False, True])
 def test_a_full_disk_names_the_checkpoint_and_the_remedy(tmp_path, monkeypatch, best):
-    def full(*args, **kwargs):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(ocp.CheckpointManager, "save", full)
-    folder = "parameters" if best else "checkpoints"
-    message = rf"{folder}/2 could not be written .*No space left.* same command again to resume"
+    monkeypatch.setattr(ocp.CheckpointManager, "save", _full)
+    monkeypatch.setattr(weights_file.safetensors.numpy, "save_file", _full)
+    name = "model.safetensors" if best else "checkpoints/2"
+    message = rf"{name} could not be written .*No space left.* same command again to resume"
     with RunCheckpoints(tmp_path) as checkpoints, pytest.raises(UserError, match=message):
         if best:
             checkpoints.save_best(2, _state(2), 0.5)
@@ -149,7 +151,7 @@ def test_a_better_score_at_an_earlier_step_is_kept_too(tmp_path):
     for step, score in ((10, 1.0), (10, 0.9), (5, 0.5)):
         with RunCheckpoints(tmp_path) as checkpoints:
             checkpoints.save_best(step, _state(step), score)
-    assert _steps(tmp_path / "parameters") == [5]
+    assert int(load_variables(tmp_path)["step"]) == 5
 
 
 def test_no_model_directory_is_refused(tmp_path):
@@ -176,7 +178,7 @@ def test_a_run_that_never_evaluated_has_no_parameters(tmp_path, empty):
     if empty:
         (tmp_path / "parameters").mkdir()
     with pytest.raises(UserError, match="has to evaluate once"):
-        load_variables(tmp_path, jax.eval_shape(lambda: _state(0)))
+        load_variables(tmp_path, lambda: _state(0))
 
 
 @pytest.fixture

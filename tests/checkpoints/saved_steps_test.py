@@ -9,7 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from diffdepth_jax.checkpoints import checksums, run_checkpoints, saved_steps
+from diffdepth_jax.checkpoints import (
+    checksums,
+    numbered_folders,
+    run_checkpoints,
+    saved_steps,
+)
 from diffdepth_jax.checkpoints.model_directory import load_variables
 from diffdepth_jax.checkpoints.run_checkpoints import RunCheckpoints
 from diffdepth_jax.errors import UserError
@@ -100,7 +105,7 @@ def test_if_no_checkpoint_is_whole_nothing_is_moved(saved, tmp_path):
         shutil.rmtree(workdir / f"checkpoints/{step}/state/d")
     with pytest.raises(UserError, match=r"checkpoints/2 cannot be restored .*nor can one before"):
         RunCheckpoints(workdir)
-    assert saved_steps.steps(workdir / "checkpoints") == [1, 2]
+    assert numbered_folders.steps(workdir / "checkpoints") == [1, 2]
     assert not (workdir / "damaged").exists()
 
 
@@ -117,17 +122,17 @@ def test_an_older_damaged_checkpoint_is_let_be(saved, tmp_path):
     shutil.rmtree(workdir / "checkpoints/1/state/d")
     _assert_equal(_restore(workdir), _state(2))
     _save(workdir, 3)
-    assert saved_steps.steps(workdir / "checkpoints") == [2, 3]
+    assert numbered_folders.steps(workdir / "checkpoints") == [2, 3]
 
 
-def test_damaged_best_parameters_are_moved_aside_and_refused(saved, tmp_path):
+def test_damaged_best_parameters_are_refused_and_moved_aside(saved, tmp_path):
     workdir = shutil.copytree(saved, tmp_path / "run")
-    _flip(workdir / "parameters/2/metrics/metrics")
-    with pytest.raises(UserError, match=r"parameters/2 is damaged \(metrics/metrics is not what"):
+    _flip(workdir / "model.safetensors")
+    with pytest.raises(UserError, match=r"model\.safetensors is damaged .*restore it from a"):
         load_variables(workdir)
     with RunCheckpoints(workdir) as checkpoints:
         checkpoints.save_best(1, _state(1), score=99.0)
-    assert (workdir / "damaged/parameters-2").is_dir()
+    assert (workdir / "damaged/model.safetensors").is_file()
     _assert_equal(load_variables(workdir), _state(1))
 
 
@@ -177,7 +182,7 @@ def test_training_goes_on_while_a_checkpoint_is_written(tmp_path, monkeypatch):
         checkpoints.save(3, state)
         for _ in range(5):
             state = jax.block_until_ready(step(state))
-        assert not saved_steps.steps(tmp_path / "checkpoints")
+        assert not numbered_folders.steps(tmp_path / "checkpoints")
         steps_taken.set()
     _assert_equal(small_run.read_state(tmp_path, 3), expected)
 
@@ -200,7 +205,7 @@ def test_a_write_that_failed_in_the_background_is_raised_by_the_next_save(full_d
         checkpoints.save(3, _state(3))
         with pytest.raises(UserError, match=MESSAGE):
             checkpoints.save(4, _state(4))
-    assert not saved_steps.steps(tmp_path / "checkpoints")
+    assert not numbered_folders.steps(tmp_path / "checkpoints")
 
 
 @pytest.mark.parametrize("stop", [None, SystemExit(75)])

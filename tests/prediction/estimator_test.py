@@ -75,7 +75,7 @@ def test_other_num_steps_give_depth(estimate):
 def test_native_size_is_predict_depth(estimate, directory):
     image, config = _image(35, 51), read_config(directory)
     model = create_model(config.model)
-    variables = load_variables(directory, abstract_variables(model))
+    variables = load_variables(directory, lambda: abstract_variables(model))
     keys = jax.random.key(0)[None]
     image_and_noise = (
         preprocessing.normalize_image(image)[None],

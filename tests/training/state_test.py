@@ -9,6 +9,7 @@ import optax
 import pytest
 
 from diffdepth_jax.checkpoints.model_directory import load_variables
+from diffdepth_jax.checkpoints.weights_file import read_weights
 from diffdepth_jax.distributed import sharding
 from diffdepth_jax.method import diffusion
 from diffdepth_jax.training import loop
@@ -144,8 +145,8 @@ def test_a_resumed_run_with_an_average_equals_an_uninterrupted_one(tmp_path, mon
     assert loop.train(config, tmp_path / "cut") == rows
     resumed, whole = (small_run.read_state(tmp_path / name, 6) for name in ("cut", "whole"))
     jax.tree.map(np.testing.assert_array_equal, resumed, whole)
-    (best,) = (tmp_path / "whole/parameters").iterdir()
-    state = small_run.read_state(tmp_path / "whole", int(best.name))
+    best = read_weights(tmp_path / "whole")[1].step
+    state = small_run.read_state(tmp_path / "whole", best)
     kept, trained = load_variables(tmp_path / "whole"), state["variables"]
     jax.tree.map(np.testing.assert_array_equal, kept["params"], state["average"])
     jax.tree.map(

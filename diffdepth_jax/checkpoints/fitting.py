@@ -1,0 +1,49 @@
+"""Whether saved variables are those of a model."""
+
+import contextlib
+import os
+import pathlib
+from collections.abc import Generator
+
+from jaxtyping import PyTree
+
+from diffdepth_jax.errors import UserError
+from diffdepth_jax.models.variables import leaf_difference
+
+# Orbax and tensorstore raise these on files of another form or other shapes, and `check_leaves`
+# one of them.
+RESTORE_ERRORS = (ValueError, KeyError, TypeError, AttributeError, FileNotFoundError)
+
+
+def check_leaves(saved: PyTree, expected: PyTree) -> None:
+    """Raises a ValueError unless both trees have the same leaves of the same shapes."""
+    difference = leaf_difference(saved, expected)
+    if difference is None:
+        return
+    if is_backbone_alone(saved):
+        raise ValueError("it holds a backbone alone, for model.backbone_weights")
+    raise ValueError(difference)
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, or its class if there is no message."""
+    return str(error).strip().split("\n")[0][:800] or type(error).__name__
+
+
+def is_backbone_alone(variables: PyTree) -> bool:
+    """Whether variables are those that the conversion of a backbone writes."""
+    if not isinstance(variables, dict):
+        return False
+    return all(isinstance(x, dict) and set(x) == {"backbone"} for x in variables.values())
+
+
+@contextlib.contextmanager
+def explained(directory: str | os.PathLike, weights: str) -> Generator[None]:
+    """Turns what a block raises about weights of a directory into a UserError with the remedy."""
+    try:
+        yield
+    except RESTORE_ERRORS as error:
+        raise UserError(
+            f"{pathlib.Path(directory) / weights} does not fit the model of {directory} "
+            f"({first_line(error)}): use a checkpoint together with its own configuration"
+        ) from error

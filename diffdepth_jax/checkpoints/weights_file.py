@@ -1,0 +1,95 @@
+"""The weights of a model directory: `model.safetensors`, one file that checks itself.
+
+The name of an array is its path, joined by dots, such as `params.backbone.block0.fc1.kernel`. What
+safetensors calls metadata says what belongs to the weights, see `Header`, and holds a checksum of
+names and values.
+"""
+
+import dataclasses
+import json
+import os
+import pathlib
+import zlib
+from collections.abc import Mapping
+from typing import Any, Self
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+from flax.traverse_util import flatten_dict, unflatten_dict
+
+from diffdepth_jax.arrays import Variables
+from diffdepth_jax.errors import UserError
+from diffdepth_jax.whole_files import whole_file
+
+FILE = "model.safetensors"
+_Arrays = Mapping[str, np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class Header:
+    """What is known of weights beside their values.
+
+    Attributes:
+      model: the fields of the configuration's `model` group that they were written for; None: not
+        known. Whoever reads equal fields need not compare shapes.
+      step: of training.
+      score: of the evaluation there, lower is better.
+    """
+
+    model: dict[str, Any] | None = None
+    step: int | None = None
+    score: float | None = None
+
+    def texts(self) -> dict[str, str]:
+        """As safetensors keeps them."""
+        return {name: json.dumps(x) for name, x in vars(self).items() if x is not None}
+
+    @classmethod
+    def of(cls, texts: Mapping[str, str]) -> Self:
+        """The inverse of `texts`; other programs' texts are left out."""
+        names = {field.name for field in dataclasses.fields(cls)}
+        return cls(**{name: json.loads(text) for name, text in texts.items() if name in names})
+
+
+def write_weights(directory: str | os.PathLike, variables: Variables, header: Header) -> None:
+    """Writes the file into a directory, whole or not at all."""
+    arrays = {
+        name: np.asarray(leaf, order="C")  # safetensors writes the memory as it lies
+        for name, leaf in flatten_dict(variables, sep=".").items()
+    }
+    texts = header.texts()
+    texts["checksum"] = _checksum(arrays, texts)
+    with whole_file(pathlib.Path(directory) / FILE) as unfinished:
+        safetensors.numpy.save_file(arrays, unfinished, texts)
+
+
+def read_weights(directory: str | os.PathLike) -> tuple[dict[str, Any], Header]:
+    """The nested variables of a directory, and their header. What is a float comes as float32.
+
+    Raises:
+      UserError: the file is damaged.
+    """
+    path = pathlib.Path(directory) / FILE
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            texts, arrays = dict(file.metadata() or {}), file.get_tensors()
+        header, checksum = Header.of(texts), texts.pop("checksum", None)
+    except (safetensors.SafetensorError, ValueError, TypeError) as error:
+        raise UserError(f"{path} is damaged ({error}): restore it from a backup") from error
+    if checksum not in (None, _checksum(arrays, texts)):  # other programs write none
+        raise UserError(f"{path} is damaged (its checksum differs): restore it from a backup")
+    return unflatten_dict({k: _restored(x) for k, x in arrays.items()}, sep="."), header
+
+
+def _restored(array: np.ndarray) -> np.ndarray:
+    return array.astype(np.float32, copy=False) if array.dtype.kind == "f" else array
+
+
+def _checksum(arrays: _Arrays, texts: Mapping[str, str]) -> str:
+    """CRC-32 of all names, types, shapes, values and texts."""
+    checksum = zlib.crc32(json.dumps(sorted(texts.items())).encode())
+    for name, array in sorted(arrays.items()):
+        checksum = zlib.crc32(f"{name} {array.dtype} {array.shape}".encode(), checksum)
+        checksum = zlib.crc32(array.reshape(-1).view(np.uint8).data, checksum)
+    return f"{checksum:08x}"

@@ -1,0 +1,97 @@
+"""The model card of a model directory, `README.md`: what it is, of what data, and how good.
+
+In the form of the Hugging Face hub: fields between lines of dashes, then Markdown. A card that does
+not hold the line `MARK` is somebody's own and stays.
+"""
+
+import os
+import pathlib
+from collections.abc import Mapping
+
+from diffdepth_jax.configuration.groups import Configuration
+from diffdepth_jax.evaluation.report import describe
+from diffdepth_jax.evaluation.scoring import Means
+from diffdepth_jax.whole_files import whole_file
+
+FILE = "README.md"
+MARK = "<!-- Written by diffdepth_jax. Without this line, it is kept as it is. -->"
+_SCORES = ("abs_rel", "rmse", "d1", "aligned_abs_rel", "boundary_f1")
+_KINDS = {
+    "diffusion": "A latent diffusion model, after DiffusionDepth (Duan, Guo, Zhu, ECCV 2024)",
+    "feed_forward": "A feed-forward model",
+}
+
+
+def write_card(directory: str | os.PathLike, text: str) -> None:
+    """Writes a card into a model directory, unless there is one of somebody's own."""
+    path = pathlib.Path(directory) / FILE
+    if path.exists() and MARK not in path.read_text():
+        return
+    with whole_file(path) as unfinished:
+        unfinished.write_text(text)
+
+
+def model_card(config: Configuration, origin: str, rows: Mapping[str, Means] | None = None) -> str:
+    """The text of a card.
+
+    Args:
+      config: the model's.
+      origin: a sentence on where the parameters come from, such as the command of the training.
+      rows: {evaluation set: metrics}; None: it was not evaluated.
+    """
+    parts = [_head(config), f"## Origin\n\n{origin}\n\n{_data(config)}", _scores(config, rows)]
+    return "\n\n".join([*parts, _limits(config)]) + "\n"
+
+
+def _head(config: Configuration) -> str:
+    height, width = config.frame.size
+    return f"""---
+library_name: diffdepth_jax
+pipeline_tag: depth-estimation
+---
+{MARK}
+
+# Metric depth from one image
+
+{_KINDS[config.model.kind]}.
+Backbone `{config.model.backbone}`, images of {height}x{width} pixels, depth up to \
+{config.frame.max_depth:g} m.
+
+    python -m diffdepth_jax.predict --checkpoint=DIR --input=photo.jpg --output=depth
+
+DIR is this directory."""
+
+
+def _data(config: Configuration) -> str:
+    if config.data.source == "synthetic":
+        return "Training data: rendered rooms and streets, made by the program."
+    name = config.data.records.name if config.data.source == "records" else "a folder of RGB-D data"
+    return f"Training data: {name}. The terms of the data hold for the parameters, too."
+
+
+def _scores(config: Configuration, rows: Mapping[str, Means] | None) -> str:
+    if rows is None:
+        return "## Scores\n\nNot evaluated."
+    names = [
+        name for name in _SCORES if all(means.get(name) is not None for means in rows.values())
+    ]
+    lines = [["evaluation set", *names, "images"], ["---"] * (len(names) + 2)]
+    lines += [
+        [row, *(f"{means[name]:.3f}" for name in names), str(means["images"])]
+        for row, means in rows.items()
+    ]
+    table = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    return f"## Scores\n\n{table}\n\n{describe(config)}."
+
+
+def _limits(config: Configuration) -> str:
+    frame = config.frame
+    camera = "any camera whose focal length is given"
+    if not frame.canonical_focal_length:
+        known = f"of {frame.focal_length:g} pixels at this size" if frame.focal_length else "alike"
+        camera = f"cameras of a focal length {known}; for others give `--fov` or `--focal_length`"
+    return f"""## Limits
+
+- Metres hold for {camera}.
+- Depth of scenes unlike the training data is not reliable. Nothing here is fit for decisions on
+  which somebody's safety depends."""

@@ -1,0 +1,123 @@
+"""The file of weights comes back as it was, checks itself, and is read without Orbax."""
+
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import safetensors.numpy
+
+from diffdepth_jax.checkpoints import weights_file
+from diffdepth_jax.checkpoints.weights_file import Header, read_weights, write_weights
+from diffdepth_jax.errors import UserError
+from diffdepth_jax.prediction.estimator import DepthEstimator
+from tests.support import small_model
+
+VARIABLES = {
+    "params": {
+        "backbone": {"kernel": np.arange(6, dtype=np.float32).reshape(2, 3), "bias": np.ones(())},
+        "head": {"kernel": np.asfortranarray(np.arange(8, dtype=np.float32).reshape(4, 2))},
+    },
+    "batch_stats": {"count": jnp.int32(7)},
+}
+HEADER = Header({"kind": "diffusion", "layers": [1, 2]}, step=3, score=0.25)
+
+
+@pytest.fixture
+def written(tmp_path):
+    write_weights(tmp_path, VARIABLES, HEADER)
+    return tmp_path
+
+
+def test_what_is_written_comes_back(written):
+    variables, header = read_weights(written)
+    jax.tree.map(np.testing.assert_array_equal, variables, VARIABLES)
+    assert header == HEADER
+    assert [path.name for path in written.iterdir()] == ["model.safetensors"]
+
+
+def test_other_programs_find_the_arrays_under_their_paths(written):
+    arrays = safetensors.numpy.load_file(written / "model.safetensors")
+    np.testing.assert_array_equal(
+        arrays["params.head.kernel"], VARIABLES["params"]["head"]["kernel"]
+    )
+
+
+def test_what_another_program_wrote_is_read(tmp_path):
+    """It has no header of ours, and no checksum."""
+    arrays = {"params.head.kernel": np.ones((2, 2), np.float16)}
+    safetensors.numpy.save_file(arrays, tmp_path / "model.safetensors", {"format": "pt"})
+    variables, header = read_weights(tmp_path)
+    assert header == Header() and variables["params"]["head"]["kernel"].dtype == np.float32
+
+
+def test_halves_come_back_as_float32(tmp_path):
+    half = jax.tree.map(lambda x: np.asarray(x, np.float16), VARIABLES["params"])
+    write_weights(tmp_path, {"params": half}, Header())
+    variables, _ = read_weights(tmp_path)
+    assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {np.dtype(np.float32)}
+    jax.tree.map(np.testing.assert_array_equal, variables["params"], VARIABLES["params"])
+
+
+def test_each_bit_of_the_file_is_checked(written):
+    """A changed bit is an error that names the file, or it changes nothing that is read."""
+    path = written / "model.safetensors"
+    whole, same = path.read_bytes(), 0
+    for bit in range(8 * len(whole)):
+        changed = bytearray(whole)
+        changed[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(changed)
+        try:
+            variables, _ = read_weights(written)
+        except UserError as error:
+            assert str(path) in str(error) and "restore it from a backup" in str(error)
+            continue
+        jax.tree.map(np.testing.assert_array_equal, variables, VARIABLES)
+        same += 1
+    assert same < 0.1 * 8 * len(whole)
+
+
+@pytest.mark.parametrize("share", [0, 0.1, 0.5, 0.99])
+def test_a_truncated_file_is_named(written, share):
+    path = written / "model.safetensors"
+    path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
+    with pytest.raises(UserError, match=r"model\.safetensors is damaged"):
+        read_weights(written)
+
+
+def test_a_failed_write_leaves_the_older_file(written, monkeypatch):
+    def full(arrays, path, texts):
+        path.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(weights_file.safetensors.numpy, "save_file", full)
+    with pytest.raises(OSError, match="No space"):
+        write_weights(written, VARIABLES, Header(step=4))
+    assert read_weights(written)[1] == HEADER
+    assert len(list(written.iterdir())) == 1
+
+
+def test_a_model_is_loaded_without_orbax_and_without_tracing_its_initialisation(tmp_path):
+    small_model.save(tmp_path / "model")
+    code = """
+import sys
+from diffdepth_jax.models import variables
+def refuse(*_): raise AssertionError("traced")
+variables.init_variables = refuse
+from diffdepth_jax import DepthEstimator
+DepthEstimator.from_checkpoint(sys.argv[1])
+assert not any(name.split(".")[0] == "orbax" for name in sys.modules)
+"""
+    command = [sys.executable, "-c", code, str(tmp_path / "model")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_weights_of_another_programs_file_are_compared_with_the_model(tmp_path):
+    small_model.save(tmp_path / "model")
+    arrays = {"params.head.kernel": np.ones((2, 2), np.float32)}
+    safetensors.numpy.save_file(arrays, tmp_path / "model/model.safetensors")
+    with pytest.raises(UserError, match=r"does not fit the model .* leaves differ"):
+        DepthEstimator.from_checkpoint(tmp_path / "model")

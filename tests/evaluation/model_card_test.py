@@ -1,0 +1,31 @@
+"""The card says what the model is, and somebody's own text stays."""
+
+from diffdepth_jax.checkpoints.weights_file import read_weights
+from diffdepth_jax.evaluation.model_card import FILE, model_card, write_card
+from tests.support import small_run
+
+
+def test_the_card_of_a_run(finished_run):
+    workdir, _ = finished_run
+    text = (workdir / FILE).read_text()
+    assert text.startswith(
+        "---\nlibrary_name: diffdepth_jax\npipeline_tag: depth-estimation\n---\n"
+    )
+    assert "swin_nano" in text and "images of 32x48 pixels" in text and "up to 80 m" in text
+    assert "| evaluation set | abs_rel | rmse |" in text and "| rooms | 0." in text
+    assert f"Step {read_weights(workdir)[1].step} of `" in text
+    assert "one sample, 2 steps" in text and "focal length of 86.4 pixels" in text
+
+
+def test_a_model_without_scores_says_so():
+    text = model_card(small_run.config(), "Converted from `a.pt`.")
+    assert "Not evaluated." in text and "Converted from `a.pt`." in text
+
+
+def test_the_programs_card_is_replaced_and_somebodys_own_is_kept(tmp_path):
+    write_card(tmp_path, model_card(small_run.config(), "First."))
+    write_card(tmp_path, model_card(small_run.config(), "Second."))
+    assert "Second." in (tmp_path / FILE).read_text()
+    (tmp_path / FILE).write_text("mine")
+    write_card(tmp_path, model_card(small_run.config(), "Third."))
+    assert (tmp_path / FILE).read_text() == "mine"
