@@ -1,6 +1,6 @@
 """Serves a web page that predicts depth.
 
-python -m diffdepth_jax.app --checkpoint=DIR
+python -m diffdepth_jax.app [--checkpoint=MODEL]
 
 The page needs Gradio: pip install '.[app]'. Only this machine can reach the page, unless --host
 names another address.
@@ -21,16 +21,14 @@ from absl import flags
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.prediction.estimator import DepthEstimator
 from diffdepth_jax.program import compilation_cache
+from diffdepth_jax.program.checkpoint_flag import chosen_checkpoint, define_checkpoint
 from diffdepth_jax.program.entry import start
-from diffdepth_jax.program.path_flags import define_path
 from diffdepth_jax.web.hosts import Hosts
 from diffdepth_jax.web.owned_files import OwnedFiles
 
 _DELETIONS = 100  # tries to delete the temporary folder
 
-_CHECKPOINT = define_path(
-    "checkpoint", "Model directory, such as runs/synthetic.", allow_override=True
-)
+_CHECKPOINT = define_checkpoint(default=True)
 _HOST = flags.DEFINE_string(
     "host", "127.0.0.1", "Address to listen at. 0.0.0.0: any machine can use the page."
 )
@@ -71,7 +69,7 @@ def run() -> None:
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     os.environ["HF_HUB_OFFLINE"] = "1"
     page = _page()
-    estimator = DepthEstimator.from_checkpoint(_CHECKPOINT.value or "")  # required by `start`
+    estimator = DepthEstimator.from_pretrained(chosen_checkpoint(_CHECKPOINT.value))
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
@@ -111,7 +109,7 @@ def _serve(page: ModuleType, estimator: DepthEstimator, hosts: Hosts, directory:
 
 
 def main() -> None:
-    start(run, required=["checkpoint"])
+    start(run, required=[])
 
 
 if __name__ == "__main__":

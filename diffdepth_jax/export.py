@@ -1,6 +1,9 @@
 """Writes a model as one file of StableHLO, which a program that has only jax can run.
 
-python -m diffdepth_jax.export --checkpoint=DIR --output=FILE
+python -m diffdepth_jax.export --checkpoint=MODEL --output=FILE
+
+With --format=model it writes a model directory for others instead: without paths of this machine,
+and in float16 if that does not change depth, see `published_model`.
 
 The function in the file takes uint8 RGB images [B, H, W, 3] and a seed, uint32 []. It returns
 metres, float32 [B, H, W]. Equal images have equal depth. The batch and the size of the images are
@@ -13,15 +16,24 @@ import pathlib
 
 from absl import flags
 
+from diffdepth_jax.checkpoints.model_names import find_model
+from diffdepth_jax.errors import UserError
 from diffdepth_jax.prediction.model_file import ExportOptions, export_model
+from diffdepth_jax.prediction.published_model import publish_model
+from diffdepth_jax.program.checkpoint_flag import define_checkpoint
 from diffdepth_jax.program.entry import start
 from diffdepth_jax.program.path_flags import define_path
 
-_CHECKPOINT = define_path(
-    "checkpoint", "Model directory, such as runs/synthetic.", allow_override=True
-)
+_CHECKPOINT = define_checkpoint()
 _OUTPUT = define_path(
     "output", "File to write; with --parameters=beside also FILE.npz.", allow_override=True
+)
+_FORMAT = flags.DEFINE_enum(
+    "format",
+    "stablehlo",
+    ["stablehlo", "model"],
+    "stablehlo: one file that needs only jax. model: a model directory to give to others.",
+    allow_override=True,
 )
 _NETWORK_SIZE = flags.DEFINE_string(
     "network_size",
@@ -45,12 +57,26 @@ _PARAMETERS = flags.DEFINE_enum(
 )
 
 
+_OF_STABLEHLO = ("network_size", "num_steps", "dtype", "parameters")
+
+
 def run() -> None:
+    # `start` requires both flags: they have values.
+    directory, output = find_model(_CHECKPOINT.value or ""), pathlib.Path(_OUTPUT.value or "")
+    if _FORMAT.value == "model":
+        _refuse_flags_of_stablehlo()
+        print(publish_model(directory, output))
+        return
     options = ExportOptions(
         _NETWORK_SIZE.value, _NUM_STEPS.value, _DTYPE.value, _PARAMETERS.value == "inside"
     )
-    # `start` requires both flags: they have values.
-    print(export_model(_CHECKPOINT.value or "", pathlib.Path(_OUTPUT.value or ""), options))
+    print(export_model(directory, output, options))
+
+
+def _refuse_flags_of_stablehlo() -> None:
+    for name in _OF_STABLEHLO:
+        if flags.FLAGS[name].present:
+            raise UserError(f"--{name} means nothing to --format=model: leave it out")
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
 """Predicts depth for photos and videos.
 
-python -m diffdepth_jax.predict --checkpoint=DIR --input=FILE_OR_FOLDER --output=DIR
+python -m diffdepth_jax.predict --input=FILE_OR_FOLDER --output=DIR [--checkpoint=MODEL]
 """
 
 import dataclasses
@@ -20,10 +20,11 @@ from diffdepth_jax.prediction.options import Options
 from diffdepth_jax.prediction.outputs import OutputWriter
 from diffdepth_jax.prediction.writers import Writers, create_writers
 from diffdepth_jax.program import compilation_cache
+from diffdepth_jax.program.checkpoint_flag import chosen_checkpoint, define_checkpoint
 from diffdepth_jax.program.entry import start
 from diffdepth_jax.program.path_flags import define_path
 
-_CHECKPOINT = define_path("checkpoint", "Model directory, such as runs/synthetic.")
+_CHECKPOINT = define_checkpoint(default=True)
 _INPUT = define_path(
     "input",
     "A photo, a video, a folder with its subfolders, or a .txt file with a path in each line.",
@@ -131,7 +132,7 @@ def run() -> int:
     cameras = CameraChoice(_FOCAL_LENGTH.value, _FOV.value, _CAMERA.value)
     files, passed_over = find_inputs(_INPUT.value or "", _OUTPUT.value or "")
     writers.check(files, overwrite=_OVERWRITE.value)
-    estimator = DepthEstimator.from_checkpoint(_CHECKPOINT.value or "")
+    estimator = DepthEstimator.from_pretrained(chosen_checkpoint(_CHECKPOINT.value))
     options = Options(
         num_steps=_NUM_STEPS.value,
         seed=_SEED.value,
@@ -155,7 +156,7 @@ def run() -> int:
 
 
 def main() -> None:
-    start(run, required=["checkpoint", "input", "output"])
+    start(run, required=["input", "output"])
 
 
 if __name__ == "__main__":

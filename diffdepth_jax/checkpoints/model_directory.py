@@ -9,6 +9,7 @@ have changed since they were written.
 """
 
 import dataclasses
+import functools
 import json
 import os
 import pathlib
@@ -47,6 +48,16 @@ _FREE = {
     "train.profile_steps",
     "train.remat_backbone",
 }
+# Fields that say where something lies on the machine of a training.
+_PATHS = (
+    "data.folder.root",
+    "data.folder.list_file",
+    "data.folder.eval_list_file",
+    "data.records.data_dir",
+    "model.backbone_weights",
+    "train.features_dir",
+    "train.initial_weights",
+)
 
 
 def _plain(config: Configuration) -> dict[str, Any]:
@@ -169,21 +180,34 @@ def save_model(directory: str | os.PathLike, config: Configuration, variables: V
         write_variables(unfinished, variables)
 
 
+def copy_configuration(directory: str | os.PathLike, output: str | os.PathLike) -> None:
+    """Writes a directory's configuration into another one, without paths of this machine."""
+    fields = _read_fields(directory)
+    for dotted in _PATHS:
+        *groups, name = dotted.split(".")
+        group = functools.reduce(lambda found, key: found.get(key, {}), groups, fields)
+        if name in group:
+            group[name] = ""
+    with whole_file(pathlib.Path(output) / CONFIG_FILE) as unfinished:
+        unfinished.write_text(json.dumps(fields, indent=1) + "\n")
+
+
 def write_variables(
     directory: str | os.PathLike,
     variables: Variables,
     *,
     step: int | None = None,
     score: float | None = None,
+    half: bool = False,
 ) -> None:
     """Writes whole arrays as the variables of a directory, for the model of its configuration.
 
-    `step` and `score` are those of a run, see `Header`.
+    `step` and `score` are those of a run, see `Header`. With `half` the file is of float16.
     """
     claimed = (pathlib.Path(directory) / CONFIG_FILE).exists()
     whole = claimed and not fitting.is_backbone_alone(variables)
     model = _read_fields(directory)["model"] if whole else None
-    weights_file.write_weights(directory, variables, Header(model, step, score))
+    weights_file.write_weights(directory, variables, Header(model, step, score), half=half)
 
 
 def load_variables(

@@ -52,10 +52,12 @@ class Header:
         return cls(**{name: json.loads(text) for name, text in texts.items() if name in names})
 
 
-def write_weights(directory: str | os.PathLike, variables: Variables, header: Header) -> None:
-    """Writes the file into a directory, whole or not at all."""
+def write_weights(
+    directory: str | os.PathLike, variables: Variables, header: Header, *, half: bool = False
+) -> None:
+    """Writes the file into a directory, whole or not at all; with `half` floats as float16."""
     arrays = {
-        name: np.asarray(leaf, order="C")  # safetensors writes the memory as it lies
+        name: _stored(np.asarray(leaf), half)
         for name, leaf in flatten_dict(variables, sep=".").items()
     }
     texts = header.texts()
@@ -80,6 +82,12 @@ def read_weights(directory: str | os.PathLike) -> tuple[dict[str, Any], Header]:
     if checksum not in (None, _checksum(arrays, texts)):  # other programs write none
         raise UserError(f"{path} is damaged (its checksum differs): restore it from a backup")
     return unflatten_dict({k: _restored(x) for k, x in arrays.items()}, sep="."), header
+
+
+def _stored(array: np.ndarray, half: bool) -> np.ndarray:
+    """In the order in which safetensors takes the memory for granted."""
+    dtype = np.float16 if half and array.dtype.kind == "f" else array.dtype
+    return np.asarray(array, dtype, order="C")
 
 
 def _restored(array: np.ndarray) -> np.ndarray:

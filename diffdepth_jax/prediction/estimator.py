@@ -12,6 +12,7 @@ from jaxtyping import Float32
 from PIL import Image
 
 from diffdepth_jax.arrays import Array, Variables
+from diffdepth_jax.checkpoints import model_names
 from diffdepth_jax.checkpoints.model_directory import load_variables, read_config
 from diffdepth_jax.configuration.groups import ModelConfiguration
 from diffdepth_jax.media import preprocessing
@@ -79,10 +80,23 @@ class DepthEstimator:
         """Loads a model directory: a training run's, or a conversion's output."""
         return cls(*load_model(path), path)
 
+    @classmethod
+    def from_pretrained(cls, name: str | os.PathLike) -> "DepthEstimator":
+        """Loads a model that ships, a model directory, or OWNER/REPOSITORY of the hub.
+
+        See `find_model`.
+        """
+        return cls.from_checkpoint(model_names.find_model(name))
+
     @property
     def focal_length(self) -> float:
         """The focal length in pixels, at the model's image size, that metres assume; 0: unknown."""
         return assumed(self._config.frame)
+
+    @property
+    def image_size(self) -> Size:
+        """(height, width) to which images are resized, aspect kept."""
+        return self._config.frame.size
 
     @property
     def has_canonical_camera(self) -> bool:

@@ -12,6 +12,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from diffdepth_jax.arrays import Variables
 from diffdepth_jax.checkpoints.model_directory import load_variables, read_config
+from diffdepth_jax.checkpoints.model_names import find_model, shipped_names
 from diffdepth_jax.configuration.groups import Configuration
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.models.variables import leaf_difference
@@ -33,9 +34,10 @@ def start_from(
 
     Args:
       variables: nested arrays, as initialised.
-      backbone_weights: a PyTorch file of a backbone or of a released model, or a model directory.
-        Its backbone is taken. "" and "none" stand for no file; for "none" a message says so.
-      initial_weights: a model directory, converted or trained, or "". It brings its backbone, so
+      backbone_weights: a PyTorch file of a backbone or of a released model, a model directory, or
+        the name of a model that ships. Its backbone is taken. "" and "none" stand for no file; for
+        "none" a message says so.
+      initial_weights: a model, see `find_model`, or "". It brings its backbone, so
         `backbone_weights` is then not read, and a message says so. A diffusion model may start
         from a feed-forward one: the denoiser takes the weights of the head. And a model with
         further outputs (a Laplace scale, validity) may start from one without them.
@@ -54,7 +56,7 @@ def start_from(
         messages = [f"all weights come from {initial_weights}; {backbone_weights} is not read"]
         backbone_weights = ""
     if initial_weights:
-        initial = jax.device_get(load_variables(initial_weights, None))
+        initial = jax.device_get(load_variables(find_model(initial_weights), None))
         for completed in (_with_denoiser, _with_further_outputs):
             initial, lacking = completed(initial, variables)
             messages += lacking
@@ -63,7 +65,7 @@ def start_from(
     if backbone_weights == "none":
         messages = ["model.backbone_weights is none: the backbone starts from random weights"]
     elif backbone_weights:
-        path = pathlib.Path(backbone_weights)
+        path = _backbone_path(backbone_weights)
         backbone, messages = _backbone(path, variables, position_interpolation)
         variables = {
             collection: {**tree, **backbone.get(collection, {})}
@@ -74,13 +76,17 @@ def start_from(
 
 def check_backbone_path(backbone_weights: str, initial_weights: str) -> None:
     """Raises a UserError if the file of a backbone is missing, before a large model is built."""
-    path = pathlib.Path(backbone_weights)
+    path = _backbone_path(backbone_weights)
     if backbone_weights not in ("", "none") and not initial_weights and not path.exists():
         raise UserError(
             f"model.backbone_weights {path} does not exist. Get an ImageNet Swin:\n"
             f"  mkdir -p {path.parent} && curl -L -o {path} {SWIN_RELEASE}/{path.name}\n"
             "or start from random weights: --config.model.backbone_weights=none"
         )
+
+
+def _backbone_path(name: str) -> pathlib.Path:
+    return find_model(name) if name in shipped_names() else pathlib.Path(name)
 
 
 def check_origin(config: Configuration) -> None:
@@ -90,13 +96,14 @@ def check_origin(config: Configuration) -> None:
     """
     initial, backbone = config.train.initial_weights, config.model.backbone_weights
     if initial:
-        _check_clip(initial, config)
-        _check_fields(initial, config, (*_OF_A_BACKBONE, "frame.canonical_focal_length"))
-    elif backbone and pathlib.Path(backbone).is_dir():
-        _check_fields(backbone, config, _OF_A_BACKBONE)
+        path = find_model(initial)
+        _check_clip(path, config)
+        _check_fields(path, config, (*_OF_A_BACKBONE, "frame.canonical_focal_length"))
+    elif backbone and _backbone_path(backbone).is_dir():
+        _check_fields(_backbone_path(backbone), config, _OF_A_BACKBONE)
 
 
-def _check_clip(path: str, config: Configuration) -> None:
+def _check_clip(path: pathlib.Path, config: Configuration) -> None:
     """A feed-forward model's latent has no bound: a sampler that clips it predicts other depth."""
     kinds = read_config(path).model.kind, config.model.kind
     if kinds == ("feed_forward", "diffusion") and config.sampler.clip:
@@ -106,7 +113,7 @@ def _check_clip(path: str, config: Configuration) -> None:
         )
 
 
-def _check_fields(path: str, config: Configuration, names: Iterable[str]) -> None:
+def _check_fields(path: pathlib.Path, config: Configuration, names: Iterable[str]) -> None:
     model = read_config(path)
     for name in names:
         ours, theirs = (operator.attrgetter(name)(x) for x in (config, model))

@@ -1,0 +1,73 @@
+"""Writes a model directory for others: nothing of this machine, and half the size if depth allows.
+
+The copy has the configuration without paths, the weights, the model card and the calibration. The
+weights are float16 if that moves no depth of four rendered pictures by `LARGEST_MOVE` or more.
+"""
+
+import dataclasses
+import os
+import pathlib
+import shutil
+
+import jax
+import numpy as np
+
+from diffdepth_jax.arrays import Variables
+from diffdepth_jax.checkpoints.calibration import load_calibration, save_calibration
+from diffdepth_jax.checkpoints.model_directory import copy_configuration, write_variables
+from diffdepth_jax.datasets.synthetic import SyntheticScenes
+from diffdepth_jax.errors import UserError
+from diffdepth_jax.models.variables import parameters_identity
+from diffdepth_jax.prediction.estimator import DepthEstimator, load_model
+from diffdepth_jax.whole_files import whole_folder
+
+LARGEST_MOVE = 1e-3  # of depth, relative
+_CARD = "README.md"
+
+
+def publish_model(directory: str | os.PathLike, output: str | os.PathLike) -> str:
+    """Writes the model directory `output`; returns a line on how it keeps the weights.
+
+    Raises:
+      UserError: the directory holds no model, or `output` exists already.
+    """
+    if os.path.exists(output):
+        raise UserError(f"output {output} exists: give another name, or delete it")
+    model, schedule, variables, config = load_model(directory)
+    restored = jax.tree.map(_rounded, jax.device_get(variables))
+    ours, theirs = (DepthEstimator(model, schedule, each, config) for each in (variables, restored))
+    move = _largest_move(ours, theirs)
+    half = move < LARGEST_MOVE  # False for nan, too
+    with whole_folder(output) as unfinished:
+        copy_configuration(directory, unfinished)
+        write_variables(unfinished, restored if half else variables, half=half)
+        _copy_rest(directory, unfinished, restored if half else variables)
+    kept = "float16" if half else "float32"
+    return f"{output}: {kept}, because float16 moves depth by up to {move:.1e}"
+
+
+def _rounded(array: np.ndarray) -> np.ndarray:
+    """What comes back of an array that was float16 in a file."""
+    if not np.issubdtype(array.dtype, np.floating):
+        return array
+    with np.errstate(over="ignore"):  # inf, which moves depth
+        return array.astype(np.float16).astype(array.dtype)
+
+
+def _largest_move(before: DepthEstimator, after: DepthEstimator) -> float:
+    """The largest relative difference of the depth of two rooms and two streets."""
+    height, width = before.image_size
+    scenes = SyntheticScenes("mixed", "eval", 4, height, width)
+    images = [np.asarray(255 * scene["image"], np.uint8) for scene in scenes]
+    pairs = zip(before(images), after(images), strict=True)
+    return float(max(np.abs(b.depth / a.depth - 1).max() for a, b in pairs))
+
+
+def _copy_rest(directory: str | os.PathLike, output: pathlib.Path, variables: Variables) -> None:
+    """The model card, and the calibration, which then holds for these variables."""
+    card, calibration = pathlib.Path(directory) / _CARD, load_calibration(directory)
+    if card.exists():
+        shutil.copyfile(card, output / _CARD)
+    if calibration is not None:
+        identity = parameters_identity(variables)
+        save_calibration(output, dataclasses.replace(calibration, parameters=identity))
