@@ -13,8 +13,8 @@ are trained together by a proper scoring rule, so that their spread means someth
 from diffdepth_jax.configs import frozen_features
 
 
-def get_config():
-    config = frozen_features.get_config()
+def samples_around(config):
+    """Makes a feed-forward recipe that of samples around the model that it trained."""
     config.model.kind = "diffusion"
     config.sampler.num_steps = 1
     config.sampler.clip = 0.0  # the latents of a feed-forward model have no bound
@@ -26,10 +26,15 @@ def get_config():
     config.loss.weights.crps = 1.0
     config.loss.weights.crps_pooled = 1.0
     config.loss.weights.ddim = 1.0
+    config.optimizer.learning_rate = 3e-4
+    return config
+
+
+def get_config():
+    config = samples_around(frozen_features.get_config())
     config.train.initial_weights = "runs/feed_forward"
     config.train.num_steps = 600
     config.train.evaluate_every = 600
-    config.optimizer.learning_rate = 3e-4
     config.optimizer.warmup_steps = 50
     config.evaluation.ensemble = 16
     return config

@@ -6,11 +6,13 @@ of a model directory may be, and --mode=submit writes a KITTI submission.
 """
 
 import pathlib
+from collections.abc import Mapping
 from typing import cast
 
 from absl import flags
 from ml_collections import config_flags
 
+from diffdepth_jax.checkpoints.model_names import find_model
 from diffdepth_jax.configuration import groups
 from diffdepth_jax.configuration.groups import Configuration
 from diffdepth_jax.distributed import processes
@@ -19,6 +21,7 @@ from diffdepth_jax.evaluation.calibration import calibrate
 from diffdepth_jax.evaluation.depth_files import score_folder
 from diffdepth_jax.evaluation.evaluator import evaluate_checkpoint
 from diffdepth_jax.evaluation.report import format_report
+from diffdepth_jax.evaluation.scoring import Means
 from diffdepth_jax.evaluation.submission import submit
 from diffdepth_jax.media.orientation import DepthOrientation
 from diffdepth_jax.program import compilation_cache
@@ -56,6 +59,11 @@ _SKIP_MISSING = flags.DEFINE_bool(
     False,
     "evaluate: score the samples that have a prediction, and leave out the others.",
 )
+_CHECKPOINT = define_path(
+    "checkpoint",
+    "evaluate: the model, as predict takes it; default: the one in WORKDIR. Results go to WORKDIR.",
+    allow_override=True,
+)
 _OUTPUT = define_path("output", "submit: the zip file to write.")
 _COORDINATOR = flags.DEFINE_string(
     "coordinator",
@@ -71,6 +79,7 @@ _MODE_OF = {
     "predictions_scale": "evaluate",
     "predictions_orientation": "evaluate",
     "skip_missing": "evaluate",
+    "checkpoint": "evaluate",
     "output": "submit",
 }
 
@@ -91,6 +100,11 @@ def _evaluate_folder(config: Configuration, predictions: str, workdir: str) -> s
     )
 
 
+def _evaluate_model(config: Configuration, workdir: str) -> Mapping[str, Means]:
+    model = _CHECKPOINT.value
+    return evaluate_checkpoint(config, workdir, None if model is None else find_model(model))
+
+
 def _check_flags() -> None:
     for name, mode in _MODE_OF.items():
         if flags.FLAGS[name].present and _MODE.value != mode:
@@ -98,6 +112,8 @@ def _check_flags() -> None:
     for name in ("predictions_scale", "predictions_orientation", "skip_missing"):
         if flags.FLAGS[name].present and _PREDICTIONS.value is None:
             raise UserError(f"--{name} means nothing without --predictions=DIR")
+    if _CHECKPOINT.value is not None and _PREDICTIONS.value is not None:
+        raise UserError("--checkpoint and --predictions are two things to score: give one")
     _check_processes()
 
 
@@ -135,10 +151,13 @@ def _run() -> None:
     elif mode == "evaluate" and _PREDICTIONS.value is not None:
         print(_evaluate_folder(config, _PREDICTIONS.value, workdir))
     else:
-        verb = train if mode == "train" else evaluate_checkpoint
-        report = format_report(config, verb(config, workdir))
+        rows = train(config, workdir) if mode == "train" else _evaluate_model(config, workdir)
+        report = format_report(config, rows)
         if processes.is_first():
             print(report)
+            if mode == "train":
+                program = "python -m diffdepth_jax.predict"
+                print(f"next: {program} --checkpoint={workdir} --input=photo.jpg --output=depth")
 
 
 def main() -> None:

@@ -209,7 +209,8 @@ def test_another_process_with_parameters_beside(model_directory, tmp_path, dtype
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"checkpoint": "nowhere"}, "nowhere"),
+        ({"checkpoint": "nowhere"}, "nowhere does not exist"),
+        ({"format": "model", "num_steps": 3}, "--num_steps means nothing to --format=model"),
         ({"output": "missing/model"}, "missing is no folder that can be written"),
         ({"output": "."}, "is a folder: give the name of a file"),
         ({"network_size": "480"}, "network_size '480': must be model, native or HEIGHTxWIDTH"),

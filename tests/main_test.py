@@ -117,3 +117,32 @@ def test_bad_arguments_end_in_one_line(pairs, tmp_path, arguments, words):
     status, lines, error = _run(*pairs, *arguments)
     assert (status, lines) == (2, [])
     assert error.startswith("error: ") and words in error
+
+
+def test_a_model_elsewhere_is_scored_and_nothing_is_written_there(pairs, tmp_path):
+    """A model that ships may lie in a folder that nobody may change."""
+    config, workdir, *fields = pairs
+    small_model.save(tmp_path / "model")
+    before = sorted((tmp_path / "model").iterdir())
+    model = f"--checkpoint={tmp_path / 'model'}"
+    status, lines, error = _run(config, workdir, *fields, "--mode=evaluate", model)
+    assert status == 0, error
+    assert any(line.startswith("train: this model") for line in lines)
+    assert sorted((tmp_path / "model").iterdir()) == before
+    assert (tmp_path / "run/evaluation/train.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        (["--checkpoint=x"], "--checkpoint means nothing to --mode=train: add --mode=evaluate"),
+        (["--mode=evaluate", "--checkpoint=nowhere"], "nowhere does not exist"),
+        (
+            ["--mode=evaluate", "--checkpoint=x", "--predictions=y"],
+            "--checkpoint and --predictions are two things to score",
+        ),
+    ],
+)
+def test_a_checkpoint_that_cannot_be_scored_is_refused(pairs, flags, sentence):
+    status, _, error = _run(*pairs, *flags)
+    assert status == 2 and sentence in error

@@ -10,9 +10,11 @@ from absl.testing import flagsaver
 from PIL import ExifTags, Image
 
 from diffdepth_jax import predict
+from diffdepth_jax.checkpoints import model_names
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.prediction import placement
 from diffdepth_jax.prediction.estimator import DepthEstimator
+from diffdepth_jax.program import checkpoint_flag
 from tests.media.video_test import write_lossless
 from tests.support import small_model, small_run
 
@@ -66,6 +68,19 @@ def run(model, load, tmp_path, monkeypatch):
 
 def _names(folder):
     return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+
+def test_without_a_checkpoint_the_model_that_ships_is_taken_and_named(
+    photos, load, model, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(model_names, "_SHIPPED", model.parent)
+    monkeypatch.setattr(checkpoint_flag, "DEFAULT", model.name)
+    monkeypatch.setattr(DepthEstimator, "from_checkpoint", load)
+    with flagsaver.flagsaver():
+        flags.FLAGS(["predict", f"--input={photos / 'a.png'}", f"--output={tmp_path / 'out'}"])
+        assert predict.run() == 0
+    assert "model: random, which ships with the program" in capsys.readouterr().out
+    assert _names(tmp_path / "out") == {f"a{end}" for end in DEFAULT_ENDS}
 
 
 def test_one_broken_file_does_not_stop_the_rest(photos, run, tmp_path, capsys):

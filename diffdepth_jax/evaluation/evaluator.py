@@ -165,14 +165,20 @@ def load_evaluator(
     return evaluator, load_variables(workdir, partial(abstract_variables, evaluator.model))
 
 
-def evaluate_checkpoint(config: Configuration, workdir: str | os.PathLike) -> Mapping[str, Means]:
-    """Scores the best parameters of a directory: {row: metrics}; writes WORKDIR/evaluation/."""
-    evaluator, variables = load_evaluator(config, workdir)
+def evaluate_checkpoint(
+    config: Configuration, workdir: str | os.PathLike, model: str | os.PathLike | None = None
+) -> Mapping[str, Means]:
+    """Scores a model: {row: metrics}; writes WORKDIR/evaluation/.
+
+    `model` is its directory; default: `workdir`, of which the best parameters count.
+    """
+    model = workdir if model is None else model
+    evaluator, variables = load_evaluator(config, model)
     evaluator.check_ground_truth()
     results = evaluator.evaluate(
         variables,
         directory=pathlib.Path(workdir) / "evaluation",
-        calibration=_fitting_calibration(config, workdir, variables),
+        calibration=_fitting_calibration(config, model, variables),
     )
     return evaluator.scorer.with_baselines(results)
 

@@ -58,7 +58,7 @@ def _largest_move(before: DepthEstimator, after: DepthEstimator) -> float:
     """The largest relative difference of the depth of two rooms and two streets."""
     height, width = before.image_size
     scenes = SyntheticScenes("mixed", "eval", 4, height, width)
-    images = [np.asarray(255 * scene["image"], np.uint8) for scene in scenes]
+    images = [scene["image"] for scene in scenes]
     pairs = zip(before(images), after(images), strict=True)
     return float(max(np.abs(b.depth / a.depth - 1).max() for a, b in pairs))
 

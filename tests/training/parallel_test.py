@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from diffdepth_jax.checkpoints.weights_file import read_weights
 from diffdepth_jax.configs import feed_forward
 from diffdepth_jax.configuration import groups
 from diffdepth_jax.distributed import sharding
@@ -20,6 +21,7 @@ from diffdepth_jax.models.backbones.dinov2 import DINOv2
 from diffdepth_jax.models.backbones.efficientnet import EfficientNetLite, Stage
 from diffdepth_jax.models.backbones.resnet import ResNet
 from diffdepth_jax.models.codec import DepthCodec
+from diffdepth_jax.models.detail import DetailPath
 from diffdepth_jax.models.layers import resize_bilinear
 from diffdepth_jax.models.necks.fpn import FPN
 from diffdepth_jax.models.released import ReleasedCodec, ReleasedDenoiser
@@ -40,6 +42,7 @@ REFERENCES = {
     "dinov2": ("dinov2", 1, "jit", 1),
     "samples": ("samples", 1, "jit", 1),
     "outputs": ("outputs", 1, "jit", 1),
+    "details": ("details", 1, "jit", 1),
 }
 RUNS = {
     "jit": ("plain", 8, "jit", 1),
@@ -71,6 +74,9 @@ SLOW_RUNS = {
     "outputs jit": ("outputs", 8, "jit", 2),
     "outputs pmap": ("outputs", 8, "pmap", 1),
     "outputs fsdp": ("outputs", 8, "fsdp", 1),
+    "details jit": ("details", 8, "jit", 2),
+    "details pmap": ("details", 8, "pmap", 1),
+    "details fsdp": ("details", 8, "fsdp", 1),
 }
 
 
@@ -110,6 +116,12 @@ def model_with_outputs():
     return tiny.model().clone(codec=DepthCodec(4, 8, laplace_scale=True, validity=True))
 
 
+def detailed_model():
+    """Light convolutions of the image beside the backbone."""
+    model = tiny.model()
+    return model.clone(detail=DetailPath(2), denoiser=model.denoiser.clone(detailed=True))
+
+
 MODELS = {
     "plain": tiny.model,
     "normed": normed_model,
@@ -118,6 +130,7 @@ MODELS = {
     "dinov2": dinov2_model,
     "samples": tiny.model,
     "outputs": model_with_outputs,
+    "details": detailed_model,
 }
 FIELDS = {
     "samples": {
@@ -132,6 +145,7 @@ FIELDS = {
         "model__validity": True,
         "loss__weights": {"laplace": 1.0, "validity": 1.0},
     },
+    "details": {"loss__weights": {"gradient_matching": 0.5, "crps": 1.0}},
 }
 
 
@@ -251,6 +265,34 @@ def test_a_step_is_the_same_however_it_is_spread():
 @pytest.mark.slow
 def test_a_step_is_the_same_in_the_other_combinations():
     _assert_all_equal(_differences_on_virtual_devices("SLOW_RUNS"), SLOW_RUNS)
+
+
+WRITE = """
+import sys
+from diffdepth_jax.distributed import sharding
+from diffdepth_jax.training import loop
+from tests.support import small_run
+sharding.MIN_SPLIT = 64
+loop.train(small_run.config(parallel=sys.argv[1], num_steps=3), sys.argv[2])
+"""
+
+
+@pytest.mark.slow
+def test_runs_of_all_kinds_write_the_same_model_directory(tmp_path):
+    """On four devices; the values differ by rounding alone."""
+    flags = f"--xla_force_host_platform_device_count=4 {compile_flags.QUICK}"
+    environment = {"XLA_FLAGS": flags, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
+    written = []
+    for kind in ("jit", "pmap", "fsdp"):
+        command = [sys.executable, "-c", WRITE, kind, str(tmp_path / kind)]
+        subprocess.run(command, cwd=ROOT, env=os.environ | environment, check=True)
+        assert (tmp_path / kind / "README.md").is_file()
+        written.append(read_weights(tmp_path / kind))
+    (reference, header), *others = written
+    assert header.step == 3 and header.model["backbone"] == "swin_nano"
+    for variables, other in others:
+        assert (other.model, other.step) == (header.model, header.step)
+        assert _relative(variables["params"], reference["params"], _largest) < 1e-3
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
+from diffdepth_jax.checkpoints import model_names
 from diffdepth_jax.checkpoints.model_directory import save_model
 from diffdepth_jax.configs.feed_forward import feed_forward
 from diffdepth_jax.configuration import groups
@@ -260,5 +261,17 @@ def test_paths_that_hold_nothing_are_refused(tmp_path):
     for field in ("backbone_weights", "initial_weights"):
         with pytest.raises(UserError, match="has no parameters"):
             start(variables, **{field: tmp_path})
-    with pytest.raises(UserError, match="none has no parameters"):
+    with pytest.raises(UserError, match="none does not exist"):
         start(variables, initial_weights=tmp_path / "none")
+
+
+@pytest.mark.parametrize("field", ["backbone_weights", "initial_weights"])
+def test_a_model_that_ships_is_started_from_by_its_name(tmp_path, monkeypatch, field):
+    monkeypatch.setattr(model_names, "_SHIPPED", tmp_path)
+    theirs = variables_of(resnet_model(), 1)
+    save_model(tmp_path / "small", small_run.config(), theirs)
+    started, _ = start(variables_of(resnet_model(), 0), **{field: "small"})
+    for ours, other in zip(
+        *map(jax.tree.leaves, map(only_backbone, (started, theirs))), strict=True
+    ):
+        np.testing.assert_array_equal(ours, other)
