@@ -20,15 +20,15 @@ from absl import flags
 
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.prediction.estimator import DepthEstimator
-from diffdepth_jax.program import compilation_cache
-from diffdepth_jax.program.checkpoint_flag import chosen_checkpoint, define_checkpoint
+from diffdepth_jax.program import compilation_cache, default_model
 from diffdepth_jax.program.entry import start
+from diffdepth_jax.program.path_flags import define_path
 from diffdepth_jax.web.hosts import Hosts
 from diffdepth_jax.web.owned_files import OwnedFiles
 
 _DELETIONS = 100  # tries to delete the temporary folder
 
-_CHECKPOINT = define_checkpoint(default=True)
+_CHECKPOINT = define_path("checkpoint", default_model.HELP_WITH_DEFAULT, allow_override=True)
 _HOST = flags.DEFINE_string(
     "host", "127.0.0.1", "Address to listen at. 0.0.0.0: any machine can use the page."
 )
@@ -69,7 +69,7 @@ def run() -> None:
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     os.environ["HF_HUB_OFFLINE"] = "1"
     page = _page()
-    estimator = DepthEstimator.from_pretrained(chosen_checkpoint(_CHECKPOINT.value))
+    estimator = DepthEstimator.from_pretrained(default_model.chosen(_CHECKPOINT.value))
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())

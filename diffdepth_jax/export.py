@@ -20,11 +20,11 @@ from diffdepth_jax.checkpoints.model_names import find_model
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.prediction.model_file import ExportOptions, export_model
 from diffdepth_jax.prediction.published_model import publish_model
-from diffdepth_jax.program.checkpoint_flag import define_checkpoint
+from diffdepth_jax.program import default_model
 from diffdepth_jax.program.entry import start
 from diffdepth_jax.program.path_flags import define_path
 
-_CHECKPOINT = define_checkpoint()
+_CHECKPOINT = define_path("checkpoint", default_model.HELP, allow_override=True)
 _OUTPUT = define_path(
     "output", "File to write; with --parameters=beside also FILE.npz.", allow_override=True
 )

@@ -19,12 +19,11 @@ from diffdepth_jax.prediction.input_files import find_inputs
 from diffdepth_jax.prediction.options import Options
 from diffdepth_jax.prediction.outputs import OutputWriter
 from diffdepth_jax.prediction.writers import Writers, create_writers
-from diffdepth_jax.program import compilation_cache
-from diffdepth_jax.program.checkpoint_flag import chosen_checkpoint, define_checkpoint
+from diffdepth_jax.program import compilation_cache, default_model
 from diffdepth_jax.program.entry import start
 from diffdepth_jax.program.path_flags import define_path
 
-_CHECKPOINT = define_checkpoint(default=True)
+_CHECKPOINT = define_path("checkpoint", default_model.HELP_WITH_DEFAULT, allow_override=True)
 _INPUT = define_path(
     "input",
     "A photo, a video, a folder with its subfolders, or a .txt file with a path in each line.",
@@ -132,7 +131,7 @@ def run() -> int:
     cameras = CameraChoice(_FOCAL_LENGTH.value, _FOV.value, _CAMERA.value)
     files, passed_over = find_inputs(_INPUT.value or "", _OUTPUT.value or "")
     writers.check(files, overwrite=_OVERWRITE.value)
-    estimator = DepthEstimator.from_pretrained(chosen_checkpoint(_CHECKPOINT.value))
+    estimator = DepthEstimator.from_pretrained(default_model.chosen(_CHECKPOINT.value))
     options = Options(
         num_steps=_NUM_STEPS.value,
         seed=_SEED.value,

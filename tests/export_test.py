@@ -15,7 +15,8 @@ from diffdepth_jax import export
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.media import preprocessing
 from diffdepth_jax.prediction import placement, stablehlo
-from diffdepth_jax.prediction.estimator import DepthEstimator, load_model
+from diffdepth_jax.prediction.estimator import DepthEstimator
+from diffdepth_jax.prediction.loading import load_model
 from tests.support import small_model, small_run, tiny
 from tests.support.paths import ROOT
 

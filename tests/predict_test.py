@@ -14,7 +14,7 @@ from diffdepth_jax.checkpoints import model_names
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.prediction import placement
 from diffdepth_jax.prediction.estimator import DepthEstimator
-from diffdepth_jax.program import checkpoint_flag
+from diffdepth_jax.program import default_model
 from tests.media.video_test import write_lossless
 from tests.support import small_model, small_run
 
@@ -74,7 +74,7 @@ def test_without_a_checkpoint_the_model_that_ships_is_taken_and_named(
     photos, load, model, tmp_path, monkeypatch, capsys
 ):
     monkeypatch.setattr(model_names, "_SHIPPED", model.parent)
-    monkeypatch.setattr(checkpoint_flag, "DEFAULT", model.name)
+    monkeypatch.setattr(default_model, "DEFAULT", model.name)
     monkeypatch.setattr(DepthEstimator, "from_checkpoint", load)
     with flagsaver.flagsaver():
         flags.FLAGS(["predict", f"--input={photos / 'a.png'}", f"--output={tmp_path / 'out'}"])

@@ -1,6 +1,5 @@
 """DepthEstimator: metres from RGB images, in Python."""
 
-import dataclasses
 import functools
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -13,38 +12,23 @@ from PIL import Image
 
 from diffdepth_jax.arrays import Array, Variables
 from diffdepth_jax.checkpoints import model_names
-from diffdepth_jax.checkpoints.model_directory import load_variables, read_config
 from diffdepth_jax.configuration.groups import ModelConfiguration
 from diffdepth_jax.media import preprocessing
 from diffdepth_jax.media.preprocessing import Size
 from diffdepth_jax.media.reading import RGB, FilePath, as_rgb
 from diffdepth_jax.method import diffusion
-from diffdepth_jax.models.assembly import DepthNetwork, create_model
-from diffdepth_jax.models.variables import abstract_variables
+from diffdepth_jax.models.assembly import DepthNetwork
 from diffdepth_jax.prediction import memory, placement
 from diffdepth_jax.prediction.depth_prediction import DepthPrediction, at_image_size, rescaled
 from diffdepth_jax.prediction.focal_lengths import FocalLengths, assumed, metres_per_unit, one_each
 from diffdepth_jax.prediction.intervals import Intervals
+from diffdepth_jax.prediction.loading import load_model
 from diffdepth_jax.prediction.options import Options, check_options
 from diffdepth_jax.prediction.placement import Placement
 from diffdepth_jax.prediction.sampling import Maps, create_predict
 
 ImageLike = Array | Image.Image | FilePath
 _ImageT = TypeVar("_ImageT", bound=ImageLike)
-
-
-def load_model(
-    path: str | os.PathLike, dtype: str | None = None
-) -> tuple[DepthNetwork, diffusion.NoiseSchedule, Variables, ModelConfiguration]:
-    """Loads the model, schedule, variables and configuration of a model directory.
-
-    `dtype` replaces the type that the model computes in.
-    """
-    config = read_config(path)
-    fields = config.model if dtype is None else dataclasses.replace(config.model, dtype=dtype)
-    model, schedule = create_model(fields), diffusion.create_schedule(**vars(config.diffusion))
-    variables = load_variables(path, functools.partial(abstract_variables, model))
-    return model, schedule, variables, config
 
 
 class DepthEstimator:

@@ -11,8 +11,8 @@ import numpy as np
 from diffdepth_jax.configuration.model import Frame
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.media.preprocessing import Size
-from diffdepth_jax.prediction.estimator import load_model
 from diffdepth_jax.prediction.focal_lengths import assumed, metres_per_unit
+from diffdepth_jax.prediction.loading import load_model
 from diffdepth_jax.prediction.stablehlo import LONGEST, depth_function, export_depth, parse_size
 from diffdepth_jax.whole_files import whole_file
 

@@ -18,7 +18,8 @@ from diffdepth_jax.checkpoints.model_directory import copy_configuration, write_
 from diffdepth_jax.datasets.synthetic import SyntheticScenes
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.models.variables import parameters_identity
-from diffdepth_jax.prediction.estimator import DepthEstimator, load_model
+from diffdepth_jax.prediction.estimator import DepthEstimator
+from diffdepth_jax.prediction.loading import load_model
 from diffdepth_jax.whole_files import whole_folder
 
 LARGEST_MOVE = 1e-3  # of depth, relative

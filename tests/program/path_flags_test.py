@@ -16,7 +16,7 @@ PATHS = {
     "convert": ["checkpoint", "output"],
     "data.prepare": ["source", "depth_source", "data_dir", "train_list", "test_list"],
     "export": ["checkpoint", "output"],
-    "main": ["workdir", "predictions", "output"],
+    "main": ["workdir", "predictions", "checkpoint", "output"],
     "predict": ["checkpoint", "input", "output"],
 }
 FIELDS = [
