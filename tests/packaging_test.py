@@ -9,8 +9,11 @@ import subprocess
 import sys
 import tarfile
 
+import numpy as np
 import pytest
+from PIL import Image
 
+from diffdepth_jax.checkpoints.model_names import find_model, shipped_names
 from tests.support import raw_datasets
 from tests.support.paths import ROOT
 
@@ -94,6 +97,23 @@ def test_a_wheel_holds_every_module_the_configurations_and_the_data_programs(che
     assert not any(path.is_symlink() for path in package.iterdir())
 
 
+def test_a_wheel_holds_the_models_that_ship(installed):
+    for name in shipped_names():
+        ours, theirs = find_model(name), installed / f"diffdepth_jax/pretrained/{name}"
+        assert {path.name: path.read_bytes() for path in theirs.iterdir()} == {
+            path.name: path.read_bytes() for path in ours.iterdir()
+        }
+
+
+def test_an_installed_program_predicts_without_any_other_argument(installed, tmp_path):
+    picture = np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)
+    Image.fromarray(picture).save(tmp_path / "photo.jpg")
+    program = ("-m", "diffdepth_jax.predict", "--input=photo.jpg", "--output=out")
+    printed = python(*program, cwd=tmp_path, path=installed)
+    assert "which ships with the program" in printed
+    assert np.load(tmp_path / "out/photo.npy").shape == (60, 80)
+
+
 def test_a_source_archive_holds_what_the_wheel_holds(checkout, installed, tmp_path):
     build = "import sys; from setuptools import build_meta; build_meta.build_sdist(sys.argv[1])"
     python("-c", build, tmp_path, cwd=checkout)
@@ -102,7 +122,8 @@ def test_a_source_archive_holds_what_the_wheel_holds(checkout, installed, tmp_pa
         files = {pathlib.PurePath(member.name) for member in members if member.isfile()}
     held = {str(path.relative_to(*path.parts[:2])) for path in files if len(path.parts) > 2}
     package = installed / "diffdepth_jax"
-    assert held >= modules(package) | {"py.typed", "data/README.md"}
+    models = {f"pretrained/{name}/model.safetensors" for name in shipped_names()}
+    assert held >= modules(package) | {"py.typed", "data/README.md"} | models
 
 
 def test_installed_programs_show_their_help(installed, tmp_path):

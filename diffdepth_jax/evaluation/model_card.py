@@ -36,7 +36,7 @@ def model_card(config: Configuration, origin: str, rows: Mapping[str, Means] | N
 
     Args:
       config: the model's.
-      origin: a sentence on where the parameters come from, such as the command of the training.
+      origin: a sentence on where the parameters come from; it tells no path of this machine.
       rows: {evaluation set: metrics}; None: it was not evaluated.
     """
     parts = [_head(config), f"## Origin\n\n{origin}\n\n{_data(config)}", _scores(config, rows)]
@@ -86,12 +86,17 @@ def _scores(config: Configuration, rows: Mapping[str, Means] | None) -> str:
 
 def _limits(config: Configuration) -> str:
     frame = config.frame
-    camera = "any camera whose focal length is given"
-    if not frame.canonical_focal_length:
-        known = f"of {frame.focal_length:g} pixels at this size" if frame.focal_length else "alike"
-        camera = f"cameras of a focal length {known}; for others give `--fov` or `--focal_length`"
+    if frame.canonical_focal_length:
+        cameras = "any camera whose focal length is given"
+    elif frame.focal_length:
+        cameras = (
+            f"cameras of a focal length of {frame.focal_length:g} pixels at this size; for others "
+            "give `--fov` or `--focal_length`"
+        )
+    else:
+        cameras = "cameras like those of the training data"
     return f"""## Limits
 
-- Metres hold for {camera}.
+- Metres hold for {cameras}.
 - Depth of scenes unlike the training data is not reliable. Nothing here is fit for decisions on
   which somebody's safety depends."""

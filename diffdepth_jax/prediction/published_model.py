@@ -61,7 +61,7 @@ def _largest_move(before: DepthEstimator, after: DepthEstimator) -> float:
     scenes = SyntheticScenes("mixed", "eval", 4, height, width)
     images = [scene["image"] for scene in scenes]
     pairs = zip(before(images), after(images), strict=True)
-    return float(max(np.abs(b.depth / a.depth - 1).max() for a, b in pairs))
+    return float(np.max([np.abs(b.depth / a.depth - 1).max() for a, b in pairs]))
 
 
 def _copy_rest(directory: str | os.PathLike, output: pathlib.Path, variables: Variables) -> None:

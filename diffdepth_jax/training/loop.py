@@ -5,8 +5,6 @@ import dataclasses
 import functools
 import os
 import pathlib
-import shlex
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -283,7 +281,8 @@ class _Run:
         whole = layout.local(variables)
         results = self.evaluator.evaluate(whole, self.log, step, directory)
         if self.checkpoints.save_best(step, whole, mean_of(results)):
-            origin = f"Step {step} of `{shlex.join(sys.argv)}`."
+            fields = self.config.train
+            origin = f"Step {step} of {fields.num_steps}, with {fields.batch_size} images each."
             card = model_card(self.config, origin, results)
             processes.in_first(write_card, self.workdir, card)
         return results

@@ -1,5 +1,7 @@
 """The card says what the model is, and somebody's own text stays."""
 
+import pytest
+
 from diffdepth_jax.checkpoints.weights_file import read_weights
 from diffdepth_jax.evaluation.model_card import FILE, model_card, write_card
 from tests.support import small_run
@@ -13,8 +15,21 @@ def test_the_card_of_a_run(finished_run):
     )
     assert "swin_nano" in text and "images of 32x48 pixels" in text and "up to 80 m" in text
     assert "| evaluation set | abs_rel | rmse |" in text and "| rooms | 0." in text
-    assert f"Step {read_weights(workdir)[1].step} of `" in text
+    assert f"Step {read_weights(workdir)[1].step} of 6, with 4 images each" in text
     assert "one sample, 2 steps" in text and "focal length of 86.4 pixels" in text
+
+
+@pytest.mark.parametrize(
+    ("fields", "cameras"),
+    [
+        ({"frame__focal_length": 50.0}, "cameras of a focal length of 50 pixels at this size"),
+        ({"frame__canonical_focal_length": 50.0}, "any camera whose focal length is given"),
+        ({"frame__focal_length": 0.0}, "cameras like those of the training data"),
+    ],
+)
+def test_it_says_for_which_cameras_metres_hold(fields, cameras):
+    text = model_card(small_run.config(**fields), "A test.")
+    assert f"Metres hold for {cameras}" in text
 
 
 def test_a_model_without_scores_says_so():
