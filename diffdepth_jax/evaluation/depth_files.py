@@ -20,13 +20,15 @@ from diffdepth_jax.media.orientation import AS_STORED, DepthOrientation, depth_t
 
 _IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
 
+_SUFFIXES = (".npy", ".npz", ".tiff", ".tif", ".pfm", ".png")
+
 
 class DepthFiles:
-    """A predictor that reads DIR/NAME.npy or DIR/NAME.png, by a sample's name.
+    """A predictor that reads DIR/NAME and one of `_SUFFIXES`, by a sample's name.
 
     NAME may lack the extension of the image.
 
-    Float .npy files hold metres, integer files metres x scale. A file has the size of its frame, or
+    Floats are metres, integers metres x scale. A file has the size of its frame, or
     of KITTI's benchmark crop; a crop is put back in its place in the frame. Where EXIF turns the
     frame, the file fits the turned or the stored picture, see `media.orientation`.
 
@@ -58,12 +60,7 @@ class DepthFiles:
         if path is None:
             self.missing.append(name)
             return None
-        depth = read_depth(path, self._scale or 1.0)
-        if self._scale is None and _holds_integers(path):
-            raise UserError(
-                f"{path} holds integers: give --predictions_scale, 256 for metres x 256 (KITTI), "
-                "1000 for millimetres"
-            )
+        depth = read_depth(path, self._scale)
         return _placed(self._turned(depth, sample), sample["depth"].shape[:2], path)
 
     def _turned(self, depth: np.ndarray, sample: EvaluationSample) -> np.ndarray:
@@ -77,20 +74,16 @@ class DepthFiles:
         return turned(depth, turn)
 
     def _path(self, name: str) -> pathlib.Path | None:
-        """The file of a sample; .npy goes before .png, because it rounds nothing.
+        """The file of a sample; of several, the one that rounds least.
 
         `predict` keeps the extension in the names of two images that differ in nothing else.
         """
         whole = stem = pathlib.PurePosixPath(name.lstrip("/"))
         if stem.suffix.lower() in _IMAGE_SUFFIXES:
             stem = stem.with_suffix("")
-        names = [f"{base}{suffix}" for base in (whole, stem) for suffix in (".npy", ".png")]
+        names = [f"{base}{suffix}" for base in (whole, stem) for suffix in _SUFFIXES]
         paths = [self._directory / name for name in names]
         return next((path for path in paths if path.is_file()), None)
-
-
-def _holds_integers(path: pathlib.Path) -> bool:
-    return path.suffix == ".png" or np.load(path, mmap_mode="r").dtype.kind != "f"
 
 
 def _placed(depth: np.ndarray, size: tuple[int, int], path: pathlib.Path) -> Prediction:
@@ -164,7 +157,9 @@ def _check_missing(
     total = found + len(missing)
     text = f"{len(missing)} of {total} samples have no file in {directory}: {', '.join(missing)}"
     if not (skip and found):
-        raise UserError(f"{text}; add NAME.npy or NAME.png, or score the others: --skip_missing")
+        raise UserError(
+            f"{text}; add NAME.npy, NAME.png or the like, or score the others: --skip_missing"
+        )
     return [f"left out: {text}"]
 
 

@@ -1,6 +1,8 @@
 """Reads depth maps, and masks of their valid pixels, from files of any program."""
 
 import re
+import zipfile
+import zlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -20,11 +22,12 @@ _MANY = 0.01
 
 
 def read_depth(
-    path: FilePath, depth_scale: float, invalid_values: Sequence[float] = ()
+    path: FilePath, depth_scale: float | None, invalid_values: Sequence[float] = ()
 ) -> Float32[np.ndarray, "height width 1"]:
-    """Reads depth in metres [H, W, 1] from a PNG, TIFF, PGM, PFM or .npy file.
+    """Reads depth in metres [H, W, 1] from a PNG, TIFF, PGM, PFM, .npy or .npz file.
 
-    Integers in the file are metres times `depth_scale`; floats are metres. Depth is 0 where the
+    An archive, .npz, holds one array, or one named "depth" among others. Integers in the file are
+    metres times `depth_scale`, None: there may be none; floats are metres. Depth is 0 where the
     file holds one of `invalid_values`; 0, nan and inf stay as they are. Where many pixels hold the
     highest integer, a warning says once that it may mean that nothing was measured.
 
@@ -40,6 +43,11 @@ def read_depth(
     if values.dtype.kind not in "fiu":
         raise UserError(f"depth file {path} has dtype {values.dtype}; expected {_EXPECTED}")
     scale = 1.0 if values.dtype.kind == "f" else depth_scale
+    if scale is None:
+        raise UserError(
+            f"{path} holds integers: give --predictions_scale, 256 for metres x 256 (KITTI), 1000 "
+            "for millimetres"
+        )
     depth = values.astype(np.float32) / np.float32(scale)
     depth[np.isin(values, invalid_values)] = 0
     _warn_of_highest(path, values, depth)
@@ -59,8 +67,12 @@ def read_mask(path: FilePath) -> Bool[np.ndarray, "height width 1"]:
 def _read_map(kind: str, path: FilePath) -> np.ndarray:
     """Reads the numbers of a file as [H, W, 1], in the type of the file."""
     try:
-        values = _read_array(path) if str(path).lower().endswith(".npy") else _read_picture(path)
-    except DECODER_ERRORS as error:
+        values = (
+            _read_array(path)
+            if str(path).lower().endswith((".npy", ".npz"))
+            else _read_picture(path)
+        )
+    except (*DECODER_ERRORS, zipfile.BadZipFile, zlib.error) as error:
         raise unreadable(kind, path, error) from error
     if values.ndim not in (2, 3) or values.shape[2:] not in ((), (1,)):
         raise UserError(f"{kind} {path} has shape {values.shape}; expected [H, W] or [H, W, 1]")
@@ -69,9 +81,14 @@ def _read_map(kind: str, path: FilePath) -> np.ndarray:
 
 def _read_array(path: FilePath) -> np.ndarray:
     values = np.load(path, allow_pickle=False)
-    if not isinstance(values, np.ndarray):
-        raise UserError(f"{path} is an archive of arrays; save one array with np.save")
-    return values
+    if isinstance(values, np.ndarray):
+        return values
+    with values as archive:
+        names = archive.files
+        if "depth" not in names and len(names) != 1:
+            found = ", ".join(names[:5]) or "nothing"
+            raise UserError(f"{path} holds {found}: expected one array, or one named depth")
+        return archive["depth" if "depth" in names else names[0]]
 
 
 def _read_picture(path: FilePath) -> np.ndarray:
@@ -79,7 +96,7 @@ def _read_picture(path: FilePath) -> np.ndarray:
         if picture.format not in _PICTURE_FORMATS:
             raise UserError(
                 f"{path} is of format {picture.format}, in which values are not kept as they are; "
-                "expected PNG, TIFF, PGM, PFM or .npy"
+                "expected PNG, TIFF, PGM, PFM, .npy or .npz"
             )
         values = np.array(picture)
         if picture.format == "PPM" and picture.mode == "I":

@@ -253,15 +253,26 @@ def test_depth_of_the_wrong_kind_is_refused(tmp_path, array, suffix, message):
     assert_one_line(caught, str(tmp_path / f"depth/a{suffix}"))
 
 
-def test_palette_and_renamed_archive_are_refused_as_depth(pairs):
+def test_a_palette_is_refused_as_depth(pairs):
     Image.new("P", (3, 2)).save(pairs / "depth/1.png")
     with pytest.raises(UserError, match="8 bits"):
         open_pairs(pairs)[0]
-    with open(pairs / "depth/1.npy", "wb") as file:
-        np.savez(file, depth=DEPTH)
-    source = RGBDFolder(str(pairs), "image/1.png", "depth/1.npy")
-    with pytest.raises(UserError, match="archive"):
-        source[0]
+
+
+def test_an_archive_holds_depth_beside_other_arrays(pairs):
+    metres = DEPTH.astype(np.float32).reshape(2, 3)
+    np.savez(pairs / "depth/1.npz", depth=metres, spread=2 * metres)
+    (sample,) = RGBDFolder(str(pairs), "image/1.png", "depth/1.npz")
+    np.testing.assert_array_equal(sample["depth"][..., 0], metres)
+
+
+@pytest.mark.parametrize("share", [0.3, 0.9])
+def test_a_damaged_archive_is_named(pairs, share):
+    np.savez(pairs / "depth/1.npz", depth=DEPTH)
+    data = (pairs / "depth/1.npz").read_bytes()
+    (pairs / "depth/1.npz").write_bytes(data[: int(share * len(data))])
+    with pytest.raises(UserError, match=r"depth/1\.npz"):
+        RGBDFolder(str(pairs), "image/1.png", "depth/1.npz")[0]
 
 
 def test_image_and_depth_of_different_sizes_name_both(pairs):

@@ -56,6 +56,29 @@ def test_files_of_images_that_differ_by_their_extensions_keep_it(tmp_path):
     assert _read(DepthFiles(tmp_path), "a.jpg", "a.png", "a.bmp") == [1.5, 2.5, 9.5]
 
 
+@pytest.mark.parametrize("suffix", [".npy", ".npz", ".tiff", ".tif", ".pfm", ".png"])
+def test_every_form_of_file_gives_its_metres(tmp_path, suffix):
+    """Of 2.25 m; the forms of floats need no scale, and the archive holds more than depth."""
+    path, metres = tmp_path / f"a{suffix}", np.full(SIZE, 2.25, np.float32)
+    if suffix == ".npy":
+        np.save(path, metres)
+    elif suffix == ".npz":
+        np.savez(path, spread=2 * metres, depth=metres)
+    elif suffix == ".pfm":
+        path.write_bytes(b"Pf\n6 4\n-1\n" + metres.astype("<f4").tobytes())
+    else:
+        Image.fromarray(metres if suffix != ".png" else np.uint16(1000 * metres)).save(path)
+    assert _read(DepthFiles(tmp_path, 1000 if suffix == ".png" else None), "a.jpg") == [2.25]
+
+
+def test_an_archive_without_depth_is_refused(tmp_path):
+    np.savez(tmp_path / "a.npz", near=np.ones(SIZE), far=np.ones(SIZE))
+    with pytest.raises(UserError, match=r"a\.npz holds near, far: expected one array"):
+        _read(DepthFiles(tmp_path), "a.jpg")
+    np.savez(tmp_path / "a.npz", far=np.full(SIZE, 3.0))
+    assert _read(DepthFiles(tmp_path), "a.jpg") == [3.0]
+
+
 def test_a_sample_without_name_is_found_by_its_index(tmp_path):
     _write(tmp_path / "0000000007.npy", 1.5)
     sample = _sample("")
