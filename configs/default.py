@@ -37,7 +37,14 @@ def get_config():
                 # patterns are then unused.
                 "list_file": "",
                 "eval_list_file": "",  # such a list for evaluation; holdout_every is then unused
-                "depth_scale": 1000.0,  # integer depth maps: metres = value / depth_scale
+                # Integer depth maps: metres = (value + depth_offset) / depth_scale.
+                "depth_scale": 1000.0,
+                "depth_offset": 0.0,
+                # Whether depth maps of 8 bits are depth in metres; most are only pictures of it.
+                "eight_bit_depth": False,
+                # Whether depth of another size than its picture is brought to the picture's size,
+                # to the nearest pixel; their sides must have the same ratio.
+                "resize_depth": False,
                 # Values in depth files that mean "nothing measured", such as (65535,) in 7-Scenes;
                 # 0, nan and inf always do.
                 "invalid_values": (),

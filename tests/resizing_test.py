@@ -9,7 +9,7 @@ from PIL import Image
 
 from diffdepth_jax.datasets import transforms
 from diffdepth_jax.evaluation.scoring import resize_depth
-from diffdepth_jax.media.preprocessing import resize_image
+from diffdepth_jax.media.preprocessing import nearest_indices, resize_image
 from diffdepth_jax.models.layers import resize_align_corners, resize_bilinear
 from diffdepth_jax.models.necks.fpn import shrink_by_pooling
 from diffdepth_jax.prediction import stablehlo
@@ -81,6 +81,6 @@ def test_pillow_loses_count_of_the_nearest_pixel_where_we_do_not():
     """It adds 4/3 again and again; where a centre lies on a border, rounding then decides."""
     picture = Image.fromarray(np.arange(640, dtype=np.int32)[None])
     pillow = np.asarray(picture.resize((480, 1), Image.Resampling.NEAREST))[0]
-    ours = transforms._nearest_indices(640, 480)
+    ours = nearest_indices(640, 480)
     difference = ours - pillow
     assert set(difference) == {0, 1} and 0.1 < difference.mean() < 0.4

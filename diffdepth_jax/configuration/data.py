@@ -45,6 +45,9 @@ class Folder:
     list_file: UserPath
     eval_list_file: UserPath
     depth_scale: Positive
+    depth_offset: float
+    eight_bit_depth: bool
+    resize_depth: bool
     invalid_values: tuple[float, ...]
     depth_orientation: Literal["stored", "apply"]
     focal_length: NotNegative

@@ -44,10 +44,13 @@ RENAMED = {
 # New dotted name -> the value with which everything is as it was before the field.
 ADDED: dict[str, Any] = {
     "augmentation.box": (),
+    "data.folder.depth_offset": 0.0,
     "data.folder.depth_orientation": "stored",
+    "data.folder.eight_bit_depth": False,
     "data.folder.focal_length": 0.0,
     "data.folder.invalid_values": (),
     "data.folder.mask_pattern": "",
+    "data.folder.resize_depth": False,
     "data.missing_depth": "unknown",
     "data.synthetic.eval_focal_range": (1.0, 1.0),
     "data.synthetic.focal_range": (1.0, 1.0),

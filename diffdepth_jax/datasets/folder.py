@@ -5,7 +5,6 @@ Images come turned by their EXIF orientation, with their depth, see `media.orien
 
 import copy
 import glob
-import math
 import os
 import re
 from collections.abc import Iterable, Sequence
@@ -17,12 +16,13 @@ from diffdepth_jax.datasets.samples import DepthMap, Sample
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.media import camera, path_lists
 from diffdepth_jax.media.camera import Camera
-from diffdepth_jax.media.depth_reading import read_depth, read_mask
+from diffdepth_jax.media.depth_reading import DepthForm, read_depth, read_mask
 from diffdepth_jax.media.orientation import DepthOrientation, depth_turn, turned
 from diffdepth_jax.media.photo_metadata import Metadata
-from diffdepth_jax.media.preprocessing import Size
+from diffdepth_jax.media.preprocessing import Size, resize_nearest
 from diffdepth_jax.media.reading import read_picture
 
+_SAME_RATIO = 0.01  # ScanNet's depth has 480x640, its pictures 968x1296
 _WILDCARD = re.compile(r"(\*\*/|\*)")
 
 
@@ -51,9 +51,9 @@ class RGBDFolder:
         image_pattern: str,
         depth_pattern: str,
         list_file: str = "",
-        depth_scale: float = 1000.0,
+        depth_form: DepthForm = DepthForm(),  # noqa: B008  it cannot be changed
         mask_pattern: str = "",
-        invalid_values: Sequence[float] = (),
+        resize_depth: bool = False,
         depth_orientation: DepthOrientation = "stored",
         focal_length: float = 0.0,
     ) -> None:
@@ -69,12 +69,11 @@ class RGBDFolder:
                 see `media.path_lists`. A number in the third column is the focal length in pixels
                 of the image. Lines whose depth is None are skipped: KITTI's lists mark a frame
                 without ground truth in this way.
-            depth_scale: integer depth files hold metres times this number: 1000 for millimetres,
-                256 for KITTI. Float files hold metres and ignore it.
+            depth_form: how the depth files hold metres.
             mask_pattern: a pattern of masks beside the depth, with the same wildcards; pixels whose
                 mask is 0 have no ground truth. "" stands for no masks.
-            invalid_values: values in the depth files, before scaling, that mean that nothing was
-                measured, beside 0, nan and inf.
+            resize_depth: whether depth of another size than its picture, but of the same sides'
+                ratio, is brought to the picture's size; each pixel takes the nearest value.
             depth_orientation: how depth lies where neither its size nor its file tells, see
                 `media.orientation`.
             focal_length: of all images for which the list gives none, in pixels; 0: that of each
@@ -84,12 +83,8 @@ class RGBDFolder:
             UserError: the folder, a listed file or a partner does not exist, nothing matches, or
                 masks are asked for beside a list.
         """
-        if not (math.isfinite(depth_scale) and depth_scale > 0):
-            raise UserError(
-                f"depth_scale {depth_scale}: must be positive; 1000 for files in millimetres"
-            )
         self._root = os.path.expanduser(root)
-        self._depth_scale, self._invalid_values = depth_scale, tuple(invalid_values)
+        self._form, self._resize_depth = depth_form, resize_depth
         self._depth_orientation: DepthOrientation = depth_orientation
         self._focal_length = focal_length
         _check_root(self._root)
@@ -117,7 +112,7 @@ class RGBDFolder:
         return len(self._files)
 
     def __repr__(self) -> str:
-        return f"RGBDFolder({self._root!r}, {len(self)} pairs, depth_scale={self._depth_scale})"
+        return f"RGBDFolder({self._root!r}, {len(self)} pairs, {self._form})"
 
     def __getitem__(self, index: int) -> Sample:
         files = self._files[index]
@@ -132,6 +127,8 @@ class RGBDFolder:
             "data.folder.depth_orientation",
         )
         depth = turned(depth, turn)
+        if self._resize_depth and _alike(depth.shape[:2], image.shape[:2]):
+            depth = resize_nearest(depth, image.shape[:2])
         self._check_size(image, files.image, depth, files.depth)
         sample: Sample = {
             "image": image,
@@ -157,7 +154,7 @@ class RGBDFolder:
     def _valid_depth(self, files: _Files) -> DepthMap:
         """Reads the depth; 0 where it is not valid."""
         path = self._path(files.depth)
-        depth = read_depth(path, self._depth_scale, self._invalid_values)
+        depth = read_depth(path, self._form)
         valid = np.isfinite(depth) & (depth > 0)
         if files.mask:
             mask = read_mask(self._path(files.mask))
@@ -176,7 +173,8 @@ class RGBDFolder:
             raise UserError(
                 f"{self._path(name)} is {pixels.shape[0]} x {pixels.shape[1]} but"
                 f" {self._path(partner)} is {other.shape[0]} x {other.shape[1]} (height x width);"
-                " register the depth to the image and save both at one size"
+                " register the depth to the image and save both at one size, or, if they show the"
+                " same and have one ratio of sides, set data.folder.resize_depth"
             )
 
     def _name(self, files: _Files) -> str:
@@ -184,6 +182,11 @@ class RGBDFolder:
 
     def _path(self, listed: str) -> str:
         return os.path.join(self._root, listed)
+
+
+def _alike(size: Size, other: Size) -> bool:
+    """Whether two (height, width) have the same ratio, up to roundings such as ScanNet's."""
+    return abs(size[1] * other[0] / (size[0] * other[1]) - 1) < _SAME_RATIO
 
 
 def _listed_files(root: str, list_file: str) -> list[_Files]:

@@ -9,6 +9,7 @@ from diffdepth_jax.datasets.records import Records
 from diffdepth_jax.datasets.samples import Sample, Source
 from diffdepth_jax.datasets.synthetic import SyntheticScenes
 from diffdepth_jax.errors import UserError
+from diffdepth_jax.media.depth_reading import DepthForm
 
 # {name of an evaluation set: (training samples of the same kind, evaluation samples)}.
 EvaluationSets = dict[str, tuple[Source, Source]]
@@ -93,14 +94,17 @@ def _folder_sources(fields: groups.Folder) -> tuple[Source, EvaluationSets]:
         raise UserError(
             "data.folder.root is empty: set --config.data.folder.root to the folder of your data"
         )
+    form = DepthForm(
+        fields.depth_scale, fields.depth_offset, fields.eight_bit_depth, fields.invalid_values
+    )
     folder = functools.partial(
         RGBDFolder,
         fields.root,
         fields.image_pattern,
         fields.depth_pattern,
-        depth_scale=fields.depth_scale,
+        depth_form=form,
         mask_pattern=fields.mask_pattern,
-        invalid_values=fields.invalid_values,
+        resize_depth=fields.resize_depth,
         depth_orientation=fields.depth_orientation,
         focal_length=fields.focal_length,
     )

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int, Shaped
+from jaxtyping import Shaped
 from PIL import Image
 
 from diffdepth_jax.datasets import intrinsics
@@ -22,6 +22,7 @@ from diffdepth_jax.media.preprocessing import (
     check_positive,
     kb_offset,
     resize_image,
+    resize_nearest,
     zero_outside,
 )
 
@@ -36,12 +37,10 @@ def resize(sample: Sample, size: Size) -> Sample:
     height, width = sample["image"].shape[:2]
     if (height, width) == tuple(size):
         return sample
-    rows = _nearest_indices(height, size[0])[:, None]
-    columns = _nearest_indices(width, size[1])
     resized: Sample = {
         **sample,
         "image": resize_image(sample["image"], size),
-        **_changed_truth(sample, lambda array: array[rows, columns]),
+        **_changed_truth(sample, lambda array: resize_nearest(array, size)),
     }
     return intrinsics.moved(resized, intrinsics.scaling((height, width), size))
 
@@ -196,11 +195,6 @@ def thin_mask(sample: Sample, rng: np.random.Generator, fraction: float) -> Samp
     """Keeps each valid pixel with the given probability; depth stays as it is."""
     kept = rng.random(sample["mask"].shape) < fraction
     return _with_less_truth(sample, sample["mask"] & kept)
-
-
-def _nearest_indices(length: int, new_length: int) -> Int[np.ndarray, " new_length"]:
-    """Returns for each new pixel the index of the old pixel that contains its centre."""
-    return (2 * np.arange(new_length) + 1) * length // (2 * new_length)
 
 
 def _crop(sample: Sample, top: int, left: int, size: Size) -> Sample:

@@ -15,7 +15,7 @@ from diffdepth_jax.evaluation.report import describe, format_report, write_resul
 from diffdepth_jax.evaluation.scorer import Scorer
 from diffdepth_jax.evaluation.scoring import Prediction, Row
 from diffdepth_jax.media import preprocessing
-from diffdepth_jax.media.depth_reading import read_depth
+from diffdepth_jax.media.depth_reading import DepthForm, read_depth
 from diffdepth_jax.media.orientation import AS_STORED, DepthOrientation, depth_turn, turned
 
 _IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
@@ -60,7 +60,7 @@ class DepthFiles:
         if path is None:
             self.missing.append(name)
             return None
-        depth = read_depth(path, self._scale)
+        depth = read_depth(path, DepthForm(self._scale))
         return _placed(self._turned(depth, sample), sample["depth"].shape[:2], path)
 
     def _turned(self, depth: np.ndarray, sample: EvaluationSample) -> np.ndarray:

@@ -1,5 +1,7 @@
 """Reads depth maps, and masks of their valid pixels, from files of any program."""
 
+import dataclasses
+import math
 import re
 import zipfile
 import zlib
@@ -21,35 +23,57 @@ _PILLOWS_MAX = 65535  # to which Pillow stretches the values of a PGM file
 _MANY = 0.01
 
 
-def read_depth(
-    path: FilePath, depth_scale: float | None, invalid_values: Sequence[float] = ()
-) -> Float32[np.ndarray, "height width 1"]:
+@dataclasses.dataclass(frozen=True)
+class DepthForm:
+    """How depth files hold metres. Floats are metres; nan, inf and what is not positive is invalid.
+
+    Attributes:
+      scale: an integer stands for (integer + offset) / scale metres; None: integers are refused.
+      offset: see there.
+      eight_bits: whether integers of 8 bits are taken; most files of 8 bits are only pictures.
+      invalid_values: further values in the files that mean that nothing was measured.
+    """
+
+    scale: float | None = 1000.0
+    offset: float = 0.0
+    eight_bits: bool = False
+    invalid_values: Sequence[float] = ()
+
+    def __post_init__(self) -> None:
+        if self.scale is not None and not (math.isfinite(self.scale) and self.scale > 0):
+            raise UserError(
+                f"depth_scale {self.scale}: must be positive; 1000 for files in millimetres"
+            )
+
+
+def read_depth(path: FilePath, form: DepthForm) -> Float32[np.ndarray, "height width 1"]:
     """Reads depth in metres [H, W, 1] from a PNG, TIFF, PGM, PFM, .npy or .npz file.
 
-    An archive, .npz, holds one array, or one named "depth" among others. Integers in the file are
-    metres times `depth_scale`, None: there may be none; floats are metres. Depth is 0 where the
-    file holds one of `invalid_values`; 0, nan and inf stay as they are. Where many pixels hold the
-    highest integer, a warning says once that it may mean that nothing was measured.
+    An archive, .npz, holds one array, or one named "depth" among others. Depth is 0 where the file
+    holds one of the form's `invalid_values`; 0, nan and inf stay as they are. Where many pixels
+    hold the highest integer, a warning says once that it may mean that nothing was measured.
 
     Raises:
       UserError: the file cannot be read, or holds no depth in metres.
     """
     values = _read_map("depth file", path)
-    if values.dtype.itemsize < 2 and values.dtype.kind in "ui":
+    if values.dtype.itemsize < 2 and values.dtype.kind in "ui" and not form.eight_bits:
         raise UserError(
             f"depth file {path} has 8 bits, most likely a picture scaled for viewing and not"
-            f" metric depth; expected {_EXPECTED}: export it again from the source"
+            f" metric depth; expected {_EXPECTED}: export it again from the source, or, if you"
+            " know its scale, set data.folder.eight_bit_depth, depth_scale and depth_offset"
         )
     if values.dtype.kind not in "fiu":
         raise UserError(f"depth file {path} has dtype {values.dtype}; expected {_EXPECTED}")
-    scale = 1.0 if values.dtype.kind == "f" else depth_scale
-    if scale is None:
-        raise UserError(
-            f"{path} holds integers: give --predictions_scale, 256 for metres x 256 (KITTI), 1000 "
-            "for millimetres"
-        )
-    depth = values.astype(np.float32) / np.float32(scale)
-    depth[np.isin(values, invalid_values)] = 0
+    depth = values.astype(np.float32)
+    if values.dtype.kind != "f":
+        if form.scale is None:
+            raise UserError(
+                f"{path} holds integers: give --predictions_scale, 256 for metres x 256 (KITTI), "
+                "1000 for millimetres"
+            )
+        depth = (depth + np.float32(form.offset)) / np.float32(form.scale)
+    depth[np.isin(values, form.invalid_values)] = 0
     _warn_of_highest(path, values, depth)
     return depth
 

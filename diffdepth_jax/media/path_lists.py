@@ -1,7 +1,7 @@
 """List files: text with one or more names of files in each line. All readers of lists use this.
 
-A line is blank, a comment from a # on, or names. Names have white space between them, or tabs if
-they hold spaces themselves. A name in double quotes may hold anything.
+A line is blank, a comment from a # on, or names. Names have white space between them, or commas, as
+in CSV files, or tabs if they hold spaces themselves. A name in double quotes may hold anything.
 """
 
 import codecs
@@ -71,11 +71,12 @@ def read_lines(path: FilePath) -> list[Line]:
 
 
 def names(text: str) -> list[str]:
-    """Splits a line at its tabs, if the parts look like files' names, otherwise at white space."""
+    """Splits a line at tabs or commas, if the parts look like files' names, else at white space."""
     text = _COMMENT.sub(lambda match: match[1] or "", text).strip()
-    columns = [column.strip().strip('"') for column in text.split("\t")]
-    if len(columns) > 1 and all(_FILE_NAME.search(column) for column in columns[:2]):
-        return columns
+    for separator in "\t,":
+        columns = [column.strip().strip('"') for column in text.split(separator)]
+        if len(columns) > 1 and all(_FILE_NAME.search(column) for column in columns[:2]):
+            return columns
     return [quoted or word for quoted, word in _WORD.findall(text)]
 
 

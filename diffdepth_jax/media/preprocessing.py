@@ -1,7 +1,7 @@
 """Sizes, crops and normalisation of images, in numpy."""
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32, UInt8
+from jaxtyping import Bool, Float, Float32, Int, UInt8
 from PIL import Image
 
 from diffdepth_jax.errors import UserError
@@ -85,6 +85,17 @@ def resize_image(
     """Scales an image to `size`, bilinear; Pillow widens the filter to shrink without aliasing."""
     resized = Image.fromarray(image).resize((size[1], size[0]), Image.Resampling.BILINEAR)
     return np.array(resized)
+
+
+def resize_nearest(array: np.ndarray, size: Size) -> np.ndarray:
+    """Scales [H, W, C] to `size`: each pixel takes the one that contains its centre."""
+    rows, columns = (nearest_indices(*x) for x in zip(array.shape, size, strict=False))
+    return array[rows[:, None], columns]
+
+
+def nearest_indices(length: int, new_length: int) -> Int[np.ndarray, " new_length"]:
+    """Returns for each new pixel the index of the old pixel that contains its centre."""
+    return (2 * np.arange(new_length) + 1) * length // (2 * new_length)
 
 
 def _rounded_ratio(numerator: int, denominator: int) -> int:

@@ -9,6 +9,7 @@ from PIL import ExifTags, Image
 
 from diffdepth_jax.datasets.folder import RGBDFolder
 from diffdepth_jax.errors import UserError
+from diffdepth_jax.media.depth_reading import DepthForm
 from diffdepth_jax.media.orientation import turned
 from tests.support.paths import SHARED
 
@@ -79,10 +80,10 @@ def test_select_is_a_subset_in_the_order_asked(pairs):
 
 
 def test_a_source_travels_to_worker_processes_and_prints_the_same_each_time(pairs):
-    source = open_pairs(pairs, depth_scale=500.0)
+    source = open_pairs(pairs, depth_form=DepthForm(500.0))
     copied = pickle.loads(pickle.dumps(source))
     assert copied.names == source.names and copied[0]["depth"][0, 0, 0] == 2
-    assert repr(copied) == repr(open_pairs(pairs, depth_scale=500.0))
+    assert repr(copied) == repr(open_pairs(pairs, depth_form=DepthForm(500.0)))
 
 
 def test_root_may_start_with_the_home_folder(pairs, monkeypatch):
@@ -210,7 +211,7 @@ def test_integer_png_is_divided_by_the_scale_and_zero_is_no_ground_truth(tmp_pat
     sample = read_depth(tmp_path, DEPTH, ".png")
     np.testing.assert_allclose(sample["depth"][..., 0], DEPTH / 1000, rtol=1e-6)
     np.testing.assert_array_equal(sample["mask"][..., 0], DEPTH > 0)
-    kitti = read_depth(tmp_path, DEPTH, ".png", depth_scale=256)
+    kitti = read_depth(tmp_path, DEPTH, ".png", depth_form=DepthForm(256))
     np.testing.assert_allclose(kitti["depth"][..., 0], DEPTH / 256, rtol=1e-6)
 
 
@@ -264,6 +265,47 @@ def test_an_archive_holds_depth_beside_other_arrays(pairs):
     np.savez(pairs / "depth/1.npz", depth=metres, spread=2 * metres)
     (sample,) = RGBDFolder(str(pairs), "image/1.png", "depth/1.npz")
     np.testing.assert_array_equal(sample["depth"][..., 0], metres)
+
+
+def test_depth_of_eight_bits_is_read_by_its_own_scale_and_offset(tmp_path):
+    """DenseDepth's metres are value / 25.5; of a file without invalid values 0 is half a step."""
+    values = np.array([[0, 51, 255], [102, 1, 254]], np.uint8)
+    form = DepthForm(25.5, eight_bits=True)
+    sample = read_depth(tmp_path, values, ".png", depth_form=form)
+    np.testing.assert_allclose(sample["depth"][..., 0], values / 25.5, rtol=1e-6)
+    np.testing.assert_array_equal(sample["mask"][..., 0], values > 0)
+    halves = DepthForm(25.5, offset=0.5, eight_bits=True)
+    sample = read_depth(tmp_path, values, ".png", depth_form=halves)
+    np.testing.assert_allclose(sample["depth"][..., 0], (values + 0.5) / 25.5, rtol=1e-6)
+    assert sample["mask"].all()
+
+
+def test_smaller_depth_takes_the_nearest_value_and_is_never_mixed(tmp_path):
+    """A picture of twice and of three times the sides: every value comes back in a block."""
+    values = np.array([[1000, 0, 2000], [3000, 4000, 0]], np.uint16)
+    save(tmp_path / "depth/a.png", values)
+    for factor in (2, 3):
+        save(tmp_path / "image/a.png", colored_image(1, 2 * factor, 3 * factor))
+        sample = open_pairs(tmp_path, resize_depth=True)[0]
+        blocks = np.kron(values, np.ones((factor, factor))) / 1000
+        np.testing.assert_array_equal(sample["depth"][..., 0], blocks.astype(np.float32))
+        np.testing.assert_array_equal(sample["mask"][..., 0], blocks > 0)
+
+
+def test_depth_of_another_ratio_of_sides_is_refused_all_the_same(pairs):
+    save(pairs / "image/1.png", colored_image(1, 4, 7))
+    with pytest.raises(UserError, match=r"4 x 7 but .*2 x 3 .*one ratio of sides, set .*resize_d"):
+        open_pairs(pairs, resize_depth=True)[0]
+
+
+def test_a_list_may_have_commas(pairs):
+    """As the CSV lists of DenseDepth and Kaggle; a comma within a name is part of it."""
+    save(pairs / "image/a,b.png", colored_image(1))
+    lines = ["image/1.png,depth/1.png", '"image/2.png","depth/2.png"', "image/a,b.png depth/3.png"]
+    (pairs / "list.csv").write_text("\n".join(lines))
+    source = RGBDFolder(str(pairs), "", "", list_file="list.csv")
+    assert source.names == ["image/1.png", "image/2.png", "image/a,b.png"]
+    assert [sample["depth"].max() for sample in source] == [1, 2, 3]
 
 
 @pytest.mark.parametrize("share", [0.3, 0.9])
@@ -333,7 +375,7 @@ def test_roots_that_cannot_hold_pairs(pairs):
 @pytest.mark.parametrize("depth_scale", [0, -1000.0, float("nan"), float("inf")])
 def test_depth_scale_must_be_positive(pairs, depth_scale):
     with pytest.raises(UserError, match=r"depth_scale .* must be positive"):
-        open_pairs(pairs, depth_scale=depth_scale)
+        open_pairs(pairs, depth_form=DepthForm(depth_scale))
 
 
 def test_images_with_more_than_8_bits_are_refused(pairs):
@@ -359,7 +401,7 @@ def _oriented_pair(folder, orientation, depth_lies, height=4, width=7):
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_image_and_depth_are_turned_so_that_they_fit(orientation, depth_lies, tmp_path):
     right = _oriented_pair(tmp_path, orientation, depth_lies)
-    source = open_pairs(tmp_path, depth_scale=1.0, depth_orientation=depth_lies)
+    source = open_pairs(tmp_path, depth_form=DepthForm(1.0), depth_orientation=depth_lies)
     sample = source[0]
     np.testing.assert_array_equal(sample["image"][..., 0], right)
     np.testing.assert_array_equal(sample["depth"][..., 0], right)
@@ -369,7 +411,7 @@ def test_image_and_depth_are_turned_so_that_they_fit(orientation, depth_lies, tm
 @pytest.mark.parametrize(("depth_lies", "field"), [("stored", "apply"), ("apply", "stored")])
 def test_the_size_of_the_depth_goes_before_the_field(depth_lies, field, tmp_path):
     right = _oriented_pair(tmp_path, 6, depth_lies)
-    sample = open_pairs(tmp_path, depth_scale=1.0, depth_orientation=field)[0]
+    sample = open_pairs(tmp_path, depth_form=DepthForm(1.0), depth_orientation=field)[0]
     np.testing.assert_array_equal(sample["depth"][..., 0], right)
 
 
@@ -399,7 +441,7 @@ def test_masks_beside_a_list_are_refused(pairs):
 
 
 def test_values_for_nothing_measured_are_no_ground_truth(tmp_path):
-    sample = read_depth(tmp_path, DEPTH, ".png", invalid_values=(65535, 1))
+    sample = read_depth(tmp_path, DEPTH, ".png", depth_form=DepthForm(invalid_values=(65535, 1)))
     assert sample["depth"][..., 0].tolist() == [[1.5, 0, 2], [1, 0, 0]]
 
 
@@ -432,7 +474,7 @@ def test_the_camera_is_that_of_the_list_the_field_or_the_photo_in_this_order(pai
 def test_the_camera_is_that_of_the_turned_photo(tmp_path):
     """4 x 7 stored, and 7 x 4 as it is seen."""
     _oriented_pair(tmp_path, 6, "stored")
-    matrix = open_pairs(tmp_path, depth_scale=1.0, focal_length=5.0)[0]["intrinsics"]
+    matrix = open_pairs(tmp_path, depth_form=DepthForm(1.0), focal_length=5.0)[0]["intrinsics"]
     assert matrix[:2, 2].tolist() == [1.5, 3]
 
 

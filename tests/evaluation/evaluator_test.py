@@ -14,6 +14,7 @@ from diffdepth_jax.errors import UserError
 from diffdepth_jax.evaluation import edges, metrics, predictors, protocols
 from diffdepth_jax.evaluation.evaluator import Evaluator, evaluate_checkpoint, load_evaluator
 from diffdepth_jax.evaluation.report import describe, format_report
+from diffdepth_jax.media.depth_reading import DepthForm
 from diffdepth_jax.media.preprocessing import denormalize_image
 from diffdepth_jax.method import diffusion
 from diffdepth_jax.prediction.estimator import DepthEstimator
@@ -126,7 +127,7 @@ def _real_source(frame):
             str(FRAMES / "kitti" / "train" / drive),
             "image_02/data/*.png",
             "proj_depth/groundtruth/image_02/*.png",
-            depth_scale=256.0,
+            depth_form=DepthForm(256.0),
         )
     frame = frame.split()[1]
     return RGBDFolder(str(FRAMES / "nyu"), f"rgb_{frame}.jpg", f"sync_depth_{frame}.png")

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from diffdepth_jax.errors import UserError
-from diffdepth_jax.media.depth_reading import read_depth, read_mask
+from diffdepth_jax.media.depth_reading import DepthForm, read_depth, read_mask
 
 VALUES = np.array([[0, 1, 3333], [9999, 10000, 42]], np.uint16)
 
@@ -21,13 +21,13 @@ def _pgm(maximum, comment=b""):
 def test_pgm_holds_the_numbers_of_the_file(maximum, comment, tmp_path):
     """Pillow stretches them to 65535: 1 m of millimetres became 6.55 m at a maximum of 10000."""
     (tmp_path / "a.pgm").write_bytes(_pgm(maximum, comment))
-    depth = read_depth(tmp_path / "a.pgm", 1000)
+    depth = read_depth(tmp_path / "a.pgm", DepthForm(1000))
     np.testing.assert_array_equal(depth[..., 0], VALUES / np.float32(1000))
 
 
 def test_pgm_as_text_holds_the_numbers_of_the_file(tmp_path):
     (tmp_path / "a.pgm").write_text("P2\n3 2\n10000\n0 1 3333 9999 10000 42\n")
-    np.testing.assert_array_equal(read_depth(tmp_path / "a.pgm", 1)[..., 0], VALUES)
+    np.testing.assert_array_equal(read_depth(tmp_path / "a.pgm", DepthForm(1))[..., 0], VALUES)
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.tif", "a.npy"])
@@ -36,7 +36,7 @@ def test_integers_are_metres_times_the_scale(name, tmp_path):
         np.save(tmp_path / name, VALUES)
     else:
         Image.fromarray(VALUES).save(tmp_path / name)
-    np.testing.assert_array_equal(read_depth(tmp_path / name, 256)[..., 0], VALUES / 256)
+    np.testing.assert_array_equal(read_depth(tmp_path / name, DepthForm(256))[..., 0], VALUES / 256)
 
 
 def test_floats_are_metres(tmp_path):
@@ -45,7 +45,7 @@ def test_floats_are_metres(tmp_path):
     (tmp_path / "a.pfm").write_bytes(b"Pf\n3 2\n-1.0\n" + metres[::-1].tobytes())
     np.save(tmp_path / "a.npy", metres[..., None])
     for name in ("a.tif", "a.pfm", "a.npy"):
-        np.testing.assert_array_equal(read_depth(tmp_path / name, 1000)[..., 0], metres)
+        np.testing.assert_array_equal(read_depth(tmp_path / name, DepthForm(1000))[..., 0], metres)
 
 
 def test_formats_that_change_numbers_are_refused(tmp_path):
@@ -53,12 +53,12 @@ def test_formats_that_change_numbers_are_refused(tmp_path):
     Image.fromarray(VALUES).save(file, "JPEG2000")
     (tmp_path / "a.jp2").write_bytes(file.getvalue())
     with pytest.raises(UserError, match=r"a\.jp2 is of format JPEG2000.*expected PNG, TIFF"):
-        read_depth(tmp_path / "a.jp2", 1000)
+        read_depth(tmp_path / "a.jp2", DepthForm(1000))
 
 
 def test_invalid_values_are_those_of_the_file(tmp_path):
     Image.fromarray(VALUES).save(tmp_path / "a.png")
-    depth = read_depth(tmp_path / "a.png", 1000, invalid_values=(10000, 42))[..., 0]
+    depth = read_depth(tmp_path / "a.png", DepthForm(1000, invalid_values=(10000, 42)))[..., 0]
     np.testing.assert_array_equal(depth, np.float32([[0, 0.001, 3.333], [9.999, 0, 0]]))
 
 
@@ -71,12 +71,12 @@ def test_a_large_share_of_the_highest_value_is_reported(
     values.flat[: int(share * values.size)] = 65535
     Image.fromarray(values).save(tmp_path / "a.png")
     for _ in range(2):
-        read_depth(tmp_path / "a.png", 1000)
+        read_depth(tmp_path / "a.png", DepthForm(1000))
     texts = [record.getMessage() for record in caplog.records]
     assert len(texts) == warns
     assert not warns or ("10 % of the pixels of" in texts[0] and "read as 65.5 m" in texts[0])
     caplog.clear()
-    read_depth(tmp_path / "a.png", 1000, invalid_values=(65535,))
+    read_depth(tmp_path / "a.png", DepthForm(1000, invalid_values=(65535,)))
     assert not caplog.records
 
 
