@@ -37,6 +37,13 @@ def get_config():
                 # patterns are then unused.
                 "list_file": "",
                 "eval_list_file": "",  # such a list for evaluation; holdout_every is then unused
+                # Where the depth files of lists lie, below the root, such as
+                # "data_depth_annotated/*"; "": the root.
+                "depth_root": "",
+                # With such a list beside the one above, both have lines "time file", and files pair
+                # up by their times, as in TUM's rgb.txt and depth.txt.
+                "depth_list_file": "",
+                "eval_depth_list_file": "",
                 # Integer depth maps: metres = (value + depth_offset) / depth_scale.
                 "depth_scale": 1000.0,
                 "depth_offset": 0.0,

@@ -44,6 +44,9 @@ class Folder:
     mask_pattern: str
     list_file: UserPath
     eval_list_file: UserPath
+    depth_root: str
+    depth_list_file: UserPath
+    eval_depth_list_file: UserPath
     depth_scale: Positive
     depth_offset: float
     eight_bit_depth: bool

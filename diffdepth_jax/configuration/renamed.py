@@ -44,9 +44,12 @@ RENAMED = {
 # New dotted name -> the value with which everything is as it was before the field.
 ADDED: dict[str, Any] = {
     "augmentation.box": (),
+    "data.folder.depth_list_file": "",
     "data.folder.depth_offset": 0.0,
     "data.folder.depth_orientation": "stored",
+    "data.folder.depth_root": "",
     "data.folder.eight_bit_depth": False,
+    "data.folder.eval_depth_list_file": "",
     "data.folder.focal_length": 0.0,
     "data.folder.invalid_values": (),
     "data.folder.mask_pattern": "",

@@ -102,15 +102,17 @@ def _folder_sources(fields: groups.Folder) -> tuple[Source, EvaluationSets]:
         fields.root,
         fields.image_pattern,
         fields.depth_pattern,
+        depth_root=fields.depth_root,
         depth_form=form,
         mask_pattern=fields.mask_pattern,
         resize_depth=fields.resize_depth,
         depth_orientation=fields.depth_orientation,
         focal_length=fields.focal_length,
     )
-    train = folder(fields.list_file)
+    train = folder(fields.list_file, depth_list_file=fields.depth_list_file)
     if fields.eval_list_file:
-        return train, {"eval": (train, folder(fields.eval_list_file))}
+        held_out = folder(fields.eval_list_file, depth_list_file=fields.eval_depth_list_file)
+        return train, {"eval": (train, held_out)}
     every = fields.holdout_every
     if not every:
         return train, {"train": (train, train)}

@@ -40,7 +40,7 @@ class Pair(NamedTuple):
     @property
     def focal_length(self) -> float:
         """The third column, if it is a positive number, as in the lists of BTS; otherwise 0."""
-        if not self.rest or not _NUMBER.fullmatch(self.rest[0]):
+        if not self.rest or not is_number(self.rest[0]):
             return 0.0
         number = float(self.rest[0])
         return number if number < math.inf else 0.0
@@ -81,7 +81,7 @@ def names(text: str) -> list[str]:
 
 
 def read_pairs(path: FilePath) -> list[Pair]:
-    """Reads lines "image depth [anything]".
+    """Reads lines "image depth [anything]", or TUM's "time image time depth".
 
     Raises:
       UserError: the file cannot be read, or a line has one name only.
@@ -92,8 +92,23 @@ def read_pairs(path: FilePath) -> list[Pair]:
         if len(words) == 1:
             raise UserError(f"list file {path}, line {number}: expected 'image depth', got one")
         if words:
-            pairs.append(Pair(number, words[0], words[1], tuple(words[2:])))
+            pairs.append(_pair(number, words))
     return pairs
+
+
+def is_number(word: str) -> bool:
+    """Whether a word is a number that is not negative."""
+    return _NUMBER.fullmatch(word) is not None
+
+
+def _pair(number: int, words: list[str]) -> Pair:
+    """Makes a pair of a line's words: "image depth ..." or, as in TUM's lists of pairs, with times.
+
+    There a line is "time image time depth".
+    """
+    if len(words) == 4 and is_number(words[0]) and is_number(words[2]):
+        return Pair(number, words[1], words[3], ())
+    return Pair(number, words[0], words[1], tuple(words[2:]))
 
 
 def candidates(name: str, below: Callable[[str], list[pathlib.Path]]) -> list[pathlib.Path]:

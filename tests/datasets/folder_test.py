@@ -292,6 +292,66 @@ def test_smaller_depth_takes_the_nearest_value_and_is_never_mixed(tmp_path):
         np.testing.assert_array_equal(sample["mask"][..., 0], blocks > 0)
 
 
+def test_tums_list_of_pairs_has_times(pairs):
+    (pairs / "associations.txt").write_text("1.5 image/2.png 1.51 depth/2.png\n")
+    source = RGBDFolder(str(pairs), "", "", list_file="associations.txt")
+    assert source.names == ["image/2.png"] and source[0]["depth"].max() == 2
+
+
+def test_two_lists_with_times_pair_up(pairs):
+    """Of TUM's factor of 5000; the picture without a partner is left out."""
+    (pairs / "rgb.txt").write_text("# images\n1.0 image/1.png\n2.0 image/2.png\n3.0 image/3.png\n")
+    (pairs / "depth.txt").write_text("3.01 depth/1.png\n0.99 depth/3.png\n2.5 depth/2.png\n")
+    form = DepthForm(5000)
+    lists = {"list_file": "rgb.txt", "depth_list_file": "depth.txt", "depth_form": form}
+    source = RGBDFolder(str(pairs), "", "", **lists)
+    assert source.names == ["image/1.png", "image/3.png"]
+    np.testing.assert_allclose([sample["depth"].max() for sample in source], [0.6, 0.2])
+
+
+def test_lists_whose_times_are_far_apart_are_named(pairs):
+    (pairs / "rgb.txt").write_text("1.0 image/1.png\n")
+    (pairs / "depth.txt").write_text("1.03 depth/1.png\n")
+    with pytest.raises(UserError, match=r"no time in .*rgb\.txt is within 0\.02 s of one in"):
+        RGBDFolder(str(pairs), "", "", list_file="rgb.txt", depth_list_file="depth.txt")
+
+
+def test_depth_of_a_list_may_lie_elsewhere(pairs):
+    """As in BTS's lists of KITTI: two roots, two splits, and the focal length."""
+    for split, k in (("train", 1), ("val", 2)):
+        (pairs / f"annotated/{split}/drive").mkdir(parents=True)
+        (pairs / f"depth/{k}.png").rename(pairs / f"annotated/{split}/drive/{k}.png")
+    (pairs / "list.txt").write_text("image/1.png drive/1.png 700.5\n/image/2.png /drive/2.png\n")
+    source = RGBDFolder(str(pairs), "", "", list_file="list.txt", depth_root="annotated/*")
+    assert [sample["depth"].max() for sample in source] == [1, 2]
+    assert source[0]["intrinsics"][0, 0] == 700.5 and "intrinsics" not in source[1]
+
+
+def test_a_list_may_name_png_files_that_are_kept_as_jpeg(pairs, caplog):
+    Image.open(pairs / "image/1.png").save(pairs / "image/1.jpg")
+    (pairs / "image/1.png").unlink()
+    (pairs / "list.txt").write_text("image/1.png depth/1.png\n")
+    assert RGBDFolder(str(pairs), "", "", list_file="list.txt").names == ["image/1.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"depth_root": "depth"}, "depth_root 'depth' means nothing without list_file"),
+        ({"depth_list_file": "a.txt"}, "depth_list_file 'a.txt' means nothing without list_file"),
+        (
+            {"list_file": "a", "depth_list_file": "b", "depth_root": "depth"},
+            "depth_root 'depth' means nothing beside depth_list_file",
+        ),
+        ({"list_file": "list.txt", "depth_root": "nowhere/*"}, "no such folder in"),
+    ],
+)
+def test_arguments_of_lists_that_mean_nothing_are_refused(pairs, arguments, message):
+    (pairs / "list.txt").write_text("image/1.png depth/1.png\n")
+    with pytest.raises(UserError, match=message):
+        RGBDFolder(str(pairs), "image/*.png", "depth/*.png", **arguments)
+
+
 def test_depth_of_another_ratio_of_sides_is_refused_all_the_same(pairs):
     save(pairs / "image/1.png", colored_image(1, 4, 7))
     with pytest.raises(UserError, match=r"4 x 7 but .*2 x 3 .*one ratio of sides, set .*resize_d"):

@@ -23,6 +23,8 @@ FIELDS = [
     "data__folder__root",
     "data__folder__list_file",
     "data__folder__eval_list_file",
+    "data__folder__depth_list_file",
+    "data__folder__eval_depth_list_file",
     "data__records__data_dir",
     "model__backbone_weights",
     "train__initial_weights",
