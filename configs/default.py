@@ -44,11 +44,11 @@ def get_config():
                 # up by their times, as in TUM's rgb.txt and depth.txt.
                 "depth_list_file": "",
                 "eval_depth_list_file": "",
-                # Integer depth maps: metres = (value + depth_offset) / depth_scale.
-                "depth_scale": 1000.0,
-                "depth_offset": 0.0,
-                # Whether depth maps of 8 bits are depth in metres; most are only pictures of it.
-                "eight_bit_depth": False,
+                "depth_scale": 1000.0,  # integer depth maps: metres = value / depth_scale
+                # Those of 8 bits: metres = (value + eight_bit_offset) / eight_bit_scale. 0: they
+                # are refused, because most are only pictures of depth.
+                "eight_bit_scale": 0.0,
+                "eight_bit_offset": 0.0,
                 # Whether depth of another size than its picture is brought to the picture's size,
                 # to the nearest pixel; their sides must have the same ratio.
                 "resize_depth": False,

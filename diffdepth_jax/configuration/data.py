@@ -48,8 +48,8 @@ class Folder:
     depth_list_file: UserPath
     eval_depth_list_file: UserPath
     depth_scale: Positive
-    depth_offset: float
-    eight_bit_depth: bool
+    eight_bit_scale: NotNegative
+    eight_bit_offset: float
     resize_depth: bool
     invalid_values: tuple[float, ...]
     depth_orientation: Literal["stored", "apply"]

@@ -45,10 +45,10 @@ RENAMED = {
 ADDED: dict[str, Any] = {
     "augmentation.box": (),
     "data.folder.depth_list_file": "",
-    "data.folder.depth_offset": 0.0,
     "data.folder.depth_orientation": "stored",
     "data.folder.depth_root": "",
-    "data.folder.eight_bit_depth": False,
+    "data.folder.eight_bit_offset": 0.0,
+    "data.folder.eight_bit_scale": 0.0,
     "data.folder.eval_depth_list_file": "",
     "data.folder.focal_length": 0.0,
     "data.folder.invalid_values": (),

@@ -95,7 +95,7 @@ def _folder_sources(fields: groups.Folder) -> tuple[Source, EvaluationSets]:
             "data.folder.root is empty: set --config.data.folder.root to the folder of your data"
         )
     form = DepthForm(
-        fields.depth_scale, fields.depth_offset, fields.eight_bit_depth, fields.invalid_values
+        fields.depth_scale, fields.invalid_values, fields.eight_bit_scale, fields.eight_bit_offset
     )
     folder = functools.partial(
         RGBDFolder,

@@ -28,16 +28,16 @@ class DepthForm:
     """How depth files hold metres. Floats are metres; nan, inf and what is not positive is invalid.
 
     Attributes:
-      scale: an integer stands for (integer + offset) / scale metres; None: integers are refused.
-      offset: see there.
-      eight_bits: whether integers of 8 bits are taken; most files of 8 bits are only pictures.
+      scale: integers of more than 8 bits are metres times this; None: they are refused.
       invalid_values: further values in the files that mean that nothing was measured.
+      eight_bit_scale, eight_bit_offset: an integer of 8 bits stands for (integer + offset) / scale
+        metres. A scale of 0: they are refused, because most such files are only pictures.
     """
 
     scale: float | None = 1000.0
-    offset: float = 0.0
-    eight_bits: bool = False
     invalid_values: Sequence[float] = ()
+    eight_bit_scale: float = 0.0
+    eight_bit_offset: float = 0.0
 
     def __post_init__(self) -> None:
         if self.scale is not None and not (math.isfinite(self.scale) and self.scale > 0):
@@ -45,34 +45,40 @@ class DepthForm:
                 f"depth_scale {self.scale}: must be positive; 1000 for files in millimetres"
             )
 
+    def metres(self, integers: np.ndarray) -> np.ndarray:
+        """Brings the integers of a file to float32 metres; `scale` is not None."""
+        values = integers.astype(np.float32)
+        if integers.dtype.itemsize == 1:
+            return (values + np.float32(self.eight_bit_offset)) / np.float32(self.eight_bit_scale)
+        return values / np.float32(self.scale)
+
 
 def read_depth(path: FilePath, form: DepthForm) -> Float32[np.ndarray, "height width 1"]:
-    """Reads depth in metres [H, W, 1] from a PNG, TIFF, PGM, PFM, .npy or .npz file.
+    """Reads depth in metres [H, W, 1] from a PNG, TIFF, PGM, PFM, .npy, .npz or HDF5 file.
 
-    An archive, .npz, holds one array, or one named "depth" among others. Depth is 0 where the file
-    holds one of the form's `invalid_values`; 0, nan and inf stay as they are. Where many pixels
-    hold the highest integer, a warning says once that it may mean that nothing was measured.
+    An archive, .npz or HDF5, holds one array, or one named "depth" among others. Depth is 0 where
+    the file holds one of the form's `invalid_values`; 0, nan and inf stay as they are. Where many
+    pixels hold the highest integer, a warning says once that it may mean that nothing was measured.
 
     Raises:
       UserError: the file cannot be read, or holds no depth in metres.
     """
     values = _read_map("depth file", path)
-    if values.dtype.itemsize < 2 and values.dtype.kind in "ui" and not form.eight_bits:
+    if values.dtype.itemsize < 2 and values.dtype.kind in "ui" and not form.eight_bit_scale:
         raise UserError(
             f"depth file {path} has 8 bits, most likely a picture scaled for viewing and not"
             f" metric depth; expected {_EXPECTED}: export it again from the source, or, if you"
-            " know its scale, set data.folder.eight_bit_depth, depth_scale and depth_offset"
+            " know its scale, set data.folder.eight_bit_scale"
         )
     if values.dtype.kind not in "fiu":
         raise UserError(f"depth file {path} has dtype {values.dtype}; expected {_EXPECTED}")
-    depth = values.astype(np.float32)
-    if values.dtype.kind != "f":
-        if form.scale is None:
-            raise UserError(
-                f"{path} holds integers: give --predictions_scale, 256 for metres x 256 (KITTI), "
-                "1000 for millimetres"
-            )
-        depth = (depth + np.float32(form.offset)) / np.float32(form.scale)
+    is_float = values.dtype.kind == "f"
+    if form.scale is None and not is_float:
+        raise UserError(
+            f"{path} holds integers: give --predictions_scale, 256 for metres x 256 (KITTI), 1000 "
+            "for millimetres"
+        )
+    depth = values.astype(np.float32) if is_float else form.metres(values)
     depth[np.isin(values, form.invalid_values)] = 0
     _warn_of_highest(path, values, depth)
     return depth
@@ -108,11 +114,22 @@ def _read_array(path: FilePath) -> np.ndarray:
     if isinstance(values, np.ndarray):
         return values
     with values as archive:
-        names = archive.files
-        if "depth" not in names and len(names) != 1:
-            found = ", ".join(names[:5]) or "nothing"
-            raise UserError(f"{path} holds {found}: expected one array, or one named depth")
-        return archive["depth" if "depth" in names else names[0]]
+        return archive[_depth_among(archive.files, path)]
+
+
+def _read_hdf5(path: FilePath) -> np.ndarray:
+    import h5py  # here, because few have such files
+
+    with h5py.File(path) as file:
+        names = [name for name, item in file.items() if isinstance(item, h5py.Dataset)]
+        return np.asarray(file[_depth_among(names, path)])
+
+
+def _depth_among(names: Sequence[str], path: FilePath) -> str:
+    if "depth" not in names and len(names) != 1:
+        found = ", ".join(list(names)[:5]) or "nothing"
+        raise UserError(f"{path} holds {found}: expected one array, or one named depth")
+    return "depth" if "depth" in names else names[0]
 
 
 def _read_picture(path: FilePath) -> np.ndarray:
@@ -120,7 +137,7 @@ def _read_picture(path: FilePath) -> np.ndarray:
         if picture.format not in _PICTURE_FORMATS:
             raise UserError(
                 f"{path} is of format {picture.format}, in which values are not kept as they are; "
-                "expected PNG, TIFF, PGM, PFM, .npy or .npz"
+                "expected PNG, TIFF, PGM, PFM, .npy, .npz or HDF5"
             )
         values = np.array(picture)
         if picture.format == "PPM" and picture.mode == "I":
@@ -133,6 +150,9 @@ def _pgm_maximum(path: FilePath) -> int:
     with open(path, "rb") as file:
         header = re.sub(rb"#[^\r\n]*", b"", file.read(1000))
     return int(header.split(maxsplit=4)[3])
+
+
+_READERS = {".npy": _read_array, ".npz": _read_array, ".h5": _read_hdf5, ".hdf5": _read_hdf5}
 
 
 def _warn_of_highest(path: FilePath, values: np.ndarray, depth: np.ndarray) -> None:

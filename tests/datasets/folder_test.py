@@ -270,14 +270,16 @@ def test_an_archive_holds_depth_beside_other_arrays(pairs):
 def test_depth_of_eight_bits_is_read_by_its_own_scale_and_offset(tmp_path):
     """DenseDepth's metres are value / 25.5; of a file without invalid values 0 is half a step."""
     values = np.array([[0, 51, 255], [102, 1, 254]], np.uint8)
-    form = DepthForm(25.5, eight_bits=True)
+    form = DepthForm(1000, eight_bit_scale=25.5)
     sample = read_depth(tmp_path, values, ".png", depth_form=form)
     np.testing.assert_allclose(sample["depth"][..., 0], values / 25.5, rtol=1e-6)
     np.testing.assert_array_equal(sample["mask"][..., 0], values > 0)
-    halves = DepthForm(25.5, offset=0.5, eight_bits=True)
+    halves = DepthForm(1000, eight_bit_scale=25.5, eight_bit_offset=0.5)
     sample = read_depth(tmp_path, values, ".png", depth_form=halves)
     np.testing.assert_allclose(sample["depth"][..., 0], (values + 0.5) / 25.5, rtol=1e-6)
     assert sample["mask"].all()
+    more_bits = read_depth(tmp_path, DEPTH, ".png", depth_form=halves)
+    np.testing.assert_allclose(more_bits["depth"][..., 0], DEPTH / 1000, rtol=1e-6)
 
 
 def test_smaller_depth_takes_the_nearest_value_and_is_never_mixed(tmp_path):
