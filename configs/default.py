@@ -26,6 +26,9 @@ def get_config():
             },
             "folder": {  # RGB images with depth maps
                 "root": "",
+                # A known layout, a name in PRESETS of diffdepth_jax/datasets/presets.py: what is
+                # not set below is as that data set has it.
+                "preset": "",
                 # The k-th * of depth_pattern stands for the text that the k-th * of image_pattern
                 # matched.
                 "image_pattern": "**/rgb_*.jpg",

@@ -39,6 +39,7 @@ class Folder:
     """RGB images with depth maps in a folder."""
 
     root: UserPath
+    preset: str
     image_pattern: str
     depth_pattern: str
     mask_pattern: str

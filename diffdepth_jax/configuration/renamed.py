@@ -53,6 +53,7 @@ ADDED: dict[str, Any] = {
     "data.folder.focal_length": 0.0,
     "data.folder.invalid_values": (),
     "data.folder.mask_pattern": "",
+    "data.folder.preset": "",
     "data.folder.resize_depth": False,
     "data.missing_depth": "unknown",
     "data.synthetic.eval_focal_range": (1.0, 1.0),

@@ -4,6 +4,7 @@ import functools
 import threading
 
 from diffdepth_jax.configuration import data as groups
+from diffdepth_jax.datasets import presets
 from diffdepth_jax.datasets.folder import RGBDFolder
 from diffdepth_jax.datasets.records import Records
 from diffdepth_jax.datasets.samples import Sample, Source
@@ -94,6 +95,7 @@ def _folder_sources(fields: groups.Folder) -> tuple[Source, EvaluationSets]:
         raise UserError(
             "data.folder.root is empty: set --config.data.folder.root to the folder of your data"
         )
+    fields = presets.resolved(fields)
     form = DepthForm(
         fields.depth_scale, fields.invalid_values, fields.eight_bit_scale, fields.eight_bit_offset
     )
