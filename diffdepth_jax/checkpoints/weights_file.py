@@ -63,7 +63,10 @@ def write_weights(
     texts = header.texts()
     texts["checksum"] = _checksum(arrays, texts)
     with whole_file(pathlib.Path(directory) / FILE) as unfinished:
+        unfinished.touch()
+        mode = unfinished.stat().st_mode  # by the umask; safetensors would leave 0600
         safetensors.numpy.save_file(arrays, unfinished, texts)
+        unfinished.chmod(mode)
 
 
 def read_weights(directory: str | os.PathLike) -> tuple[dict[str, Any], Header]:

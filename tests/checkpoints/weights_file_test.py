@@ -38,6 +38,13 @@ def test_what_is_written_comes_back(written):
     assert [path.name for path in written.iterdir()] == ["model.safetensors"]
 
 
+def test_who_may_read_other_files_may_read_the_weights(written):
+    """safetensors 0.8.0 leaves a file to its owner alone."""
+    (written / "config.json").touch()
+    modes = {path.stat().st_mode for path in written.iterdir()}
+    assert len(modes) == 1
+
+
 def test_other_programs_find_the_arrays_under_their_paths(written):
     arrays = safetensors.numpy.load_file(written / "model.safetensors")
     np.testing.assert_array_equal(
