@@ -3,6 +3,10 @@
 python -m data.prepare --dataset=nyu_depth/sync --source=DIR --data_dir=DIR
 
 data/README.md lists the datasets, and the files that the source of each must hold.
+
+python -m data.prepare --inspect=PATH looks at any folder of RGB-D data, or at a list of pairs. It
+says what it may be and what is odd about it, draws a contact sheet, and prints a command that
+trains on it.
 """
 
 import os
@@ -11,7 +15,9 @@ import pathlib
 from absl import flags
 
 from diffdepth_jax.data.frames import Options
+from diffdepth_jax.data.inspection import SHEET, inspect
 from diffdepth_jax.data.preparation import prepare
+from diffdepth_jax.errors import UserError
 from diffdepth_jax.program.entry import start
 from diffdepth_jax.program.path_flags import define_path
 
@@ -40,12 +46,22 @@ _NUM_WORKERS = flags.DEFINE_integer(
     "num_workers", None, "Processes that read and check; default: one for each core.", lower_bound=1
 )
 
+_INSPECT = define_path("inspect", "Folder or list to look at, instead of preparing a dataset.")
+_SHEET = define_path("sheet", "inspect: the contact sheet to write; default: inspection.png.")
+_REQUIRED = ("dataset", "source", "data_dir")
+
 
 def _path(flag: flags.FlagHolder[str | None]) -> pathlib.Path:
     return pathlib.Path(flag.value or "")
 
 
 def _run() -> None:
+    if _INSPECT.value is not None:
+        print(inspect(_INSPECT.value, _SHEET.value or SHEET))
+        return
+    missing = [f"--{name}" for name in _REQUIRED if flags.FLAGS[name].value is None]
+    if missing:
+        raise UserError(f"{', '.join(missing)}: give a value; or --inspect=PATH to look at data")
     lists = {"train": _TRAIN_LIST.value, "test": _TEST_LIST.value}
     options = Options(
         source=_path(_SOURCE),
@@ -61,7 +77,7 @@ def _run() -> None:
 
 
 def main() -> None:
-    start(_run, required=["dataset", "source", "data_dir"])
+    start(_run, required=[])
 
 
 if __name__ == "__main__":

@@ -99,6 +99,11 @@ class RGBDFolder:
         """The path of each image below the root, by index; the whole path if it lies elsewhere."""
         return [self._name(files) for files in self._files]
 
+    def paths(self, index: int) -> tuple[str, str]:
+        """The paths of a pair's image and depth."""
+        files = self._files[index]
+        return self._path(files.image), self._path(files.depth)
+
     def select(self, indices: Iterable[SupportsIndex]) -> "RGBDFolder":
         """Returns a source with only these samples, in this order."""
         subset = copy.copy(self)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import pathlib
 import re
 import zipfile
 import zlib
@@ -63,7 +64,7 @@ def read_depth(path: FilePath, form: DepthForm) -> Float32[np.ndarray, "height w
     Raises:
       UserError: the file cannot be read, or holds no depth in metres.
     """
-    values = _read_map("depth file", path)
+    values = read_values("depth file", path)
     if values.dtype.itemsize < 2 and values.dtype.kind in "ui" and not form.eight_bit_scale:
         raise UserError(
             f"depth file {path} has 8 bits, most likely a picture scaled for viewing and not"
@@ -90,18 +91,19 @@ def read_mask(path: FilePath) -> Bool[np.ndarray, "height width 1"]:
     Raises:
       UserError: the file cannot be read, or has several channels.
     """
-    values = _read_map("mask file", path)
+    values = read_values("mask file", path)
     return (values != 0) & (values == values)
 
 
-def _read_map(kind: str, path: FilePath) -> np.ndarray:
-    """Reads the numbers of a file as [H, W, 1], in the type of the file."""
+def read_values(kind: str, path: FilePath) -> np.ndarray:
+    """Reads the numbers of a file as [H, W, 1], in the type of the file.
+
+    Raises:
+      UserError: `kind`, such as "depth file", cannot be read, or has several channels.
+    """
+    reader = _READERS.get(pathlib.Path(path).suffix.lower(), _read_picture)
     try:
-        values = (
-            _read_array(path)
-            if str(path).lower().endswith((".npy", ".npz"))
-            else _read_picture(path)
-        )
+        values = reader(path)
     except (*DECODER_ERRORS, zipfile.BadZipFile, zlib.error) as error:
         raise unreadable(kind, path, error) from error
     if values.ndim not in (2, 3) or values.shape[2:] not in ((), (1,)):

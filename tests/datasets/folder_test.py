@@ -3,6 +3,7 @@
 import os
 import pickle
 
+import h5py
 import numpy as np
 import pytest
 from PIL import ExifTags, Image
@@ -260,11 +261,41 @@ def test_a_palette_is_refused_as_depth(pairs):
         open_pairs(pairs)[0]
 
 
-def test_an_archive_holds_depth_beside_other_arrays(pairs):
-    metres = DEPTH.astype(np.float32).reshape(2, 3)
-    np.savez(pairs / "depth/1.npz", depth=metres, spread=2 * metres)
-    (sample,) = RGBDFolder(str(pairs), "image/1.png", "depth/1.npz")
-    np.testing.assert_array_equal(sample["depth"][..., 0], metres)
+def save_archive(path, **arrays):
+    if path.suffix == ".npz":
+        return np.savez(path, **arrays)
+    with h5py.File(path, "w") as file:
+        for name, array in arrays.items():
+            file[name] = array
+
+
+ARCHIVES = ["1.npz", "1.h5", "1.hdf5"]
+
+
+@pytest.mark.parametrize("name", ARCHIVES)
+def test_an_archive_holds_depth_beside_other_arrays_or_alone(pairs, name):
+    metres = DEPTH.astype(np.float32)
+    for arrays in ({"depth": metres, "spread": 2 * metres}, {"dataset": metres}):
+        save_archive(pairs / "depth" / name, **arrays)
+        (sample,) = RGBDFolder(str(pairs), "image/1.png", f"depth/{name}")
+        np.testing.assert_array_equal(sample["depth"][..., 0], metres)
+
+
+@pytest.mark.parametrize("name", ARCHIVES)
+def test_an_archive_of_other_arrays_is_refused(pairs, name):
+    save_archive(pairs / "depth" / name, near=DEPTH, far=DEPTH)
+    with pytest.raises(UserError, match=rf"{name} holds (near, far|far, near): expected one array"):
+        RGBDFolder(str(pairs), "image/1.png", f"depth/{name}")[0]
+
+
+@pytest.mark.parametrize("share", [0, 0.3, 0.9])
+@pytest.mark.parametrize("name", ARCHIVES)
+def test_a_damaged_archive_is_named(pairs, name, share):
+    save_archive(pairs / "depth" / name, depth=DEPTH)
+    data = (pairs / "depth" / name).read_bytes()
+    (pairs / "depth" / name).write_bytes(data[: int(share * len(data))])
+    with pytest.raises(UserError, match=f"depth/{name}"):
+        RGBDFolder(str(pairs), "image/1.png", f"depth/{name}")[0]
 
 
 def test_depth_of_eight_bits_is_read_by_its_own_scale_and_offset(tmp_path):
@@ -368,15 +399,6 @@ def test_a_list_may_have_commas(pairs):
     source = RGBDFolder(str(pairs), "", "", list_file="list.csv")
     assert source.names == ["image/1.png", "image/2.png", "image/a,b.png"]
     assert [sample["depth"].max() for sample in source] == [1, 2, 3]
-
-
-@pytest.mark.parametrize("share", [0.3, 0.9])
-def test_a_damaged_archive_is_named(pairs, share):
-    np.savez(pairs / "depth/1.npz", depth=DEPTH)
-    data = (pairs / "depth/1.npz").read_bytes()
-    (pairs / "depth/1.npz").write_bytes(data[: int(share * len(data))])
-    with pytest.raises(UserError, match=r"depth/1\.npz"):
-        RGBDFolder(str(pairs), "image/1.png", "depth/1.npz")[0]
 
 
 def test_image_and_depth_of_different_sizes_name_both(pairs):

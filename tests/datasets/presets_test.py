@@ -35,6 +35,7 @@ def seven_scenes(root):
 
 
 def densedepth(root):
+    root.mkdir(exist_ok=True)
     for split, forms in (("train", ("jpg", 25.5, np.uint8)), ("test", ("png", 1000, np.uint16))):
         lines = []
         for i in FRAMES:
@@ -56,6 +57,7 @@ def diode(root):
 
 
 def kitti_bts(root):
+    root.mkdir(exist_ok=True)
     for split, part in (("train", "train"), ("test", "val")):
         lines = []
         for i in FRAMES:
@@ -75,6 +77,7 @@ def scannet(root):
 
 
 def tum(root):
+    root.mkdir(exist_ok=True)
     lines = {"rgb": [], "depth": []}
     for i in FRAMES:
         picture(root / f"rgb/{i}.175304.png")

@@ -1,0 +1,187 @@
+"""Looks at RGB-D data, and says what it may be, what is odd about it, and how to train on it."""
+
+import dataclasses
+import os
+import pathlib
+import shlex
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from diffdepth_jax.configs import default
+from diffdepth_jax.data.pairing import guess_patterns
+from diffdepth_jax.datasets.folder import RGBDFolder
+from diffdepth_jax.datasets.presets import PRESETS
+from diffdepth_jax.datasets.samples import Sample
+from diffdepth_jax.errors import UserError
+from diffdepth_jax.media.depth_reading import DepthForm, read_values
+from diffdepth_jax.media.drawing import depth_limits, depth_picture, write_png
+from diffdepth_jax.media.reading import read_picture
+
+SHEET = "inspection.png"
+_SAMPLES, _ROWS = 16, 4  # that are looked at; that the contact sheet shows
+_EIGHT_BIT_SCALE = 25.5  # DenseDepth's, the only one that is common
+_MANY = 0.01  # of the pixels at a type's end
+_BORDER = 4  # pixels
+_FARTHEST, _NEAREST = 150.0, 0.05  # metres; medians beyond are hardly metres
+
+Fields = dict[str, Any]  # of data.folder
+
+
+@dataclasses.dataclass(frozen=True)
+class _Guess:
+    """What a folder may be: fields of `data.folder`, and the source that they describe."""
+
+    what: str
+    fields: Fields
+    source: RGBDFolder
+
+
+def inspect(path: str | os.PathLike, sheet: str | os.PathLike = SHEET) -> str:
+    """Returns the report, and draws a contact sheet.
+
+    Args:
+      path: a folder, or a list file of pairs.
+      sheet: the PNG file to write.
+
+    Raises:
+      UserError: there is nothing, or nothing in which pictures and depth pair up.
+    """
+    root, guess = _guess(pathlib.Path(path))
+    samples = list(_some(guess.source))
+    lines = [
+        f"guess: {guess.what}",
+        f"{len(guess.source)} pairs; looked at {len(samples)}:",
+        *_facts(samples),
+        *(f"odd: {text}" for text in _oddities(root, guess, samples)),
+    ]
+    write_png(sheet, _contact_sheet(samples[:_ROWS]))
+    return "\n".join([*lines, f"contact sheet: {sheet}", "to train on it:", _command(root, guess)])
+
+
+def _guess(path: pathlib.Path) -> tuple[pathlib.Path, _Guess]:
+    if not path.exists():
+        raise UserError(f"{path} does not exist")
+    if path.suffix.lower() in (".zip", ".tar", ".gz", ".tgz"):
+        raise UserError(f"{path} is an archive: unpack it, and inspect the folder")
+    if path.is_file():
+        root, fields = path.parent, {"list_file": path.name}
+        return root, _Guess(f"the list {path}", *_readable(root, fields))
+    for name, fields in PRESETS.items():
+        try:
+            source = _source(path, fields)
+        except UserError:
+            continue
+        return path, _Guess(f"the layout of preset {name}", {"preset": name}, source)
+    patterns = guess_patterns(path)
+    if patterns is None:
+        raise UserError(
+            f"{path}: no pictures and depth maps pair up by their names or numbers; give a list of "
+            "pairs, lines 'image depth'"
+        )
+    found = {"image_pattern": patterns.image, "depth_pattern": patterns.depth}
+    what = f"pictures {patterns.image} and depth {patterns.depth}"
+    return path, _Guess(what, *_readable(path, found))
+
+
+def _readable(root: pathlib.Path, fields: Fields) -> tuple[Fields, RGBDFolder]:
+    """The fields with which the first pair can be read, and their source."""
+    source = _source(root, fields)
+    image, depth = source.paths(0)
+    values, size = read_values("depth file", depth), read_picture(image).stored.shape[:2]
+    more: Fields = {}
+    if values.dtype.itemsize == 1:
+        more["eight_bit_scale"] = _EIGHT_BIT_SCALE
+    if values.shape[:2] != size and values.shape[:2] != size[::-1]:
+        more["resize_depth"] = True
+    fields = {**fields, **more}
+    return fields, _source(root, fields)
+
+
+def _source(root: pathlib.Path, fields: Fields) -> RGBDFolder:
+    """The folder that these fields describe; the others are the defaults."""
+    given = {**default.get_config().data.folder.to_dict(), **fields}
+    form = DepthForm(
+        given["depth_scale"],
+        given["invalid_values"],
+        given["eight_bit_scale"],
+        given["eight_bit_offset"],
+    )
+    names = ("list_file", "depth_root", "depth_list_file", "mask_pattern", "resize_depth")
+    return RGBDFolder(
+        str(root),
+        given["image_pattern"],
+        given["depth_pattern"],
+        depth_form=form,
+        **{name: given[name] for name in names},
+    )
+
+
+def _some(source: RGBDFolder) -> Iterator[Sample]:
+    for index in np.unique(np.linspace(0, len(source) - 1, _SAMPLES).round().astype(int)):
+        yield source[int(index)]
+
+
+def _facts(samples: list[Sample]) -> list[str]:
+    sizes = {sample["image"].shape[:2] for sample in samples}
+    valid = np.concatenate([sample["depth"][sample["mask"]] for sample in samples])
+    low, middle, high = np.percentile(valid, [1, 50, 99])
+    share = np.mean([sample["mask"].mean() for sample in samples])
+    listed = ", ".join(f"{height} x {width}" for height, width in sorted(sizes)[:4])
+    return [
+        f"  sizes (height x width): {listed}{', ...' if len(sizes) > 4 else ''}",
+        f"  depth: median {middle:.3g} m, 98 % from {low:.3g} to {high:.3g} m",
+        f"  pixels with depth: {100 * share:.3g} %",
+    ]
+
+
+def _oddities(root: pathlib.Path, guess: _Guess, samples: list[Sample]) -> Iterator[str]:
+    _, first = guess.source.paths(0)
+    values = read_values("depth file", first)
+    if values.dtype.itemsize == 1:
+        yield f"8-bit depth, of which the scale is not known; {_EIGHT_BIT_SCALE:g} is DenseDepth's"
+    if values.dtype.kind in "ui":
+        highest = np.iinfo(values.dtype).max
+        if (share := np.mean(values == highest)) > _MANY:
+            yield f"{100 * share:.2g} % of the pixels of {first} have the highest value {highest}"
+    if guess.fields.get("resize_depth"):
+        yield "depth has another size than its picture: each pixel takes the nearest value"
+    yield from _odd_unit(values.dtype, samples)
+    if _white_border(samples):
+        yield "the pictures have a white border, as NYU's: leave it out with augmentation.box"
+
+
+def _odd_unit(dtype: np.dtype, samples: list[Sample]) -> Iterator[str]:
+    median = float(np.median(np.concatenate([x["depth"][x["mask"]] for x in samples])))
+    if _NEAREST <= median <= _FARTHEST:
+        return
+    if dtype.kind == "f":
+        yield f"a median of {median:.3g} m: floats must be metres, and these may be millimetres"
+    else:
+        yield f"a median of {median:.3g} m: data.folder.depth_scale may be another than 1000"
+
+
+def _white_border(samples: list[Sample]) -> bool:
+    """Whether the outermost pixels of all pictures are white, and those inside are not."""
+    images = [x["image"] for x in samples if min(x["image"].shape[:2]) > 3 * _BORDER]
+    edges = [np.concatenate([x[0], x[-1], x[:, 0], x[:, -1]]).mean() for x in images]
+    inside = [x[_BORDER:-_BORDER, _BORDER:-_BORDER].mean() for x in images]
+    return len(images) > 1 and min(edges) > 245 and max(inside) < 235
+
+
+def _contact_sheet(samples: list[Sample]) -> np.ndarray:
+    """Pictures beside their depth, one pair below the other."""
+    rows = []
+    for sample in samples:
+        depth = np.where(sample["mask"], sample["depth"], np.nan)[..., 0]
+        rows.append(depth_picture(depth, depth_limits(depth), sample["image"]))
+    width = max(row.shape[1] for row in rows)
+    return np.concatenate([np.pad(x, ((0, 4), (0, width - x.shape[1]), (0, 0))) for x in rows])
+
+
+def _command(root: pathlib.Path, guess: _Guess) -> str:
+    values = {"root": str(root), **guess.fields}
+    flags = [f"--config.data.folder.{name}={value}" for name, value in values.items()]
+    program = ["python", "-m", "diffdepth_jax.main", "--config=configs/folder.py", *flags]
+    return shlex.join([*program, "--workdir=runs/mine"])
