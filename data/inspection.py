@@ -16,7 +16,7 @@ from diffdepth_jax.datasets.presets import PRESETS
 from diffdepth_jax.datasets.samples import Sample
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.media.depth_reading import DepthForm, read_values
-from diffdepth_jax.media.drawing import depth_limits, depth_picture, write_png
+from diffdepth_jax.media.drawing import depth_limits, depth_picture, stack_panels, write_png
 from diffdepth_jax.media.reading import read_picture
 
 SHEET = "inspection.png"
@@ -176,8 +176,7 @@ def _contact_sheet(samples: list[Sample]) -> np.ndarray:
     for sample in samples:
         depth = np.where(sample["mask"], sample["depth"], np.nan)[..., 0]
         rows.append(depth_picture(depth, depth_limits(depth), sample["image"]))
-    width = max(row.shape[1] for row in rows)
-    return np.concatenate([np.pad(x, ((0, 4), (0, width - x.shape[1]), (0, 0))) for x in rows])
+    return stack_panels(rows)
 
 
 def _command(root: pathlib.Path, guess: _Guess) -> str:

@@ -15,10 +15,12 @@ from ml_collections import config_flags
 from diffdepth_jax.checkpoints.model_names import find_model
 from diffdepth_jax.configuration import groups
 from diffdepth_jax.configuration.groups import Configuration
+from diffdepth_jax.configuration.paths import expand_home
 from diffdepth_jax.distributed import processes
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.evaluation.calibration import calibrate
-from diffdepth_jax.evaluation.depth_files import score_folder
+from diffdepth_jax.evaluation.comparison import compare_folders
+from diffdepth_jax.evaluation.depth_files import FileOptions, score_folder
 from diffdepth_jax.evaluation.evaluator import evaluate_checkpoint
 from diffdepth_jax.evaluation.report import format_report
 from diffdepth_jax.evaluation.scoring import Means
@@ -39,8 +41,9 @@ _MODE = flags.DEFINE_enum(
 )
 _PREDICTIONS = define_path(
     "predictions",
-    "evaluate: folder of depth files to score instead of a model. They are NAME.npy (metres) or "
-    "NAME.png (16 bit), where NAME is the sample's name.",
+    "evaluate: folder of depth files to score instead of a model. They are NAME.npy (metres), "
+    "NAME.png (16 bit) or the like, where NAME is the sample's name. Several folders, separated by "
+    "commas, give one table, and are compared with the first.",
 )
 _PREDICTIONS_SCALE = flags.DEFINE_float(
     "predictions_scale",
@@ -90,14 +93,17 @@ def _default_workdir() -> str:
 
 
 def _evaluate_folder(config: Configuration, predictions: str, workdir: str) -> str:
-    return score_folder(
-        config,
-        predictions,
-        pathlib.Path(workdir) / "evaluation",
-        scale=_PREDICTIONS_SCALE.value,
-        skip_missing=_SKIP_MISSING.value,
-        orientation=cast(DepthOrientation, _PREDICTIONS_ORIENTATION.value),
+    options = FileOptions(
+        _PREDICTIONS_SCALE.value,
+        _SKIP_MISSING.value,
+        cast(DepthOrientation, _PREDICTIONS_ORIENTATION.value),
     )
+    folders, results = predictions.split(","), pathlib.Path(workdir) / "evaluation"
+    if len(folders) > 1 and not pathlib.Path(predictions).exists():
+        return compare_folders(
+            config, [expand_home(folder) for folder in folders], results, options
+        )
+    return score_folder(config, predictions, results, options)
 
 
 def _evaluate_model(config: Configuration, workdir: str) -> Mapping[str, Means]:

@@ -23,7 +23,7 @@ from PIL import Image
 from diffdepth_jax.configuration import groups
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.evaluation import metrics
-from diffdepth_jax.evaluation.depth_files import score_folder
+from diffdepth_jax.evaluation.depth_files import FileOptions, score_folder
 from diffdepth_jax.evaluation.evaluator import evaluate_checkpoint
 from diffdepth_jax.evaluation.report import format_report
 from diffdepth_jax.evaluation.submission import check_submission, submit
@@ -291,7 +291,9 @@ def test_known_answers_on_real_frames_prepared_as_they_lie(tmp_path):
             data__records__eval_split="train",
             evaluation__protocol=protocol,
         )
-        report = score_folder(config, tmp_path / "predictions", tmp_path / protocol, scale=256)
+        report = score_folder(
+            config, tmp_path / "predictions", tmp_path / protocol, FileOptions(256)
+        )
         assert f"protocol {protocol}: " in report
         scored = _read_csv(tmp_path / protocol / "train.csv")
         assert list(scored) == names

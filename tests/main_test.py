@@ -146,3 +146,14 @@ def test_a_model_elsewhere_is_scored_and_nothing_is_written_there(pairs, tmp_pat
 def test_a_checkpoint_that_cannot_be_scored_is_refused(pairs, flags, sentence):
     status, _, error = _run(*pairs, *flags)
     assert status == 2 and sentence in error
+
+
+def test_two_folders_of_depth_files_are_compared(pairs, tmp_path):
+    for name, metres in (("ours", 3.0), ("theirs", 2.5)):
+        (tmp_path / name).mkdir()
+        for index in range(2):
+            np.save(tmp_path / name / f"rgb_{index}.npy", np.full((32, 48), metres, np.float32))
+    folders = f"--predictions={tmp_path / 'ours'},{tmp_path / 'theirs'}"
+    status, lines, error = _run(*pairs, "--mode=evaluate", folders)
+    assert status == 0, error
+    assert lines[-1].startswith("train: theirs minus ours, 2 pictures: abs_rel")

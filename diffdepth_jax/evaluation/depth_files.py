@@ -1,5 +1,6 @@
 """Scores a folder of depth files, from any program, on a configuration's evaluation sets."""
 
+import dataclasses
 import os
 import pathlib
 from collections.abc import Sequence
@@ -103,14 +104,26 @@ def _holds_kb_crop(size: tuple[int, int]) -> bool:
     return size[0] >= preprocessing.KB_SIZE[0] and size[1] >= preprocessing.KB_SIZE[1]
 
 
+@dataclasses.dataclass(frozen=True)
+class FileOptions:
+    """How depth files are read.
+
+    Attributes:
+      scale: integer files hold metres times this; None: there may be none.
+      skip_missing: leaves out samples without a file, instead of refusing them.
+      orientation: how files lie where EXIF turns a frame within its size.
+    """
+
+    scale: float | None = None
+    skip_missing: bool = False
+    orientation: DepthOrientation = "apply"
+
+
 def score_folder(
     config: Configuration,
     directory: str | os.PathLike,
     results: str | os.PathLike,
-    *,
-    scale: float | None = None,
-    skip_missing: bool = False,
-    orientation: DepthOrientation = "apply",
+    options: FileOptions = FileOptions(),
 ) -> str:
     """Scores the depth files of a folder; each of several sets lies in the subfolder of its name.
 
@@ -118,9 +131,7 @@ def score_folder(
       config: names the data and the protocol.
       directory: the folder.
       results: folder for SET.json and SET.csv, see `write_results`.
-      scale: integer files hold metres times this.
-      skip_missing: leaves out samples without a file, instead of refusing them.
-      orientation: how files lie where EXIF turns a frame within its size.
+      options: how the files are read.
 
     Returns:
       The report to print.
@@ -134,18 +145,25 @@ def score_folder(
     scorer.check_ground_truth()
     origin, means, notes = f"depth files of {directory}", {}, []
     for name in sources:
-        inside = pathlib.Path(directory) / name if len(sources) > 1 else pathlib.Path(directory)
-        files = DepthFiles(inside, scale, orientation)
-        rows = scorer.score(name, files, input_crop="none", holes=True)
-        left_out = [
-            *_check_missing(files.missing, len(rows), inside, skip_missing),
-            *_check_holes(rows, inside),
-        ]
+        rows, left_out = score_set(scorer, name, directory, options)
         means[name] = scorer.means(rows)
         description = "; ".join([describe(config, origin), *left_out])
         write_results(results, name, means[name], rows, description)
         notes += left_out
     return "\n".join([format_report(config, means, origin), *notes])
+
+
+def score_set(
+    scorer: Scorer, name: str, directory: str | os.PathLike, options: FileOptions
+) -> tuple[list[Row], list[str]]:
+    """Scores the files of one set; returns its rows, and lines about what was left out."""
+    inside = pathlib.Path(directory) / name if len(scorer.sets) > 1 else pathlib.Path(directory)
+    files = DepthFiles(inside, options.scale, options.orientation)
+    rows = scorer.score(name, files, input_crop="none", holes=True)
+    return rows, [
+        *_check_missing(files.missing, len(rows), inside, options.skip_missing),
+        *_check_holes(rows, inside),
+    ]
 
 
 def _check_missing(

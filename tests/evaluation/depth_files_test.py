@@ -9,7 +9,7 @@ from PIL import Image
 
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.evaluation import depth_files
-from diffdepth_jax.evaluation.depth_files import DepthFiles, score_folder
+from diffdepth_jax.evaluation.depth_files import DepthFiles, FileOptions, score_folder
 from diffdepth_jax.media.orientation import turned
 from tests.support import small_run
 
@@ -229,7 +229,7 @@ def test_a_picture_of_a_scene_beyond_its_range_is_scored_where_it_has_depth(data
     _write(tmp_path / "far/house.npy", 20.0)
     words = r"1 of 3 files in .*/near hold no depth .*: drive/0; predict them again, or"
     with pytest.raises(UserError, match=words):
-        score_folder(dataset, tmp_path, tmp_path / "evaluation", scale=1000)
+        score_folder(dataset, tmp_path, tmp_path / "evaluation", FileOptions(scale=1000))
 
 
 def test_what_a_model_would_see_changes_nothing(monkeypatch, tmp_path):
@@ -248,13 +248,15 @@ def test_missing_files_are_named_and_left_out_only_if_told(dataset, tmp_path):
     words = r"3 of 3 samples have no file in .*/near: drive/0, drive/1, drive/2; "
     for skip in (False, True):  # something there must be
         with pytest.raises(UserError, match=words):
-            score_folder(dataset, tmp_path, tmp_path / "evaluation", skip_missing=skip)
+            score_folder(dataset, tmp_path, tmp_path / "evaluation", FileOptions(skip_missing=skip))
     _write(tmp_path / "near/drive/1.npy", 3.0)
     _write(tmp_path / "far/house.npy", 20.0)
     with pytest.raises(UserError, match=r"2 of 3 samples .*: drive/0, drive/2; .*--skip_missing"):
         score_folder(dataset, tmp_path, tmp_path / "evaluation")
     assert not (tmp_path / "evaluation").exists()
-    report = score_folder(dataset, tmp_path, tmp_path / "evaluation", skip_missing=True)
+    report = score_folder(
+        dataset, tmp_path, tmp_path / "evaluation", FileOptions(skip_missing=True)
+    )
     near = next(line.split() for line in report.splitlines() if line.startswith("near"))
     assert (near[1], near[-1]) == ("0.5000", "1")
     assert report.splitlines()[-1].startswith("left out: 2 of 3 samples have no file")
