@@ -8,13 +8,11 @@ takes a few minutes on two cores. docs/refinement_study.md says what the samples
 """
 
 from diffdepth_jax.configs import synthetic
+from diffdepth_jax.configs.frozen_samples import samples_around
 
 
 def get_config():
-    config = synthetic.get_config()
-    config.sampler.global_noise = 0.5
-    config.loss.samples = 2
-    config.loss.own_noise = True
+    config = samples_around(synthetic.get_config())
     config.train.initial_weights = "runs/synthetic"
     config.train.num_steps = 800
     config.train.evaluate_every = 800

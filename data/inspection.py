@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 
 from diffdepth_jax.configs import default
+from diffdepth_jax.configuration.data import Folder
 from diffdepth_jax.data.pairing import guess_patterns
 from diffdepth_jax.datasets.folder import RGBDFolder
 from diffdepth_jax.datasets.presets import PRESETS
 from diffdepth_jax.datasets.samples import Sample
+from diffdepth_jax.datasets.sources import open_folder
 from diffdepth_jax.errors import UserError
-from diffdepth_jax.media.depth_reading import DepthForm, read_values
+from diffdepth_jax.media.depth_reading import read_values
 from diffdepth_jax.media.drawing import depth_limits, depth_picture, stack_panels, write_png
 from diffdepth_jax.media.reading import read_picture
 
@@ -54,7 +56,7 @@ def inspect(path: str | os.PathLike, sheet: str | os.PathLike = SHEET) -> str:
         f"guess: {guess.what}",
         f"{len(guess.source)} pairs; looked at {len(samples)}:",
         *_facts(samples),
-        *(f"odd: {text}" for text in _oddities(root, guess, samples)),
+        *(f"odd: {text}" for text in _oddities(guess, samples)),
     ]
     write_png(sheet, _contact_sheet(samples[:_ROWS]))
     return "\n".join([*lines, f"contact sheet: {sheet}", "to train on it:", _command(root, guess)])
@@ -100,22 +102,9 @@ def _readable(root: pathlib.Path, fields: Fields) -> tuple[Fields, RGBDFolder]:
 
 
 def _source(root: pathlib.Path, fields: Fields) -> RGBDFolder:
-    """The folder that these fields describe; the others are the defaults."""
-    given = {**default.get_config().data.folder.to_dict(), **fields}
-    form = DepthForm(
-        given["depth_scale"],
-        given["invalid_values"],
-        given["eight_bit_scale"],
-        given["eight_bit_offset"],
-    )
-    names = ("list_file", "depth_root", "depth_list_file", "mask_pattern", "resize_depth")
-    return RGBDFolder(
-        str(root),
-        given["image_pattern"],
-        given["depth_pattern"],
-        depth_form=form,
-        **{name: given[name] for name in names},
-    )
+    """The pairs that these fields describe; the others are the defaults."""
+    given: Fields = {**default.get_config().data.folder.to_dict(), "root": str(root), **fields}
+    return open_folder(Folder(**given))
 
 
 def _some(source: RGBDFolder) -> Iterator[Sample]:
@@ -136,10 +125,10 @@ def _facts(samples: list[Sample]) -> list[str]:
     ]
 
 
-def _oddities(root: pathlib.Path, guess: _Guess, samples: list[Sample]) -> Iterator[str]:
+def _oddities(guess: _Guess, samples: list[Sample]) -> Iterator[str]:
     _, first = guess.source.paths(0)
     values = read_values("depth file", first)
-    if values.dtype.itemsize == 1:
+    if "eight_bit_scale" in guess.fields:
         yield f"8-bit depth, of which the scale is not known; {_EIGHT_BIT_SCALE:g} is DenseDepth's"
     if values.dtype.kind in "ui":
         highest = np.iinfo(values.dtype).max

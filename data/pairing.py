@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from PIL import Image
 
 _MOST_FILES = 50_000  # that are looked at
+_PICTURES_TRIED = 300  # spread over the folder: scenes repeat their numbers, so that many files fit
 _ARRAYS = (".npy", ".npz", ".h5", ".hdf5", ".pfm", ".pgm")
 _PICTURES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp", ".ppm")
 _NUMBERS = re.compile(r"\d+")
@@ -17,7 +18,7 @@ _NUMBERS = re.compile(r"\d+")
 
 @dataclasses.dataclass(frozen=True)
 class Patterns:
-    """Patterns of `data.folder`, and how many pairs they seem to have."""
+    """Patterns of `data.folder`, and how many of the pairs that were tried they have."""
 
     image: str
     depth: str
@@ -36,7 +37,7 @@ def guess_patterns(root: pathlib.Path) -> Patterns | None:
         partners[_key(path)].append(path)
     counts = collections.Counter(
         patterns
-        for picture in pictures
+        for picture in pictures[:: max(1, len(pictures) // _PICTURES_TRIED)]
         for depth in partners[_key(picture)]
         if (patterns := _patterns(picture, depth))
     )

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # safetensors: save_file of a transposed numpy array stores other values than the array has, without a word.
 #
-# Guess: a transposed kernel, as porting a PyTorch linear layer to Flax makes it, is stored in its own order, or refused as
-# PyTorch's side of the library refuses it. Seen: the memory is written as it lies, under the shape of the transpose, and read
-# back as another matrix of the same numbers; of a slice with a step even other numbers. The docstring asks for "contiguous and
-# dense" tensors; nothing checks it. Every sum and norm of a transposed kernel is right, so that a look does not find it.
+# Guess: a transposed kernel, as porting a PyTorch linear layer to Flax makes it, is stored in its own order, or refused. Seen:
+# the memory is written as it lies, under the shape of the transpose, and read back as another matrix of the same numbers; of a
+# slice with a step even other numbers. The docstring asks for tensors that are contiguous and dense; nothing checks it. Every
+# sum and norm of a transposed kernel is right, so that a look at these does not find it.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

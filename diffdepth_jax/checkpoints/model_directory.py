@@ -28,7 +28,7 @@ from diffdepth_jax.distributed.processes import in_first
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.whole_files import whole_file, whole_folder
 
-CONFIG_FILE = "config.json"
+CONFIG_FILE, CARD_FILE = "config.json", "README.md"
 # A resumed run may change these fields: none of them says what an update computes.
 _FREE = {
     "log_level",

@@ -6,11 +6,11 @@ import re
 
 from diffdepth_jax.checkpoints import weights_file
 from diffdepth_jax.checkpoints.calibration import FILE as CALIBRATION_FILE
-from diffdepth_jax.checkpoints.model_directory import CONFIG_FILE
+from diffdepth_jax.checkpoints.model_directory import CARD_FILE, CONFIG_FILE
 from diffdepth_jax.errors import UserError
 
 _SHIPPED = pathlib.Path(__file__).parents[1] / "pretrained"
-_FILES = [CONFIG_FILE, weights_file.FILE, CALIBRATION_FILE, "README.md"]
+_FILES = [CONFIG_FILE, weights_file.FILE, CALIBRATION_FILE, CARD_FILE]
 _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
 
 

@@ -1,5 +1,6 @@
 """The sources of training and evaluation samples that a configuration names."""
 
+import dataclasses
 import functools
 import threading
 
@@ -96,25 +97,10 @@ def _folder_sources(fields: groups.Folder) -> tuple[Source, EvaluationSets]:
             "data.folder.root is empty: set --config.data.folder.root to the folder of your data"
         )
     fields = presets.resolved(fields)
-    form = DepthForm(
-        fields.depth_scale, fields.invalid_values, fields.eight_bit_scale, fields.eight_bit_offset
-    )
-    folder = functools.partial(
-        RGBDFolder,
-        fields.root,
-        fields.image_pattern,
-        fields.depth_pattern,
-        depth_root=fields.depth_root,
-        depth_form=form,
-        mask_pattern=fields.mask_pattern,
-        resize_depth=fields.resize_depth,
-        depth_orientation=fields.depth_orientation,
-        focal_length=fields.focal_length,
-    )
-    train = folder(fields.list_file, depth_list_file=fields.depth_list_file)
+    train = open_folder(fields)
     if fields.eval_list_file:
-        held_out = folder(fields.eval_list_file, depth_list_file=fields.eval_depth_list_file)
-        return train, {"eval": (train, held_out)}
+        lists = {"list_file": fields.eval_list_file, "depth_list_file": fields.eval_depth_list_file}
+        return train, {"eval": (train, open_folder(dataclasses.replace(fields, **lists)))}
     every = fields.holdout_every
     if not every:
         return train, {"train": (train, train)}
@@ -127,6 +113,26 @@ def _folder_sources(fields: groups.Folder) -> tuple[Source, EvaluationSets]:
     held_out = train.select(indices[every - 1 :: every])
     rest = train.select([i for i in indices if (i + 1) % every])
     return rest, {"eval": (rest, held_out)}
+
+
+def open_folder(fields: groups.Folder) -> RGBDFolder:
+    """The pairs that the fields describe; `preset` is not looked at, see `presets.resolved`."""
+    form = DepthForm(
+        fields.depth_scale, fields.invalid_values, fields.eight_bit_scale, fields.eight_bit_offset
+    )
+    return RGBDFolder(
+        fields.root,
+        fields.image_pattern,
+        fields.depth_pattern,
+        list_file=fields.list_file,
+        depth_root=fields.depth_root,
+        depth_list_file=fields.depth_list_file,
+        depth_form=form,
+        mask_pattern=fields.mask_pattern,
+        resize_depth=fields.resize_depth,
+        depth_orientation=fields.depth_orientation,
+        focal_length=fields.focal_length,
+    )
 
 
 def _records_sources(fields: groups.Records) -> tuple[Source, EvaluationSets]:

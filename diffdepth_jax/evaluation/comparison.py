@@ -55,6 +55,8 @@ def _difference(name: str, pair: tuple[str, str], rows: dict[str, list[Row]], se
     """A line on the second program minus the first, over the pictures that both have."""
     first, second = ({row["name"]: row for row in rows[x] if row["valid"]} for x in pair)
     shared = [x for x in first if x in second]
+    if not shared:
+        raise UserError(f"{name}: {pair[0]} and {pair[1]} have no picture in common")
     texts = []
     for metric in _COMPARED:
         differences = np.array([second[x][metric] - first[x][metric] for x in shared])

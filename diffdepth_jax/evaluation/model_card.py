@@ -8,12 +8,12 @@ import os
 import pathlib
 from collections.abc import Mapping
 
+from diffdepth_jax.checkpoints.model_directory import CARD_FILE
 from diffdepth_jax.configuration.groups import Configuration
 from diffdepth_jax.evaluation.report import describe
 from diffdepth_jax.evaluation.scoring import Means
 from diffdepth_jax.whole_files import whole_file
 
-FILE = "README.md"
 MARK = "<!-- Written by diffdepth_jax. Without this line, it is kept as it is. -->"
 _SCORES = ("abs_rel", "rmse", "d1", "aligned_abs_rel", "boundary_f1")
 _KINDS = {
@@ -24,7 +24,7 @@ _KINDS = {
 
 def write_card(directory: str | os.PathLike, text: str) -> None:
     """Writes a card into a model directory, unless there is one of somebody's own."""
-    path = pathlib.Path(directory) / FILE
+    path = pathlib.Path(directory) / CARD_FILE
     if path.exists() and MARK not in path.read_text():
         return
     with whole_file(path) as unfinished:

@@ -14,7 +14,11 @@ import numpy as np
 
 from diffdepth_jax.arrays import Variables
 from diffdepth_jax.checkpoints.calibration import load_calibration, save_calibration
-from diffdepth_jax.checkpoints.model_directory import copy_configuration, write_variables
+from diffdepth_jax.checkpoints.model_directory import (
+    CARD_FILE,
+    copy_configuration,
+    write_variables,
+)
 from diffdepth_jax.datasets.synthetic import SyntheticScenes
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.models.variables import parameters_identity
@@ -23,7 +27,6 @@ from diffdepth_jax.prediction.loading import load_model
 from diffdepth_jax.whole_files import whole_folder
 
 LARGEST_MOVE = 1e-3  # of depth, relative
-_CARD = "README.md"
 
 
 def publish_model(directory: str | os.PathLike, output: str | os.PathLike) -> str:
@@ -66,9 +69,9 @@ def _largest_move(before: DepthEstimator, after: DepthEstimator) -> float:
 
 def _copy_rest(directory: str | os.PathLike, output: pathlib.Path, variables: Variables) -> None:
     """The model card, and the calibration, which then holds for these variables."""
-    card, calibration = pathlib.Path(directory) / _CARD, load_calibration(directory)
+    card, calibration = pathlib.Path(directory) / CARD_FILE, load_calibration(directory)
     if card.exists():
-        shutil.copyfile(card, output / _CARD)
+        shutil.copyfile(card, output / CARD_FILE)
     if calibration is not None:
         identity = parameters_identity(variables)
         save_calibration(output, dataclasses.replace(calibration, parameters=identity))

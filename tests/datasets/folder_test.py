@@ -360,7 +360,7 @@ def test_depth_of_a_list_may_lie_elsewhere(pairs):
     assert source[0]["intrinsics"][0, 0] == 700.5 and "intrinsics" not in source[1]
 
 
-def test_a_list_may_name_png_files_that_are_kept_as_jpeg(pairs, caplog):
+def test_a_list_may_name_png_files_that_are_kept_as_jpeg(pairs):
     Image.open(pairs / "image/1.png").save(pairs / "image/1.jpg")
     (pairs / "image/1.png").unlink()
     (pairs / "list.txt").write_text("image/1.png depth/1.png\n")

@@ -58,6 +58,15 @@ def test_only_pictures_that_both_have_are_compared(dataset, tmp_path):
     assert "left out: 2 of 4 samples have no file" in report
 
 
+def test_programs_that_share_no_picture_are_named(dataset, tmp_path):
+    write(tmp_path / "a", 3)
+    write(tmp_path / "b", 3, 3)
+    (tmp_path / "b/0.npy").unlink()
+    folders, options = [tmp_path / "a", tmp_path / "b"], FileOptions(skip_missing=True)
+    with pytest.raises(UserError, match="eval: a and b have no picture in common"):
+        compare_folders(dataset, folders, tmp_path / "results", options)
+
+
 def test_two_folders_of_one_name_are_refused(dataset, tmp_path):
     for place in ("x", "y"):
         write(tmp_path / place / "depth", 3, 3, 3, 3)

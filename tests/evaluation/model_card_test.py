@@ -2,14 +2,15 @@
 
 import pytest
 
+from diffdepth_jax.checkpoints.model_directory import CARD_FILE
 from diffdepth_jax.checkpoints.weights_file import read_weights
-from diffdepth_jax.evaluation.model_card import FILE, model_card, write_card
+from diffdepth_jax.evaluation.model_card import model_card, write_card
 from tests.support import small_run
 
 
 def test_the_card_of_a_run(finished_run):
     workdir, _ = finished_run
-    text = (workdir / FILE).read_text()
+    text = (workdir / CARD_FILE).read_text()
     assert text.startswith(
         "---\nlibrary_name: diffdepth_jax\npipeline_tag: depth-estimation\n---\n"
     )
@@ -40,7 +41,7 @@ def test_a_model_without_scores_says_so():
 def test_the_programs_card_is_replaced_and_somebodys_own_is_kept(tmp_path):
     write_card(tmp_path, model_card(small_run.config(), "First."))
     write_card(tmp_path, model_card(small_run.config(), "Second."))
-    assert "Second." in (tmp_path / FILE).read_text()
-    (tmp_path / FILE).write_text("mine")
+    assert "Second." in (tmp_path / CARD_FILE).read_text()
+    (tmp_path / CARD_FILE).write_text("mine")
     write_card(tmp_path, model_card(small_run.config(), "Third."))
-    assert (tmp_path / FILE).read_text() == "mine"
+    assert (tmp_path / CARD_FILE).read_text() == "mine"
