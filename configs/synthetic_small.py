@@ -1,0 +1,21 @@
+"""The model of rendered scenes that ships: the quick start's, trained on seven times as many pictures.
+
+python -m diffdepth_jax.main --config=configs/synthetic_small.py
+
+Its scenes are of another seed than the quick start's. About two hours on two cores; docs/models.md
+has its scores.
+"""
+
+from diffdepth_jax.configs import synthetic
+
+
+def get_config():
+    config = synthetic.get_config()
+    config.seed = 1
+    config.data.synthetic.num_train = 200_000  # no scene twice
+    config.train.batch_size = 8
+    config.train.num_steps = 11_000
+    config.train.evaluate_every = 2750
+    config.train.checkpoint_every = 500
+    config.optimizer.warmup_steps = 300
+    return config
