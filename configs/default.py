@@ -269,8 +269,15 @@ def get_config():
     config.evaluation = ConfigDict(
         {
             "batch_size": 8,
-            # full, nyu_eigen, kitti_garg_kb, kitti_garg_full, kitti_eigen, kitti_official
+            # A name in NAMES of diffdepth_jax/evaluation/protocols.py: full, nyu_eigen,
+            # kitti_garg_kb, ..., or another program's, such as marigold_nyu.
             "protocol": "full",
+            # Fits each prediction to its ground truth, a name in ALIGNMENTS of
+            # diffdepth_jax/evaluation/alignment.py: none, median, scale_shift, ... Such scores
+            # compare with nothing metric. "": as the protocol has it, mostly none.
+            "alignment": "",
+            "distances": (),  # metres at which ranges end that are scored apart, such as (2, 4)
+            "by_scene": False,  # a table by scene, which is the folder of an image
             "flip_average": False,  # mean with the mirrored image's prediction
             "ensemble": 1,  # starting noises for each image; the median of what they lead to
             "baselines": False,  # rows of the best constant and of the mean map

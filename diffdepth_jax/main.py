@@ -19,9 +19,10 @@ from diffdepth_jax.configuration.paths import expand_home
 from diffdepth_jax.distributed import processes
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.evaluation.calibration import calibrate
-from diffdepth_jax.evaluation.comparison import compare_folders
-from diffdepth_jax.evaluation.depth_files import FileOptions, score_folder
+from diffdepth_jax.evaluation.depth_files import KINDS, FileOptions, Kind
 from diffdepth_jax.evaluation.evaluator import evaluate_checkpoint
+from diffdepth_jax.evaluation.file_scores import score_folders
+from diffdepth_jax.evaluation.protocols import Resize
 from diffdepth_jax.evaluation.report import format_report
 from diffdepth_jax.evaluation.scoring import Means
 from diffdepth_jax.evaluation.submission import submit
@@ -57,6 +58,30 @@ _PREDICTIONS_ORIENTATION = flags.DEFINE_enum(
     "evaluate: how depth files lie where EXIF turns a picture within its size. apply: like the "
     "turned picture, as predict writes them; stored: like the stored pixels.",
 )
+_PREDICTIONS_KIND = flags.DEFINE_enum(
+    "predictions_kind",
+    "depth",
+    list(KINDS),
+    "evaluate: what the files hold. depth: metres; disparity: 1 / metres; relative_depth and "
+    "relative_disparity: up to a scale and a shift, which evaluation.alignment has to fit.",
+)
+_PREDICTIONS_RESIZE = flags.DEFINE_enum(
+    "predictions_resize",
+    None,
+    ["nearest", "bilinear", "bilinear_corners"],
+    "evaluate: how files of another size are brought to their frame's; default: they are refused.",
+)
+_PREDICTIONS_SPREAD = flags.DEFINE_bool(
+    "predictions_spread",
+    False,
+    "evaluate: also score the spread beside each depth: NAME_spread.npy, or spread in NAME.npz.",
+)
+_PREDICTIONS_INTERVAL = flags.DEFINE_float(
+    "predictions_interval",
+    None,
+    "evaluate: also score the intervals beside each depth, NAME_low.npy and NAME_high.npy, or low "
+    "and high in NAME.npz, which are meant to hold for this share of the pixels, such as 0.9.",
+)
 _SKIP_MISSING = flags.DEFINE_bool(
     "skip_missing",
     False,
@@ -76,13 +101,18 @@ _COORDINATOR = flags.DEFINE_string(
 )
 _NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "Number of processes of the run.", 1)
 _PROCESS_ID = flags.DEFINE_integer("process_id", None, "Number of this process, from 0.", 0)
+_OF_PREDICTIONS = (
+    "predictions_scale",
+    "predictions_orientation",
+    "predictions_kind",
+    "predictions_resize",
+    "predictions_spread",
+    "predictions_interval",
+    "skip_missing",
+)
 # The only mode in which a flag has a meaning.
 _MODE_OF = {
-    "predictions": "evaluate",
-    "predictions_scale": "evaluate",
-    "predictions_orientation": "evaluate",
-    "skip_missing": "evaluate",
-    "checkpoint": "evaluate",
+    **dict.fromkeys(("predictions", *_OF_PREDICTIONS, "checkpoint"), "evaluate"),
     "output": "submit",
 }
 
@@ -97,13 +127,14 @@ def _evaluate_folder(config: Configuration, predictions: str, workdir: str) -> s
         _PREDICTIONS_SCALE.value,
         _SKIP_MISSING.value,
         cast(DepthOrientation, _PREDICTIONS_ORIENTATION.value),
+        cast(Kind, _PREDICTIONS_KIND.value),
+        cast(Resize | None, _PREDICTIONS_RESIZE.value),
+        _PREDICTIONS_SPREAD.value,
+        _PREDICTIONS_INTERVAL.value,
     )
-    folders, results = predictions.split(","), pathlib.Path(workdir) / "evaluation"
-    if len(folders) > 1 and not pathlib.Path(predictions).exists():
-        return compare_folders(
-            config, [expand_home(folder) for folder in folders], results, options
-        )
-    return score_folder(config, predictions, results, options)
+    one = pathlib.Path(predictions).exists()  # its name may have commas
+    folders = [predictions] if one else [expand_home(x) for x in predictions.split(",")]
+    return score_folders(config, folders, pathlib.Path(workdir) / "evaluation", options)
 
 
 def _evaluate_model(config: Configuration, workdir: str) -> Mapping[str, Means]:
@@ -115,7 +146,7 @@ def _check_flags() -> None:
     for name, mode in _MODE_OF.items():
         if flags.FLAGS[name].present and _MODE.value != mode:
             raise UserError(f"--{name} means nothing to --mode={_MODE.value}: add --mode={mode}")
-    for name in ("predictions_scale", "predictions_orientation", "skip_missing"):
+    for name in _OF_PREDICTIONS:
         if flags.FLAGS[name].present and _PREDICTIONS.value is None:
             raise UserError(f"--{name} means nothing without --predictions=DIR")
     if _CHECKPOINT.value is not None and _PREDICTIONS.value is not None:

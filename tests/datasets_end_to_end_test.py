@@ -23,8 +23,9 @@ from PIL import Image
 from diffdepth_jax.configuration import groups
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.evaluation import metrics
-from diffdepth_jax.evaluation.depth_files import FileOptions, score_folder
+from diffdepth_jax.evaluation.depth_files import FileOptions
 from diffdepth_jax.evaluation.evaluator import evaluate_checkpoint
+from diffdepth_jax.evaluation.file_scores import score_folders
 from diffdepth_jax.evaluation.report import format_report
 from diffdepth_jax.evaluation.submission import check_submission, submit
 from diffdepth_jax.training.loop import train
@@ -291,8 +292,8 @@ def test_known_answers_on_real_frames_prepared_as_they_lie(tmp_path):
             data__records__eval_split="train",
             evaluation__protocol=protocol,
         )
-        report = score_folder(
-            config, tmp_path / "predictions", tmp_path / protocol, FileOptions(256)
+        report = score_folders(
+            config, [tmp_path / "predictions"], tmp_path / protocol, FileOptions(256)
         )
         assert f"protocol {protocol}: " in report
         scored = _read_csv(tmp_path / protocol / "train.csv")

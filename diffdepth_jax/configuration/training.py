@@ -3,6 +3,7 @@
 See `groups`.
 """
 
+import itertools
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -157,7 +158,15 @@ class Evaluation:
 
     batch_size: Count
     protocol: str
+    alignment: str
+    distances: tuple[Positive, ...]
+    by_scene: bool
     flip_average: bool
     ensemble: Count
     baselines: bool
     num_panels: Count
+
+    def __post_init__(self) -> None:
+        ends = self.distances
+        rule = "metres that increase"
+        require(all(a < b for a, b in itertools.pairwise(ends)), "evaluation.distances", ends, rule)

@@ -1,74 +1,92 @@
-"""Depth files of several programs on the same pictures: one table, and paired differences."""
+"""Several programs on the same pictures: paired differences, and where they differ most."""
 
-import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
-from diffdepth_jax.configuration.groups import Configuration
-from diffdepth_jax.datasets.sources import create_sources
 from diffdepth_jax.errors import UserError
-from diffdepth_jax.evaluation.depth_files import FileOptions, score_set
-from diffdepth_jax.evaluation.report import describe, format_report, write_results
-from diffdepth_jax.evaluation.scorer import Scorer
-from diffdepth_jax.evaluation.scoring import Row
+from diffdepth_jax.evaluation.scorer import Scorer, panel
+from diffdepth_jax.evaluation.scoring import Predictor, Row
+from diffdepth_jax.media import drawing
 
 _COMPARED = ("abs_rel", "rmse", "d1")
 _RESAMPLES, _LEVEL = 2000, 0.95
+_SHOWN = 6  # pictures of a sheet
 
 
-def compare_folders(
-    config: Configuration,
-    directories: Sequence[str | os.PathLike],
-    results: str | os.PathLike,
-    options: FileOptions = FileOptions(),  # noqa: B008  it cannot be changed
-) -> str:
-    """Scores several folders as `score_folder` does, and compares each with the first.
+def compare(
+    scorer: Scorer,
+    name: str,
+    rows: Mapping[str, list[Row]],
+    files: Mapping[str, Predictor],
+    directory: pathlib.Path,
+) -> list[str]:
+    """Compares each program with the first on one evaluation set.
 
-    A program is called by its folder's name. `results` gets a folder for each program.
+    Writes DIRECTORY/SET_SECOND_and_FIRST.png: the pictures whose abs_rel differs most.
+
+    Args:
+      scorer: of the rows.
+      name: of the set.
+      rows: {program: what the scorer said of its files}.
+      files: {program: its files}.
+      directory: of the sheets, which is there.
+
+    Returns:
+      For each further program a line on its mean differences from the first, and one on the sheet.
 
     Raises:
-      UserError: as of `score_folder`, or two folders have one name.
+      UserError: two programs have no picture in common.
     """
-    programs = {pathlib.Path(directory).name: directory for directory in directories}
-    if len(programs) < len(directories):
-        raise UserError("--predictions: two folders have the same name: rename one")
-    _, sources = create_sources(config.data, config.seed)
-    scorer = Scorer(config, sources)
-    scorer.check_ground_truth()
-    means, lines, origin = {}, [], "depth files of several programs"
-    for name in sources:
-        rows = {}
-        for program, directory in programs.items():
-            rows[program], left_out = score_set(scorer, name, directory, options)
-            own = means[f"{name}: {program}"] = scorer.means(rows[program])
-            description = "; ".join([describe(config, f"depth files of {directory}"), *left_out])
-            write_results(pathlib.Path(results) / program, name, own, rows[program], description)
-            lines += left_out
-        first, *others = programs
-        lines += [_difference(name, (first, other), rows, config.seed) for other in others]
-    return "\n".join([format_report(config, means, origin), *lines])
+    first, *others = rows
+    lines = []
+    for other in others:
+        pairs = _pairs(rows[first], rows[other])
+        if not pairs:
+            raise UserError(f"{name}: {first} and {other} have no picture in common")
+        sheet = directory / f"{name}_{other}_and_{first}.png"
+        shown = {program: files[program] for program in (first, other)}
+        drawing.write_png(sheet, _sheet(scorer, name, shown, pairs))
+        lines += [f"{name}: {other} minus {first}, {_differences(pairs)}"]
+        lines += [f"{name}: where {other} and {first} differ most: {sheet}"]
+    return lines
 
 
-def _difference(name: str, pair: tuple[str, str], rows: dict[str, list[Row]], seed: int) -> str:
-    """A line on the second program minus the first, over the pictures that both have."""
-    first, second = ({row["name"]: row for row in rows[x] if row["valid"]} for x in pair)
-    shared = [x for x in first if x in second]
-    if not shared:
-        raise UserError(f"{name}: {pair[0]} and {pair[1]} have no picture in common")
+def _pairs(first: list[Row], second: list[Row]) -> list[tuple[Row, Row]]:
+    """The rows of both programs for each picture that both have."""
+    scored = {row["index"]: row for row in first if row["valid"]}
+    both = [row for row in second if row["valid"] and row["index"] in scored]
+    return [(scored[row["index"]], row) for row in both]
+
+
+def _differences(pairs: list[tuple[Row, Row]]) -> str:
     texts = []
     for metric in _COMPARED:
-        differences = np.array([second[x][metric] - first[x][metric] for x in shared])
-        low, high = bootstrap_interval(differences, seed)
+        differences = np.array([second[metric] - first[metric] for first, second in pairs])
+        low, high = bootstrap_interval(differences)
         texts.append(f"{metric} {differences.mean():+.4f} ({low:+.4f} to {high:+.4f})")
-    return f"{name}: {pair[1]} minus {pair[0]}, {len(shared)} pictures: {', '.join(texts)}"
+    return f"{len(pairs)} pictures: {', '.join(texts)}"
 
 
-def bootstrap_interval(values: np.ndarray, seed: int) -> tuple[float, float]:
+def bootstrap_interval(values: np.ndarray, seed: int = 0) -> tuple[float, float]:
     """The 95 % percentile interval of a mean over pictures, by resampling the pictures."""
     rng = np.random.default_rng(seed)
     drawn = rng.integers(len(values), size=(_RESAMPLES, len(values)))
     tail = 100 * (1 - _LEVEL) / 2
     low, high = np.percentile(values[drawn].mean(axis=1), [tail, 100 - tail])
     return float(low), float(high)
+
+
+def _sheet(
+    scorer: Scorer, name: str, files: Mapping[str, Predictor], pairs: list[tuple[Row, Row]]
+) -> drawing.Picture:
+    """For each of the pictures that differ most one program's panel above the other's."""
+    most = sorted(pairs, key=lambda pair: -abs(pair[0]["abs_rel"] - pair[1]["abs_rel"]))
+    panels = []
+    for first, _ in most[:_SHOWN]:
+        indices = range(first["index"], first["index"] + 1)
+        for program, predict in files.items():
+            (image,) = scorer.images(name, predict, indices, input_crop="none", holes=True)
+            panels.append(panel(image, program))
+    return drawing.stack_panels(panels)

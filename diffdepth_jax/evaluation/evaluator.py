@@ -21,9 +21,10 @@ from diffdepth_jax.datasets.sources import EvaluationSets, create_sources
 from diffdepth_jax.distributed import processes, sharding
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.evaluation import predictors
-from diffdepth_jax.evaluation.report import describe, write_results
+from diffdepth_jax.evaluation.report import describe, protocol_of, write_results
 from diffdepth_jax.evaluation.scorer import Scorer
 from diffdepth_jax.evaluation.scoring import Means, Predictor
+from diffdepth_jax.evaluation.uncertainty_report import create_score_maps
 from diffdepth_jax.method import diffusion
 from diffdepth_jax.models.assembly import DepthNetwork, create_model
 from diffdepth_jax.models.variables import abstract_variables, parameters_identity
@@ -81,8 +82,16 @@ class Evaluator:
 
     @property
     def has_spread(self) -> bool:
-        """Whether predictions have one: of an ensemble, or of a model with a Laplace scale."""
-        return self._config.evaluation.ensemble > 1 or self._config.model.laplace_scale
+        """Whether a spread is scored: of an ensemble, or of a model with a Laplace scale.
+
+        That of aligned predictions is not: an alignment does not say how it moves.
+        """
+        has_spread = self._config.evaluation.ensemble > 1 or self._config.model.laplace_scale
+        return has_spread and not self._aligned
+
+    @property
+    def _aligned(self) -> bool:
+        return protocol_of(self._config).alignment != "none"
 
     def predictor(self, variables: Variables, *, members: bool = False) -> Predictor:
         """The predictor of these variables, with the views that the configuration asks for.
@@ -119,17 +128,22 @@ class Evaluator:
           calibration: whose intervals are scored, too.
         """
         predict, results = self.predictor(variables, members=self.has_spread), {}
+        score_maps = create_score_maps(self.has_spread, None if self._aligned else calibration)
         for name in self.scorer.sets:
             panels = None if log is None else []
-            rows = self.scorer.score(name, predict, panels=panels, calibration=calibration)
+            rows = self.scorer.score(name, predict, panels=panels, score_maps=score_maps)
             means = results[name] = self.scorer.means(rows)
             if log is not None and panels is not None:
-                scalars = {f"{name}/{key}": x for key, x in means.items() if x is not None}
+                scalars = {f"{name}/{key}": x for key, x in means.items() if _is_number(x)}
                 log.scalars(step, **scalars)
                 log.panels(name, step, panels)
             if directory is not None and processes.is_first():
                 write_results(directory, name, means, rows, describe(self._config))
         return results
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float)
 
 
 def create_evaluator(

@@ -9,8 +9,21 @@ from jaxtyping import Bool, Float, Int, Real, Shaped
 
 from diffdepth_jax.arrays import Array, Depth, Mask
 
-# The metrics of Eigen et al. 2014.
-NAMES = ("abs_rel", "sq_rel", "rmse", "rmse_log", "log10", "silog", "d1", "d2", "d3")
+# The metrics of Eigen et al. 2014, and the stricter shares of pixels that recent papers add:
+# within 5 % and 10 % instead of 25 %.
+NAMES = (
+    "abs_rel",
+    "sq_rel",
+    "rmse",
+    "rmse_log",
+    "log10",
+    "silog",
+    "d105",
+    "d110",
+    "d1",
+    "d2",
+    "d3",
+)
 # The metrics of KITTI's depth prediction benchmark, which ranks by the first four. silog and the
 # relative errors are in percent, the inverse errors in 1/km, rmse and mae in metres.
 KITTI_NAMES = ("silog", "sq_error_rel", "abs_error_rel", "irmse", "imae", "rmse", "mae")
@@ -122,6 +135,8 @@ def depth_metrics(prediction: Depth, target: Depth, mask: Mask) -> dict[str, Rea
         "log10": mean(jnp.abs(log_error)) / jnp.log(10.0),
         # mean((e - mean e)^2): the usual mean(e^2) - (mean e)^2 loses its digits in float32.
         "silog": 100 * jnp.sqrt(mean((log_error - mean(log_error)[:, None, None, None]) ** 2)),
+        "d105": mean(ratio < 1.05),
+        "d110": mean(ratio < 1.10),
         "d1": mean(ratio < 1.25),
         "d2": mean(ratio < 1.25**2),
         "d3": mean(ratio < 1.25**3),

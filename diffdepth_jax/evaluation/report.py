@@ -8,7 +8,7 @@ import pathlib
 from collections.abc import Mapping, Sequence
 
 from diffdepth_jax.configuration.groups import Configuration
-from diffdepth_jax.evaluation import edges, metrics, protocols, uncertainty_report
+from diffdepth_jax.evaluation import breakdown, edges, metrics, protocols, uncertainty_report
 from diffdepth_jax.evaluation.scoring import Means, Row
 
 _COLUMNS = (*metrics.ALL_NAMES, *metrics.ALIGNED_NAMES, *edges.NAMES)
@@ -21,7 +21,7 @@ _NOT_PRINTED = (
 def format_table(rows: Mapping[str, Means], names: Sequence[str] = metrics.NAMES) -> str:
     """Text table of {row name: {metric: value}}; "-" stands for a value that is None."""
     width = max(map(len, rows)) + 2
-    widths = [max(10, len(name) + 2) for name in (*names, "images")]
+    widths = [max(9, len(name) + 2) for name in (*names, "images")]
     header = [f"{name:>{w}}" for name, w in zip((*names, "images"), widths, strict=True)]
     lines = [" " * width + "".join(header)]
     for row, values in rows.items():
@@ -40,7 +40,9 @@ def _cell(value: float | int | None) -> str:
 def protocol_of(config: Configuration) -> protocols.Protocol:
     """The evaluation protocol that a configuration names."""
     frame = config.frame
-    return protocols.create_protocol(config.evaluation.protocol, frame.min_depth, frame.max_depth)
+    fields = config.evaluation
+    limits = frame.min_depth, frame.max_depth
+    return protocols.create_protocol(fields.protocol, *limits, fields.alignment)
 
 
 def describe(config: Configuration, origin: str | None = None) -> str:
@@ -73,8 +75,22 @@ def format_report(
     for each in uncertainty_report.TABLES:
         scored = {name: means for name, means in rows.items() if each[0] in means}
         tables += [format_table(scored, each)] if scored else []
+    tables += [table for name, means in rows.items() for table in _tables_of_parts(name, means)]
     notes = [] if protocols.SHAPE_TABLE in names else [_NOT_PRINTED]
     return "\n".join(["\n\n".join(tables), *notes, describe(config, origin)])
+
+
+def _tables_of_parts(row: str, means: Means) -> list[str]:
+    """The tables by distance and by scene of a row, if it has them."""
+    tables = []
+    for kind in ("by_distance", "by_scene"):
+        parts = means.get(kind, {})
+        shown = dict(list(parts.items())[: breakdown.MAX_SCENES])
+        titled = {f"{row}: {title}": values for title, values in shown.items()}
+        tables += [format_table(titled, breakdown.NAMES)] if titled else []
+        if len(shown) < len(parts):
+            tables[-1] += f"\nthe worst {len(shown)} of {len(parts)} scenes; {row}.json has all"
+    return tables
 
 
 def write_results(

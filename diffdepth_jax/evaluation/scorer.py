@@ -1,10 +1,10 @@
 """Scores any predictor on the evaluation sets of a configuration."""
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
-from diffdepth_jax.checkpoints.calibration import Calibration
 from diffdepth_jax.configuration.groups import Configuration
 from diffdepth_jax.datasets import pipeline, transforms
 from diffdepth_jax.datasets.canonical import METRES, CanonicalCamera
@@ -12,9 +12,17 @@ from diffdepth_jax.datasets.ground_truth import check_ground_truth
 from diffdepth_jax.datasets.samples import EvaluationSample, Sample
 from diffdepth_jax.datasets.sources import EvaluationSets
 from diffdepth_jax.distributed import processes
-from diffdepth_jax.evaluation import predictors, scoring
+from diffdepth_jax.evaluation import breakdown, predictors, scoring
 from diffdepth_jax.evaluation.report import protocol_of
-from diffdepth_jax.evaluation.scoring import Batches, Means, Prediction, Predictor, Row
+from diffdepth_jax.evaluation.scoring import (
+    Batches,
+    Means,
+    Prediction,
+    Predictor,
+    Row,
+    ScoredImage,
+)
+from diffdepth_jax.evaluation.uncertainty_report import ScoreMaps
 from diffdepth_jax.media import drawing
 
 _BASELINES = (
@@ -69,7 +77,7 @@ class Scorer:
         input_crop: str | None = None,
         panels: list[np.ndarray] | None = None,
         holes: bool = False,
-        calibration: Calibration | None = None,
+        score_maps: ScoreMaps | None = None,
     ) -> list[Row]:
         """Scores a predictor on one set.
 
@@ -79,36 +87,52 @@ class Scorer:
           input_crop: the part of a frame that predictions cover; default: frame.input_crop.
           panels: a list that gets the pictures of the first evaluation.num_panels images.
           holes: whether predictions may have pixels without depth, see `scoring.score_images`.
-          calibration: whose intervals are scored, too.
+          score_maps: scores the further maps of predictions, see `scoring.score_images`.
 
         Returns:
-          {"name", "valid", "holes", metric: value ...} of each image, see `ScoredImage`.
+          {"index", "name", "valid", "holes", metric: value ...} of each image, see `ScoredImage`.
         """
         rows, indices = [], processes.share(self.sets[name])
-        for image in scoring.score_images(
+        fields = {"input_crop": input_crop, "holes": holes, "score_maps": score_maps}
+        for image in self.images(name, predict, indices, **fields):
+            rows.append({"index": image.index, "name": image.name, **image.values})
+            if panels is not None and image.index < self._config.evaluation.num_panels:
+                panels.append(panel(image))
+        return processes.gather(rows)
+
+    def images(
+        self,
+        name: str,
+        predict: Predictor,
+        indices: range,
+        *,
+        input_crop: str | None = None,
+        **fields: Any,
+    ) -> Iterator[ScoredImage]:
+        """Yields these images of a set, scored; for the arguments see `score`."""
+        return scoring.score_images(
             predict,
             self._batches(name, indices),
             protocol=self._protocol,
             input_crop=self._config.frame.input_crop if input_crop is None else input_crop,
             first=indices.start,
-            holes=holes,
-            calibration=calibration,
-        ):
-            rows.append({"name": image.name, **image.values})
-            if panels is not None and image.index < self._config.evaluation.num_panels:
-                panels.append(_panel(image))
-        return processes.gather(rows)
+            distances=self._config.evaluation.distances,
+            **fields,
+        )
 
     def means(self, rows: list[Row]) -> Means:
-        """{metric: mean over images} of what `score` returned."""
-        return scoring.mean_over_images(rows, self._protocol)
+        """{metric: mean over images} of what `score` returned, and its parts, see `breakdown`."""
+        means = scoring.mean_over_images(rows, self._protocol)
+        return means | (breakdown.over_scenes(rows) if self._config.evaluation.by_scene else {})
 
     def frames(
         self, name: str, predict: Predictor
     ) -> Iterator[tuple[int, EvaluationSample, Prediction]]:
         """Yields (index, sample, metres [H, W, C]) of each image of a set, unscored."""
         batches = self._batches(name, range(self.sets[name]))
-        return scoring.predict_frames(predict, batches, self._config.frame.input_crop)
+        return scoring.predict_frames(
+            predict, batches, self._config.frame.input_crop, resize=self._protocol.resize
+        )
 
     def with_baselines(self, results: Mapping[str, Means]) -> Mapping[str, Means]:
         """A model's results as rows of a table, with the baselines' rows if the config asks."""
@@ -141,7 +165,9 @@ class Scorer:
         )
 
 
-def _panel(image: scoring.ScoredImage) -> np.ndarray:
+def panel(image: ScoredImage, program: str = "") -> np.ndarray:
+    """A picture of one image: itself, ground truth, prediction and error, [H, W, 3]."""
     text = f"abs_rel {image.values['abs_rel']:.3f}, rmse {image.values['rmse']:.2f}"
+    text = f"{program}: {text}" if program else text
     truth = image.sample["depth"], image.sample["mask"]
     return drawing.panel(image.sample["picture"], *truth, image.prediction, text)

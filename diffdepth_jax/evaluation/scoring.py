@@ -11,18 +11,14 @@ import numpy as np
 from jaxtyping import Float, Shaped
 
 from diffdepth_jax.arrays import Array
-from diffdepth_jax.checkpoints.calibration import Calibration
 from diffdepth_jax.datasets.samples import EvaluationSample
 from diffdepth_jax.errors import UserError
-from diffdepth_jax.evaluation import (
-    calibrated_scores,
-    edges,
-    metrics,
-    uncertainty,
-    uncertainty_report,
-)
-from diffdepth_jax.evaluation.protocols import Protocol
-from diffdepth_jax.media.preprocessing import input_box
+from diffdepth_jax.evaluation import breakdown, edges, metrics, uncertainty_report
+from diffdepth_jax.evaluation.alignment import align
+from diffdepth_jax.evaluation.protocols import Protocol, Resize
+from diffdepth_jax.evaluation.uncertainty_report import ScoreMaps
+from diffdepth_jax.media.preprocessing import Size, input_box
+from diffdepth_jax.models import layers
 
 # A predictor maps (samples, index of the first) to one prediction for each sample: metres [h, w, 1]
 # of what the model sees of the frame, at any resolution, or None where it has no prediction. A
@@ -36,22 +32,30 @@ Row = dict[str, Any]  # of one image: its name and the values of a ScoredImage
 Means = dict[str, Any]  # {metric: mean over images}, and the number of "images" that count
 
 
-def resize_depth(depth: Prediction, size: tuple[int, int]) -> Prediction:
-    """Metres [H, W, C] -> [*size, C], bilinear; maps of that size come back unchanged."""
+def resize_depth(depth: Prediction, size: Size, rule: Resize = "bilinear") -> Prediction:
+    """Metres [H, W, C] -> [*size, C]; maps of that size come back unchanged.
+
+    "bilinear" puts the centre of pixel i at i + 1/2, PyTorch's align_corners=False;
+    "bilinear_corners" is align_corners=True; "nearest" mixes no two depths.
+    """
     if depth.shape[:2] == tuple(size):
         return depth
-    return jax.image.resize(depth, (*size, depth.shape[-1]), "bilinear", antialias=False)
+    if rule == "bilinear_corners":
+        return layers.resize_align_corners(depth[None], *size)[0]
+    return jax.image.resize(depth, (*size, depth.shape[-1]), rule, antialias=False)
 
 
-@functools.partial(jax.jit, static_argnames=("size", "input_crop"))
-def to_frame(prediction: Prediction, *, size: tuple[int, int], input_crop: str) -> Prediction:
+@functools.partial(jax.jit, static_argnames=("size", "input_crop", "resize"))
+def to_frame(
+    prediction: Prediction, *, size: Size, input_crop: str, resize: Resize = "bilinear"
+) -> Prediction:
     """Puts the metres of the input crop, [h, w, C], in their place in the frame, [*size, C].
 
     Outside the crop a pixel takes the nearest value inside. KITTI's cropped protocols score no
     pixel there.
     """
     top, bottom, left, right = input_box(*size, input_crop)
-    inside = resize_depth(prediction, (bottom - top, right - left))
+    inside = resize_depth(prediction, (bottom - top, right - left), resize)
     padding = ((top, size[0] - bottom), (left, size[1] - right), (0, 0))
     return jnp.pad(inside, padding, mode="edge")
 
@@ -62,7 +66,11 @@ def sample_name(sample: EvaluationSample, index: int) -> str:
 
 
 def predict_frames(
-    predict: Predictor, batches: Batches, input_crop: str = "none", first: int = 0
+    predict: Predictor,
+    batches: Batches,
+    input_crop: str = "none",
+    first: int = 0,
+    resize: Resize = "bilinear",
 ) -> Iterator[tuple[int, EvaluationSample, Prediction]]:
     """Yields (index, sample, metres [H, W, C] at the size of the sample's ground truth).
 
@@ -72,8 +80,8 @@ def predict_frames(
     for samples in batches:
         for sample, depth in zip(samples, predict(samples, index), strict=True):
             if depth is not None:
-                size = sample["depth"].shape[:2]
-                yield index, sample, to_frame(depth, size=size, input_crop=input_crop)
+                place = {"size": sample["depth"].shape[:2], "input_crop": input_crop}
+                yield index, sample, to_frame(depth, **place, resize=resize)
             index += 1
 
 
@@ -105,13 +113,13 @@ class ScoredImage:
 def scored_mask(depth: Map, mask: Map, protocol: Protocol) -> Map:
     """True where the mask is and a pixel counts by the protocol; all [H, W, 1]."""
     mask = metrics.evaluation_mask(depth, mask, *protocol.truth)
-    return mask & protocol.crop.mask(*depth.shape[:2])
+    return mask & protocol.mask(*depth.shape[:2])
 
 
 @functools.partial(jax.jit, static_argnames=("protocol", "holes"))
 def _score(prediction, depth, mask, *, protocol, holes):
     mask = scored_mask(depth, mask, protocol)
-    hole = mask & ~(prediction > 0) if holes else jnp.zeros_like(mask)  # of nan, too
+    hole = mask & jnp.isnan(prediction) if holes else jnp.zeros_like(mask)
     prediction = metrics.clamp_prediction(prediction, *protocol.clamp)
     values = metrics.depth_metrics(prediction[None], depth[None], (mask & ~hole)[None])
     return prediction, {name: value[0] for name, value in values.items()} | {"holes": hole.sum()}
@@ -126,7 +134,7 @@ def _score_shape(prediction, depth, mask, dense_depth, dense_mask, *, protocol, 
     truth = scored_mask(dense_depth, dense_mask, protocol)[None]
     mask = scored_mask(depth, mask, protocol)[None]
     prediction, depth, dense_depth = prediction[None], depth[None], dense_depth[None]
-    found = prediction > 0 if holes else True
+    found = ~jnp.isnan(prediction) if holes else True
     aligned = metrics.align_median(prediction, depth, mask & found)
     prediction, aligned = (
         metrics.clamp_prediction(x, *protocol.clamp) for x in (prediction, aligned)
@@ -151,23 +159,35 @@ def score_images(
     input_crop: str = "none",
     first: int = 0,
     holes: bool = False,
-    calibration: Calibration | None = None,
+    score_maps: ScoreMaps | None = None,
+    distances: Sequence[float] = (),
 ) -> Iterator[ScoredImage]:
     """Yields a ScoredImage for each frame with a prediction, see `predict_frames`.
 
-    With `holes`, predictions that are nan or not positive say that there is no depth: these pixels
-    are left out of the metrics and counted as "holes". Otherwise they are clamped. With a
-    calibration, its intervals are scored too.
+    Args:
+      predict, batches: what is scored.
+      protocol: how.
+      input_crop, first: see `predict_frames`.
+      holes: whether nan says that there is no depth: these pixels are left out of the metrics and
+        counted as "holes". Otherwise they are clamped.
+      score_maps: scores the further maps of a prediction, such as its spread.
+      distances: ends in metres of ranges that are scored apart, see `breakdown`.
     """
-    for index, sample, maps in predict_frames(predict, batches, input_crop, first):
-        depth = maps[..., :1]
-        truth = sample["depth"], sample["mask"]
+    frames = predict_frames(predict, batches, input_crop, first, protocol.resize)
+    for index, sample, maps in frames:
+        truth, name = (sample["depth"], sample["mask"]), sample_name(sample, index)
+        mask = np.asarray(scored_mask(*truth, protocol))
+        depth = align(np.asarray(maps[..., :1]), truth[0], mask, protocol.alignment, name)
         fields = {"protocol": protocol, "holes": holes}
         scored = _score(depth, *truth, **fields)
         shape = _score_shape(depth, *truth, *_dense_truth(sample), **fields)
         clamped, values = jax.device_get((scored[0], scored[1] | shape))
         values = {name: value.item() for name, value in values.items()}
-        values |= _score_uncertainty(maps, *truth, protocol, calibration)
+        seen = mask & ~np.isnan(depth) if holes else mask
+        if score_maps is not None:
+            values |= score_maps(clamped_maps(maps, protocol), truth[0][..., 0], seen[..., 0])
+        if distances:
+            values |= breakdown.distance_scores(clamped, truth[0], seen, distances)
         yield ScoredImage(index, sample, clamped, values)
 
 
@@ -179,20 +199,6 @@ def clamped_maps(maps: Prediction, protocol: Protocol) -> Float[np.ndarray, "map
     return clamped
 
 
-def _score_uncertainty(maps, depth, mask, protocol, calibration):
-    """The scores of the spread, if there is one, and of the intervals of a calibration."""
-    if maps.shape[-1] == 1 and calibration is None:
-        return {}
-    mask = np.asarray(scored_mask(depth, mask, protocol))[..., 0]
-    maps, depth = clamped_maps(maps, protocol), depth[..., 0]
-    values = {}
-    if len(maps) > 1:
-        values |= uncertainty.image_scores(maps, depth, mask)
-    if calibration is not None:
-        values |= calibrated_scores.calibrated_scores(maps, depth, mask, calibration)
-    return values
-
-
 def mean_over_images(rows: Iterable[Row], protocol: Protocol) -> Means:
     """Means of per-image values over the images with valid pixels.
 
@@ -200,7 +206,7 @@ def mean_over_images(rows: Iterable[Row], protocol: Protocol) -> Means:
       {name: float} for metrics.ALL_NAMES and metrics.ALIGNED_NAMES, and "images", the number of
       images that count. For edges.NAMES the means over those of them in which edges are scored, or
       None if there are none; "edge_images" is their number. Also what
-      `uncertainty_report.over_images` returns.
+      `uncertainty_report.over_images` and `breakdown.over_distances` return.
 
     Raises:
       UserError: no image has a valid pixel.
@@ -214,7 +220,7 @@ def mean_over_images(rows: Iterable[Row], protocol: Protocol) -> Means:
     with_edges = [row for row in rows if not np.isnan(row["boundary_f1"])]
     means = {name: _mean(rows, name) for name in metrics.ALL_NAMES + metrics.ALIGNED_NAMES}
     means |= {name: _mean(with_edges, name) if with_edges else None for name in edges.NAMES}
-    means |= uncertainty_report.over_images(rows)
+    means |= uncertainty_report.over_images(rows) | breakdown.over_distances(rows)
     return means | {"images": len(rows), "edge_images": len(with_edges)}
 
 

@@ -85,6 +85,44 @@ def image_scores(
     return values | {"distances": count_distances(truth[mask], covered)}
 
 
+def stated_scores(
+    maps: Float[np.ndarray, "5 height width"],
+    truth: Float[np.ndarray, "height width"],
+    mask: Bool[np.ndarray, "height width"],
+    level: float | None,
+) -> dict[str, Any]:
+    """Scores the spread and the interval that a program states beside its depth.
+
+    Args:
+      maps: depth, spread, an unused one, low and high end of the interval: positive metres; a
+        spread of nan is not stated.
+      truth: metres.
+      mask: True where the truth is valid and there is a depth.
+      level: the share of pixels for which intervals are meant to hold; None: there are none.
+
+    Returns:
+      What `image_scores` returns; nan for what was not stated. Coverage and interval score are
+      those of the stated interval at its level.
+    """
+    scores = dict.fromkeys(IMAGE_NAMES, np.nan) | {"distances": []}
+    if not mask.any():
+        return scores
+    (depth, spread, _, low, high), y = maps[:, mask], np.log(truth[mask])
+    error = np.abs(np.log(depth) - y)
+    scores |= {"mean_error": float(error.mean())}
+    if np.isfinite(spread).all():
+        scores |= {"ause": float(ause(spread / depth, error))}
+        scores |= {"spread_rank": float(rank_correlation(spread / depth, error))}
+        scores |= {"mean_spread": float((spread / depth).mean())}
+    if level is not None:
+        low, high = np.log(low), np.log(high)
+        covered = is_covered(low, high, y)
+        scores |= {"coverage": float(covered.mean())}
+        scores |= {"interval_score": float(interval_score(low, high, y, level).mean())}
+        scores |= {"distances": count_distances(truth[mask], covered)}
+    return scores
+
+
 def _crps_scores(members, truth, mask):
     if len(members) < 2:
         return dict.fromkeys(("crps", "crps_8x8", "crps_image"), np.nan)

@@ -1,12 +1,16 @@
 """The scores of `uncertainty` and of `calibrated_scores` over all images of a set."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
+from diffdepth_jax.checkpoints.calibration import Calibration
 from diffdepth_jax.evaluation import calibrated_scores, uncertainty
+
+# Scores clamped maps [maps, H, W] by truth [H, W] and mask [H, W]: {name: value}.
+ScoreMaps = Callable[[np.ndarray, np.ndarray, np.ndarray], dict[str, Any]]
 
 _QUINTILES = range(1, 6)
 COVERAGE_TABLE = (
@@ -17,6 +21,23 @@ COVERAGE_TABLE = (
 )
 # An evaluation prints each table for the rows that have its values.
 TABLES = ((*uncertainty.NAMES, "image_rank"), COVERAGE_TABLE, calibrated_scores.NAMES)
+
+
+def create_score_maps(has_spread: bool, calibration: Calibration | None) -> ScoreMaps | None:
+    """What scores the maps of a model's predictions; None if they have only a depth.
+
+    Args:
+      has_spread: whether they have a spread, see `uncertainty.image_scores`.
+      calibration: whose intervals are scored, too.
+    """
+
+    def score_maps(maps, truth, mask):
+        values = uncertainty.image_scores(maps, truth, mask) if has_spread else {}
+        if calibration is not None:
+            values |= calibrated_scores.calibrated_scores(maps, truth, mask, calibration)
+        return values
+
+    return score_maps if has_spread or calibration is not None else None
 
 
 def image_names(row: Mapping[str, Any]) -> tuple[str, ...]:
@@ -72,6 +93,8 @@ def coverage_of_parts(
       to_q1 ... to_q5: metres up to which these fifths reach, to 3 %.
     """
     values = {f"coverage_p{percent}": np.percentile(by_image, percent) for percent in (10, 90)}
+    if not len(counts):  # of intervals that nobody stated
+        return dict.fromkeys(COVERAGE_TABLE, np.nan)
     bins, *weights = np.transpose(counts)
     pixels, covered = (np.bincount(bins, weight) for weight in weights)
     before = np.cumsum(pixels) - pixels / 2  # pixels nearer than the middle of a bin

@@ -54,17 +54,19 @@ class DepthForm:
         return values / np.float32(self.scale)
 
 
-def read_depth(path: FilePath, form: DepthForm) -> Float32[np.ndarray, "height width 1"]:
+def read_depth(
+    path: FilePath, form: DepthForm, name: str = "depth"
+) -> Float32[np.ndarray, "height width 1"]:
     """Reads depth in metres [H, W, 1] from a PNG, TIFF, PGM, PFM, .npy, .npz or HDF5 file.
 
-    An archive, .npz or HDF5, holds one array, or one named "depth" among others. Depth is 0 where
+    An archive, .npz or HDF5, holds one array, or one of this name among others. Depth is 0 where
     the file holds one of the form's `invalid_values`; 0, nan and inf stay as they are. Where many
     pixels hold the highest integer, a warning says once that it may mean that nothing was measured.
 
     Raises:
       UserError: the file cannot be read, or holds no depth in metres.
     """
-    values = read_values("depth file", path)
+    values = read_values("depth file", path, name)
     if values.dtype.itemsize < 2 and values.dtype.kind in "ui" and not form.eight_bit_scale:
         raise UserError(
             f"depth file {path} has 8 bits, most likely a picture scaled for viewing and not"
@@ -95,15 +97,17 @@ def read_mask(path: FilePath) -> Bool[np.ndarray, "height width 1"]:
     return (values != 0) & (values == values)
 
 
-def read_values(kind: str, path: FilePath) -> np.ndarray:
+def read_values(kind: str, path: FilePath, name: str = "depth") -> np.ndarray:
     """Reads the numbers of a file as [H, W, 1], in the type of the file.
+
+    `name` is that of the array in an archive.
 
     Raises:
       UserError: `kind`, such as "depth file", cannot be read, or has several channels.
     """
     reader = _READERS.get(pathlib.Path(path).suffix.lower(), _read_picture)
     try:
-        values = reader(path)
+        values = reader(path, name)
     except (*DECODER_ERRORS, zipfile.BadZipFile, zlib.error) as error:
         raise unreadable(kind, path, error) from error
     if values.ndim not in (2, 3) or values.shape[2:] not in ((), (1,)):
@@ -111,30 +115,33 @@ def read_values(kind: str, path: FilePath) -> np.ndarray:
     return values.reshape(*values.shape[:2], 1)
 
 
-def _read_array(path: FilePath) -> np.ndarray:
+def _read_array(path: FilePath, name: str) -> np.ndarray:
     values = np.load(path, allow_pickle=False)
     if isinstance(values, np.ndarray):
         return values
     with values as archive:
-        return archive[_depth_among(archive.files, path)]
+        return archive[_name_among(archive.files, name, path)]
 
 
-def _read_hdf5(path: FilePath) -> np.ndarray:
+def _read_hdf5(path: FilePath, name: str) -> np.ndarray:
     import h5py  # here, because few have such files
 
     with h5py.File(path) as file:
         names = [name for name, item in file.items() if isinstance(item, h5py.Dataset)]
-        return np.asarray(file[_depth_among(names, path)])
+        return np.asarray(file[_name_among(names, name, path)])
 
 
-def _depth_among(names: Sequence[str], path: FilePath) -> str:
-    if "depth" not in names and len(names) != 1:
-        found = ", ".join(list(names)[:5]) or "nothing"
-        raise UserError(f"{path} holds {found}: expected one array, or one named depth")
-    return "depth" if "depth" in names else names[0]
+def _name_among(names: Sequence[str], name: str, path: FilePath) -> str:
+    """Which array is meant: the one of this name, or as depth the only one that there is."""
+    if name in names:
+        return name
+    if name != "depth" or len(names) != 1:
+        found, only = ", ".join(list(names)[:5]) or "nothing", "one array, or " * (name == "depth")
+        raise UserError(f"{path} holds {found}: expected {only}one named {name}")
+    return names[0]
 
 
-def _read_picture(path: FilePath) -> np.ndarray:
+def _read_picture(path: FilePath, name: str) -> np.ndarray:
     with Image.open(path) as picture:
         if picture.format not in _PICTURE_FORMATS:
             raise UserError(

@@ -243,6 +243,69 @@ def test_protocols_on_a_made_up_frame_by_hand(protocol, cap, abs_rel, valid):
     assert (values["valid"], values["abs_rel"]) == (valid, pytest.approx(abs_rel, abs=1e-6))
 
 
+@pytest.mark.parametrize(
+    ("protocol", "size", "box"),
+    [
+        ("marigold_nyu", (480, 640), np.s_[45:471, 41:601]),
+        ("zoedepth_nyu", (480, 640), np.s_[45:471, 41:601]),
+        ("marigold_kitti", (375, 1242), np.s_[140:344, 56:1185]),
+        ("zoedepth_kitti", (375, 1242), np.s_[166:372, 56:1185]),
+        ("monodepth2_kitti", (375, 1242), np.s_[153:371, 44:1197]),
+    ],
+)
+def test_protocols_of_other_programs_written_down_anew(protocol, size, box):
+    """Their steps in plain numpy, in float64, on a frame of their data; holes in its truth."""
+    rng = np.random.default_rng(0)
+    truth = rng.uniform(1, 90, (*size, 1)).astype(np.float32)
+    mask = rng.random(truth.shape) < 0.5
+    guess = (0.3 * truth**1.1 + 2 + rng.normal(0, 1, truth.shape)).astype(np.float32)
+    frames = [{"image": np.zeros((*size, 3), np.uint8), "depth": truth, "mask": mask}]
+    config = small_run.config(evaluation__protocol=protocol)
+    scorer = _evaluator(config, None, {"frame": (frames, frames)}).scorer
+    (values,) = scorer.score("frame", lambda *_: [guess], input_crop="none")
+
+    low, high = (1e-5 if protocol == "marigold_kitti" else 1e-3), (10 if "nyu" in protocol else 80)
+    seen = mask & (truth > low) & (truth < high)
+    p, g = (x[box][seen[box]].astype(np.float64) for x in (guess, truth))
+    if "marigold" in protocol:
+        scale, shift = np.polyfit(p, g, 1)
+        p = scale * p + shift
+    if "monodepth2" in protocol:
+        p = p * np.median(g) / np.median(p)
+    p = np.clip(p, low, high)
+    assert values["valid"] == len(g)
+    assert values["abs_rel"] == pytest.approx(np.mean(abs(p - g) / g), rel=1e-5)
+    assert values["rmse"] == pytest.approx(np.sqrt(np.mean((p - g) ** 2)), rel=1e-5)
+    assert values["d105"] == pytest.approx(np.mean(np.maximum(p / g, g / p) < 1.05), abs=1e-4)
+
+
+def test_ranges_and_scenes_have_tables_of_their_own():
+    """3 m for truth of 2 m in one scene, of 4 m and 6 m in the other."""
+    frames = [
+        {**_samples(metres, 1)[0], "name": f"{scene}/{metres}"}
+        for scene, metres in (("near", 2.0), ("far", 4.0), ("far", 6.0))
+    ]
+    config = small_run.config(evaluation__distances=(3.0, 5.0), evaluation__by_scene=True)
+    scorer = _evaluator(config, None, {"set": (frames, frames)}).scorer
+
+    def predict(samples, first):
+        return [np.full((64, 80, 1), 3, np.float32) for _ in samples]
+
+    means = scorer.means(scorer.score("set", predict))
+    lines = [line.split() for line in format_report(config, {"set": means}).splitlines()]
+    ranges = [["set:", "0", "to", "3", "m"], ["set:", "3", "to", "5", "m"]]
+    assert [line[:5] for line in lines if "to" in line][:2] == ranges
+    assert ["set:", "beyond", "5", "m", "0.5000", "3.0000", "0.0000", "1"] in lines
+    scenes = [line for line in lines if line[:1] == ["set:"] and line[1] in ("near", "far")]
+    assert [line[1:3] for line in scenes] == [["near", "0.5000"], ["far", "0.3750"]]
+    assert json.loads(json.dumps(means))["by_scene"]["far"]["images"] == 2
+
+
+def test_distances_that_do_not_increase_are_refused():
+    with pytest.raises(UserError, match=r"evaluation\.distances .* must be metres that increase"):
+        small_run.config(evaluation__distances=(3.0, 2.0))
+
+
 def test_what_is_seen_of_the_input_crop_is_scored_in_its_place():
     """Truth is each pixel's red in metres, plus one; so says the predictor of what it sees."""
     red = np.random.default_rng(0).integers(0, 60, (354, 1220, 1), np.uint8)

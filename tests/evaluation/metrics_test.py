@@ -44,7 +44,14 @@ def test_the_benchmarks_metrics_by_hand():
 
 def test_perfect_prediction():
     values = score([[[[1.0], [3.0]]]], [1.0, 3.0])
-    assert [values[name] for name in metrics.NAMES] == [0, 0, 0, 0, 0, 0, 1, 1, 1]
+    assert [values[name] for name in metrics.NAMES] == [0] * 6 + [1] * 5
+
+
+def test_the_strict_shares_of_pixels_by_hand():
+    """Off by 4 %, 8 %, 20 % and not at all; too near and too far count alike."""
+    truth = jnp.array([1.0, 2.0, 3.0, 4.0])
+    values = score((truth * jnp.array([1 / 1.04, 1.08, 1.2, 1])).reshape(1, 1, 4, 1), truth)
+    assert [values[name] for name in ("d105", "d110", "d1")] == [0.5, 0.75, 1]
 
 
 def test_image_without_valid_pixels_is_nan():
@@ -77,7 +84,7 @@ def float64_metrics(p, t):
     """Of one image's valid pixels; silog over all pairs of pixels instead of around the mean."""
     p, t = p.astype(np.float64), t.astype(np.float64)
     log_ratio = np.log(p / t)
-    within = np.abs(log_ratio)[:, None] < np.log(1.25) * np.array([1, 2, 3])
+    within = np.abs(log_ratio)[:, None] < np.log([1.05, 1.1, 1.25, 1.25**2, 1.25**3])
     return {
         "abs_rel": np.mean(abs(p / t - 1)),
         "sq_rel": np.mean((p - t) ** 2 / t),
@@ -85,7 +92,7 @@ def float64_metrics(p, t):
         "rmse_log": np.linalg.norm(log_ratio) / len(t) ** 0.5,
         "log10": np.mean(abs(np.log10(p) - np.log10(t))),
         "silog": 100 * np.sqrt(np.mean((log_ratio[:, None] - log_ratio[None]) ** 2) / 2),
-        **dict(zip(("d1", "d2", "d3"), within.mean(0), strict=True)),
+        **dict(zip(("d105", "d110", "d1", "d2", "d3"), within.mean(0), strict=True)),
         "sq_error_rel": 100 * np.mean((p / t - 1) ** 2),
         "abs_error_rel": 100 * np.mean(abs(p / t - 1)),
         "irmse": 1000 * np.linalg.norm(1 / p - 1 / t) / len(t) ** 0.5,

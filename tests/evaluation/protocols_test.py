@@ -1,13 +1,13 @@
 """Rectangles and limits of the protocols, worked out by hand."""
 
-import pathlib
-
 import numpy as np
 import pytest
 
-from diffdepth_jax.configs import default
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.evaluation import metrics, protocols
+from diffdepth_jax.evaluation.alignment import ALIGNMENTS
+from diffdepth_jax.evaluation.depth_files import KINDS
+from tests.support.paths import ROOT
 
 
 def _box(name, height, width):
@@ -39,6 +39,9 @@ def _box(name, height, width):
         ("kitti_garg_kb", (352, 1216), (143, 349, 43, 1172)),
         # .3324324 x 375 = 124.7, .91351351 x 375 = 342.6, .0359477 x 1242 = 44.6, 1197.4.
         ("kitti_eigen", (375, 1242), (124, 342, 44, 1197)),
+        # Of the 352 x 1216 crop: .3324324 x 352 = 117.0, .91351351 x 352 = 321.6,
+        # .0359477 x 1216 = 43.7, .96405229 x 1216 = 1172.3; the crop lies at (23, 13).
+        ("marigold_kitti", (375, 1242), (23 + 117, 23 + 321, 13 + 43, 13 + 1172)),
         ("full", (5, 7), (0, 5, 0, 7)),
         ("kitti_official", (5, 7), (0, 5, 0, 7)),
     ],
@@ -71,11 +74,52 @@ def test_descriptions_tell_the_protocols_apart():
     assert "Garg crop of the 352x1216 crop" in every[protocols.NAMES.index("kitti_garg_kb")]
     assert all("\n" not in text for text in every)
     assert "strictly within 0.001 to 80 m, predictions clamped to 0.001 to 80 m" in every[0]
-    assert "of any depth, predictions clamped to 0.003906 to 256 m" in every[-1]
+    official = every[protocols.NAMES.index("kitti_official")]
+    assert "of any depth, predictions clamped to 0.003906 to 256 m" in official
+
+
+@pytest.mark.parametrize(
+    ("name", "limits", "resize", "alignment"),
+    [
+        ("marigold_nyu", (1e-3, 10.0), "bilinear", "scale_shift"),
+        ("marigold_kitti", (1e-5, 80.0), "bilinear", "scale_shift"),
+        ("zoedepth_nyu", (1e-3, 10.0), "bilinear_corners", "none"),
+        ("zoedepth_kitti", (1e-3, 80.0), "bilinear_corners", "none"),
+        ("monodepth2_kitti", (1e-3, 80.0), "bilinear", "median"),
+    ],
+)
+def test_another_programs_protocol_fixes_all_that_it_fixes(name, limits, resize, alignment):
+    """Whatever the configuration's limits are; naming its own alignment again does no harm."""
+    protocol = protocols.create_protocol(name, 0.5, 3.0, alignment)
+    assert protocol.truth == protocol.clamp == limits
+    assert (protocol.resize, protocol.alignment) == (resize, alignment)
+    assert ("ALIGNED" in protocol.describe()) == (alignment != "none")
+    assert protocols.create_protocol(name, 0.5, 3.0) == protocol
+    with pytest.raises(UserError, match=f"protocol {name} has {alignment}: leave"):
+        protocols.create_protocol(name, 0.5, 3.0, "scale_log")
+
+
+@pytest.mark.parametrize(
+    ("name", "good", "bad"),
+    [("marigold_nyu", (480, 640), (375, 1242)), ("monodepth2_kitti", (375, 1242), (480, 640))],
+)
+def test_a_protocol_on_other_data_is_named(name, good, bad):
+    protocol = protocols.create_protocol(name, 1e-3, 80.0)
+    assert protocol.mask(*good).shape == (*good, 1)
+    with pytest.raises(UserError, match=f"{bad[0]} x {bad[1]}: protocol {name} is for other data"):
+        protocol.mask(*bad)
+
+
+def test_any_alignment_goes_with_a_protocol_that_has_none_of_its_own():
+    for name in ALIGNMENTS:
+        assert protocols.create_protocol("nyu_eigen", 1e-3, 10.0, name).alignment == name
+    with pytest.raises(UserError, match=r"evaluation.alignment 'affine': must be one of none"):
+        protocols.create_protocol("nyu_eigen", 1e-3, 10.0, "affine")
 
 
 def test_unknown_protocols_are_user_errors_and_the_known_ones_documented():
     with pytest.raises(UserError, match=r"evaluation.protocol 'garg': must be one of full, nyu_"):
         protocols.create_protocol("garg", 1e-3, 80.0)
-    documented = pathlib.Path(default.__file__).read_text()
-    assert f"# {', '.join(protocols.NAMES)}\n" in documented
+    documented = (ROOT / "docs/evaluating.md").read_text()
+    for name in (*protocols.NAMES, *ALIGNMENTS, *KINDS):
+        assert f"| `{name}` |" in documented, name

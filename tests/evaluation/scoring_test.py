@@ -132,7 +132,7 @@ def test_edges_outside_the_crop_do_not_count():
 
 def test_pixels_without_a_prediction_have_no_edges():
     """The box's own pixels are holes: no pair at its edge is left."""
-    prediction = _box(near=0.0)
+    prediction = _box(near=np.nan)
     values = [
         _evaluate([_sample(_box())], _always(prediction), (12, 16), holes=holes)[0]
         for holes in (False, True)

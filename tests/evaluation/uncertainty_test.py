@@ -13,6 +13,7 @@ from diffdepth_jax.evaluation import scoring, uncertainty, uncertainty_report
 from diffdepth_jax.evaluation.predictors import model_predictor
 from diffdepth_jax.evaluation.protocols import create_protocol
 from diffdepth_jax.evaluation.report import format_report
+from diffdepth_jax.evaluation.uncertainty_report import create_score_maps
 from diffdepth_jax.prediction.sampling import summarize
 from tests.support import noisy_model, small_run
 
@@ -230,6 +231,7 @@ def test_members_are_resized_and_clamped(metres, error):
     frame = {"image": np.zeros((*small_run.SIZE, 3), np.uint8), "depth": depth, "mask": depth > 0}
     maps = np.full((16, 24, 3 + 3), metres, np.float32)
     protocol = create_protocol("full", 1.9, 80.0)
-    (image,) = scoring.score_images(lambda *_: [maps], [[frame]], protocol=protocol)
+    fields = {"protocol": protocol, "score_maps": create_score_maps(True, None)}
+    (image,) = scoring.score_images(lambda *_: [maps], [[frame]], **fields)
     assert image.values["crps"] == pytest.approx(error, rel=1e-4)
     assert image.values["valid"] == sum(n for _, n, _ in image.values["distances"])
