@@ -12,6 +12,7 @@ import numpy as np
 from diffdepth_jax.configs import default
 from diffdepth_jax.configuration.data import Folder
 from diffdepth_jax.data.pairing import guess_patterns
+from diffdepth_jax.data.registration import misplacement
 from diffdepth_jax.datasets.folder import RGBDFolder
 from diffdepth_jax.datasets.presets import PRESETS
 from diffdepth_jax.datasets.samples import Sample
@@ -137,6 +138,9 @@ def _oddities(guess: _Guess, samples: list[Sample]) -> Iterator[str]:
     if guess.fields.get("resize_depth"):
         yield "depth has another size than its picture: each pixel takes the nearest value"
     yield from _odd_unit(values.dtype, samples)
+    sizes = [x["image"].shape for x in samples]
+    if wrong := misplacement([x for x in samples if x["image"].shape == sizes[0]]):
+        yield f"depth may be {wrong}: their edges do not coincide. Look at the contact sheet"
     if _white_border(samples):
         yield "the pictures have a white border, as NYU's: leave it out with augmentation.box"
 
