@@ -134,13 +134,19 @@ class Scorer:
             predict, batches, self._config.frame.input_crop, resize=self._protocol.resize
         )
 
-    def with_baselines(self, results: Mapping[str, Means]) -> Mapping[str, Means]:
-        """A model's results as rows of a table, with the baselines' rows if the config asks."""
+    def with_baselines(
+        self, results: Mapping[str, Means], others: Mapping[str, Mapping[str, Means]] = {}
+    ) -> Mapping[str, Means]:
+        """A model's results as rows of a table, with the baselines' rows if the config asks.
+
+        `others` are results of other models by their titles, which get rows beside them.
+        """
         if not self._config.evaluation.baselines:
             return results
         rows = {}
         for name, (train_source, _) in self._sources.items():
             rows[f"{name}: this model"] = results[name]
+            rows |= {f"{name}: {title}": other[name] for title, other in others.items()}
             for title, fit in _BASELINES:
                 images = self.score(name, fit(train_source, self._fitted))
                 rows[f"{name}: {title}"] = self.means(images)

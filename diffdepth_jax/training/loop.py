@@ -34,11 +34,17 @@ from diffdepth_jax.models.assembly import (
     FeedForwardDepth,
     with_rematerialised_backbone,
 )
+from diffdepth_jax.models.variables import init_variables
 from diffdepth_jax.training.batches import augmented_batches, cached_batches, open_cache
 from diffdepth_jax.training.environment import describe_environment
 from diffdepth_jax.training.feature_cache import create_encode
 from diffdepth_jax.training.optimizer import create_optimizer, create_schedule
-from diffdepth_jax.training.pretrained import check_backbone_path, check_origin, start_from
+from diffdepth_jax.training.pretrained import (
+    check_backbone_path,
+    check_origin,
+    origins,
+    start_from,
+)
 from diffdepth_jax.training.profiling import Trace
 from diffdepth_jax.training.run_log import LossMeter, RunLog, counted, inform, progress
 from diffdepth_jax.training.skipped_updates import SkippedUpdates
@@ -114,15 +120,20 @@ def _started(
     if checkpoints.newest is not None:
         return checkpoints.restore(layout.abstract(create))
     state = layout.create(create)
-    variables, messages = start_from(
-        state.variables,
-        backbone_weights=config.model.backbone_weights,
-        initial_weights=config.train.initial_weights,
-        position_interpolation=config.model.position_interpolation,
-    )
+    variables, messages = start_from(state.variables, **origins(config))
     for message in messages:
         inform(message)
     return layout.place(state.started_from(variables))
+
+
+def _untrained(config: Configuration, evaluator: Evaluator) -> dict[str, Mapping[str, Means]]:
+    """What a trained backbone is worth by itself: {title: evaluation} before the first step."""
+    no_backbone = config.model.backbone_weights in ("", "none") or config.train.initial_weights
+    if no_backbone or not config.evaluation.baselines:
+        return {}
+    initial = init_variables(evaluator.model, jax.random.key(config.seed))
+    variables, _ = start_from(initial, **origins(config))
+    return {"its backbone, heads untrained": evaluator.evaluate(variables)}
 
 
 def _is_evaluated(step: int, config: Configuration) -> bool:
@@ -188,7 +199,7 @@ def train(
                 config, pathlib.Path(workdir), evaluator, checkpoints, log, trace, preemption
             )
             results = run.steps(source)
-    return evaluator.scorer.with_baselines(results)
+    return evaluator.scorer.with_baselines(results, _untrained(config, evaluator))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -74,6 +74,15 @@ def start_from(
     return variables, messages
 
 
+def origins(config: Configuration) -> dict[str, str]:
+    """The arguments of `start_from` that a configuration gives."""
+    return {
+        "backbone_weights": config.model.backbone_weights,
+        "initial_weights": config.train.initial_weights,
+        "position_interpolation": config.model.position_interpolation,
+    }
+
+
 def check_backbone_path(backbone_weights: str, initial_weights: str) -> None:
     """Raises a UserError if the file of a backbone is missing, before a large model is built."""
     path = _backbone_path(backbone_weights)

@@ -22,8 +22,9 @@ from diffdepth_jax.models.released import ReleasedCodec, ReleasedDenoiser
 from diffdepth_jax.models.variables import abstract_variables
 from diffdepth_jax.torch_import.conversion import only_backbone
 from diffdepth_jax.torch_import.kinds import KINDS
+from diffdepth_jax.training import loop
 from diffdepth_jax.training.pretrained import check_origin, start_from
-from tests.support import parity, small_run, tiny
+from tests.support import parity, small_model, small_run, tiny
 
 KIND = {kind.name: kind for kind in KINDS}
 
@@ -69,6 +70,18 @@ def start(variables, backbone_weights="", initial_weights=""):
         initial_weights=str(initial_weights),
         position_interpolation="size",
     )
+
+
+def test_the_table_tells_what_the_backbone_is_worth_by_itself(tmp_path):
+    """A run of one step that moves nothing: the row before training is that of the model."""
+    small_model.save(tmp_path / "model")
+    fields = {"num_steps": 1, "optimizer__learning_rate": 1e-12, "optimizer__warmup_steps": 0}
+    fields |= {"model__backbone_weights": str(tmp_path / "model"), "batch_size": 2}
+    rows = loop.train(small_run.config(**fields), str(tmp_path / "run"))
+    titles = ("this model", "its backbone, heads untrained", "best constant", "mean map")
+    assert list(rows)[:4] == [f"rooms: {title}" for title in titles]
+    before, after = (rows[f"streets: {title}"]["abs_rel"] for title in titles[1::-1])
+    assert before == pytest.approx(after, rel=1e-4)
 
 
 def assert_equal(ours, theirs):
