@@ -109,8 +109,16 @@ def _source(root: pathlib.Path, fields: Fields) -> RGBDFolder:
 
 
 def _some(source: RGBDFolder) -> Iterator[Sample]:
-    for index in np.unique(np.linspace(0, len(source) - 1, _SAMPLES).round().astype(int)):
-        yield source[int(index)]
+    for index in _looked_at(source):
+        yield source[index]
+
+
+def _looked_at(source: RGBDFolder) -> list[int]:
+    return np.unique(np.linspace(0, len(source) - 1, _SAMPLES).round().astype(int)).tolist()
+
+
+def _depth_values(source: RGBDFolder, index: int) -> np.ndarray:
+    return read_values("depth file", source.paths(index)[1])
 
 
 def _facts(samples: list[Sample]) -> list[str]:
@@ -128,7 +136,13 @@ def _facts(samples: list[Sample]) -> list[str]:
 
 def _oddities(guess: _Guess, samples: list[Sample]) -> Iterator[str]:
     _, first = guess.source.paths(0)
-    values = read_values("depth file", first)
+    values = _depth_values(guess.source, 0)
+    types = {str(_depth_values(guess.source, index).dtype) for index in _looked_at(guess.source)}
+    if len(types) > 1:
+        yield (
+            f"depth of several types ({', '.join(sorted(types))}): two data sets in one list? One "
+            "scale holds for all integers: give each data set a list of its own"
+        )
     if "eight_bit_scale" in guess.fields:
         yield f"8-bit depth, of which the scale is not known; {_EIGHT_BIT_SCALE:g} is DenseDepth's"
     if values.dtype.kind in "ui":

@@ -1,6 +1,6 @@
 """Do pictures and depth maps show the same at the same pixel? Edges of both should coincide."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from jaxtyping import Float
@@ -18,11 +18,12 @@ _LEAST = 0.2
 _BETTER = 1.3  # times the correlation of the maps as they lie
 _STRONGEST = 95  # percentile to which edges are cut, so that a few do not decide
 
-_TURNS = {
-    "": np.s_[:, :],
-    "mirrored": np.s_[:, ::-1],
-    "upside down": np.s_[::-1],
-    "turned by 180 degrees": np.s_[::-1, ::-1],
+Turn = Callable[[Map], Map]
+_TURNS: dict[str, Turn] = {
+    "": lambda x: x,
+    "mirrored": np.fliplr,
+    "upside down": np.flipud,
+    "turned by 180 degrees": np.flip,
 }
 
 
@@ -72,10 +73,10 @@ def _edges(values: Map) -> Map:
     return edges / norm if norm else edges
 
 
-def _peak(pairs: Sequence[tuple[Map, Map]], turn: tuple) -> tuple[float, int, int, float]:
+def _peak(pairs: Sequence[tuple[Map, Map]], turn: Turn) -> tuple[float, int, int, float]:
     """(highest correlation, rows down, columns right where it is, correlation in place)."""
     products = [
-        np.fft.fft2(picture) * np.conj(np.fft.fft2(depth[turn])) for picture, depth in pairs
+        np.fft.fft2(picture) * np.conj(np.fft.fft2(turn(depth))) for picture, depth in pairs
     ]
     surface = np.fft.fftshift(np.fft.ifft2(np.mean(products, axis=0)).real)
     middle, reach = np.array(surface.shape) // 2, int(_REACH * max(surface.shape))

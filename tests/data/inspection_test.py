@@ -145,6 +145,18 @@ def test_a_list_is_looked_at(tmp_path):
     assert "guess: the list" in report and "--config.data.folder.list_file=pairs.txt" in report
 
 
+def test_two_data_sets_in_one_list_are_told(tmp_path):
+    for name, suffix, values in (
+        ("kitti", ".png", ramp(256, 9000, np.uint16)),
+        ("sim", ".npy", ramp(1, 5)),
+    ):
+        picture(tmp_path / f"{name}/a.jpg")
+        depth(tmp_path / f"{name}/a{suffix}", values)
+    (tmp_path / "pairs.txt").write_text("kitti/a.jpg kitti/a.png\nsim/a.jpg sim/a.npy\n")
+    report = inspect(tmp_path / "pairs.txt", tmp_path / "sheet.png")
+    assert "odd: depth of several types (float32, uint16): two data sets in one list?" in report
+
+
 @pytest.mark.parametrize(("name", "text"), [("x", "does not exist"), ("x.zip", "is an archive")])
 def test_what_cannot_be_looked_at_is_named(tmp_path, name, text):
     if name.endswith("zip"):

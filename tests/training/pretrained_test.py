@@ -72,6 +72,7 @@ def start(variables, backbone_weights="", initial_weights=""):
     )
 
 
+@pytest.mark.slow
 def test_the_table_tells_what_the_backbone_is_worth_by_itself(tmp_path):
     """A run of one step that moves nothing: the row before training is that of the model."""
     small_model.save(tmp_path / "model")
