@@ -103,14 +103,15 @@ class DepthFiles:
     With a spread or an interval they have the maps of `uncertainty.stated_scores`.
 
     Attributes:
+      directory: of the files.
       missing: names of the samples without a file, so far.
     """
 
     def __init__(self, directory: str | os.PathLike, options: FileOptions = FileOptions()):
         """Takes the folder, and how its files are read."""
-        self._directory, self._options = pathlib.Path(directory), options
+        self.directory, self._options = pathlib.Path(directory), options
         self.missing: list[str] = []
-        if not self._directory.is_dir():
+        if not self.directory.is_dir():
             raise UserError(f"predictions {directory} is no folder: check --predictions")
 
     def __call__(self, samples: Sequence[EvaluationSample], first: int) -> list[Prediction | None]:
@@ -163,7 +164,7 @@ class DepthFiles:
         if stem.suffix.lower() in _IMAGE_SUFFIXES:
             stem = stem.with_suffix("")
         names = [f"{base}{suffix}" for base in (whole, stem) for suffix in _SUFFIXES]
-        paths = [self._directory / name for name in names]
+        paths = [self.directory / name for name in names]
         return next((path for path in paths if path.is_file()), None)
 
 

@@ -1,5 +1,6 @@
 """Scores folders of depth files, from any programs, on a configuration's evaluation sets."""
 
+import dataclasses
 import functools
 import os
 import pathlib
@@ -40,57 +41,73 @@ def score_folders(
       UserError: a file is missing, unreadable, without any depth to score, or of another size than
         its frame; or two folders have one name.
     """
-    programs = {pathlib.Path(directory).name: directory for directory in directories}
-    if len(programs) < len(directories):
-        raise UserError("--predictions: two folders have the same name: rename one")
     options.check_alignment(protocol_of(config).alignment)
+    programs = _programs(directories, options)
     _, sources = create_sources(config.data, config.seed)
     scorer = Scorer(config, sources)
     scorer.check_ground_truth()
-    several, means, lines = len(programs) > 1, {}, []
+    means, lines = {}, []
     for name in scorer.sets:
         rows = {}
-        for program, directory in programs.items():
-            rows[program], left_out = _score_set(scorer, name, directory, options)
-            own = means[f"{name}: {program}" if several else name] = scorer.means(rows[program])
-            where = pathlib.Path(results) / (program if several else "")
-            origin = f"depth files of {directory}{options.describe()}"
-            write_results(
-                where, name, own, rows[program], "; ".join([describe(config, origin), *left_out])
-            )
+        for program in programs:
+            rows[program.name], left_out = program.score(scorer, name)
+            own = means[program.title(name)] = scorer.means(rows[program.name])
+            description = "; ".join([describe(config, program.origin), *left_out])
+            where = pathlib.Path(results) / program.name
+            write_results(where, name, own, rows[program.name], description)
             lines += left_out
-        if several:
-            files = {x: _files(scorer, name, y, options) for x, y in programs.items()}
+        if len(programs) > 1:
+            files = {program.name: program.files(scorer, name) for program in programs}
             lines += comparison.compare(scorer, name, rows, files, pathlib.Path(results))
-    origin = (
-        "depth files of "
-        + ("several programs" if several else str(directories[0]))
-        + options.describe()
-    )
+    origin = programs[0].origin if len(programs) == 1 else "depth files of several programs"
     return "\n".join([format_report(config, means, origin), *lines])
 
 
-def _files(scorer: Scorer, name: str, directory: Folder, options: FileOptions) -> DepthFiles:
-    return DepthFiles(_inside(scorer, name, directory), options)
+@dataclasses.dataclass(frozen=True)
+class _Program:
+    """A program's depth files.
+
+    Attributes:
+      name: "" for the only program.
+      directory: of the files; of several evaluation sets each lies in the subfolder of its name.
+      options: how the files are read.
+    """
+
+    name: str
+    directory: pathlib.Path
+    options: FileOptions
+
+    @property
+    def origin(self) -> str:
+        """Where its predictions come from, for a report."""
+        return f"depth files of {self.directory}{self.options.describe()}"
+
+    def title(self, name: str) -> str:
+        """Its row in the table of an evaluation set."""
+        return f"{name}: {self.name}" if self.name else name
+
+    def files(self, scorer: Scorer, name: str) -> DepthFiles:
+        """Its predictions of an evaluation set."""
+        return DepthFiles(self.directory / (name if len(scorer.sets) > 1 else ""), self.options)
+
+    def score(self, scorer: Scorer, name: str) -> tuple[list[Row], list[str]]:
+        """Scores one set: its rows, and lines about what was left out."""
+        files = self.files(scorer, name)
+        stated = functools.partial(uncertainty.stated_scores, level=self.options.interval)
+        score_maps = stated if self.options.has_maps else None
+        rows = scorer.score(name, files, input_crop="none", holes=True, score_maps=score_maps)
+        return rows, [
+            *_check_missing(files.missing, len(rows), files.directory, self.options.skip_missing),
+            *_check_holes(rows, files.directory),
+        ]
 
 
-def _inside(scorer: Scorer, name: str, directory: Folder) -> pathlib.Path:
-    return pathlib.Path(directory) / (name if len(scorer.sets) > 1 else "")
-
-
-def _score_set(
-    scorer: Scorer, name: str, directory: Folder, options: FileOptions
-) -> tuple[list[Row], list[str]]:
-    """Scores the files of one set; returns its rows, and lines about what was left out."""
-    files = _files(scorer, name, directory, options)
-    stated = functools.partial(uncertainty.stated_scores, level=options.interval)
-    score_maps = stated if options.has_maps else None
-    rows = scorer.score(name, files, input_crop="none", holes=True, score_maps=score_maps)
-    inside = _inside(scorer, name, directory)
-    return rows, [
-        *_check_missing(files.missing, len(rows), inside, options.skip_missing),
-        *_check_holes(rows, inside),
-    ]
+def _programs(directories: Sequence[Folder], options: FileOptions) -> list[_Program]:
+    folders = [pathlib.Path(directory) for directory in directories]
+    names = [folder.name for folder in folders] if len(folders) > 1 else [""]
+    if len(set(names)) < len(names):
+        raise UserError("--predictions: two folders have the same name: rename one")
+    return [_Program(*each, options) for each in zip(names, folders, strict=True)]
 
 
 def _check_missing(
