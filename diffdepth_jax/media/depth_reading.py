@@ -149,9 +149,17 @@ def _read_picture(path: FilePath, name: str) -> np.ndarray:
                 "expected PNG, TIFF, PGM, PFM, .npy, .npz or HDF5"
             )
         values = np.array(picture)
+        _warn_of_scale(path, picture.info.get("scale", 1.0))
         if picture.format == "PPM" and picture.mode == "I":
             return np.rint(values * (_pgm_maximum(path) / _PILLOWS_MAX)).astype(np.int32)
         return values
+
+
+def _warn_of_scale(path: FilePath, scale: float) -> None:
+    """Of a PFM file: programs disagree on what its scale means, and most pass over it."""
+    if scale != 1:
+        text = "%s states a scale of %g, which is not applied: its numbers are taken as they are"
+        logging.log_first_n(logging.WARNING, text, 1, path, scale)
 
 
 def _pgm_maximum(path: FilePath) -> int:

@@ -48,6 +48,13 @@ def test_floats_are_metres(tmp_path):
         np.testing.assert_array_equal(read_depth(tmp_path / name, DepthForm(1000))[..., 0], metres)
 
 
+def test_the_scale_of_a_pfm_file_is_told_and_not_applied(tmp_path, caplog):
+    metres = VALUES / np.float32(7)
+    (tmp_path / "a.pfm").write_bytes(b"Pf\n3 2\n-0.25\n" + metres[::-1].tobytes())
+    np.testing.assert_array_equal(read_depth(tmp_path / "a.pfm", DepthForm())[..., 0], metres)
+    assert "a.pfm states a scale of 0.25, which is not applied" in caplog.text
+
+
 def test_formats_that_change_numbers_are_refused(tmp_path):
     file = io.BytesIO()
     Image.fromarray(VALUES).save(file, "JPEG2000")
