@@ -38,15 +38,21 @@ def file_frame(
     depth_path: pathlib.Path | None,
     intrinsics: Intrinsics,
 ) -> Frame:
-    """A frame of two picture files; `depth_path` is None where no depth is published."""
+    """A frame of two picture files; `depth_path` is None where no depth is published.
+
+    The depth may also be a .npy file of metres.
+    """
     load = functools.partial(_load_files, image_path, depth_path)
     return Frame(name, scene, str(image_path), str(depth_path or ""), load, intrinsics)
 
 
 def _load_files(
     image_path: pathlib.Path, depth_path: pathlib.Path | None
-) -> tuple[bytes, bytes | None]:
-    depth = depth_path.read_bytes() if depth_path else None
+) -> tuple[bytes, LoadedDepth]:
+    if depth_path is None:
+        return image_path.read_bytes(), None
+    is_array = depth_path.suffix == ".npy"
+    depth = np.load(depth_path) if is_array else depth_path.read_bytes()
     return image_path.read_bytes(), depth
 
 
@@ -75,14 +81,17 @@ class Options:
     splits: tuple[str, ...]  # (): all splits of the source
     depth_source: pathlib.Path | None = None  # folder of the depth, if it is not below `source`
     lists: dict[str, str] = dataclasses.field(default_factory=dict)  # list file of each split
+    test_depth: pathlib.Path | None = None  # the depth maps of the test list, in one file
     any_size: bool = False
     allow_shared_scenes: bool = False
     num_workers: int = 1
+    extracted: tuple[pathlib.Path, ...] = ()  # of the archives in `source` and `depth_source`
 
     @property
     def roots(self) -> list[pathlib.Path]:
         """The folders below which files are searched."""
-        return [root for root in (self.source, self.depth_source) if root is not None]
+        given = [root for root in (self.source, self.depth_source) if root is not None]
+        return [*given, *self.extracted]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,6 +108,9 @@ class Source:
     # of these medians over a split.
     median_depth: tuple[float, float]
     typical_depth: tuple[float, float]
+    # Names of folders in the archives of a download that no frame needs; they are not extracted.
+    unread: tuple[str, ...] = ()
+    takes_test_depth: bool = False  # whether `find` looks at `test_depth`
 
 
 def depth_format(depth: LoadedDepth) -> str:

@@ -145,6 +145,8 @@ def _oddities(guess: _Guess, samples: list[Sample]) -> Iterator[str]:
         )
     if "eight_bit_scale" in guess.fields:
         yield f"8-bit depth, of which the scale is not known; {_EIGHT_BIT_SCALE:g} is DenseDepth's"
+    if first.endswith("depth_meters.hdf5"):
+        yield "Hypersim's depth_meters is the distance from the camera's centre: convert it first"
     if values.dtype.kind in "ui":
         highest = np.iinfo(values.dtype).max
         if (share := np.mean(values == highest)) > _MANY:

@@ -10,9 +10,9 @@ def find_list(options: Options, split: str, defaults: tuple[str, ...]) -> pathli
     """The list file that the command line names, or the first default that the source holds."""
     if split in options.lists:
         named = pathlib.Path(options.lists[split])
-        candidates = [named, options.source / named]
+        candidates = [named, *(root / named for root in options.roots)]
     else:
-        candidates = [options.source / name for name in defaults]
+        candidates = [root / name for root in options.roots for name in defaults]
     return next((path for path in candidates if path.is_file()), None)
 
 
@@ -34,6 +34,22 @@ def resolve(
             return path
     found.problems.append(f"{what}: {candidates[0]} is missing{advice}")
     return None
+
+
+def or_jpeg(paths: list[pathlib.Path]) -> list[pathlib.Path]:
+    """The paths, and then those of JPEG files: many keep KITTI so, because it takes less space."""
+    return [*paths, *(path.with_suffix(".jpg") for path in paths if path.suffix == ".png")]
+
+
+def note_jpeg(split: str, found: Found) -> None:
+    """Reports how many images of a split are JPEG files, though PNG files were published."""
+    frames = found.frames[split]
+    count = sum(frame.image_path.endswith(".jpg") for frame in frames)
+    if count:
+        found.notes.append(
+            f"split {split}: {count} of {len(frames)} images are .jpg files, where .png were"
+            " published; their bytes are kept"
+        )
 
 
 def frame_name(listed: str, path: pathlib.Path, roots: list[pathlib.Path]) -> pathlib.PurePosixPath:

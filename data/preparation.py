@@ -7,11 +7,12 @@ import pathlib
 import shutil
 import sys
 import tempfile
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING
 
+from diffdepth_jax.data.archives import extract, is_archive
 from diffdepth_jax.data.checks import check
-from diffdepth_jax.data.frames import Frame, Options, Source
+from diffdepth_jax.data.frames import Found, Frame, Options, Source
 from diffdepth_jax.errors import UserError
 
 if TYPE_CHECKING:
@@ -38,7 +39,9 @@ def prepare(dataset: str, options: Options, overwrite: bool = False) -> pathlib.
         print(f"{dataset} is prepared already in {target}; --overwrite prepares it anew")
         return target
     _check_roots(options)
-    frames, num_bytes = _checked_frames(source, _with_all_splits(dataset, source, options))
+    options = _with_all_splits(dataset, source, options)
+    _check_test_depth(dataset, source, options)
+    frames, num_bytes = _checked_frames(source, options)
     _check_space(options.data_dir, num_bytes)
     with _set_aside(target):
         builder = builder_class(config=config, data_dir=str(options.data_dir))
@@ -49,13 +52,36 @@ def prepare(dataset: str, options: Options, overwrite: bool = False) -> pathlib.
 
 def _checked_frames(source: Source, options: Options) -> tuple[dict[str, list[Frame]], int]:
     """The frames of each split, and the bytes that their records will take."""
-    found = source.find(options)
+    found = _find(source, options)
     num_bytes = check(found, source, options)
     for note in found.notes:
         print(note)
     if found.problems:
         raise UserError(_report(found.problems, options.source))
     return found.frames, num_bytes
+
+
+def _find(source: Source, options: Options) -> Found:
+    """Finds the frames. If files are missing, extracts archives and looks again.
+
+    Archives beside which their files lie are therefore not extracted again.
+    """
+    found, archives = source.find(options), list(_archives(options))
+    if not archives:
+        return found
+    if not found.problems and all(found.frames.values()):
+        names = ", ".join(archive.name for archive in archives)
+        found.notes.append(f"not extracted, because nothing is missing without: {names}")
+        return found
+    folder = options.data_dir / "extracted"
+    extracted = tuple(extract(archive, folder, source.unread) for archive in archives)
+    return source.find(dataclasses.replace(options, extracted=extracted))
+
+
+def _archives(options: Options) -> Iterator[pathlib.Path]:
+    """The archives that are given as roots, or lie in one."""
+    for root in options.roots:
+        yield from filter(is_archive, [root] if root.is_file() else sorted(root.iterdir()))
 
 
 def _print_summary(dataset: str, frames: dict[str, list[Frame]], target: pathlib.Path) -> None:
@@ -84,6 +110,19 @@ def _check_roots(options: Options) -> None:
     for root in options.roots:
         if not root.exists():
             raise UserError(f"{root} does not exist: check --source and --depth_source")
+        if root.is_file() and not (is_archive(root) or root.suffix == ".mat"):
+            raise UserError(f"{root} is no folder and no .tar, .tar.gz, .tgz, .zip or .mat file")
+
+
+def _check_test_depth(dataset: str, source: Source, options: Options) -> None:
+    """Refuses depth maps of a test list that nothing would read."""
+    if options.test_depth is None:
+        return
+    if not source.takes_test_depth or "test" not in options.splits:
+        raise UserError(
+            f"--test_depth={options.test_depth} means nothing for {dataset} with the splits"
+            f" {', '.join(options.splits)}: it is for the split test of kitti_depth/eigen"
+        )
 
 
 def _with_all_splits(dataset: str, source: Source, options: Options) -> Options:

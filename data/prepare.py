@@ -22,14 +22,18 @@ from diffdepth_jax.program.entry import start
 from diffdepth_jax.program.path_flags import define_path
 
 _DATASET = flags.DEFINE_string("dataset", None, "DATASET/SOURCE, such as nyu_depth/sync.")
-_SOURCE = define_path("source", "Folder or file of the raw download.")
+_SOURCE = define_path("source", "Folder, archive or .mat file of the raw download.")
 _DEPTH_SOURCE = define_path(
-    "depth_source", "Folder of the depth (KITTI: data_depth_annotated), if not in --source."
+    "depth_source",
+    "Folder or archive of the depth (KITTI: data_depth_annotated), if not in --source.",
 )
 _DATA_DIR = define_path("data_dir", "Where prepared datasets are kept.")
 _SPLITS = flags.DEFINE_list("splits", None, "Splits to prepare; default: all of the source.")
 _TRAIN_LIST = define_path("train_list", "List file of the training split.")
 _TEST_LIST = define_path("test_list", "List file of the test split.")
+_TEST_DEPTH = define_path(
+    "test_depth", "kitti_depth/eigen: depth maps of the test list in one file, gt_depths.npz."
+)
 _ANY_SIZE = flags.DEFINE_bool(
     "any_size", False, "Accept other numbers of frames and picture sizes than the published ones."
 )
@@ -69,6 +73,7 @@ def _run() -> None:
         splits=tuple(_SPLITS.value or ()),
         depth_source=_path(_DEPTH_SOURCE) if _DEPTH_SOURCE.value else None,
         lists={split: path for split, path in lists.items() if path},
+        test_depth=_path(_TEST_DEPTH) if _TEST_DEPTH.value else None,
         any_size=_ANY_SIZE.value,
         allow_shared_scenes=_ALLOW_SHARED_SCENES.value,
         num_workers=_NUM_WORKERS.value or os.cpu_count() or 1,

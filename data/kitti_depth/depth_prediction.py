@@ -10,7 +10,7 @@ from diffdepth_jax.data.kitti_depth.calibration import (
     calibrated_frames,
     read_intrinsics,
 )
-from diffdepth_jax.data.lists import resolve
+from diffdepth_jax.data.lists import note_jpeg, or_jpeg, resolve
 
 _SELECTED = "val_selection_cropped"
 _FOLDERS = {
@@ -32,6 +32,7 @@ def find(options: Options) -> Found:
             found.problems.append(missing_split(split, options.source / _FOLDERS[split][0]))
         elif split in ("train", "val"):
             found.frames[split] = _drives(folder, split, options.roots, calibrations, found)
+            note_jpeg(split, found)
             found.gaps[split] = list(_gaps(folder))
         else:
             found.frames[split] = _selection(folder, found)
@@ -53,7 +54,7 @@ def _drives(
         candidates = [base / tail for base in (folder, *(root / split for root in roots))]
         raw = [root / name for root in roots for name in ("", "raw")]
         candidates += [base / drive[:10] / tail for base in raw]
-        image = resolve(candidates, f"image of {depth}", found)
+        image = resolve(or_jpeg(candidates), f"image of {depth}", found)
         if image is not None:
             name = f"{drive}/{camera}/{image.stem}"
             calibrate = functools.partial(calibrations, image)

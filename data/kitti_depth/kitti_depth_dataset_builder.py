@@ -15,13 +15,17 @@ _source = functools.partial(
     depth_scale=256.0,
     median_depth=(0.5, 150.0),
     typical_depth=(3.0, 40.0),
+    unread=("image_00", "image_01", "oxts", "velodyne_points", "velodyne_raw"),
 )
 
 SOURCES = {
     "eigen": _source(
         "Eigen split: raw drives, annotated depth and list files.",
         eigen.find,
-        {"train": (), "test": (652,)},  # the training lists in circulation differ in length
+        # The training lists in circulation differ in length. 45 of the 697 test images have no
+        # annotated depth; the maps of --test_depth may have it for all.
+        {"train": (), "test": (652, 697)},
+        takes_test_depth=True,
     ),
     "depth_prediction": _source(
         "Depth prediction benchmark: train, val, val_selection_cropped and test.",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from diffdepth_jax.data.frames import Found, Frame, Metres, Options
+from diffdepth_jax.data.lists import resolve
 from diffdepth_jax.datasets.samples import RGB
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.media.camera import NYU
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     import h5py
 
 FILE, SPLITS_FILE = "nyu_depth_v2_labeled.mat", "splits.mat"
+_ADVICE = "; data/README.md says where to get it"
 _INDICES = {"train": "trainNdxs", "test": "testNdxs"}
 
 
@@ -30,16 +32,18 @@ def find(options: Options, *, depth: str) -> Found:
       depth: name of the depth in the file: "depths" (holes filled) or "rawDepths" (as measured).
 
     Raises:
-      UserError: a file is missing or damaged, or the two files do not belong together.
+      UserError: a file is damaged, or the two files do not belong together.
     """
-    path = options.source if options.source.is_file() else options.source / FILE
-    splits_path = path.parent / SPLITS_FILE
-    missing = [str(path) for path in (path, splits_path) if not path.is_file()]
-    if missing:
-        raise UserError(f"{' and '.join(missing)} missing; data/README.md says where to get them")
+    found, source = Found(), options.source
+    is_the_file = source.suffix == ".mat"
+    folders = [source.parent if is_the_file else source, *options.extracted]
+    files = [source] if is_the_file else [folder / FILE for folder in folders]
+    path = resolve(files, "labelled file", found, _ADVICE)
+    splits_path = resolve([folder / SPLITS_FILE for folder in folders], "splits", found, _ADVICE)
+    if path is None or splits_path is None:
+        return found
     scenes, types = _read_scenes(path, depth)
     splits = _read_splits(splits_path, len(scenes))
-    found = Found()
     for split in options.splits:
         found.frames[split] = [
             _frame(path, index, scenes[index], types[index], depth) for index in splits[split]

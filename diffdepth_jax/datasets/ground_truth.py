@@ -10,11 +10,13 @@ from jaxtyping import Float32
 from diffdepth_jax.datasets.canonical import METRES, CanonicalCamera
 from diffdepth_jax.datasets.samples import Sample, Source
 from diffdepth_jax.errors import UserError
+from diffdepth_jax.media.preprocessing import Size
 
 NUM_SAMPLES = 16  # spread over a source
 SMALLEST_SHARE = 0.01  # of ground truth within the limits; less is taken for a mistake
 # Of pixels with ground truth in a source that claims to be dense; LiDAR has far fewer.
 SMALLEST_DENSITY = 0.3
+_OTHER_SHAPE = 1.5  # between the ratios of two pictures' sides: rooms and streets differ by 2.5
 _NUM_VALUES = 10_000  # of a sample, spread over it, for the median: large photos cost no memory
 # Ground truth this many times beyond the maximum is in another unit, not merely farther away.
 _OTHER_UNIT = 25
@@ -38,7 +40,8 @@ def check_ground_truth(
 ) -> None:
     """Reads a few samples and refuses a source that has hardly any ground truth in the limits.
 
-    A warning says how many of these samples have none, if some have.
+    Warnings say how many of these samples have none, if some have, and whether the shapes of their
+    pictures are very different, as in a list that mixes two data sets.
 
     Args:
       source: random access to samples.
@@ -52,13 +55,15 @@ def check_ground_truth(
       UserError: see above, or too many samples are unreadable, or the units need the focal length
         of one of them, which is unknown, or gaps of sparse ground truth are taken for holes.
     """
-    truths, densities = [], []
+    truths, densities, sizes = [], [], []
     for sample in _some(source, max_unreadable):
+        sizes.append(sample["image"].shape[:2])
         camera.check(sample)
         truths.append(sample["depth"][sample["mask"]])
         if "hole" in sample and np.array_equal(sample["hole"], ~sample["mask"]):
             densities.append(sample["mask"].mean())
     _check_density(densities, name)
+    _warn_of_shapes(sizes, name)
     shares = [_share_within(truth, limits) for truth in truths]
     if shares and np.mean(shares) < SMALLEST_SHARE:
         described = f"{name} ({textwrap.shorten(repr(source), 200)})"
@@ -76,6 +81,17 @@ def _check_density(densities: list[float], name: str) -> None:
             "others are not all holes: set data.missing_depth to unknown, and model.validity to "
             "False"
         )
+
+
+def _warn_of_shapes(sizes: list[Size], name: str) -> None:
+    """Warns if the sides of pictures have very different ratios, whichever side is the longer."""
+    ratios = {max(size) / min(size): size for size in sizes}
+    if ratios and max(ratios) > _OTHER_SHAPE * min(ratios):
+        text = (
+            "%s: it has pictures of %d x %d and of %d x %d (height x width); if its list mixes two"
+            " data sets, give each a list of its own, because depth_scale is the same for all"
+        )
+        logging.warning(text, name, *ratios[min(ratios)], *ratios[max(ratios)])
 
 
 def _some(source: Source, max_unreadable: int) -> Iterator[Sample]:

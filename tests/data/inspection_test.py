@@ -11,7 +11,7 @@ from diffdepth_jax.data.pairing import guess_patterns
 from diffdepth_jax.datasets.folder import RGBDFolder
 from diffdepth_jax.datasets.presets import PRESETS
 from diffdepth_jax.errors import UserError
-from tests.datasets.presets_test import WRITERS
+from tests.support import depth_forms
 
 SIZE = (12, 16)
 
@@ -131,10 +131,16 @@ def test_a_white_border_is_told(tmp_path):
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_known_layouts_are_recognised(tmp_path, preset):
-    WRITERS[preset](tmp_path / "data")
+    depth_forms.PRESETS[preset].write(tmp_path / "data")
     report = inspect(tmp_path / "data", tmp_path / "sheet.png")
     assert f"guess: the layout of preset {preset}" in report
     assert f"--config.data.folder.preset={preset}" in report
+
+
+def test_distances_of_hypersim_are_told(tmp_path):
+    depth_forms.hypersim(tmp_path / "data")
+    report = inspect(tmp_path / "data", tmp_path / "sheet.png")
+    assert "odd: Hypersim's depth_meters is the distance from the camera's centre" in report
 
 
 def test_a_list_is_looked_at(tmp_path):

@@ -8,7 +8,7 @@ from PIL import Image
 
 from diffdepth_jax.datasets.records import Records
 from diffdepth_jax.errors import UserError
-from tests.support import raw_datasets
+from tests.support import depth_forms, raw_datasets
 from tests.support.paths import SHARED
 from tests.support.raw_datasets import assert_lossless, images, prepare_small, problems
 
@@ -19,7 +19,7 @@ EIGEN, OFFICIAL = "kitti_depth/eigen", "kitti_depth/depth_prediction"
 def test_eigen(tmp_path, capsys):
     expected = raw_datasets.kitti_eigen(tmp_path / "raw")
     prepare_small(EIGEN, tmp_path / "raw", tmp_path / "data")
-    assert "test: 1 lines without depth (None) left out" in capsys.readouterr().out
+    assert "test: 1 lines without depth left out" in capsys.readouterr().out
     assert_lossless(EIGEN, tmp_path / "data", expected)
     for name, image in images(EIGEN, "train", tmp_path / "data").items():
         drive, camera, frame = name.split("/")
@@ -59,6 +59,94 @@ def test_drive_shared_by_train_and_test_is_named(tmp_path, capsys):
     with pytest.raises(UserError):
         prepare_small(EIGEN, tmp_path / "raw", tmp_path / "data")
     problems(capsys, "train and test share 2011_09_26_drive_0001_sync")
+
+
+def test_images_that_are_kept_as_jpeg(tmp_path, capsys):
+    """Under lists of .png files; the bytes are those of the files."""
+    depth_forms.kitti("jpg")(tmp_path / "raw")
+    for dataset, splits in ((EIGEN, ("train", "test")), (OFFICIAL, ("train", "val"))):
+        prepare_small(dataset, tmp_path / "raw", tmp_path / "data", splits=splits)
+        printed = capsys.readouterr().out
+        assert "split train: 8 of 8 images are .jpg files, where .png were published" in printed
+        records = Records(dataset, splits[1], tmp_path / "data")
+        example = records._features.deserialize_example_np(records._records[0])
+        name = f"{records[0]['name'].split('/')[-1]}.jpg"
+        (path,) = (tmp_path / "raw/2011_09_26/2011_09_26_drive_0002_sync").rglob(name)
+        assert example["image"] == path.read_bytes()
+
+
+def test_lists_of_monodepth2_name_both_cameras(tmp_path, capsys):
+    """Numbers with and without zeros; frames at a drive's ends have no annotated depth."""
+    expected = raw_datasets.kitti_depth_prediction(tmp_path, num_train=3)
+    drive = "2011_09_26/2011_09_26_drive_0001_sync"
+    lines = [
+        f"{drive} 6 r",
+        f"{drive} 0000000005 l",
+        f"{drive} 4 l",
+        f"{drive} 7 r",
+        f"{drive} 8 r",
+    ]
+    (tmp_path / "train_files.txt").write_text("\n".join(lines))
+    options = {"splits": ("train",), "lists": {"train": "train_files.txt"}}
+    prepare_small(EIGEN, tmp_path, tmp_path / "data", **options)
+    assert "split train: 2 lines without depth left out" in capsys.readouterr().out
+    names = [
+        f"2011_09_26_drive_0001_sync/{tail}"
+        for tail in (
+            "image_03/0000000006",
+            "image_02/0000000005",
+            "image_03/0000000007",
+        )
+    ]
+    assert list(images(EIGEN, "train", tmp_path / "data")) == names
+    depths = {name: expected["train"][name] for name in names}
+    assert_lossless(EIGEN, tmp_path / "data", {"train": depths})
+
+
+def test_a_drive_of_monodepth2s_lists_without_any_depth_is_a_problem(tmp_path, capsys):
+    raw_datasets.kitti_depth_prediction(tmp_path)
+    drive = "2011_09_26/2011_09_26_drive_0009_sync"
+    (tmp_path / "train_files.txt").write_text(f"{drive} 5 l")
+    with pytest.raises(UserError, match="3 problems"):
+        options = {"splits": ("train",), "lists": {"train": "train_files.txt"}}
+        prepare_small(EIGEN, tmp_path, tmp_path / "data", **options)
+    problems(capsys, f"{drive}/image_02/data/0000000005.png is missing", "proj_depth")
+
+
+@pytest.fixture
+def exported(tmp_path):
+    depth_forms.kitti_exported_depth(tmp_path)
+    return tmp_path
+
+
+def test_depth_of_the_test_list_in_one_file(exported):
+    """In the order of the list; float32 as it is."""
+    path = exported / "eigen_test_files_with_gt.txt"
+    maps = dict(enumerate(np.load(exported / "gt_depths.npz", allow_pickle=True)["data"]))
+    path.write_text("\n".join(reversed(path.read_text().splitlines())))
+    prepare_small(EIGEN, exported, exported / "data", test_depth=exported / "gt_depths.npz")
+    records = Records(EIGEN, "test", exported / "data")
+    frames = [depth_forms.frame_of(sample["image"]) for sample in records]
+    assert frames == list(reversed(depth_forms.TEST))
+    for index, depth in maps.items():
+        np.testing.assert_array_equal(records[index]["depth"][..., 0], depth)
+
+
+def test_depth_maps_of_another_list_are_refused(exported):
+    path = exported / "eigen_test_files_with_gt.txt"
+    path.write_text("\n".join(path.read_text().splitlines()[1:]))
+    with pytest.raises(UserError, match=r"holds 4 depth maps, but .* has 3 lines"):
+        prepare_small(EIGEN, exported, exported / "data", test_depth=exported / "gt_depths.npz")
+
+
+@pytest.mark.parametrize(
+    ("dataset", "splits"), [(OFFICIAL, ()), (EIGEN, ("train",)), ("nyu_depth/sync", ())]
+)
+def test_depth_maps_that_nothing_reads_are_refused(exported, dataset, splits):
+    with pytest.raises(UserError, match=r"--test_depth=.*gt_depths.npz means nothing for"):
+        prepare_small(
+            dataset, exported, exported / "data", splits, test_depth=exported / "gt_depths.npz"
+        )
 
 
 def test_depth_prediction(tmp_path):

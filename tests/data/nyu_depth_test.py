@@ -11,7 +11,7 @@ from PIL import Image
 from diffdepth_jax.datasets.records import Records
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.media.camera import NYU
-from tests.support import raw_datasets
+from tests.support import depth_forms, raw_datasets
 from tests.support.raw_datasets import assert_lossless, images, prepare_small, problems
 
 
@@ -103,9 +103,51 @@ def test_hdf5_folder_of_archives(tmp_path):
             archive.add(tmp_path / "unpacked/nyudepthv2" / part, part)
     prepare_small("nyu_depth/hdf5", tmp_path / "raw", tmp_path / "data")
     assert_lossless("nyu_depth/hdf5", tmp_path / "data", expected)
-    (tmp_path / "archive.zip").touch()
-    with pytest.raises(UserError, match=r"archive.zip is no folder and no .tar"):
-        prepare_small("nyu_depth/hdf5", tmp_path / "archive.zip", tmp_path / "other")
+    (tmp_path / "archive.rar").touch()
+    with pytest.raises(UserError, match=r"archive.rar is no folder and no .tar"):
+        prepare_small("nyu_depth/hdf5", tmp_path / "archive.rar", tmp_path / "other")
+
+
+def test_hdf5_files_without_folders_have_the_name_of_their_archive(tmp_path, capsys):
+    """Their own names are the same in all archives; a folder may stand for an archive."""
+    source = tmp_path / "raw"
+    depth_forms.RAW["hdf5 tars without folders"].write(source)
+    prepare_small("nyu_depth/hdf5", source, tmp_path / "data")
+    assert "split train: the files do not lie in folders of scenes" in capsys.readouterr().out
+    archives = {"train": ("train-000000", "train-000001"), "test": ("val-000000",)}
+    for split, names in archives.items():
+        expected = {f"{name}/0000{k}" for name in names for k in (1, 2, 3, 4)}
+        assert set(images("nyu_depth/hdf5", split, tmp_path / "data")) == expected
+    for archive in source.glob("*.tar"):
+        with tarfile.open(archive) as file:
+            file.extractall(archive.with_suffix(""), filter="data")
+        archive.unlink()
+    prepare_small("nyu_depth/hdf5", source, tmp_path / "unpacked")
+    for split in archives:
+        ours, others = (
+            images("nyu_depth/hdf5", split, tmp_path / name) for name in ("data", "unpacked")
+        )
+        assert ours.keys() == others.keys()
+
+
+def test_archives_beside_their_files_stay_as_they_are(tmp_path, capsys):
+    expected = raw_datasets.nyu_sync(tmp_path / "raw")
+    (tmp_path / "raw/sync.zip").write_bytes(b"not even read")
+    prepare_small("nyu_depth/sync", tmp_path / "raw", tmp_path / "data")
+    assert "because nothing is missing without: sync.zip" in capsys.readouterr().out
+    assert_lossless("nyu_depth/sync", tmp_path / "data", expected)
+    (tmp_path / "raw/kitchen_0000/rgb_00000.jpg").unlink()
+    with pytest.raises(UserError, match=r"sync\.zip cannot be extracted"):
+        prepare_small("nyu_depth/sync", tmp_path / "raw", tmp_path / "other")
+
+
+@pytest.mark.parametrize("splits_inside", [True, False])
+def test_labeled_file_in_a_zip(tmp_path, splits_inside):
+    expected, _ = raw_datasets.nyu_labeled(tmp_path / "raw")
+    members = ["nyu_depth_v2_labeled.mat", *["splits.mat"] * splits_inside]
+    depth_forms.zipped(tmp_path / "raw/archive.zip", tmp_path / "raw", *members)
+    prepare_small("nyu_depth/labeled", tmp_path / "raw", tmp_path / "data")
+    assert_lossless("nyu_depth/labeled", tmp_path / "data", expected)
 
 
 def test_truncated_archive_leaves_no_extraction(tmp_path):
@@ -146,12 +188,13 @@ def test_labeled(tmp_path, filled):
             np.testing.assert_array_equal(image, stored[int(name[-5:])].transpose(2, 1, 0))
 
 
-def test_labeled_file_that_is_truncated_or_without_splits(tmp_path):
+def test_labeled_file_that_is_truncated_or_without_splits(tmp_path, capsys):
     raw_datasets.nyu_labeled(tmp_path)
     splits = (tmp_path / "splits.mat").read_bytes()
     (tmp_path / "splits.mat").unlink()
-    with pytest.raises(UserError, match=r"splits.mat missing"):
+    with pytest.raises(UserError, match="1 problem"):
         prepare_small("nyu_depth/labeled", tmp_path, tmp_path / "data")
+    problems(capsys, "splits.mat is missing; data/README.md says where to get it")
     (tmp_path / "splits.mat").write_bytes(splits[:150])
     with pytest.raises(UserError, match=r"splits.mat cannot be read"):
         prepare_small("nyu_depth/labeled", tmp_path, tmp_path / "data")

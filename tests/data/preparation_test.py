@@ -15,7 +15,7 @@ from diffdepth_jax.data import builder
 from diffdepth_jax.data.parallel import ordered_map
 from diffdepth_jax.datasets.records import Records
 from diffdepth_jax.errors import UserError
-from tests.support import raw_datasets
+from tests.support import depth_forms, raw_datasets
 from tests.support.paths import ROOT
 from tests.support.raw_datasets import (
     assert_lossless,
@@ -91,6 +91,21 @@ def test_wrong_counts_and_sizes_are_refused_without_any_size(raw, tmp_path, caps
     problems_of_sizes = "rgb_00000.jpg: 48 x 64, but the published size is 480 x 640"
     refused(raw, tmp_path / "data", any_size=False)
     problems(capsys, problems_of_sizes)
+
+
+def test_a_list_that_mixes_two_data_sets_names_the_frames_of_the_other(raw, tmp_path, capsys):
+    depth_forms.kitti()(raw)
+    drive, name = "2011_09_26_drive_0001_sync", "image_02/data/0000000000.png"
+    depth = f"{drive}/proj_depth/groundtruth/image_02/0000000000.png"
+    picture = f"2011_09_26/{drive}/{name}"
+    path = raw / "nyudepthv2_train_files_with_gt.txt"
+    ours = path.read_text()
+    path.write_text(f"{ours}{picture} {depth}\n")
+    refused(raw, tmp_path / "data")
+    problems(capsys, f"line 5: {raw / depth} is missing")
+    path.write_text(f"{ours}{picture} data_depth_annotated/train/{depth}\n")
+    refused(raw, tmp_path / "data", any_size=False)
+    problems(capsys, f"{raw / picture}: 32 x 48, but the published size", "use the original, or")
 
 
 def test_list_without_a_usable_line(raw, tmp_path, capsys):

@@ -61,6 +61,20 @@ def test_metres_within_the_limits_pass_in_silence(caplog):
     assert caplog.messages == []
 
 
+def test_pictures_of_other_shapes_are_told(caplog):
+    """Those of NYU and KITTI are in one list; a photo on its side has the same shape."""
+
+    def picture(*size):
+        return {**_sample(2.5), "image": np.zeros((*size, 3), np.uint8)}
+
+    _check([picture(48, 64), picture(64, 48), picture(36, 64)])
+    assert caplog.messages == []
+    _check([picture(48, 64), picture(37, 124), picture(48, 64)])
+    (message,) = caplog.messages
+    assert "training set: it has pictures of 48 x 64 and of 37 x 124 (height x width)" in message
+    assert "give each a list of its own" in message
+
+
 @pytest.mark.parametrize(
     ("metres", "limits"), [(2734.0, LIMITS), (2734.0, (1e-3, 80.0)), (15_000.0, (1e-3, 80.0))]
 )
@@ -83,7 +97,7 @@ def test_a_few_pixels_within_the_limits_excuse_nothing():
     """A sensor's noise near 0 is no metres; one pixel in 48 is more than a hundredth."""
     depth = np.full((600, 8, 1), 2734.0, np.float32)
     depth[0] = 5
-    sample = {"image": None, "depth": depth, "mask": depth > 0}
+    sample = {"image": np.zeros((600, 8, 3), np.uint8), "depth": depth, "mask": depth > 0}
     assert "2734 m" in _message([sample])
     near = np.full((6, 8, 1), 50.0, np.float32)
     near[0, 0] = 5
