@@ -42,8 +42,9 @@ def compare_folders(
         rows = {}
         for program, directory in programs.items():
             rows[program], left_out = score_set(scorer, name, directory, options)
-            own = means[f"{name}: {program}"] = scorer.means(rows[program])
-            description = "; ".join([describe(config, f"depth files of {directory}"), *left_out])
+            own = means[f"{name}: {program}"] = scorer.means(name, rows[program])
+            own_origin = f"depth files of {directory}"
+            description = "; ".join([describe(config, [name], own_origin), *left_out])
             write_results(pathlib.Path(results) / program, name, own, rows[program], description)
             lines += left_out
         first, *others = programs

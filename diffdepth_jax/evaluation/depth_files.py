@@ -146,8 +146,8 @@ def score_folder(
     origin, means, notes = f"depth files of {directory}", {}, []
     for name in sources:
         rows, left_out = score_set(scorer, name, directory, options)
-        means[name] = scorer.means(rows)
-        description = "; ".join([describe(config, origin), *left_out])
+        means[name] = scorer.means(name, rows)
+        description = "; ".join([describe(config, [name], origin), *left_out])
         write_results(results, name, means[name], rows, description)
         notes += left_out
     return "\n".join([format_report(config, means, origin), *notes])

@@ -69,7 +69,7 @@ class Evaluator:
         self._config, self.model, self.schedule = config, model, schedule
         self._mesh = mesh or sharding.create_mesh(jax.local_devices())
         self._batch_size = sharding.divisible(config.evaluation.batch_size, self._mesh)
-        self._camera = CanonicalCamera.of(config.frame)
+        self._camera = CanonicalCamera.of(config)
         self.scorer = Scorer(config, sources, self._batch_size)
         self._predict_step = predictors.create_predict_step(
             model, schedule, vars(config.sampler), self._mesh
@@ -122,13 +122,13 @@ class Evaluator:
         for name in self.scorer.sets:
             panels = None if log is None else []
             rows = self.scorer.score(name, predict, panels=panels, calibration=calibration)
-            means = results[name] = self.scorer.means(rows)
+            means = results[name] = self.scorer.means(name, rows)
             if log is not None and panels is not None:
                 scalars = {f"{name}/{key}": x for key, x in means.items() if x is not None}
                 log.scalars(step, **scalars)
                 log.panels(name, step, panels)
             if directory is not None and processes.is_first():
-                write_results(directory, name, means, rows, describe(self._config))
+                write_results(directory, name, means, rows, describe(self._config, [name]))
         return results
 
 
