@@ -73,7 +73,9 @@ def score(name: str, predict: Predictor, factor: float) -> dict[str, float]:
     """Returns {set: abs_rel} on the held-out scenes at a factor of the standard focal length."""
     config = create_config(name, factor)
     scorer = Scorer(config, create_sources(config.data, config.seed)[1])
-    return {kind: scorer.means(scorer.score(kind, predict))["abs_rel"] for kind in scorer.sets}
+    return {
+        kind: scorer.means(kind, scorer.score(kind, predict))["abs_rel"] for kind in scorer.sets
+    }
 
 
 def score_all(workdir: str | os.PathLike) -> Scores:

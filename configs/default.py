@@ -3,6 +3,23 @@
 from ml_collections import ConfigDict
 
 
+def get_part():
+    """A part of `data.mixture`: what is beside it in `data`, and these fields."""
+    part = get_config().data
+    with part.unlocked():
+        del part.mixture
+        # Of the training samples, relative to the other parts'. 0: the part is only evaluated.
+        part.weight = 1.0
+        # Metres; ground truth beyond them is not used. 0: those of `frame`, which hold for all.
+        part.min_depth = 0.0
+        part.max_depth = 0.0
+        part.protocol = ""  # of its evaluation; "": evaluation.protocol
+        # Of frames whose own is unknown, in pixels of the frames; frame.focal_length, which is that
+        # of another camera, is not assumed. 0: not known.
+        part.focal_length = 0.0
+    return part
+
+
 def get_config():
     config = ConfigDict()
     config.seed = 0
@@ -10,11 +27,13 @@ def get_config():
 
     config.data = ConfigDict(
         {
-            "source": "folder",  # synthetic, folder or records: which of these groups counts
+            # synthetic, folder, records or mixture: which of these groups counts
+            "source": "folder",
             # What a training pixel of folder or records without ground truth is for model.validity:
             # unknown, or a hole: nothing is there that has a depth. hole is for dense ground truth.
             "missing_depth": "unknown",
             "synthetic": {  # rendered rooms and streets
+                "kind": "mixed",  # mixed, in turns; rooms; streets
                 "num_train": 10_000,
                 "num_eval": 200,
                 "height": 64,
@@ -72,6 +91,9 @@ def get_config():
                 "train_split": "train",
                 "eval_split": "test",
             },
+            # Several sources together: named parts, each with the fields of `get_part`. Which parts
+            # there are is for a recipe to say, such as configs/mixture.py.
+            "mixture": {},
         }
     )
     config.model = ConfigDict(
@@ -285,4 +307,5 @@ def get_config():
         }
     )
     config.lock()  # a field that no code reads is an error in the other configurations too
+    config.data.mixture.unlock()  # but for the names of parts
     return config

@@ -181,13 +181,15 @@ def test_scripts_that_are_started_exist():
 def test_fields_that_are_named_exist(page):
     """`group.field` in backquotes, with or without a value, and --config.group.field anywhere."""
     config, text = default.get_config(), page.read_text()
+    with config.unlocked():
+        config.part = default.get_part()
     named = re.findall(r"--config\.([\w.]+)", text)
     named += [
         name
         for name in re.findall(r"`(\w+(?:\.\w+)+)(?:=[^`]*)?`", text)
         if name.split(".")[0] in config and not name.endswith((".py", ".safetensors"))
     ]
-    for name in named:
+    for name in (re.sub(r"^data\.mixture\.\w+\.", "part.", name) for name in named):
         functools.reduce(lambda group, key: group[key], name.rstrip(".").split("."), config)
 
 
@@ -312,7 +314,7 @@ def _runnable(page):
             continue
         if any(name in words for name in _PREDICTING):
             yield words
-        elif re.search(r"diffdepth_jax.main --config=configs/(synthetic|folder).py", text):
+        elif re.search(r"diffdepth_jax.main --config=configs/(synthetic|folder|mixture).py", text):
             yield _small(words)
 
 
@@ -321,7 +323,8 @@ def _small(words):
     # The small sizes stand for those of the page: a tuple's flag that is given twice is joined.
     words = [word for word in words if not re.match(r"--config\..*size=", word)]
     given = {word.split("=")[0] for word in words}
-    fields = small_run.OVERRIDES | {"train.num_threads": 2, "evaluation.baselines": False}
+    fields = small_run.MIXTURE if "configs/mixture.py" in words[3] else small_run.OVERRIDES
+    fields |= {"train.num_threads": 2, "evaluation.baselines": False}
     added = {f"--config.{name}": value for name, value in fields.items()}
     # Not where the model lies.
     added["--workdir"] = f"runs/small_{pathlib.PurePath(words[3]).stem}"

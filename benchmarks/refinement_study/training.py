@@ -98,7 +98,7 @@ def _predictor(config: Configuration, workdir: pathlib.Path) -> Predictor:
 def score_all(config: Configuration, predictor: Callable) -> dict[str, dict[str, float]]:
     """{set: means over the held-out scenes}."""
     scorer, predict = Scorer(config, scenes(config)[1]), predictor(config)
-    return {kind: scorer.means(scorer.score(kind, predict)) for kind in scorer.sets}
+    return {kind: scorer.means(kind, scorer.score(kind, predict)) for kind in scorer.sets}
 
 
 def train_unet(config: Configuration) -> Predictor:

@@ -76,14 +76,14 @@ def maps_of(
     config = create_config(ROWS[name], seed, "unused" if ROWS[name].start else "")
     fields = dataclasses.replace(config.evaluation, **evaluation)
     config = dataclasses.replace(config, evaluation=fields)
-    sets, protocol = scenes(config, scene_seed, count), protocol_of(config)
+    sets = scenes(config, scene_seed, count)
     evaluator = create_evaluator(config, sets)
     run = directory(workdir, name, seed)
     variables = load_variables(run, lambda: abstract_variables(evaluator.model))
     predict = evaluator.predictor(variables, members=evaluator.has_spread)
     found = {}
     for kind in sets:
-        frames = evaluator.scorer.frames(kind, predict)
+        frames, protocol = evaluator.scorer.frames(kind, predict), protocol_of(config, kind)
         found[kind] = [
             (
                 clamped_maps(np.asarray(maps), protocol),

@@ -23,7 +23,12 @@ from diffdepth_jax.arrays import Variables
 from diffdepth_jax.checkpoints import fitting, numbered_folders, weights_file
 from diffdepth_jax.checkpoints.weights_file import Header
 from diffdepth_jax.configuration.groups import Configuration, ModelConfiguration, read_model
-from diffdepth_jax.configuration.renamed import added_to, with_new_names
+from diffdepth_jax.configuration.renamed import (
+    added_to,
+    in_all_data,
+    in_parts,
+    with_new_names,
+)
 from diffdepth_jax.distributed.processes import in_first
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.whole_files import whole_file, whole_folder
@@ -87,7 +92,7 @@ def check_directory(
     computes with: where its training started from does not matter.
     """
     differences = _differences(_plain(config), _read_fields(workdir))
-    names = [name for name in differences if name not in _FREE]
+    names = [name for name in differences if in_all_data(name) not in _FREE]
     if groups:
         names = [name for name in names if name in groups or name.split(".")[0] in groups]
         names = [name for name in names if name != "model.backbone_weights"]
@@ -186,7 +191,7 @@ def save_model(directory: str | os.PathLike, config: Configuration, variables: V
 def copy_configuration(directory: str | os.PathLike, output: str | os.PathLike) -> None:
     """Writes a directory's configuration into another one, without paths of this machine."""
     fields = _read_fields(directory)
-    for dotted in _PATHS:
+    for dotted in [each for name in _PATHS for each in (name, *in_parts(name, fields))]:
         *groups, name = dotted.split(".")
         group = functools.reduce(lambda found, key: found.get(key, {}), groups, fields)
         if name in group:

@@ -79,6 +79,8 @@ class Configuration(ModelConfiguration):
         if self.train.cache_features:
             self._check_cached_features()
         self._check_outputs()
+        self._check_missing_depth()
+        self._check_parts()
 
     def _check_samples(self) -> None:
         """Options of samples must have noise to work on, and samples a loss that compares them."""
@@ -108,22 +110,37 @@ class Configuration(ModelConfiguration):
         require(members == 1, "evaluation.ensemble", members, "1 for a feed_forward model")
 
     def _check_outputs(self) -> None:
-        """Each output of the decoder needs its loss, and that of validity needs to know holes."""
+        """Each output of the decoder needs its loss."""
         for name, output in (("laplace", "laplace_scale"), ("validity", "validity")):
             weight, given = getattr(self.loss.weights, name), getattr(self.model, output)
             rule = f"above 0 with model.{output}, and 0 without"
             valid = weight > 0 if given else weight == 0
             require(valid, f"loss.weights.{name}", weight, rule)
-        missing = self.data.missing_depth
-        if self.data.source == "synthetic":
-            rule = "unknown for rendered scenes, which tell where the sky is"
-            require(missing == "unknown", "data.missing_depth", missing, rule)
-        elif self.model.validity:
+
+    def _check_missing_depth(self) -> None:
+        """Validity needs to know holes from somewhere, and nothing else has a use for them."""
+        origins, validity = self.data.origins, self.model.validity
+        known = any(x.source == "synthetic" or x.missing_depth == "hole" for x in origins.values())
+        for prefix, data in origins.items():
+            name, missing = f"{prefix}.missing_depth", data.missing_depth
             rule = "hole with model.validity, and the ground truth dense"
-            require(missing == "hole", "data.missing_depth", missing, rule)
-        else:
+            require(known or not validity, name, missing, rule)
             rule = "unknown without model.validity, which alone learns from holes"
-            require(missing == "unknown", "data.missing_depth", missing, rule)
+            require(validity or missing == "unknown", name, missing, rule)
+            rule = "unknown for rendered scenes, which tell where the sky is"
+            require(data.source != "synthetic" or missing == "unknown", name, missing, rule)
+
+    def _check_parts(self) -> None:
+        """The limits of `frame`, which are the model's, hold those of each part of a mixture."""
+        if self.data.source != "mixture":
+            return
+        least, greatest = self.frame.min_depth, self.frame.max_depth
+        for name, part in self.data.mixture.items():
+            low, high = part.limits(self.frame)
+            rule = f"at most frame.max_depth, {greatest:g}: raise that to the greatest of all parts"
+            require(high <= greatest, f"data.mixture.{name}.max_depth", high, rule)
+            rule = f"frame.min_depth, {least:g}, or more, and below the part's maximum, {high:g}"
+            require(least <= low < high, f"data.mixture.{name}.min_depth", low, rule)
 
     def _check_cached_features(self) -> None:
         """What the backbone sees and computes must be the same in each epoch."""

@@ -6,6 +6,7 @@ Nothing else is needed to use a model of an older version and to resume its runs
 
 import copy
 import json
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -56,8 +57,10 @@ ADDED: dict[str, Any] = {
     "data.folder.preset": "",
     "data.folder.resize_depth": False,
     "data.missing_depth": "unknown",
+    "data.mixture": {},
     "data.synthetic.eval_focal_range": (1.0, 1.0),
     "data.synthetic.focal_range": (1.0, 1.0),
+    "data.synthetic.kind": "mixed",
     "evaluation.alignment": "",
     "evaluation.by_scene": False,
     "evaluation.distances": (),
@@ -107,8 +110,29 @@ def with_new_names(fields: dict[str, Any]) -> dict[str, Any]:
 def added_to(fields: dict[str, Any]) -> dict[str, Any]:
     """{dotted name: value} of the fields that a directory's nested fields are too old to have."""
     renamed = _renamed(fields)
-    added = {name: value for name, value in ADDED.items() if not _has(renamed, name)}
+    added = {
+        each: value
+        for name, value in ADDED.items()
+        for each in (name, *in_parts(name, renamed))
+        if not _has(renamed, each)
+    }
     return json.loads(json.dumps(added))  # as a file holds it, with lists for tuples
+
+
+def in_parts(name: str, fields: dict[str, Any]) -> list[str]:
+    """The dotted names that a field of the group `data` has in the parts of a mixture.
+
+    `fields` are the nested fields of a directory.
+    """
+    group, _, field = name.partition(".")
+    if group != "data" or field == "mixture" or not _has(fields, "data.mixture"):
+        return []
+    return [f"data.mixture.{part}.{field}" for part in fields["data"]["mixture"]]
+
+
+def in_all_data(name: str) -> str:
+    """The dotted name of the same field outside of a mixture's part; others stay."""
+    return re.sub(r"^data\.mixture\.\w+\.", "data.", name)
 
 
 def _renamed(fields: dict[str, Any]) -> dict[str, Any]:

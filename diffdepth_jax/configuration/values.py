@@ -26,6 +26,7 @@ _RULES = {
     "less_than_equal": "at most {le:g}",
     "literal_error": "one of {expected}",
     "finite_number": "finite",
+    "value_error": "{error}",
 }
 
 

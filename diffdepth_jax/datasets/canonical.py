@@ -5,7 +5,7 @@ It is Metric3D's transformation of labels (Yin et al. 2023, arXiv 2307.10984, se
 
 import dataclasses
 
-from diffdepth_jax.configuration.model import Frame
+from diffdepth_jax.configuration.groups import Configuration
 from diffdepth_jax.datasets.intrinsics import focal_length
 from diffdepth_jax.datasets.samples import Sample
 from diffdepth_jax.errors import UserError
@@ -31,9 +31,10 @@ class CanonicalCamera:
     assumed: float = 0.0
 
     @classmethod
-    def of(cls, frame: Frame) -> "CanonicalCamera":
-        """The camera that a configuration describes."""
-        return cls(frame.canonical_focal_length, frame.focal_length)
+    def of(cls, config: Configuration) -> "CanonicalCamera":
+        """The camera that a configuration describes; of a mixture none can be assumed for all."""
+        assumed = 0.0 if config.data.source == "mixture" else config.frame.focal_length
+        return cls(config.frame.canonical_focal_length, assumed)
 
     def check(self, sample: Sample) -> None:
         """Raises a UserError if the focal length of a sample is needed, but unknown or absurd.
@@ -67,7 +68,7 @@ class CanonicalCamera:
             raise UserError(
                 f"sample {name}: its focal length is unknown, but frame.canonical_focal_length "
                 "needs it: give it in a third column of the list, as data.folder.focal_length, or "
-                "as frame.focal_length"
+                "as frame.focal_length; in a mixture, as focal_length of its part"
             )
         return (own or self.assumed) / self.focal_length
 

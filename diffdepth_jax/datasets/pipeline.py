@@ -2,7 +2,7 @@
 
 import functools
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import grain
@@ -12,7 +12,9 @@ from absl import logging
 from diffdepth_jax.arrays import Batch
 from diffdepth_jax.datasets import intrinsics, transforms
 from diffdepth_jax.datasets.canonical import METRES, NAMELESS, CanonicalCamera
+from diffdepth_jax.datasets.mixture import Share, shares_of
 from diffdepth_jax.datasets.samples import EvaluationSample, Sample, Source, Views
+from diffdepth_jax.datasets.thinning import thinned
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.media import preprocessing
 
@@ -143,30 +145,11 @@ def training_sample(
 ) -> dict[str, np.ndarray]:
     """What a batch needs of `augment`; with `validity` the sample's `surface` and `hole`, too."""
     augmented = augment(sample, rng, **fields)
+    if validity and "surface" not in augmented:  # what is measured is a surface, and no hole known
+        mask = augmented["mask"]
+        augmented = {**augmented, "surface": mask, "hole": np.zeros_like(mask)}
     names = ("image", "depth", "mask", *(("surface", "hole") if validity else ()))
     return {name: augmented[name] for name in names}
-
-
-class Thinned:
-    """Keeps a random fraction of each sample's valid pixels, the same pixels at each read."""
-
-    def __init__(self, source: Source, fraction: float, seed: int):
-        self._source, self._fraction, self._seed = source, fraction, seed
-
-    def __len__(self) -> int:
-        return len(self._source)
-
-    def __getitem__(self, index: int) -> Sample:
-        rng = np.random.default_rng([self._seed, index])
-        return transforms.thin_mask(self._source[index], rng, self._fraction)
-
-    def __repr__(self) -> str:
-        return f"Thinned({self._source!r}, {self._fraction})"
-
-
-def thinned(source: Source, fraction: float, seed: int) -> Source:
-    """The source, or, for a fraction below 1, `Thinned`."""
-    return Thinned(source, fraction, seed) if fraction < 1 else source
 
 
 def _normalize(batch: dict[str, Any]) -> dict[str, Any]:
@@ -193,6 +176,9 @@ def train_iterator(
 ) -> Iterator[Batch]:
     """Yields the augmented batches of the training steps from `first_step` on, without end.
 
+    Of a mixture each part has an order of its own, and its weight says how often it comes; grain
+    rounds the ratios of weights to about 1 %. Batches have the same proportions throughout.
+
     A sample is a function of the seed and of its position in the stream. Global batch k has the
     positions k B to (k + 1) B - 1, and each process reads a contiguous part of them. So a global
     batch depends neither on the number of threads nor on the number of processes.
@@ -205,7 +191,7 @@ def train_iterator(
       max_unreadable: this many samples of the source may be replaced by others, see `Tolerant`.
       process: (index, count).
       first_step: of the run, from 0.
-      valid_pixel_fraction: see `Thinned`.
+      valid_pixel_fraction: see `thinned`.
       **augmentation: the arguments of `training_sample`, with the fields of the `augmentation`
         group.
 
@@ -213,14 +199,16 @@ def train_iterator(
       image float32 [B, H, W, 3] normalised, depth float32 [B, H, W, 1] in metres or the units of
       the canonical camera, mask bool; with `validity` also surface and hole, bool.
     """
+    shares = shares_of(source)
     source = thinned(source, valid_pixel_fraction, seed)
-    stream = _in_random_order(Tolerant(source, max_unreadable), seed)
+    stream = _in_random_order(Tolerant(source, max_unreadable), seed, shares)
     stream = stream.random_map(functools.partial(training_sample, **augmentation))
     return _batches(stream, batch_size, num_threads, process, first_step)
 
 
 def view_iterator(
     views: Views,
+    shares: Sequence[Share],
     *,
     seed: int,
     batch_size: int,
@@ -228,14 +216,24 @@ def view_iterator(
     process: tuple[int, int] = (0, 1),
     first_step: int = 0,
 ) -> Iterator[Batch]:
-    """Yields batches as `train_iterator` does, of samples that are not augmented any more."""
-    stream = _in_random_order(views, seed)
+    """Yields batches as `train_iterator` does, of samples that are not augmented any more.
+
+    `shares` are those of the views, see `shares_of`.
+    """
+    stream = _in_random_order(views, seed, shares)
     return _batches(stream, batch_size, num_threads, process, first_step)
 
 
-def _in_random_order(source: Any, seed: int) -> grain.MapDataset:
-    """All samples in random order, then all in another order, and so on."""
-    return _dataset(source).seed(seed).shuffle().repeat()
+def _in_random_order(source: Any, seed: int, shares: Sequence[Share]) -> grain.MapDataset:
+    """All samples in random order, then all in another order, and so on; of each share apart."""
+    if len(shares) == 1:
+        return _dataset(source).seed(seed).shuffle().repeat()
+    streams = []
+    for number, (indices, _) in enumerate(shares):
+        own = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
+        samples = _dataset(source)[indices.start : indices.stop]
+        streams.append(samples.seed(own).shuffle().repeat())
+    return grain.MapDataset.mix(streams, [weight for _, weight in shares])
 
 
 def _batches(

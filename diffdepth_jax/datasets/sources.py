@@ -4,9 +4,13 @@ import dataclasses
 import functools
 import threading
 
+import numpy as np
+
 from diffdepth_jax.configuration import data as groups
+from diffdepth_jax.configuration.data import fields_of_part
 from diffdepth_jax.datasets import presets
 from diffdepth_jax.datasets.folder import RGBDFolder
+from diffdepth_jax.datasets.mixture import Mixture, PartSource, TrainingPart
 from diffdepth_jax.datasets.records import Records
 from diffdepth_jax.datasets.samples import Sample, Source
 from diffdepth_jax.datasets.synthetic import SyntheticScenes
@@ -54,7 +58,7 @@ class Cached:
         return sample
 
 
-def create_sources(data: groups.Data, seed: int) -> tuple[Source, EvaluationSets]:
+def create_sources(data: groups.Data | groups.Part, seed: int) -> tuple[Source, EvaluationSets]:
     """The training source, and the evaluation sets by name.
 
     Evaluation reports each set apart, and fits the baselines to the set's training samples.
@@ -62,6 +66,8 @@ def create_sources(data: groups.Data, seed: int) -> tuple[Source, EvaluationSets
     Raises:
       UserError: the data are not there or do not fit together.
     """
+    if isinstance(data, groups.Data) and data.source == "mixture":
+        return _mixture_sources(data.mixture, seed)
     if data.source == "synthetic":
         return _synthetic_sources(data.synthetic, seed)
     if data.source == "folder":
@@ -72,7 +78,9 @@ def create_sources(data: groups.Data, seed: int) -> tuple[Source, EvaluationSets
 def _synthetic_sources(fields: groups.Synthetic, seed: int) -> tuple[Source, EvaluationSets]:
     scenes = functools.partial(SyntheticScenes, height=fields.height, width=fields.width, seed=seed)
     held_out = functools.partial(scenes, focal_range=fields.eval_focal_range)
-    train = Cached(scenes("mixed", "train", fields.num_train, focal_range=fields.focal_range))
+    train = Cached(scenes(fields.kind, "train", fields.num_train, focal_range=fields.focal_range))
+    if fields.kind != "mixed":
+        return train, {fields.kind: (train, held_out(fields.kind, "eval", fields.num_eval))}
     # Even scenes of the mixed source are rooms, odd ones are streets.
     return train, {
         kind: (_EveryOther(train, offset), held_out(kind, "eval", fields.num_eval))
@@ -133,6 +141,36 @@ def open_folder(fields: groups.Folder) -> RGBDFolder:
         depth_orientation=fields.depth_orientation,
         focal_length=fields.focal_length,
     )
+
+
+def _mixture_sources(parts: dict[str, groups.Part], seed: int) -> tuple[Source, EvaluationSets]:
+    """A set is called as its part, or PART-SET where a part has several."""
+    drawn, sets = [], {}
+    for name, part in sorted(parts.items()):  # the order of a recipe and that of JSON may differ
+        train, own_sets = _part_sources(name, part, seed)
+        alone = len(own_sets) == 1
+        sets |= {name if alone else f"{name}-{key}": pair for key, pair in own_sets.items()}
+        if part.weight:
+            limits = part.min_depth, part.max_depth or np.inf
+            drawn.append(TrainingPart(name, train, part.weight, limits))
+    return Mixture(drawn), sets
+
+
+def _part_sources(name: str, part: groups.Part, seed: int) -> tuple[Source, EvaluationSets]:
+    with fields_of_part(name):
+        train, sets = create_sources(part, seed)
+        if part.weight and any(fitted is scored for fitted, scored in sets.values()):
+            raise UserError(
+                f"part {name!r} would be evaluated on its training samples: set "
+                "data.folder.eval_list_file or data.folder.holdout_every, or its weight to 0"
+            )
+
+    def of_part(source: Source) -> Source:
+        return PartSource(source, name, part.focal_length)
+
+    sets = {key: (of_part(fitted), of_part(scored)) for key, (fitted, scored) in sets.items()}
+    dense = part.missing_depth == "hole"
+    return of_part(DenselyMeasured(train) if dense else train), sets
 
 
 def _records_sources(fields: groups.Records) -> tuple[Source, EvaluationSets]:

@@ -44,7 +44,8 @@ def calibrate(config: Configuration, workdir: str | os.PathLike) -> str:
     calibration_fit.check_enough(pixels)
     held_out = held_out_scores.cross_validate(pixels)
     stretch = fit_stretch(pixels)
-    description = f"{pixels.pictures} pictures, {len(pixels.truth)} pixels; {describe(config)}"
+    made = describe(config, evaluator.scorer.sets)
+    description = f"{pixels.pictures} pictures, {len(pixels.truth)} pixels; {made}"
     fields = config.evaluation.ensemble, config.sampler.num_steps, parameters_identity(variables)
     found = Calibration(fit_widths(pixels), stretch, *fields, description, held_out)
     files.save_calibration(workdir, found)
@@ -61,7 +62,7 @@ def collect_pixels(config: Configuration, evaluator: Evaluator, variables: Varia
     for name, count in evaluator.scorer.sets.items():
         frames = evaluator.scorer.frames(name, predict)
         for index, sample, maps in tqdm(frames, desc=f"predict {name}", total=count):
-            column = _pixels_of(config, index, sample, np.asarray(maps))
+            column = _pixels_of(config, name, index, sample, np.asarray(maps))
             columns.append(np.concatenate([np.full((1, column.shape[1]), picture), column]))
             picture += 1
     picture, truth, depth, spread, *members = np.concatenate(columns, axis=1)
@@ -69,9 +70,9 @@ def collect_pixels(config: Configuration, evaluator: Evaluator, variables: Varia
     return Pixels(picture.astype(int), truth, depth, spread, members)
 
 
-def _pixels_of(config, index, sample, maps):
+def _pixels_of(config, name, index, sample, maps):
     """Truth, depth, spread and members at some pixels of a picture: metres [3 + S, pixels]."""
-    protocol = protocol_of(config)
+    protocol = protocol_of(config, name)
     mask = np.asarray(scoring.scored_mask(sample["depth"], sample["mask"], protocol))
     valid = np.flatnonzero(mask)
     rng = np.random.default_rng((config.seed, index))

@@ -21,7 +21,7 @@ from diffdepth_jax.datasets.sources import EvaluationSets, create_sources
 from diffdepth_jax.distributed import processes, sharding
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.evaluation import predictors
-from diffdepth_jax.evaluation.report import describe, protocol_of, write_results
+from diffdepth_jax.evaluation.report import describe, write_results
 from diffdepth_jax.evaluation.scorer import Scorer
 from diffdepth_jax.evaluation.scoring import Means, Predictor
 from diffdepth_jax.evaluation.uncertainty_report import create_score_maps
@@ -70,7 +70,7 @@ class Evaluator:
         self._config, self.model, self.schedule = config, model, schedule
         self._mesh = mesh or sharding.create_mesh(jax.local_devices())
         self._batch_size = sharding.divisible(config.evaluation.batch_size, self._mesh)
-        self._camera = CanonicalCamera.of(config.frame)
+        self._camera = CanonicalCamera.of(config)
         self.scorer = Scorer(config, sources, self._batch_size)
         self._predict_step = predictors.create_predict_step(
             model, schedule, vars(config.sampler), self._mesh
@@ -82,16 +82,8 @@ class Evaluator:
 
     @property
     def has_spread(self) -> bool:
-        """Whether a spread is scored: of an ensemble, or of a model with a Laplace scale.
-
-        That of aligned predictions is not: an alignment does not say how it moves.
-        """
-        has_spread = self._config.evaluation.ensemble > 1 or self._config.model.laplace_scale
-        return has_spread and not self._aligned
-
-    @property
-    def _aligned(self) -> bool:
-        return protocol_of(self._config).alignment != "none"
+        """Whether predictions have one: of an ensemble, or of a model with a Laplace scale."""
+        return self._config.evaluation.ensemble > 1 or self._config.model.laplace_scale
 
     def predictor(self, variables: Variables, *, members: bool = False) -> Predictor:
         """The predictor of these variables, with the views that the configuration asks for.
@@ -128,17 +120,17 @@ class Evaluator:
           calibration: whose intervals are scored, too.
         """
         predict, results = self.predictor(variables, members=self.has_spread), {}
-        score_maps = create_score_maps(self.has_spread, None if self._aligned else calibration)
+        score_maps = create_score_maps(self.has_spread, calibration)
         for name in self.scorer.sets:
             panels = None if log is None else []
             rows = self.scorer.score(name, predict, panels=panels, score_maps=score_maps)
-            means = results[name] = self.scorer.means(rows)
+            means = results[name] = self.scorer.means(name, rows)
             if log is not None and panels is not None:
                 scalars = {f"{name}/{key}": x for key, x in means.items() if _is_number(x)}
                 log.scalars(step, **scalars)
                 log.panels(name, step, panels)
             if directory is not None and processes.is_first():
-                write_results(directory, name, means, rows, describe(self._config))
+                write_results(directory, name, means, rows, describe(self._config, [name]))
         return results
 
 

@@ -41,18 +41,19 @@ def score_folders(
       UserError: a file is missing, unreadable, without any depth to score, or of another size than
         its frame; or two folders have one name.
     """
-    options.check_alignment(protocol_of(config).alignment)
     programs = _programs(directories, options)
     _, sources = create_sources(config.data, config.seed)
     scorer = Scorer(config, sources)
+    for name in scorer.sets:
+        options.check_alignment(protocol_of(config, name).alignment)
     scorer.check_ground_truth()
     means, lines = {}, []
     for name in scorer.sets:
         rows = {}
         for program in programs:
             rows[program.name], left_out = program.score(scorer, name)
-            own = means[program.title(name)] = scorer.means(rows[program.name])
-            description = "; ".join([describe(config, program.origin), *left_out])
+            own = means[program.title(name)] = scorer.means(name, rows[program.name])
+            description = "; ".join([describe(config, [name], program.origin), *left_out])
             where = pathlib.Path(results) / program.name
             write_results(where, name, own, rows[program.name], description)
             lines += left_out

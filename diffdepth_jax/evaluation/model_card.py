@@ -16,6 +16,10 @@ from diffdepth_jax.whole_files import whole_file
 
 MARK = "<!-- Written by diffdepth_jax. Without this line, it is kept as it is. -->"
 _SCORES = ("abs_rel", "rmse", "d1", "aligned_abs_rel", "boundary_f1")
+_ORIGINS = {
+    "synthetic": "rendered rooms and streets, made by the program",
+    "folder": "a folder of RGB-D data",
+}
 _KINDS = {
     "diffusion": "A latent diffusion model, after DiffusionDepth (Duan, Guo, Zhu, ECCV 2024)",
     "feed_forward": "A feed-forward model",
@@ -63,10 +67,13 @@ DIR is this directory."""
 
 
 def _data(config: Configuration) -> str:
-    if config.data.source == "synthetic":
-        return "Training data: rendered rooms and streets, made by the program."
-    name = config.data.records.name if config.data.source == "records" else "a folder of RGB-D data"
-    return f"Training data: {name}. The terms of the data hold for the parameters, too."
+    texts, origins = [], config.data.origins
+    for name, data in origins.items():
+        part = "" if name == "data" else f"{name.rpartition('.')[2]}: "
+        texts.append(part + _ORIGINS.get(data.source, data.records.name))
+    rendered = all(data.source == "synthetic" for data in origins.values())
+    terms = "" if rendered else " The terms of the data hold for the parameters, too."
+    return f"Training data: {'; '.join(texts)}.{terms}"
 
 
 def _scores(config: Configuration, rows: Mapping[str, Means] | None) -> str:
@@ -81,7 +88,7 @@ def _scores(config: Configuration, rows: Mapping[str, Means] | None) -> str:
         for row, means in rows.items()
     ]
     table = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
-    return f"## Scores\n\n{table}\n\n{describe(config)}."
+    return f"## Scores\n\n{table}\n\n{describe(config, rows)}."
 
 
 def _limits(config: Configuration) -> str:

@@ -5,8 +5,9 @@ import json
 import math
 import os
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
+from diffdepth_jax.configuration.data import fields_of_part
 from diffdepth_jax.configuration.groups import Configuration
 from diffdepth_jax.evaluation import breakdown, edges, metrics, protocols, uncertainty_report
 from diffdepth_jax.evaluation.scoring import Means, Row
@@ -37,20 +38,38 @@ def _cell(value: float | int | None) -> str:
     return f"{value:d}" if isinstance(value, int) else f"{value:.4f}"
 
 
-def protocol_of(config: Configuration) -> protocols.Protocol:
-    """The evaluation protocol that a configuration names."""
-    frame = config.frame
-    fields = config.evaluation
-    limits = frame.min_depth, frame.max_depth
-    return protocols.create_protocol(fields.protocol, *limits, fields.alignment)
+def protocol_of(config: Configuration, name: str) -> protocols.Protocol:
+    """The evaluation protocol of a set, or of its row of a table: that of the mixture's part."""
+    part, frame, fields = config.data.part_of(name), config.frame, config.evaluation
+    limits, protocol = (frame.min_depth, frame.max_depth), fields.protocol
+    if part:
+        mixed = config.data.mixture[part]
+        limits, protocol = mixed.limits(frame), mixed.protocol or protocol
+    with fields_of_part(part):
+        return protocols.create_protocol(protocol, *limits, fields.alignment)
 
 
-def describe(config: Configuration, origin: str | None = None) -> str:
-    """One line that says how the numbers came about.
+def describe(config: Configuration, sets: Iterable[str], origin: str | None = None) -> str:
+    """One line that says how the numbers of these sets, or rows of a table, came about.
 
     `origin` says where predictions come from; default: the model, as the configuration samples it.
     """
-    return f"{protocol_of(config).describe()}; {origin or _model_origin(config)}"
+    alike = _by_protocol(config, sets)
+    lines = [protocol.describe() for protocol in alike]
+    if len(alike) > 1:
+        names = map(", ".join, alike.values())
+        lines = [f"{each}: {line}" for each, line in zip(names, lines, strict=True)]
+    return "; ".join([*lines, origin or _model_origin(config)])
+
+
+def _by_protocol(
+    config: Configuration, names: Iterable[str]
+) -> dict[protocols.Protocol, list[str]]:
+    """The names of the sets, or rows of a table, that each protocol scores."""
+    alike = {}
+    for name in names:
+        alike.setdefault(protocol_of(config, name), []).append(name)
+    return alike
 
 
 def _model_origin(config: Configuration) -> str:
@@ -69,15 +88,27 @@ def _sampling(config: Configuration) -> str:
 def format_report(
     config: Configuration, rows: Mapping[str, Means], origin: str | None = None
 ) -> str:
-    """The protocol's tables of {row: metrics}, and below them the line of `describe`."""
-    names = protocol_of(config).tables
+    """The tables of {row: metrics}, and below them the line of `describe`; by protocol."""
+    return "\n\n".join(
+        _format_rows(config, protocol, {name: rows[name] for name in names}, origin)
+        for protocol, names in _by_protocol(config, rows).items()
+    )
+
+
+def _format_rows(
+    config: Configuration,
+    protocol: protocols.Protocol,
+    rows: Mapping[str, Means],
+    origin: str | None,
+) -> str:
+    names = protocol.tables
     tables = [format_table(rows, each) for each in names]
     for each in uncertainty_report.TABLES:
         scored = {name: means for name, means in rows.items() if each[0] in means}
         tables += [format_table(scored, each)] if scored else []
     tables += [table for name, means in rows.items() for table in _tables_of_parts(name, means)]
     notes = [] if protocols.SHAPE_TABLE in names else [_NOT_PRINTED]
-    return "\n".join(["\n\n".join(tables), *notes, describe(config, origin)])
+    return "\n".join(["\n\n".join(tables), *notes, describe(config, rows, origin)])
 
 
 def _tables_of_parts(row: str, means: Means) -> list[str]:

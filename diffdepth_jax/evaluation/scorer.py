@@ -1,10 +1,12 @@
 """Scores any predictor on the evaluation sets of a configuration."""
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from diffdepth_jax.configuration.data import fields_of_part
 from diffdepth_jax.configuration.groups import Configuration
 from diffdepth_jax.datasets import pipeline, transforms
 from diffdepth_jax.datasets.canonical import METRES, CanonicalCamera
@@ -32,7 +34,7 @@ _BASELINES = (
 
 
 class Scorer:
-    """Scores predictors by a configuration's protocol; knows of no model.
+    """Scores predictors by the protocol of each set; knows of no model.
 
     Of several processes each scores its share of a set, and all return all rows.
 
@@ -47,7 +49,7 @@ class Scorer:
     ):
         self._config, self._sources = config, sources
         self._batch_size = batch_size or config.evaluation.batch_size
-        self._protocol = protocol_of(config)
+        self._protocols = {name: protocol_of(config, name) for name in sources}
 
     @property
     def sets(self) -> dict[str, int]:
@@ -61,13 +63,14 @@ class Scorer:
         would find it out too, but after all predictions. All processes fail together.
         """
         for name, (_, source) in self._sources.items():
-            processes.in_first(
-                check_ground_truth,
-                source,
-                f"evaluation set {name!r}",
-                self._protocol.truth,
-                camera=camera,
-            )
+            with fields_of_part(self._config.data.part_of(name)):
+                processes.in_first(
+                    check_ground_truth,
+                    source,
+                    f"evaluation set {name!r}",
+                    self._protocols[name].truth,
+                    camera=camera,
+                )
 
     def score(
         self,
@@ -113,16 +116,16 @@ class Scorer:
         return scoring.score_images(
             predict,
             self._batches(name, indices),
-            protocol=self._protocol,
+            protocol=self._protocols[name],
             input_crop=self._config.frame.input_crop if input_crop is None else input_crop,
             first=indices.start,
             distances=self._config.evaluation.distances,
             **fields,
         )
 
-    def means(self, rows: list[Row]) -> Means:
-        """{metric: mean over images} of what `score` returned, and its parts, see `breakdown`."""
-        means = scoring.mean_over_images(rows, self._protocol)
+    def means(self, name: str, rows: list[Row]) -> Means:
+        """{metric: mean over images} of what `score` returned of a set, see also `breakdown`."""
+        means = scoring.mean_over_images(rows, self._protocols[name])
         return means | (breakdown.over_scenes(rows) if self._config.evaluation.by_scene else {})
 
     def frames(
@@ -131,7 +134,7 @@ class Scorer:
         """Yields (index, sample, metres [H, W, C]) of each image of a set, unscored."""
         batches = self._batches(name, range(self.sets[name]))
         return scoring.predict_frames(
-            predict, batches, self._config.frame.input_crop, resize=self._protocol.resize
+            predict, batches, self._config.frame.input_crop, resize=self._protocols[name].resize
         )
 
     def with_baselines(
@@ -148,18 +151,19 @@ class Scorer:
             rows[f"{name}: this model"] = results[name]
             rows |= {f"{name}: {title}": other[name] for title, other in others.items()}
             for title, fit in _BASELINES:
-                images = self.score(name, fit(train_source, self._fitted))
-                rows[f"{name}: {title}"] = self.means(images)
+                images = self.score(name, fit(train_source, partial(self._fitted, name)))
+                rows[f"{name}: {title}"] = self.means(name, images)
         return rows
 
-    def _fitted(self, sample: Sample) -> Sample:
+    def _fitted(self, name: str, sample: Sample) -> Sample:
         """A training sample at the size at which models predict, not augmented."""
         frame = self._config.frame
         sample = pipeline.fit(pipeline.cut(sample, frame.input_crop), frame.size)
-        return transforms.valid_range(transforms.pad_to(sample, frame.size), *self._protocol.truth)
+        padded = transforms.pad_to(sample, frame.size)
+        return transforms.valid_range(padded, *self._protocols[name].truth)
 
     def _batches(self, name: str, indices: range) -> Batches:
-        min_depth, max_depth = self._protocol.truth
+        min_depth, max_depth = self._protocols[name].truth
         return pipeline.evaluation_batches(
             self._sources[name][1],
             indices,

@@ -170,7 +170,8 @@ def score_images(
       input_crop, first: see `predict_frames`.
       holes: whether nan says that there is no depth: these pixels are left out of the metrics and
         counted as "holes". Otherwise they are clamped.
-      score_maps: scores the further maps of a prediction, such as its spread.
+      score_maps: scores the further maps of a prediction, such as its spread. Not of aligned ones:
+        an alignment does not say how they move.
       distances: ends in metres of ranges that are scored apart, see `breakdown`.
     """
     frames = predict_frames(predict, batches, input_crop, first, protocol.resize)
@@ -184,7 +185,7 @@ def score_images(
         clamped, values = jax.device_get((scored[0], scored[1] | shape))
         values = {name: value.item() for name, value in values.items()}
         seen = mask & ~np.isnan(depth) if holes else mask
-        if score_maps is not None:
+        if score_maps is not None and protocol.alignment == "none":
             values |= score_maps(clamped_maps(maps, protocol), truth[0][..., 0], seen[..., 0])
         if distances:
             values |= breakdown.distance_scores(clamped, truth[0], seen, distances)

@@ -10,7 +10,9 @@ from diffdepth_jax.arrays import Batch, Variables
 from diffdepth_jax.configuration.groups import Configuration
 from diffdepth_jax.datasets import pipeline
 from diffdepth_jax.datasets.canonical import CanonicalCamera
+from diffdepth_jax.datasets.mixture import shares_of
 from diffdepth_jax.datasets.samples import Source
+from diffdepth_jax.datasets.thinning import thinned
 from diffdepth_jax.datasets.views import FixedViews
 from diffdepth_jax.distributed import sharding
 from diffdepth_jax.errors import UserError
@@ -42,9 +44,12 @@ def augmented_batches(config: Configuration, source: Source, first_step: int) ->
     )
 
 
-def cached_batches(config: Configuration, cache: FeatureCache, first_step: int) -> Iterator[Batch]:
-    """As `augmented_batches`, of the views of a filled cache."""
-    return pipeline.view_iterator(cache, first_step=first_step, **_reading(config))
+def cached_batches(
+    config: Configuration, source: Source, cache: FeatureCache, first_step: int
+) -> Iterator[Batch]:
+    """As `augmented_batches`, of the views of a source in a filled cache."""
+    shares = shares_of(source, views=len(cache) // len(source))
+    return pipeline.view_iterator(cache, shares, first_step=first_step, **_reading(config))
 
 
 def _reading(config: Configuration) -> dict[str, Any]:
@@ -63,7 +68,7 @@ def _seen(config: Configuration) -> dict[str, Any]:
         "input_crop": frame.input_crop,
         "min_depth": frame.min_depth,
         "max_depth": frame.max_depth,
-        "camera": CanonicalCamera.of(frame),
+        "camera": CanonicalCamera.of(config),
         "validity": config.model.validity,
     }
 
@@ -83,7 +88,7 @@ def open_cache(
     _check_constant(config, variables)
     augmentation = dict(vars(config.augmentation))
     fraction = augmentation.pop("valid_pixel_fraction")
-    source = pipeline.thinned(source, fraction, config.seed)
+    source = thinned(source, fraction, config.seed)
     views = FixedViews(
         source, config.seed, config.train.cache_features, **_seen(config), **augmentation
     )

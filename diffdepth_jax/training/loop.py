@@ -17,7 +17,7 @@ from diffdepth_jax.checkpoints.model_directory import claim_directory, holds_ste
 from diffdepth_jax.checkpoints.run_checkpoints import RunCheckpoints
 from diffdepth_jax.configuration.groups import Configuration
 from diffdepth_jax.datasets.canonical import CanonicalCamera
-from diffdepth_jax.datasets.ground_truth import check_ground_truth
+from diffdepth_jax.datasets.mixture import check_training_source
 from diffdepth_jax.datasets.samples import Source
 from diffdepth_jax.datasets.sources import DenselyMeasured, EvaluationSets, create_sources
 from diffdepth_jax.distributed import processes, sharding
@@ -148,12 +148,11 @@ def _resumed_log(workdir: str | os.PathLike, step: int, config: Configuration) -
 
 def _check_ground_truth(config: Configuration, source: Source, evaluator: Evaluator) -> None:
     processes.in_first(
-        check_ground_truth,
+        check_training_source,
         source,
-        "training set",
         (config.frame.min_depth, config.frame.max_depth),
         max_unreadable=config.train.max_unreadable,
-        camera=CanonicalCamera.of(config.frame),
+        camera=CanonicalCamera.of(config),
     )
     evaluator.check_ground_truth()
 
@@ -277,7 +276,7 @@ class _Run:
             for _ in counted(done, "features", cache.done, len(cache)):
                 if self.preemption.requested is not None:
                     raise SystemExit(EXIT_STATUS)
-        return cached_batches(self.config, cache, first)
+        return cached_batches(self.config, source, cache, first)
 
     def _save(self, step: int, state: TrainState, *, now: bool, first: int) -> None:
         due = step > first and step % self.config.train.checkpoint_every == 0

@@ -68,7 +68,7 @@ def test_a_run_of_an_old_version_is_resumed(tmp_path):
 
 def _names(fields, prefix=""):
     for name, value in fields.items():
-        if isinstance(value, dict):
+        if isinstance(value, dict) and value:  # a mixture without parts is a value
             yield from _names(value, f"{prefix}{name}.")
         else:
             yield prefix + name

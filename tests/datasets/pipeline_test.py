@@ -14,6 +14,7 @@ from diffdepth_jax.datasets import pipeline
 from diffdepth_jax.datasets.canonical import CanonicalCamera
 from diffdepth_jax.datasets.sources import Cached, create_sources
 from diffdepth_jax.datasets.synthetic import SyntheticScenes
+from diffdepth_jax.datasets.thinning import Thinned
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.training.batches import augmented_batches
 from tests.support import small_run
@@ -375,14 +376,14 @@ def test_a_source_in_which_nothing_is_readable_ends_the_run():
 
 def test_a_kept_fraction_is_the_same_pixels_each_time():
     source = SyntheticScenes("rooms", "train", 3, 30, 40)
-    thinned = pipeline.Thinned(source, 0.2, seed=0)
+    thinned = Thinned(source, 0.2, seed=0)
     first, again = thinned[1], thinned[1]
     np.testing.assert_array_equal(first["mask"], again["mask"])
     np.testing.assert_array_equal(first["depth"], source[1]["depth"])
     assert not np.any(first["mask"] & ~source[1]["mask"])
     assert 0.15 < first["mask"].sum() / source[1]["mask"].sum() < 0.25
     assert np.any(thinned[0]["mask"] != thinned[1]["mask"])
-    other_seed = pipeline.Thinned(source, 0.2, seed=1)
+    other_seed = Thinned(source, 0.2, seed=1)
     assert np.any(other_seed[1]["mask"] != first["mask"])
 
 

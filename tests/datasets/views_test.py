@@ -59,12 +59,12 @@ def test_without_flips_there_are_half_as_many():
 @pytest.mark.parametrize("first_step", [0, 3])
 def test_each_epoch_has_each_view_once(first_step):
     arguments = {"seed": 3, "batch_size": 4, "num_threads": 2}
-    views = _views()
+    views, shares = _views(), [(range(12), 1.0)]
     seen = [views[index]["depth"].tobytes() for index in range(12)]
     assert len(set(seen)) == 12
-    stream = pipeline.view_iterator(views, first_step=first_step, **arguments)
+    stream = pipeline.view_iterator(views, shares, first_step=first_step, **arguments)
     epoch = [next(stream) for _ in range(3)]
     found = [depth.tobytes() for batch in epoch for depth in batch["depth"]]
     assert sorted(found) == sorted(seen)
-    later = pipeline.view_iterator(views, first_step=first_step + 1, **arguments)
+    later = pipeline.view_iterator(views, shares, first_step=first_step + 1, **arguments)
     _assert_equal(dict(epoch[1]), dict(next(later)))

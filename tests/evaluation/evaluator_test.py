@@ -291,7 +291,7 @@ def test_ranges_and_scenes_have_tables_of_their_own():
     def predict(samples, first):
         return [np.full((64, 80, 1), 3, np.float32) for _ in samples]
 
-    means = scorer.means(scorer.score("set", predict))
+    means = scorer.means("set", scorer.score("set", predict))
     lines = [line.split() for line in format_report(config, {"set": means}).splitlines()]
     ranges = [["set:", "0", "to", "3", "m"], ["set:", "3", "to", "5", "m"]]
     assert [line[:5] for line in lines if "to" in line][:2] == ranges
@@ -365,7 +365,7 @@ def test_results_are_left_as_files(config, tmp_path):
     report = json.loads((tmp_path / "evaluation" / "near.json").read_text())
     assert report["means"] == results["near"]
     assert (results["near"]["images"], results["near"]["abs_rel"]) == (2, pytest.approx(3 / 8))
-    assert report["description"] == describe(config)
+    assert report["description"] == describe(config, ["near"])
     with open(tmp_path / "evaluation" / "near.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     names = (*metrics.ALL_NAMES, *metrics.ALIGNED_NAMES, *edges.NAMES)
@@ -443,7 +443,7 @@ def test_units_of_the_canonical_camera_are_brought_back_to_metres(views):
     evaluator = _evaluator(config, 3.0, {"frames": (_samples(6.0, 1), frames)})
     rows = evaluator.scorer.score("frames", evaluator.predictor({}))
     assert [row["abs_rel"] for row in rows] == pytest.approx([0, 0, 0], abs=1e-6)
-    table = evaluator.scorer.with_baselines({"frames": evaluator.scorer.means(rows)})
+    table = evaluator.scorer.with_baselines({"frames": evaluator.scorer.means("frames", rows)})
     constant = table["frames: best constant"]["abs_rel"]
     assert constant == pytest.approx((0 + 6 / 12 + 3 / 3) / 3)
 

@@ -209,7 +209,7 @@ def test_an_ensemble_is_scored_beside_its_median(tmp_path):
     assert second.split("\n")[0].split()[:2] == ["coverage_p10", "coverage_p90"]
     # The usual scores are those of the median alone.
     alone = evaluator.scorer.score("frames", evaluator.predictor({}))
-    assert evaluator.scorer.means(alone).items() <= means.items()
+    assert evaluator.scorer.means("frames", alone).items() <= means.items()
 
 
 def _of_one_sample(results):

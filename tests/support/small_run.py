@@ -10,7 +10,7 @@ import jax
 import pytest
 
 from diffdepth_jax.checkpoints import saved_steps
-from diffdepth_jax.configs import synthetic
+from diffdepth_jax.configs import mixture, synthetic
 from diffdepth_jax.configuration import groups
 from diffdepth_jax.training import loop
 
@@ -55,6 +55,13 @@ OVERRIDES = {
     "optimizer.warmup_steps": 2,
     "evaluation.batch_size": 2,
 }
+# The same for configs/mixture.py.
+MIXTURE = OVERRIDES | {
+    name.replace("data.", f"data.mixture.{part}."): value
+    for name, value in OVERRIDES.items()
+    if name.startswith("data.")
+    for part in ("rooms", "streets")
+}
 
 
 def fields(**overrides):
@@ -62,8 +69,16 @@ def fields(**overrides):
 
     Keywords replace fields: GROUP__FIELD, or a field of the `train` group.
     """
-    fields = synthetic.get_config()
-    fields.update_from_flattened_dict(OVERRIDES)
+    return _replaced(synthetic.get_config(), OVERRIDES, overrides)
+
+
+def mixture_fields(**overrides):
+    """configs/mixture.py with MIXTURE; keywords as in `fields`."""
+    return _replaced(mixture.get_config(), MIXTURE, overrides)
+
+
+def _replaced(fields, small, overrides):
+    fields.update_from_flattened_dict(small)
     for name, value in overrides.items():
         *groups, field = name.split("__") if "__" in name else ("train", name)
         group = functools.reduce(operator.getitem, groups, fields)

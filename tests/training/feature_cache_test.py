@@ -80,7 +80,7 @@ def test_losses_are_those_of_the_backbone_itself(run, parts):
     config = _config()
     cache = batches.open_cache(config, source, model, variables, run)
     assert cache.done == len(cache) == 16
-    batch = next(batches.cached_batches(config, cache, 0))
+    batch = next(batches.cached_batches(config, source, cache, 0))
     assert [x.dtype.name for x in batch["features"]] == ["float16"] * 4
     objective = loop.configured_objective(config, model, tiny.schedule())
     without = {name: batch[name] for name in ("image", "depth", "mask")}
