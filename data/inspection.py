@@ -11,6 +11,7 @@ import numpy as np
 
 from diffdepth_jax.configs import default
 from diffdepth_jax.configuration.data import Folder
+from diffdepth_jax.data.archives import extract, is_archive
 from diffdepth_jax.data.pairing import guess_patterns
 from diffdepth_jax.data.registration import misplacement
 from diffdepth_jax.datasets.folder import RGBDFolder
@@ -45,7 +46,8 @@ def inspect(path: str | os.PathLike, sheet: str | os.PathLike = SHEET) -> str:
     """Returns the report, and draws a contact sheet.
 
     Args:
-      path: a folder, or a list file of pairs.
+      path: a folder, a list file of pairs, or an archive, which is extracted beside itself into
+        the folder "extracted".
       sheet: the PNG file to write.
 
     Raises:
@@ -66,8 +68,8 @@ def inspect(path: str | os.PathLike, sheet: str | os.PathLike = SHEET) -> str:
 def _guess(path: pathlib.Path) -> tuple[pathlib.Path, _Guess]:
     if not path.exists():
         raise UserError(f"{path} does not exist")
-    if path.suffix.lower() in (".zip", ".tar", ".gz", ".tgz"):
-        raise UserError(f"{path} is an archive: unpack it, and inspect the folder")
+    if is_archive(path):
+        path = extract(path, path.parent / "extracted")
     if path.is_file():
         root, fields = path.parent, {"list_file": path.name}
         return root, _Guess(f"the list {path}", *_readable(root, fields))

@@ -50,7 +50,9 @@ _NUM_WORKERS = flags.DEFINE_integer(
     "num_workers", None, "Processes that read and check; default: one for each core.", lower_bound=1
 )
 
-_INSPECT = define_path("inspect", "Folder or list to look at, instead of preparing a dataset.")
+_INSPECT = define_path(
+    "inspect", "Folder, list or archive to look at, instead of preparing a dataset."
+)
 _SHEET = define_path("sheet", "inspect: the contact sheet to write; default: inspection.png.")
 _REQUIRED = ("dataset", "source", "data_dir")
 

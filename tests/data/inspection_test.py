@@ -1,6 +1,7 @@
 """A folder of RGB-D data is recognised, what is odd about it is told, and its command trains."""
 
 import shlex
+import shutil
 
 import numpy as np
 import pytest
@@ -163,7 +164,16 @@ def test_two_data_sets_in_one_list_are_told(tmp_path):
     assert "odd: depth of several types (float32, uint16): two data sets in one list?" in report
 
 
-@pytest.mark.parametrize(("name", "text"), [("x", "does not exist"), ("x.zip", "is an archive")])
+def test_an_archive_is_extracted_and_looked_at(look, tmp_path):
+    look(ramp(1000, 5000, np.uint16))
+    shutil.make_archive(str(tmp_path / "scans"), "zip", tmp_path / "data")
+    lines = inspect(tmp_path / "scans.zip", tmp_path / "sheet.png").splitlines()
+    assert lines[1] == "3 pairs; looked at 3:"
+    (root,) = (tmp_path / "extracted").iterdir()
+    assert f"--config.data.folder.root={root}" in shlex.split(lines[-1])
+
+
+@pytest.mark.parametrize(("name", "text"), [("x", "does not exist"), ("x.zip", "cannot be extr")])
 def test_what_cannot_be_looked_at_is_named(tmp_path, name, text):
     if name.endswith("zip"):
         (tmp_path / name).touch()
