@@ -35,13 +35,13 @@ class Clock:
         return marked
 
 
-def _staged(clock, jitted):
-    """Splits a jitted function's call into three timed stages; compiles again at every call."""
+def _staged(clock, function):
+    """Splits a kept function's call into three timed stages; compiles again at every call."""
 
     def call(*arrays, **options):
         clock.mark("reading and placing the photo")
-        lowered = jitted.lower(*arrays, **options)
-        clock.mark("tracing")
+        lowered = function.program(*arrays, **options).lower(*arrays)
+        clock.mark("tracing or reading a trace")
         compiled = lowered.compile()
         clock.mark("compiling or loading")
         result = compiled(*arrays)
@@ -55,19 +55,22 @@ def _staged(clock, jitted):
 
 def main(start: str, marks: str, model: str, photo: str, output: str) -> None:
     clock = Clock(float(start))
+    from diffdepth_jax import predict
+    from diffdepth_jax.program.quick_imports import quick_imports
+
+    with quick_imports():  # as the program does when it has read its flags
+        from diffdepth_jax.prediction import command
     import jax
 
-    from diffdepth_jax import predict
-    from diffdepth_jax.prediction import estimator
-    from diffdepth_jax.prediction.estimator import DepthEstimator
     from diffdepth_jax.prediction.outputs import OutputWriter
+    from diffdepth_jax.program import lowered_programs
 
     clock.mark("Python and imports")
     jax.devices()
     clock.mark("finding the device")
-    load, create = DepthEstimator.from_checkpoint, estimator.create_predict
-    DepthEstimator.from_checkpoint = clock.marking("reading the model", load)
-    estimator.create_predict = lambda *arguments: _staged(clock, create(*arguments))
+    load, kept = command.DepthEstimator.from_checkpoint, lowered_programs.kept
+    command.DepthEstimator.from_checkpoint = clock.marking("reading the model", load)
+    lowered_programs.kept = lambda *arguments: _staged(clock, kept(*arguments))
     OutputWriter.write = clock.marking("writing", OutputWriter.write)
     named = {"checkpoint": model, "input": photo, "output": output}
     sys.argv = ["predict", *(f"--{name}={value}" for name, value in named.items())]

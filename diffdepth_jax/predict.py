@@ -3,7 +3,6 @@
 python -m diffdepth_jax.predict --input=FILE_OR_FOLDER --output=DIR [--checkpoint=MODEL]
 """
 
-import dataclasses
 import pathlib
 import sys
 
@@ -13,15 +12,14 @@ from diffdepth_jax.errors import UserError
 from diffdepth_jax.media import camera
 from diffdepth_jax.prediction import outputs
 from diffdepth_jax.prediction.camera_choice import CameraChoice
-from diffdepth_jax.prediction.estimator import DepthEstimator
-from diffdepth_jax.prediction.file_prediction import predict_files
 from diffdepth_jax.prediction.input_files import find_inputs
 from diffdepth_jax.prediction.options import Options
 from diffdepth_jax.prediction.outputs import OutputWriter
 from diffdepth_jax.prediction.writers import Writers, create_writers
-from diffdepth_jax.program import compilation_cache, default_model
+from diffdepth_jax.program import default_model
 from diffdepth_jax.program.entry import start
 from diffdepth_jax.program.path_flags import define_path
+from diffdepth_jax.program.quick_imports import quick_imports
 
 _CHECKPOINT = define_path("checkpoint", default_model.HELP_WITH_DEFAULT, allow_override=True)
 _INPUT = define_path(
@@ -125,14 +123,8 @@ def _writers() -> Writers:
     )
 
 
-@compilation_cache.kept()
-def run() -> int:
-    writers = _writers()
-    cameras = CameraChoice(_FOCAL_LENGTH.value, _FOV.value, _CAMERA.value)
-    files, passed_over = find_inputs(_INPUT.value or "", _OUTPUT.value or "")
-    writers.check(files, overwrite=_OVERWRITE.value)
-    estimator = DepthEstimator.from_pretrained(default_model.chosen(_CHECKPOINT.value))
-    options = Options(
+def _options() -> Options:
+    return Options(
         num_steps=_NUM_STEPS.value,
         seed=_SEED.value,
         ensemble=_ENSEMBLE.value,
@@ -140,11 +132,18 @@ def run() -> int:
         batch_size=_BATCH_SIZE.value,
         interval=_INTERVAL.value,
     )
-    estimator.check(dataclasses.replace(options, trajectory="gif" in writers.kinds))
-    outputs.check_spread(writers.kinds, options.ensemble, estimator.has_scale)
-    cameras = cameras.completed(has_canonical_camera=estimator.has_canonical_camera)
-    cameras.check(estimator.focal_length, writers.kinds)
-    report = predict_files(estimator, files, writers, cameras, options, overwrite=_OVERWRITE.value)
+
+
+def run() -> int:
+    writers = _writers()
+    cameras = CameraChoice(_FOCAL_LENGTH.value, _FOV.value, _CAMERA.value)
+    files, passed_over = find_inputs(_INPUT.value or "", _OUTPUT.value or "")
+    writers.check(files, overwrite=_OVERWRITE.value)
+    model, overwrite = default_model.chosen(_CHECKPOINT.value), _OVERWRITE.value
+    with quick_imports():
+        # Here, because it imports JAX, for which --help and wrong flags need not wait.
+        from diffdepth_jax.prediction.command import predict_with
+    report = predict_with(model, files, writers, cameras, _options(), overwrite=overwrite)
     only_videos = all(file.is_video for file in files)
     if passed_over:
         print(passed_over)

@@ -133,6 +133,8 @@ def test_depth_is_that_of_the_same_model_without_the_outputs(estimate):
 
 def test_its_exported_function_gives_the_depth_everywhere(estimate):
     sampler = vars(estimate._config.sampler)
-    function = depth_function(estimate._model, estimate._schedule, sampler, None)
+    function = depth_function(
+        create_model(estimate._config.model), estimate._schedule, sampler, None
+    )
     depth = jax.jit(function)(estimate._variables, _picture()[None], np.uint32(0))
     np.testing.assert_allclose(depth[0], estimate(_picture()).depth, rtol=1e-4)

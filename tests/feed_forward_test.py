@@ -89,7 +89,9 @@ def test_its_exported_function_gives_the_same_depth(run):
     estimator = DepthEstimator.from_checkpoint(run[0])
     image = np.random.default_rng(0).integers(0, 256, (1, *small_run.SIZE, 3)).astype(np.uint8)
     sampler = vars(estimator._config.sampler)
-    predict = depth_function(estimator._model, estimator._schedule, sampler, None)
+    predict = depth_function(
+        create_model(estimator._config.model), estimator._schedule, sampler, None
+    )
     depth = jax.jit(predict)(estimator._variables, image, np.uint32(0))
     np.testing.assert_allclose(depth[0], estimator(image[0]).depth, rtol=1e-5)
 

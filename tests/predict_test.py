@@ -1,6 +1,8 @@
 """The command line: photos and videos in, files out, sentences for what cannot be."""
 
 import functools
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -17,6 +19,7 @@ from diffdepth_jax.prediction.estimator import DepthEstimator
 from diffdepth_jax.program import default_model
 from tests.media.video_test import write_lossless
 from tests.support import small_model, small_run
+from tests.support.paths import ROOT
 
 DEFAULT_ENDS = (".npy", ".png", "_color.png")
 
@@ -219,6 +222,12 @@ def test_cameras_rescale_the_metres_and_are_named(photos, run, tmp_path, capsys)
     out = capsys.readouterr().out
     assert "the model's assumption); its EXIF says 34.7: --camera=exif" in out
     assert "EXIF, 26 mm" in out and "--focal_length)" in out and out.count("its EXIF") == 1
+
+
+def test_flags_are_read_without_jax():
+    """It takes a second to import."""
+    code = "import sys; from diffdepth_jax import predict; assert 'jax' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
 
 @pytest.fixture

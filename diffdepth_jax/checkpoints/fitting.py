@@ -8,7 +8,6 @@ from collections.abc import Generator
 from jaxtyping import PyTree
 
 from diffdepth_jax.errors import UserError
-from diffdepth_jax.models.variables import leaf_difference
 
 # Orbax and tensorstore raise these on files of another form or other shapes, and `check_leaves`
 # one of them.
@@ -17,6 +16,9 @@ RESTORE_ERRORS = (ValueError, KeyError, TypeError, AttributeError, FileNotFoundE
 
 def check_leaves(saved: PyTree, expected: PyTree) -> None:
     """Raises a ValueError unless both trees have the same leaves of the same shapes."""
+    # Here, because it imports Flax, which takes .15 s.
+    from diffdepth_jax.models.variables import leaf_difference
+
     difference = leaf_difference(saved, expected)
     if difference is None:
         return

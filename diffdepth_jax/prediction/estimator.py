@@ -3,7 +3,7 @@
 import functools
 import os
 from collections.abc import Callable, Iterator, Sequence
-from typing import TypeVar, overload
+from typing import TYPE_CHECKING, TypeVar, overload
 
 import jax
 import numpy as np
@@ -17,15 +17,16 @@ from diffdepth_jax.media import preprocessing
 from diffdepth_jax.media.preprocessing import Size
 from diffdepth_jax.media.reading import RGB, FilePath, as_rgb
 from diffdepth_jax.method import diffusion
-from diffdepth_jax.models.assembly import DepthNetwork
 from diffdepth_jax.prediction import memory, placement
 from diffdepth_jax.prediction.depth_prediction import DepthPrediction, at_image_size, rescaled
 from diffdepth_jax.prediction.focal_lengths import FocalLengths, assumed, metres_per_unit, one_each
 from diffdepth_jax.prediction.intervals import Intervals
-from diffdepth_jax.prediction.loading import load_model
+from diffdepth_jax.prediction.loading import predict_function, read_model
 from diffdepth_jax.prediction.options import Options, check_options
 from diffdepth_jax.prediction.placement import Placement
-from diffdepth_jax.prediction.sampling import Maps, create_predict
+
+if TYPE_CHECKING:  # Flax takes .15 s to import
+    from diffdepth_jax.models.assembly import DepthNetwork
 
 ImageLike = Array | Image.Image | FilePath
 _ImageT = TypeVar("_ImageT", bound=ImageLike)
@@ -48,13 +49,16 @@ class DepthEstimator:
 
     def __init__(
         self,
-        model: DepthNetwork,
+        model: "DepthNetwork | None",
         schedule: diffusion.NoiseSchedule,
         variables: Variables,
         config: ModelConfiguration,
         directory: FilePath | None = None,
     ) -> None:
-        """Takes what `load_model` returns, and the model directory, which may be calibrated."""
+        """Takes what `load_model` returns, and the model directory, which may be calibrated.
+
+        `model=None` stands for the model that `config` describes, see `predict_function`.
+        """
         self._model, self._schedule = model, schedule
         self._variables, self._config = variables, config
         self._intervals = Intervals(directory, variables, self.has_scale)
@@ -62,7 +66,9 @@ class DepthEstimator:
     @classmethod
     def from_checkpoint(cls, path: str | os.PathLike) -> "DepthEstimator":
         """Loads a model directory: a training run's, or a conversion's output."""
-        return cls(*load_model(path), path)
+        variables, config = read_model(path)
+        schedule = diffusion.create_schedule(**vars(config.diffusion))
+        return cls(None, schedule, variables, config, path)
 
     @classmethod
     def from_pretrained(cls, name: str | os.PathLike) -> "DepthEstimator":
@@ -254,8 +260,8 @@ class DepthEstimator:
             return jax.device_get(maps)
 
     @functools.cached_property
-    def _compiled(self) -> Callable[..., Maps]:
-        return create_predict(self._model, self._schedule, self._config.sampler)
+    def _compiled(self) -> Callable[..., dict[str, Array]]:
+        return predict_function(self._model, self._schedule, self._config)
 
     def _completed(
         self,

@@ -10,7 +10,6 @@ from absl import logging
 from diffdepth_jax.arrays import Variables
 from diffdepth_jax.checkpoints.calibration import Calibration, load_calibration
 from diffdepth_jax.errors import UserError
-from diffdepth_jax.models.variables import parameters_identity
 from diffdepth_jax.prediction.depth_prediction import DepthPrediction
 from diffdepth_jax.prediction.options import Options
 
@@ -37,6 +36,9 @@ class Intervals:
 
     @functools.cached_property
     def _parameters(self) -> str:
+        # Here, because it imports Flax, which takes .15 s.
+        from diffdepth_jax.models.variables import parameters_identity
+
         return parameters_identity(self._variables)
 
     def check(self, options: Options, num_steps: int) -> None:

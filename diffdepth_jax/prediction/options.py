@@ -2,10 +2,13 @@
 
 import dataclasses
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from diffdepth_jax.configuration.groups import ModelConfiguration
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.media.preprocessing import Size
+
+if TYPE_CHECKING:  # pydantic takes .1 s to import, which --help of `predict` does not need
+    from diffdepth_jax.configuration.groups import ModelConfiguration
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +30,7 @@ class Options:
         return self.ensemble * self.batch_size
 
 
-def check_options(options: Options, config: ModelConfiguration) -> None:
+def check_options(options: Options, config: "ModelConfiguration") -> None:
     """Raises a UserError if an option is out of range or means nothing to the model."""
     steps, total = options.num_steps, config.diffusion.num_timesteps
     for name, count in (("ensemble", options.ensemble), ("batch_size", options.batch_size)):

@@ -1,10 +1,10 @@
 """Samples depth for a batch of images, in one compiled function; sums up an image's samples."""
 
 import functools
-from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+from jax.stages import Wrapped
 from jaxtyping import Float, Key
 
 from diffdepth_jax.arrays import Array, ImageKeys
@@ -21,10 +21,8 @@ from diffdepth_jax.models.codec import Decoded
 Maps = dict[str, Array]
 
 
-def create_predict(
-    model: DepthNetwork, schedule: NoiseSchedule, sampler: Sampler
-) -> Callable[..., Maps]:
-    """Creates a jitted function: (variables, normalised image [B, H, W, 3], key) -> maps.
+def create_predict(model: DepthNetwork, schedule: NoiseSchedule, sampler: Sampler) -> Wrapped:
+    """Creates a jitted function: (variables, normalised image [B, H, W, 3], key) -> Maps.
 
     Each image has the same starting noises. The function has static keywords:
       num_steps: of the sampler.

@@ -4,7 +4,8 @@ This is JAX's persistent compilation cache, in `diffdepth_jax/compiled` of the u
 directory. JAX's environment variables take precedence: JAX_COMPILATION_CACHE_DIR names another
 directory, in which this module changes nothing, and JAX_ENABLE_COMPILATION_CACHE=false switches
 the cache off. Several processes may use the cache at once. A killed process or a full disk can
-leave half of an entry. Such an entry fails to unpack, and its program is compiled again.
+leave half of an entry. Such an entry fails to unpack, and its program is compiled again. What
+others could have written is not executed: the directory must belong to the user alone.
 """
 
 import contextlib
@@ -13,6 +14,7 @@ import os
 import pathlib
 import platform
 import re
+import stat
 import warnings
 from collections.abc import Callable, Generator
 from typing import Any
@@ -21,7 +23,7 @@ import jax
 from absl import logging
 
 LIMIT = 4 * 2**30  # bytes; JAX could set a limit too, but needs another package for it
-_INSTEAD = (
+INSTEAD = (
     "JAX_COMPILATION_CACHE_DIR=DIR keeps compiled programs elsewhere, "
     "JAX_ENABLE_COMPILATION_CACHE=false nowhere"
 )
@@ -54,11 +56,34 @@ def _prepare() -> pathlib.Path | None:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)  # private, as JAX runs its files
         if not os.access(directory, os.W_OK):
             raise PermissionError(f"{directory} is not writable")
+        _check_private(directory)
         _make_room(directory.parent)
     except (OSError, RuntimeError) as error:  # RuntimeError: no home directory
-        logging.warning("compiled programs are not kept (%s); %s", error, _INSTEAD)
+        logging.warning("compiled programs are not kept (%s); %s", error, INSTEAD)
         return None
     return directory
+
+
+def _check_private(directory: pathlib.Path) -> None:
+    """Raises a PermissionError if another user than this one may write there."""
+    found = directory.stat()
+    if found.st_uid != os.geteuid():
+        raise PermissionError(f"{directory} belongs to another user: delete it")
+    if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise PermissionError(f"others may write to {directory}: chmod 700 it, or delete it")
+
+
+def own_directory() -> pathlib.Path | None:
+    """Returns the directory that `kept` has chosen; None: there is none, or the user named one."""
+    chosen = jax.config.values["jax_compilation_cache_dir"]
+    if chosen is None:
+        return None
+    directory = pathlib.Path(chosen)
+    with contextlib.suppress(OSError, RuntimeError):  # RuntimeError: no home directory
+        if directory.parent == _root():
+            _check_private(directory)
+            return directory
+    return None
 
 
 def _root() -> pathlib.Path:
@@ -114,7 +139,7 @@ def _in_one_line(directory: pathlib.Path | None, show: Callable[..., None]) -> C
             logged = True
             failed = {"reading": "read and is compiled anew", "writing": "kept"}[trouble[1]]
             reason = str(message)[trouble.end() :]
-            logging.warning("a compiled program could not be %s (%s); %s", failed, reason, _INSTEAD)
+            logging.warning("a compiled program could not be %s (%s); %s", failed, reason, INSTEAD)
 
     return showwarning
 

@@ -1,4 +1,4 @@
-"""Programs are compiled once, in whatever state the place is where they are kept."""
+"""Programs are traced and compiled once, in whatever state the place is where they are kept."""
 
 import json
 import os
@@ -17,16 +17,18 @@ from diffdepth_jax.program import compilation_cache
 from tests.support import small_model
 from tests.support.paths import ROOT
 
-# The command line, with JAX's own counts of what it asked its cache for, and got.
+# The command line, with JAX's own counts of what it asked its cache for, and got, and whether a
+# model was built.
 COUNTED = """
-import collections, json, jax
+import collections, json, sys, jax
 from diffdepth_jax import predict
 counts = collections.Counter()
 jax.monitoring.register_event_listener(lambda event, **_: counts.update([event.split("/")[-1]]))
 try:
     predict.main()
 finally:
-    print(json.dumps([counts["compile_requests_use_cache"], counts["cache_hits"]]))
+    counts = [counts["compile_requests_use_cache"], counts["cache_hits"]]
+    print(json.dumps([*counts, "flax" in sys.modules]))
 """
 
 
@@ -34,7 +36,8 @@ finally:
 def predict(tmp_path_factory):
     """Predicts photos of three sizes in a process of its own, with these environment variables.
 
-    Returns (programs asked for, programs found, depths, lines of stderr).
+    Returns (programs asked for, programs found, whether a model was built, depths, lines of
+    stderr).
     """
     folder = tmp_path_factory.mktemp("predict")
     small_model.save(folder / "model")
@@ -61,10 +64,10 @@ def predict(tmp_path_factory):
             check=False,
         )
         assert done.returncode == 0, done.stderr
-        asked, found = json.loads(done.stdout.splitlines()[-1])
+        counted = json.loads(done.stdout.splitlines()[-1])
         lines = done.stderr.replace("\r", "\n").splitlines()
         errors = [line for line in lines if line.strip() and not line.startswith("predict:")]
-        return asked, found, [np.load(path) for path in sorted(output.glob("*.npy"))], errors
+        return *counted, [np.load(path) for path in sorted(output.glob("*.npy"))], errors
 
     return predict
 
@@ -80,15 +83,16 @@ def filled(predict, tmp_path_factory):
     return directory, predict(XDG_CACHE_HOME=str(directory))
 
 
-def test_the_second_run_compiles_nothing_and_predicts_the_same(predict, filled):
-    directory, (asked, found, depths, errors) = filled
+def test_the_second_run_traces_and_compiles_nothing_and_predicts_the_same(predict, filled):
+    directory, (asked, found, built, depths, errors) = filled
     kept = _contents(directory)
-    assert (len(kept), found, len(depths), errors) == (asked, 0, 3, [])
-    (folder,) = {path.parent for path in kept}
-    assert folder.parent == directory / "diffdepth_jax/compiled"
+    (folder,) = (directory / "diffdepth_jax/compiled").iterdir()
+    compiled, traced = ([p for p in kept if p.parent == folder / d] for d in ("", "lowered"))
+    assert (len(compiled), len(traced), len(kept)) == (asked, 2, asked + 2)  # two sizes
+    assert (found, built, len(depths), errors) == (0, True, 3, [])
     assert folder.stat().st_mode & 0o777 == 0o700
     *counts, again, errors = predict(XDG_CACHE_HOME=str(directory))
-    assert (counts, errors) == ([asked, asked], [])
+    assert (counts, errors) == ([asked, asked, False], [])
     assert _contents(directory) == kept
     np.testing.assert_equal(again, depths)  # bit for bit
 
@@ -98,16 +102,16 @@ def test_damaged_programs_are_compiled_anew_and_replaced(predict, filled):
     directory = filled[0]  # no copy: JAX's names of entries depend on where they lie
     for path, entry in _contents(directory).items():
         path.write_bytes(entry[: len(entry) // 2])
-    asked, found, depths, (line,) = predict(XDG_CACHE_HOME=str(directory))
+    asked, found, _, depths, (line,) = predict(XDG_CACHE_HOME=str(directory))
     assert line.startswith("warning: a compiled program could not be read and is compiled anew (")
     assert found == 0
-    np.testing.assert_equal(depths, filled[1][2])
+    np.testing.assert_equal(depths, filled[1][3])
     assert predict(XDG_CACHE_HOME=str(directory))[:2] == (asked, asked)
 
 
 def test_without_a_place_to_keep_them_programs_are_compiled_and_a_line_says_so(predict):
     # Not even root writes there.
-    _, found, depths, (line,) = predict(photos="photos/0.png", XDG_CACHE_HOME="/proc")
+    _, found, _, depths, (line,) = predict(photos="photos/0.png", XDG_CACHE_HOME="/proc")
     assert found == 0 and len(depths) == 1
     assert line.startswith("warning: compiled programs are not kept (") and "/proc" in line
     assert "JAX_COMPILATION_CACHE_DIR=DIR" in line
@@ -142,6 +146,37 @@ def test_what_the_user_has_set_stays(configuration, monkeypatch, tmp_path):
     jax.config.update("jax_enable_compilation_cache", False)
     with compilation_cache.kept():
         assert configuration.jax_compilation_cache_dir is None
+
+
+def test_a_directory_that_others_may_write_to_is_not_used(configuration, monkeypatch, caplog):
+    with compilation_cache.kept():
+        directory = compilation_cache.own_directory()
+    assert str(directory) == configuration.jax_compilation_cache_dir
+    directory.chmod(0o777)
+    assert compilation_cache.own_directory() is None
+    configuration.update("jax_compilation_cache_dir", None)
+    with compilation_cache.kept():
+        assert configuration.jax_compilation_cache_dir is None
+    directory.chmod(0o700)
+    monkeypatch.setattr(os, "geteuid", lambda: directory.stat().st_uid + 1)
+    with compilation_cache.kept():
+        assert configuration.jax_compilation_cache_dir is None
+    others, another = (record.getMessage() for record in caplog.records)
+    assert f"others may write to {directory}: chmod 700 it" in others
+    assert f"{directory} belongs to another user" in another
+
+
+def test_a_directory_that_the_user_named_is_not_the_own_one(configuration, monkeypatch, tmp_path):
+    assert compilation_cache.own_directory() is None
+    configuration.update("jax_compilation_cache_dir", str(tmp_path))
+    assert compilation_cache.own_directory() is None
+    monkeypatch.setattr(pathlib.Path, "home", _no_home)
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert compilation_cache.own_directory() is None
+
+
+def _no_home():
+    raise RuntimeError("Could not determine home directory.")
 
 
 def test_without_an_absolute_directory_the_home_is_taken(monkeypatch, tmp_path):
