@@ -324,7 +324,7 @@ def _small(words):
     words = [word for word in words if not re.match(r"--config\..*size=", word)]
     given = {word.split("=")[0] for word in words}
     fields = small_run.MIXTURE if "configs/mixture.py" in words[3] else small_run.OVERRIDES
-    fields |= {"train.num_threads": 2, "evaluation.baselines": False}
+    fields = fields | {"train.num_threads": 2, "evaluation.baselines": False}
     added = {f"--config.{name}": value for name, value in fields.items()}
     # Not where the model lies.
     added["--workdir"] = f"runs/small_{pathlib.PurePath(words[3]).stem}"
