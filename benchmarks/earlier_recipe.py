@@ -1,6 +1,9 @@
 """What configs/synthetic.py was until the study of refinement, as benchmarks still measure it."""
 
+# It had no trained backbone.
+FROM_NOTHING = {"model.backbone_weights": "", "optimizer.backbone_multiplier": 1.0}
 FIELDS = {
+    **FROM_NOTHING,
     "model.detail_features": 0,
     "model.neck": "fpn",
     "model.neck_features": 64,

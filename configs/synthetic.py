@@ -1,6 +1,9 @@
 """The embedded default: rendered rooms and streets, no download, minutes on two CPU cores.
 
 python -m diffdepth_jax.main --config=configs/synthetic.py
+
+Only the backbone is trained already, as those of other recipes are on ImageNet: it is that of
+synthetic_small, which saw other scenes. --config.model.backbone_weights=none starts from nothing.
 """
 
 from diffdepth_jax.configs import default
@@ -10,6 +13,7 @@ def get_config():
     config = default.get_config()
     config.data.source = "synthetic"
     config.model.backbone = "swin_micro"
+    config.model.backbone_weights = "synthetic_small"
     config.model.window_size = 4
     config.model.drop_path_rate = 0.0
     config.model.neck_features = 64
@@ -39,7 +43,7 @@ def get_config():
     config.train.num_threads = 1
     config.optimizer.learning_rate = 1e-3
     config.optimizer.warmup_steps = 160
-    config.optimizer.backbone_multiplier = 1.0
+    config.optimizer.backbone_multiplier = 0.3
     config.evaluation.batch_size = 20
     config.evaluation.baselines = True
     return config

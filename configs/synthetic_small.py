@@ -12,7 +12,10 @@ from diffdepth_jax.configs import synthetic
 def get_config():
     config = synthetic.get_config()
     config.seed = 1
+    config.model.backbone_weights = "none"
+    config.optimizer.backbone_multiplier = 1.0
     config.data.synthetic.num_train = 200_000  # no scene twice
+    config.evaluation.baselines = False  # they look at all training scenes
     config.train.batch_size = 8
     config.train.num_steps = 8000
     config.train.evaluate_every = 2000

@@ -17,9 +17,9 @@ PAGE = RESULTS.with_suffix(".md")
 INTRODUCTION = """# Does refinement earn its steps?
 
 This page compares models that see the same rendered pictures: the recipe of the quick start
-(`configs/synthetic.py`), the one that it had before, the same without diffusion, and a plain
-U-Net. `python -m benchmarks.refinement_study.report` writes it from the JSON files in
-[refinement_study](refinement_study), one training each.
+(`configs/synthetic.py`, but from random weights), the one that it had before, the same without
+diffusion, and a plain U-Net. `python -m benchmarks.refinement_study.report` writes it from the
+JSON files in [refinement_study](refinement_study), one training each.
 
     python -m benchmarks.refinement_study.training NAME --seed=0 --workdir=DIR
     python -m benchmarks.refinement_study.uncertainty --seed=0 --seeds 0 --workdir=DIR

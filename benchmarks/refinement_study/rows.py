@@ -45,7 +45,7 @@ def _late(kind: str, **overrides: Any) -> Row:
     return Row(kind, LATE | overrides, "feed_forward", LATE_STEPS)
 
 
-# Without overrides a row is configs/synthetic.py as it is, or that without diffusion.
+# Without overrides a row is configs/synthetic.py from nothing, or that without diffusion.
 ROWS = {
     "before": Row("diffusion", earlier_recipe.FIELDS),
     "unet": Row("unet"),
@@ -67,7 +67,7 @@ ROWS = {
 def create_config(row: Row, seed: int, start_directory: str = "") -> Configuration:
     """The configuration of one training."""
     config = synthetic.get_config()
-    config.update_from_flattened_dict(row.overrides)
+    config.update_from_flattened_dict(earlier_recipe.FROM_NOTHING | row.overrides)
     if row.kind != "diffusion":
         feed_forward(config)
     config.seed = seed

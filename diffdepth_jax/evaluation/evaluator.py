@@ -25,6 +25,7 @@ from diffdepth_jax.evaluation.report import describe, write_results
 from diffdepth_jax.evaluation.scorer import Scorer
 from diffdepth_jax.evaluation.scoring import Means, Predictor
 from diffdepth_jax.evaluation.uncertainty_report import create_score_maps
+from diffdepth_jax.media import drawing
 from diffdepth_jax.method import diffusion
 from diffdepth_jax.models.assembly import DepthNetwork, create_model
 from diffdepth_jax.models.variables import abstract_variables, parameters_identity
@@ -116,21 +117,23 @@ class Evaluator:
           variables: the model's.
           log: gets the metrics, and pictures of the first images.
           step: of training, for the log.
-          directory: gets the result files, see `write_results`.
+          directory: gets the result files, see `write_results`, and SET.png, the pictures.
           calibration: whose intervals are scored, too.
         """
         predict, results = self.predictor(variables, members=self.has_spread), {}
         score_maps = create_score_maps(self.has_spread, calibration)
         for name in self.scorer.sets:
-            panels = None if log is None else []
+            panels: list[np.ndarray] = []
             rows = self.scorer.score(name, predict, panels=panels, score_maps=score_maps)
             means = results[name] = self.scorer.means(name, rows)
-            if log is not None and panels is not None:
+            if log is not None:
                 scalars = {f"{name}/{key}": x for key, x in means.items() if _is_number(x)}
                 log.scalars(step, **scalars)
                 log.panels(name, step, panels)
             if directory is not None and processes.is_first():
                 write_results(directory, name, means, rows, describe(self._config, [name]))
+                picture = pathlib.Path(directory) / f"{name}.png"
+                drawing.write_png(picture, drawing.stack_panels(panels))
         return results
 
 

@@ -18,6 +18,7 @@ SIZE = (32, 48)
 # 8 scenes for training, 3 of each kind for evaluation; checkpoints at steps 3 and 6.
 OVERRIDES = {
     "model.backbone": "swin_nano",
+    "model.backbone_weights": "",
     "model.window_size": 3,
     "model.neck_features": 8,
     "model.latent_channels": 4,
