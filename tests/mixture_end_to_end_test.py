@@ -15,9 +15,8 @@ from diffdepth_jax.configuration import groups
 from diffdepth_jax.datasets.sources import create_sources
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.evaluation.calibration import collect_pixels
-from diffdepth_jax.evaluation.comparison import compare_folders
-from diffdepth_jax.evaluation.depth_files import score_folder
 from diffdepth_jax.evaluation.evaluator import create_evaluator, evaluate_checkpoint
+from diffdepth_jax.evaluation.file_scores import score_folders
 from diffdepth_jax.evaluation.report import format_report
 from diffdepth_jax.evaluation.scorer import Scorer
 from diffdepth_jax.models.assembly import create_model
@@ -148,15 +147,15 @@ def test_depth_files_lie_in_a_folder_for_each_part(config, tmp_path):
                 stem = sample.get("name", f"{index:010d}").removesuffix(".png")
                 depth = factor * sample["depth"][..., 0]
                 np.save(tmp_path / program / name / f"{stem}.npy", depth)
-    report = score_folder(config, tmp_path / "a", tmp_path / "results")
+    report = score_folders(config, [tmp_path / "a"], tmp_path / "results")
     rows = [line.split()[:2] for line in report.splitlines()]
     assert ["desk", "0.0000"] in rows and ["rooms", "0.0000"] in rows
     both = [tmp_path / program for program in ("a", "b")]
-    report = compare_folders(config, both, tmp_path / "both")
+    report = score_folders(config, both, tmp_path / "both")
     assert "desk: b minus a, 3 pictures" in report and "rooms: b minus a, 3 pictures" in report
     with pytest.raises(UserError, match=r"samples have no file in .*/c/desk"):
         (tmp_path / "c/desk").mkdir(parents=True)
-        score_folder(config, tmp_path / "c", tmp_path / "results")
+        score_folders(config, [tmp_path / "c"], tmp_path / "results")
 
 
 def test_an_unknown_protocol_of_a_part_is_named(config):

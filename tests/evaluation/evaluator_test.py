@@ -409,7 +409,9 @@ def test_a_model_is_evaluated_on_other_data_than_it_was_made_with(tmp_path):
     results = evaluate_checkpoint(dataclasses.replace(other, seed=1), tmp_path)
     assert [values["images"] for values in results.values()] == [1, 1]
     names = sorted(path.name for path in (tmp_path / "evaluation").iterdir())
-    assert names == ["rooms.csv", "rooms.json", "streets.csv", "streets.json"]
+    assert names == [
+        f"{kind}.{form}" for kind in ("rooms", "streets") for form in ("csv", "json", "png")
+    ]
     with pytest.raises(UserError, match=r"model.decoder_width"):
         evaluate_checkpoint(small_run.config(model__decoder_width=4), tmp_path)
 
