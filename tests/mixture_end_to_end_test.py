@@ -94,6 +94,7 @@ def test_the_best_parameters_are_those_with_the_least_mean_over_the_parts(finish
     assert "desk: protocol kitti_garg_full" in card and "rooms: protocol full" in card
 
 
+@pytest.mark.slow
 def test_a_resumed_run_equals_an_uninterrupted_one(config, finished, tmp_path, monkeypatch):
     workdir, rows = finished
     with small_run.power_cut_after(1, monkeypatch):
