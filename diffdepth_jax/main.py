@@ -124,13 +124,13 @@ def _default_workdir() -> str:
 
 def _evaluate_folder(config: Configuration, predictions: str, workdir: str) -> str:
     options = FileOptions(
-        _PREDICTIONS_SCALE.value,
-        _SKIP_MISSING.value,
-        cast(DepthOrientation, _PREDICTIONS_ORIENTATION.value),
-        cast(Kind, _PREDICTIONS_KIND.value),
-        cast(Resize | None, _PREDICTIONS_RESIZE.value),
-        _PREDICTIONS_SPREAD.value,
-        _PREDICTIONS_INTERVAL.value,
+        scale=_PREDICTIONS_SCALE.value,
+        skip_missing=_SKIP_MISSING.value,
+        orientation=cast(DepthOrientation, _PREDICTIONS_ORIENTATION.value),
+        kind=cast(Kind, _PREDICTIONS_KIND.value),
+        resize=cast(Resize | None, _PREDICTIONS_RESIZE.value),
+        spread=_PREDICTIONS_SPREAD.value,
+        interval=_PREDICTIONS_INTERVAL.value,
     )
     one = pathlib.Path(predictions).exists()  # its name may have commas
     folders = [predictions] if one else [expand_home(x) for x in predictions.split(",")]

@@ -148,6 +148,27 @@ def test_a_checkpoint_that_cannot_be_scored_is_refused(pairs, flags, sentence):
     assert status == 2 and sentence in error
 
 
+def test_files_of_another_kind_and_size_are_scored_with_what_lies_beside_them(pairs, tmp_path):
+    """Disparity of 1/3 at half the size; then depth of 3 m with a spread and an interval."""
+    (tmp_path / "depth").mkdir()
+    for index in range(2):
+        np.save(tmp_path / f"depth/rgb_{index}.npy", np.full((16, 24), 1 / 3, np.float32))
+    files = "--mode=evaluate", f"--predictions={tmp_path / 'depth'}", "--predictions_resize=nearest"
+    status, lines, error = _run(*pairs, *files, "--predictions_kind=disparity")
+    assert status == 0, error
+    assert lines[1].split()[:2] == ["train", "0.3750"]
+    assert lines[-1].endswith(", disparity, resized nearest")
+    for index in range(2):
+        for part, metres in (("", 3.0), ("_spread", 0.5), ("_low", 2.5), ("_high", 4.5)):
+            values = np.full((32, 48), metres, np.float32)
+            np.save(tmp_path / f"depth/rgb_{index}{part}.npy", values)
+    stated = "--predictions_spread", "--predictions_interval=0.9"
+    status, lines, error = _run(*pairs, *files, *stated)
+    assert status == 0, error
+    means = json.loads((tmp_path / "run/evaluation/train.json").read_text())["means"]
+    assert means["coverage"] == 0.5  # 4 m lies in it, 2 m does not
+
+
 def test_two_folders_of_depth_files_are_compared(pairs, tmp_path):
     for name, metres in (("ours", 3.0), ("theirs", 2.5)):
         (tmp_path / name).mkdir()
@@ -156,4 +177,5 @@ def test_two_folders_of_depth_files_are_compared(pairs, tmp_path):
     folders = f"--predictions={tmp_path / 'ours'},{tmp_path / 'theirs'}"
     status, lines, error = _run(*pairs, "--mode=evaluate", folders)
     assert status == 0, error
-    assert lines[-1].startswith("train: theirs minus ours, 2 pictures: abs_rel")
+    assert lines[-2].startswith("train: theirs minus ours, 2 pictures: abs_rel")
+    assert lines[-1].endswith("train_theirs_and_ours.png")

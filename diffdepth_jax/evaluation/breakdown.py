@@ -23,7 +23,7 @@ Parts = dict[str, dict[str, Any]]  # {title of a part: {name in NAMES: mean, "im
 
 def distance_scores(
     prediction: Map, truth: Map, mask: Bool[np.ndarray, "height width 1"], ends: Sequence[float]
-) -> dict[str, Parts]:
+) -> dict[str, dict[str, dict[str, float] | None]]:
     """Scores the pixels of an image by their true distance.
 
     Args:
@@ -34,17 +34,16 @@ def distance_scores(
         0, and the last has no end.
 
     Returns:
-      {"by_distance": {title of a range: {name in NAMES: value}}}; ranges without pixels are left
-      out.
+      {"by_distance": {title of a range: {name in NAMES: value}}}, the nearest first; None for a
+      range without pixels.
     """
     ranges = list(itertools.pairwise((0.0, *ends, np.inf)))
     masks = np.stack([mask & (truth >= low) & (truth < high) for low, high in ranges])
     values = jax.device_get(_scores(prediction, truth, masks))
-    scored = {
-        _title(*ends): {name: float(values[name][index]) for name in NAMES}
-        for index, ends in enumerate(ranges)
-        if values["valid"][index]
-    }
+    scored = {}
+    for index, span in enumerate(ranges):
+        found = {name: float(values[name][index]) for name in NAMES}
+        scored[_title(*span)] = found if values["valid"][index] else None
     return {"by_distance": scored}
 
 
@@ -61,15 +60,11 @@ def _title(low: float, high: float) -> str:
 def over_distances(rows: Sequence[Row]) -> dict[str, Parts]:
     """{"by_distance": means over the images that have pixels there}; {} if none was scored so."""
     scored = [row["by_distance"] for row in rows if "by_distance" in row]
-    titles = sorted({title for each in scored for title in each}, key=_nearness)
-    parts = {title: _means([each[title] for each in scored if title in each]) for title in titles}
+    parts = {}
+    for title in scored[0] if scored else ():
+        reached = [each[title] for each in scored if each[title] is not None]
+        parts |= {title: _means(reached)} if reached else {}
     return {"by_distance": parts} if parts else {}
-
-
-def _nearness(title: str) -> tuple[float, bool]:
-    words = title.split()
-    beyond = words[0] == "beyond"
-    return float(words[1 if beyond else 0]), beyond
 
 
 def over_scenes(rows: Sequence[Row]) -> dict[str, Parts]:

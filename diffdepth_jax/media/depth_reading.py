@@ -127,7 +127,7 @@ def _read_hdf5(path: FilePath, name: str) -> np.ndarray:
     import h5py  # here, because few have such files
 
     with h5py.File(path) as file:
-        names = [name for name, item in file.items() if isinstance(item, h5py.Dataset)]
+        names = [key for key, item in file.items() if isinstance(item, h5py.Dataset)]
         return np.asarray(file[_name_among(names, name, path)])
 
 
@@ -149,7 +149,8 @@ def _read_picture(path: FilePath, name: str) -> np.ndarray:
                 "expected PNG, TIFF, PGM, PFM, .npy, .npz or HDF5"
             )
         values = np.array(picture)
-        _warn_of_scale(path, picture.info.get("scale", 1.0))
+        if picture.format == "PPM" and picture.mode == "F":
+            _warn_of_scale(path, picture.info["scale"])
         if picture.format == "PPM" and picture.mode == "I":
             return np.rint(values * (_pgm_maximum(path) / _PILLOWS_MAX)).astype(np.int32)
         return values

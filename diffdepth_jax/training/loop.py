@@ -34,7 +34,6 @@ from diffdepth_jax.models.assembly import (
     FeedForwardDepth,
     with_rematerialised_backbone,
 )
-from diffdepth_jax.models.variables import init_variables
 from diffdepth_jax.training.batches import augmented_batches, cached_batches, open_cache
 from diffdepth_jax.training.environment import describe_environment
 from diffdepth_jax.training.feature_cache import create_encode
@@ -43,6 +42,7 @@ from diffdepth_jax.training.pretrained import (
     check_backbone_path,
     check_origin,
     origins,
+    score_untrained,
     start_from,
 )
 from diffdepth_jax.training.profiling import Trace
@@ -126,16 +126,6 @@ def _started(
     return layout.place(state.started_from(variables))
 
 
-def _untrained(config: Configuration, evaluator: Evaluator) -> dict[str, Mapping[str, Means]]:
-    """What a trained backbone is worth by itself: {title: evaluation} before the first step."""
-    no_backbone = config.model.backbone_weights in ("", "none") or config.train.initial_weights
-    if no_backbone or not config.evaluation.baselines:
-        return {}
-    initial = init_variables(evaluator.model, jax.random.key(config.seed))
-    variables, _ = start_from(initial, **origins(config))
-    return {"its backbone, heads untrained": evaluator.evaluate(variables)}
-
-
 def _is_evaluated(step: int, config: Configuration) -> bool:
     fields = config.train
     return step == fields.num_steps or (step > 0 and step % fields.evaluate_every == 0)
@@ -198,7 +188,7 @@ def train(
                 config, pathlib.Path(workdir), evaluator, checkpoints, log, trace, preemption
             )
             results = run.steps(source)
-    return evaluator.scorer.with_baselines(results, _untrained(config, evaluator))
+    return evaluator.scorer.with_baselines(results, score_untrained(config, evaluator))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,7 +4,7 @@ import operator
 import os
 import pathlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import jax
 import numpy as np
@@ -15,8 +15,11 @@ from diffdepth_jax.checkpoints.model_directory import load_variables, read_confi
 from diffdepth_jax.checkpoints.model_names import find_model, shipped_names
 from diffdepth_jax.configuration.groups import Configuration
 from diffdepth_jax.errors import UserError
-from diffdepth_jax.models.variables import leaf_difference
+from diffdepth_jax.evaluation.evaluator import Evaluator
+from diffdepth_jax.evaluation.scoring import Means
+from diffdepth_jax.models.variables import init_variables, leaf_difference
 from diffdepth_jax.torch_import.conversion import load_backbone, only_backbone
+from diffdepth_jax.training.run_log import inform
 
 _OF_A_BACKBONE = ("model.position_interpolation", "model.window_shift")
 # Where the authors of Swin keep its ImageNet weights, under the names that their README lists.
@@ -81,6 +84,20 @@ def origins(config: Configuration) -> dict[str, str]:
         "initial_weights": config.train.initial_weights,
         "position_interpolation": config.model.position_interpolation,
     }
+
+
+def score_untrained(config: Configuration, evaluator: Evaluator) -> dict[str, Mapping[str, Means]]:
+    """What a trained backbone is worth by itself: {title: evaluation} before the first step."""
+    no_backbone = config.model.backbone_weights in ("", "none") or config.train.initial_weights
+    if no_backbone or not config.evaluation.baselines:
+        return {}
+    initial = init_variables(evaluator.model, jax.random.key(config.seed))
+    try:
+        variables, _ = start_from(initial, **origins(config))
+    except UserError as error:  # a run that was resumed needs its backbone's file no more
+        inform(f"the backbone is not scored by itself: {error}")
+        return {}
+    return {"its backbone, heads untrained": evaluator.evaluate(variables)}
 
 
 def check_backbone_path(backbone_weights: str, initial_weights: str) -> None:

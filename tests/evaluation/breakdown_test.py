@@ -23,19 +23,21 @@ def test_each_range_has_the_scores_of_its_own_pixels():
     )
 
 
-def test_only_scored_pixels_count_and_empty_ranges_are_left_out():
+def test_only_scored_pixels_count_and_empty_ranges_have_no_scores():
     mask = EVERYWHERE.copy()
     mask[:, :2] = False
-    scored = breakdown.distance_scores(TRUTH, TRUTH, mask, (2.0, 20.0))["by_distance"]
-    assert list(scored) == ["2 to 20 m"]
+    scored = breakdown.distance_scores(TRUTH, TRUTH, mask, (2.0, 20.0))
+    parts = scored["by_distance"]
+    assert parts["0 to 2 m"] is None and parts["beyond 20 m"] is None
+    assert list(breakdown.over_distances([scored])["by_distance"]) == ["2 to 20 m"]
 
 
 def test_a_range_is_averaged_over_the_images_that_reach_it():
     near = {"abs_rel": 0.1, "rmse": 1.0, "d1": 0.5}
     far = {"abs_rel": 0.3, "rmse": 3.0, "d1": 0.1}
     rows = [
-        {"by_distance": {"beyond 10 m": far, "0 to 2 m": near}},
-        {"by_distance": {"0 to 2 m": far, "2 to 10 m": near}},
+        {"by_distance": {"0 to 2 m": near, "2 to 10 m": None, "beyond 10 m": far}},
+        {"by_distance": {"0 to 2 m": far, "2 to 10 m": near, "beyond 10 m": None}},
         {},
     ]
     parts = breakdown.over_distances(rows)["by_distance"]

@@ -4,7 +4,7 @@ import io
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.media.depth_reading import DepthForm, read_depth, read_mask
@@ -53,6 +53,14 @@ def test_the_scale_of_a_pfm_file_is_told_and_not_applied(tmp_path, caplog):
     (tmp_path / "a.pfm").write_bytes(b"Pf\n3 2\n-0.25\n" + metres[::-1].tobytes())
     np.testing.assert_array_equal(read_depth(tmp_path / "a.pfm", DepthForm())[..., 0], metres)
     assert "a.pfm states a scale of 0.25, which is not applied" in caplog.text
+
+
+def test_a_text_called_scale_in_a_png_file_is_no_scale(tmp_path, caplog):
+    text = PngImagePlugin.PngInfo()
+    text.add_text("scale", "millimetres")
+    Image.fromarray(VALUES).save(tmp_path / "a.png", pnginfo=text)
+    np.testing.assert_array_equal(read_depth(tmp_path / "a.png", DepthForm(1))[..., 0], VALUES)
+    assert "scale" not in caplog.text
 
 
 def test_formats_that_change_numbers_are_refused(tmp_path):

@@ -1,6 +1,7 @@
 """Training starts from exactly the values that a file or a directory holds, or refuses them."""
 
 import functools
+import shutil
 
 import jax
 import jax.numpy as jnp
@@ -83,6 +84,9 @@ def test_the_table_tells_what_the_backbone_is_worth_by_itself(tmp_path):
     assert list(rows)[:4] == [f"rooms: {title}" for title in titles]
     before, after = (rows[f"streets: {title}"]["abs_rel"] for title in titles[1::-1])
     assert before == pytest.approx(after, rel=1e-4)
+    shutil.rmtree(tmp_path / "model")  # a run that goes on needs it no more
+    rows = loop.train(small_run.config(**fields), str(tmp_path / "run"))
+    assert list(rows)[:3] == [f"rooms: {title}" for title in (titles[0], *titles[2:])]
 
 
 def assert_equal(ours, theirs):
