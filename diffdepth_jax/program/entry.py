@@ -10,6 +10,7 @@ from absl import app, flags
 from diffdepth_jax.configuration.paths import expand_home
 from diffdepth_jax.configuration.renamed import refuse_old_names
 from diffdepth_jax.errors import UserError
+from diffdepth_jax.program.heap import keep_freed_memory
 from diffdepth_jax.program.messages import show_messages
 
 
@@ -65,6 +66,7 @@ def start(run: Callable[[], Any], required: Sequence[str]) -> None:
         show_messages("warning")
         return run()
 
+    keep_freed_memory()
     flags.mark_flags_as_required(required)
     with one_line_errors():
         app.run(checked, flags_parser=parse_flags)
