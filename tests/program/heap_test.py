@@ -32,7 +32,7 @@ def page_faults(*arguments: str) -> int:
 @pytest.mark.skipif(sys.platform != "linux", reason="the allocator of Linux")
 def test_freed_memory_is_used_again_without_page_faults():
     assert page_faults("kept") < 100
-    # Without it they come anew each time, 16384 of 4 kB; fewer where Linux always gives large pages.
+    # Without it they come each time: 16384 of 4 kB, or fewer large ones.
     assert page_faults("plain") > 10
 
 
