@@ -21,8 +21,7 @@ _Output = Float[Array, "batch _ _ outputs"]
 _Kernel = Float[Array, "size size inputs outputs"]
 
 _NHWC = ("NHWC", "HWIO", "NHWC")
-_SMALL = 4096  # pixels; `_correlate` sums batches of at most this size at once
-_BAND = 640  # pixels; `_correlate` cuts larger batches into bands of about this size
+_BAND = 160_000  # numbers; `_correlate` cuts maps into bands of about this size
 
 
 def _padding(kernel: _Kernel, padding: Padding | None) -> Padding:
@@ -40,30 +39,30 @@ def _convolve(x: _Input, kernel: _Kernel, padding: Padding | None) -> _Output:
 def _correlate(x: _Input, y: _Output, padding: Padding) -> _Kernel:
     """Sums the products of x and y at each shift of y against the padded x.
 
-    This is the kernel's gradient if y is the cotangent. Large maps are summed in bands of rows of
-    one image. Otherwise XLA's CPU backend would take up to twice as long for one map, because its
-    sums leave the cache, and three times as long for several.
+    This is the kernel's gradient if y is the cotangent. Large maps are summed in bands of rows.
+    Otherwise XLA's CPU backend would take up to three times as long, because its sums leave the
+    cache.
     """
     (top, bottom), sides = padding
     batch, height, width, _ = y.shape
-    if batch * height * width <= _SMALL:
-        return _correlate_band(_pad(x, (top, bottom)), y, sides)
-    bands = -(-height // max(round(_BAND / width), 1))
+    row_size = batch * width * max(x.shape[3], y.shape[3])
+    bands = -(-height // max(round(_BAND / row_size), 1))
     rows = -(-height // bands)  # of every band; zeros fill up the last one
     bands = -(-height // rows)
+    if bands == 1:
+        return _correlate_band(_pad(x, (top, bottom)), y, sides)
     missing = bands * rows - height
     x, y = _pad(x, (top, bottom + missing)), _pad(y, (0, missing))
     seen = x.shape[1] - (bands - 1) * rows  # the rows of x that belong to a band of y
 
-    def sums_of(index: Any) -> _Kernel:
-        corner = index // bands, index % bands * rows, 0, 0
-        x_band = jax.lax.dynamic_slice(x, corner, (1, seen, *x.shape[2:]))
-        y_band = jax.lax.dynamic_slice(y, corner, (1, rows, *y.shape[2:]))
+    def sums_of(band: Any) -> _Kernel:
+        x_band = jax.lax.dynamic_slice_in_dim(x, band * rows, seen, axis=1)
+        y_band = jax.lax.dynamic_slice_in_dim(y, band * rows, rows, axis=1)
         return _correlate_band(x_band, y_band, sides)
 
     zeros = jnp.zeros_like(jax.eval_shape(sums_of, 0))
-    add = lambda sums, index: (sums + sums_of(index), None)  # noqa: E731
-    return jax.lax.scan(add, zeros, jnp.arange(batch * bands))[0]
+    add = lambda sums, band: (sums + sums_of(band), None)  # noqa: E731
+    return jax.lax.scan(add, zeros, jnp.arange(bands))[0]
 
 
 def _pad(x: Array, rows: Sides, columns: Sides = (0, 0)) -> Array:

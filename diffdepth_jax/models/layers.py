@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import DTypeLike
 from jaxtyping import Float
 
@@ -36,6 +37,15 @@ def flat_dot_general(
 
 
 Dense = functools.partial(nn.Dense, dot_general=flat_dot_general)
+
+
+def gelu(x: Float[Array, "..."]) -> Float[Array, "..."]:
+    """Exact GELU, x Phi(x), as PyTorch computes it.
+
+    `jax.nn.gelu` has erfc in the place of erf, which takes twice as long on CPU. Of x from -12 to
+    12 both are within 1e-6 of the exact value.
+    """
+    return 0.5 * x * (1 + jax.lax.erf(x * np.asarray(2**-0.5, x.dtype)))
 
 
 def _mean_by_product(x: _Tokens) -> _PerToken:

@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.stats
 
 from diffdepth_jax.models import convolutions, layers
 
@@ -61,9 +62,11 @@ def test_both_ways_to_the_gradient_agree(inputs, features, padding):
 @pytest.mark.parametrize(("kernel_size", "padding"), [(3, None), (7, None), (3, ((1, 0), (0, 1)))])
 @pytest.mark.parametrize(("inputs", "features"), [(2, 3), (3, 2)])
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
-def test_kernel_gradients_of_large_maps_agree(size, kernel_size, padding, inputs, features, dtype):
-    """Large maps are summed by bands of rows of an image; the sums keep their precision."""
-    assert np.prod(size) > convolutions._SMALL
+def test_kernel_gradients_of_large_maps_agree(
+    size, kernel_size, padding, inputs, features, dtype, monkeypatch
+):
+    """Large maps are summed by bands of rows; the sums keep their precision."""
+    monkeypatch.setattr(convolutions, "_BAND", 2000)  # three bands and more
     shape = kernel_size, kernel_size, inputs, features
     x, kernel = (jnp.asarray(a, dtype) for a in (normal(0, *size, inputs), normal(1, *shape)))
     y = convolutions.loop_safe_convolve(x, kernel, padding)
@@ -74,6 +77,19 @@ def test_kernel_gradients_of_large_maps_agree(size, kernel_size, padding, inputs
     assert {gradient.dtype for gradient in ours} == {jnp.dtype(dtype)}
     for gradient, expected in zip(ours, theirs, strict=True):
         assert_close(gradient, expected, 1e-5 if dtype == jnp.float32 else 5e-3)
+
+
+def test_gelu_is_the_exact_one():
+    x = np.linspace(-12, 12, 10_001, dtype=np.float32)
+    expected = x.astype(np.float64) * scipy.stats.norm.cdf(x.astype(np.float64))
+    np.testing.assert_allclose(layers.gelu(x), expected, rtol=0, atol=1e-6)
+    slope = jax.vmap(jax.grad(layers.gelu))(x)
+    expected_slope = scipy.stats.norm.cdf(x) + x * scipy.stats.norm.pdf(x)
+    np.testing.assert_allclose(slope, expected_slope, rtol=0, atol=1e-6)
+
+
+def test_gelu_keeps_the_type():
+    assert layers.gelu(jnp.ones(3, jnp.bfloat16)).dtype == jnp.bfloat16
 
 
 def test_loop_safe_convolution_by_hand():

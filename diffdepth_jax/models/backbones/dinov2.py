@@ -16,7 +16,14 @@ from diffdepth_jax.arrays import Array, Features, Image, Size
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.models.attention import dot_product_attention
 from diffdepth_jax.models.backbones.swin import pad_to_multiple
-from diffdepth_jax.models.layers import Dense, DropPath, LayerNorm, flat_dot_general, rematerialised
+from diffdepth_jax.models.layers import (
+    Dense,
+    DropPath,
+    LayerNorm,
+    flat_dot_general,
+    gelu,
+    rematerialised,
+)
 
 PATCH = 14  # pixels of a patch's side
 TABLE_SIDE = 37  # patches of a side of the images that the position tables were trained for
@@ -138,7 +145,7 @@ class Block(nn.Module):
         x = x + drop_path(y, deterministic=not train)
         y = LayerNorm(dtype=self.dtype, name="norm2")(x)
         y = Dense(4 * channels, dtype=self.dtype, name="fc1")(y)
-        y = jax.nn.gelu(y, approximate=False)
+        y = gelu(y)
         y = LayerScale(name="scale2")(Dense(channels, dtype=self.dtype, name="fc2")(y))
         return x + drop_path(y, deterministic=not train)
 

@@ -17,7 +17,7 @@ from jaxtyping import Float
 from diffdepth_jax.arrays import Array, FeatureMap, Features, Image
 from diffdepth_jax.models import depthwise
 from diffdepth_jax.models.batch_norm import BatchNorm
-from diffdepth_jax.models.layers import Dense, DropPath, LayerNorm, rematerialised
+from diffdepth_jax.models.layers import Dense, DropPath, LayerNorm, gelu, rematerialised
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "mpvit_small": {
@@ -168,7 +168,7 @@ class EncoderLayer(nn.Module):
         x = x + drop_path(y, deterministic=not train)
         y = LayerNorm(dtype=self.dtype, name="norm2")(x)
         y = Dense(4 * channels, dtype=self.dtype, name="fc1")(y)
-        y = jax.nn.gelu(y, approximate=False)
+        y = gelu(y)
         y = Dense(channels, dtype=self.dtype, name="fc2")(y)
         return x + drop_path(y, deterministic=not train)
 

@@ -142,7 +142,7 @@ class SwinBlock(nn.Module):
         x = x + drop_path(y, deterministic=not train)
         y = LayerNorm(dtype=self.dtype, name="norm2")(x)
         y = Dense(4 * channels, dtype=self.dtype, name="fc1")(y)
-        y = jax.nn.gelu(y, approximate=False)
+        y = layers.gelu(y)
         y = Dense(channels, dtype=self.dtype, name="fc2")(y)
         return x + drop_path(y, deterministic=not train)
 
