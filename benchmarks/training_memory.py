@@ -85,9 +85,9 @@ def abstract_step(config: Configuration, batch_size: int = 1) -> tuple[Any, tupl
     return step, (state, batch, key)
 
 
-def measure(config: Configuration) -> dict[str, float]:
+def measure(config: Configuration, batch_size: int = 1) -> dict[str, float]:
     """Compiles the step; returns {quantity: value} in bytes and seconds."""
-    step, arguments = abstract_step(config)
+    step, arguments = abstract_step(config, batch_size)
     start = time.perf_counter()
     memory = step.lower(*arguments).compile().memory_analysis()
     return {
