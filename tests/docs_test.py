@@ -14,11 +14,11 @@ from unittest import mock
 import numpy as np
 import pytest
 from absl import flags
-from ml_collections import config_flags
 from PIL import Image
 
+from diffdepth_jax import __main__ as dispatcher
 from diffdepth_jax.configs import default
-from diffdepth_jax.program import path_flags
+from diffdepth_jax.program import config_flag, path_flags
 from tests.media.video_test import write_lossless
 from tests.support import small_model, small_run
 from tests.support.pages import FENCE, blocks
@@ -67,11 +67,14 @@ def _simple_commands(line):
 
 
 def programs(page):
-    """(module, arguments) of what is started by `python -m`, wherever in a command it stands."""
+    """(module, arguments) of what `python -m` or `diffdepth` starts, wherever it stands."""
     for words in commands(page):
         for index, word in enumerate(words[:-1]):
             if pathlib.PurePath(word).name == "python" and words[index + 1] == "-m":
                 yield words[index + 2], words[index + 3 :]
+            elif word == "diffdepth":
+                command = dispatcher.COMMANDS[words[index + 1]]
+                yield f"diffdepth_jax.{command.module}", [*command.flags, *words[index + 2 :]]
 
 
 def _all_programs():
@@ -85,26 +88,25 @@ def parse(module, arguments):
     Its module is executed anew, with a registry of its own: programs share names of flags.
     """
     values, argv = flags.FlagValues(), [module, *arguments]
-    define_config = functools.partial(
-        config_flags.DEFINE_config_file, flag_values=values, sys_argv=argv
-    )
+    define_config = functools.partial(config_flag.define_config, flag_values=values, sys_argv=argv)
     define_path = functools.partial(path_flags.define_path, flag_values=values)
     own = {n: functools.partial(getattr(flags, n), flag_values=values) for n in _DEFINERS}
     specification = importlib.util.find_spec(module)
     program = importlib.util.module_from_spec(specification)
     with (
         mock.patch.multiple(flags, **own),
-        mock.patch.object(config_flags, "DEFINE_config_file", define_config),
+        mock.patch.object(config_flag, "define_config", define_config),
+        mock.patch.object(sys, "argv", argv),
         mock.patch.object(path_flags, "define_path", define_path),
     ):
         specification.loader.exec_module(program)
-    rest = values(argv)[1:]
-    assert not rest, f"{module} takes no arguments such as {rest}"
-    if "config" in values and values["config"].present:
-        values["config"].value.to_dict()  # a missing file is an error only when it is used
     with mock.patch.object(program, "start") as start:
         program.main()
-    return values, start.call_args.kwargs["required"]
+    started = start.call_args.kwargs
+    completed = started.get("complete", list)(arguments)
+    rest = values([module, *completed])[1:]
+    assert not rest or started.get("takes_arguments"), f"{module} takes no arguments such as {rest}"
+    return values, started["required"]
 
 
 @pytest.mark.parametrize("command", _all_programs(), ids=" ".join)
