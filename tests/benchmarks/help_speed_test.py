@@ -21,10 +21,8 @@ def test_every_command_is_measured_in_turns(monkeypatch, tmp_path, capsys):
     measured = json.loads(output.read_text())["rows"]
     assert measured.keys() == {"import numpy", "--help", *(f"{x} --help" for x in COMMANDS)}
     assert abs(measured["predict --help"]["times_numpy"] - 1.5) < 1e-9
-    assert (
-        len(ran) == 3 * len(measured)
-        and ran[: len(measured)] == ran[len(measured) :][: len(measured)]
-    )
+    size = len(measured)
+    assert len(ran) == 3 * size and ran[:size] == ran[size : 2 * size]
     assert "at most 1.50 times import numpy" in capsys.readouterr().out
 
 
