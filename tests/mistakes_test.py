@@ -13,6 +13,7 @@ from absl.testing import flagsaver
 from PIL import Image
 
 from diffdepth_jax import __main__ as dispatcher
+from diffdepth_jax.program import entry
 from tests.support.paths import ROOT
 
 _FIELD = "--config.data.folder"
@@ -117,6 +118,7 @@ def run(desk, monkeypatch, capsys):
 
     def run(command):
         monkeypatch.chdir(desk)
+        monkeypatch.setattr(entry, "keep_freed_memory", bool)  # that is for a whole process
         monkeypatch.setattr(sys, "argv", ["diffdepth", *shlex.split(command)])
         with flagsaver.flagsaver(), pytest.raises(SystemExit) as stop:
             flags.FLAGS.unparse_flags()

@@ -14,6 +14,7 @@ import diffdepth_jax
 from diffdepth_jax.configuration.renamed import refuse_old_names
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.program import flag_errors, interruption
+from diffdepth_jax.program.heap import keep_freed_memory
 from diffdepth_jax.program.help_page import Page, render
 
 HELP, VERSION = {"-h", "--help"}, {"--version"}
@@ -111,6 +112,7 @@ def start(
         return run(argv[1:]) if takes_arguments else run()
 
     _answer_questions(run, page)
+    keep_freed_memory()
     with one_line_errors():
         app.run(checked, flags_parser=lambda argv: parse_flags([argv[0], *complete(argv[1:])]))
 
