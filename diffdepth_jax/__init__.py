@@ -1,7 +1,15 @@
 """DiffusionDepth in JAX: monocular metric depth as latent diffusion."""
 
+import sys
 from typing import Any
 
+if sys.version_info < (3, 11):  # noqa: UP036  a checkout runs without the installer's check
+    # In words of any Python 3.6; a traceback would hide them.
+    this = sys.version.split()[0]
+    sys.stderr.write(f"error: diffdepth_jax needs Python 3.11 or newer; this is {this}\n")
+    sys.exit(2)
+
+__version__ = "0.1.0"
 __all__ = ["DepthEstimator"]
 
 
