@@ -5,8 +5,6 @@ import pathlib
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from PIL import Image
-
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.media import path_lists, photo_formats, video
 from diffdepth_jax.media.orientation import turned_size
@@ -92,7 +90,7 @@ def image_sizes(inputs: Iterable[InputFile]) -> list[Size]:
     sizes = []
     for file in inputs:
         try:
-            with Image.open(file.path) as image:
+            with photo_formats.open_picture(file.path) as image:
                 height, width = image.size[::-1]
                 sizes.append(turned_size((height, width), read_metadata(image).orientation))
         except Exception:  # any error comes again and is reported when the photo is read
