@@ -12,7 +12,6 @@ from PIL import Image
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.media import camera, drawing
 from diffdepth_jax.media.camera import Camera
-from diffdepth_jax.media.photo_formats import open_picture
 from diffdepth_jax.media.preprocessing import letterbox_size, resize_image
 from diffdepth_jax.media.reading import Photo, read_photo
 from diffdepth_jax.prediction.estimator import DepthEstimator, DepthPrediction
@@ -86,7 +85,7 @@ def _check_header(path: pathlib.Path) -> None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # read_photo refuses
-            with open_picture(path) as image:
+            with Image.open(path) as image:
                 (width, height), kind, mode = image.size, image.format, image.mode
     except Exception:  # metadata can raise any; read_photo passes them over, or says what is wrong
         return
