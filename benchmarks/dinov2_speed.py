@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 import safetensors.numpy
 
-from diffdepth_jax.training.environment import describe_environment
+from diffdepth_jax.program.environment import describe_environment
 
 SIZES = ((518, 518), (252, 336))
 FORMS = ("eager", "sdpa", "compiled")

@@ -18,8 +18,8 @@ from diffdepth_jax.errors import UserError
 from diffdepth_jax.method import diffusion, refinement
 from diffdepth_jax.models.assembly import DiffusionDepth, create_model
 from diffdepth_jax.models.variables import abstract_variables
+from diffdepth_jax.program.environment import describe_environment
 from diffdepth_jax.training import loop
-from diffdepth_jax.training.environment import describe_environment
 from diffdepth_jax.training.state import create_train_state
 
 PRODUCT = {False: (2048, jnp.float32, 3), True: (8192, jnp.bfloat16, 50)}  # size, dtype, repeats

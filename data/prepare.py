@@ -1,12 +1,11 @@
 """Prepares a dataset: checks every file of a raw download, then writes records.
 
-python -m data.prepare --dataset=nyu_depth/sync --source=DIR --data_dir=DIR
+diffdepth prepare --dataset=nyu_depth/sync --source=DIR --data_dir=datasets
+diffdepth prepare --inspect=DIR
 
-data/README.md lists the datasets, and the files that the source of each must hold.
-
-python -m data.prepare --inspect=PATH looks at any folder of RGB-D data, or at a list of pairs. It
-says what it may be and what is odd about it, draws a contact sheet, and prints a command that
-trains on it.
+data/README.md lists the datasets, and the files that the source of each must hold. --inspect looks
+at any folder of RGB-D data, or at a list of pairs. It says what it may be and what is odd about it,
+draws a contact sheet, and prints a command that trains on it.
 """
 
 import os
@@ -14,11 +13,10 @@ import pathlib
 
 from absl import flags
 
-from diffdepth_jax.data.frames import Options
-from diffdepth_jax.data.inspection import SHEET, inspect
-from diffdepth_jax.data.preparation import prepare
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.program.entry import start
+from diffdepth_jax.program.help_page import Page
+from diffdepth_jax.program.interruption import telling
 from diffdepth_jax.program.path_flags import define_path
 
 _DATASET = flags.DEFINE_string("dataset", None, "DATASET/SOURCE, such as nyu_depth/sync.")
@@ -55,6 +53,20 @@ _INSPECT = define_path(
 )
 _SHEET = define_path("sheet", "inspect: the contact sheet to write; default: inspection.png.")
 _REQUIRED = ("dataset", "source", "data_dir")
+_PAGE = Page(
+    __doc__,
+    {
+        "Look at data": ("inspect", "sheet"),
+        "Prepare a dataset": (*_REQUIRED, "depth_source", "splits", "overwrite", "num_workers"),
+        "Other splits and sizes": (
+            "train_list",
+            "test_list",
+            "test_depth",
+            "any_size",
+            "allow_shared_scenes",
+        ),
+    },
+)
 
 
 def _path(flag: flags.FlagHolder[str | None]) -> pathlib.Path:
@@ -62,12 +74,22 @@ def _path(flag: flags.FlagHolder[str | None]) -> pathlib.Path:
 
 
 def _run() -> None:
+    # Here, because --help and wrong flags need not wait for the libraries of data sets.
     if _INSPECT.value is not None:
+        from diffdepth_jax.data.inspection import SHEET, inspect
+
         print(inspect(_INSPECT.value, _SHEET.value or SHEET))
         return
     missing = [f"--{name}" for name in _REQUIRED if flags.FLAGS[name].value is None]
     if missing:
-        raise UserError(f"{', '.join(missing)}: give a value; or --inspect=PATH to look at data")
+        raise UserError(f"missing: {', '.join(missing)}; or --inspect=PATH to look at data")
+    _prepare()
+
+
+def _prepare() -> None:
+    from diffdepth_jax.data.frames import Options
+    from diffdepth_jax.data.preparation import prepare
+
     lists = {"train": _TRAIN_LIST.value, "test": _TEST_LIST.value}
     options = Options(
         source=_path(_SOURCE),
@@ -80,11 +102,12 @@ def _run() -> None:
         allow_shared_scenes=_ALLOW_SHARED_SCENES.value,
         num_workers=_NUM_WORKERS.value or os.cpu_count() or 1,
     )
-    prepare(_DATASET.value or "", options, _OVERWRITE.value)
+    with telling(lambda: f"{_DATASET.value} was not written"):
+        prepare(_DATASET.value or "", options, _OVERWRITE.value)
 
 
 def main() -> None:
-    start(_run, required=[])
+    start(_run, required=[], page=_PAGE)
 
 
 if __name__ == "__main__":

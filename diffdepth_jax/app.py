@@ -1,8 +1,9 @@
 """Serves a web page that predicts depth.
 
-python -m diffdepth_jax.app [--checkpoint=MODEL]
+diffdepth app
+diffdepth app --checkpoint=runs/synthetic --port=8000
 
-The page needs Gradio: pip install '.[app]'. Only this machine can reach the page, unless --host
+The page needs Gradio: pip install gradio. Only this machine can reach the page, unless --host
 names another address.
 """
 
@@ -15,16 +16,20 @@ import tempfile
 import threading
 from collections.abc import Generator
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 from absl import flags
 
 from diffdepth_jax.errors import UserError
-from diffdepth_jax.prediction.estimator import DepthEstimator
-from diffdepth_jax.program import compilation_cache, default_model
+from diffdepth_jax.program import default_model
 from diffdepth_jax.program.entry import start
+from diffdepth_jax.program.help_page import Page
 from diffdepth_jax.program.path_flags import define_path
 from diffdepth_jax.web.hosts import Hosts
 from diffdepth_jax.web.owned_files import OwnedFiles
+
+if TYPE_CHECKING:  # JAX takes seconds, for which --help and wrong flags need not wait
+    from diffdepth_jax.prediction.estimator import DepthEstimator
 
 _DELETIONS = 100  # tries to delete the temporary folder
 
@@ -42,6 +47,13 @@ _ALLOWED_HOSTS = flags.DEFINE_list(
 _MAX_UPLOAD_MB = flags.DEFINE_float(
     "max_upload_mb", 20.0, "Size in MB of the largest photo that can be uploaded."
 )
+_PAGE = Page(
+    __doc__,
+    {
+        "The model": ("checkpoint",),
+        "The server": ("host", "port", "allowed_hosts", "max_upload_mb"),
+    },
+)
 
 
 def _page() -> ModuleType:
@@ -58,7 +70,6 @@ def _page() -> ModuleType:
     return page
 
 
-@compilation_cache.kept()
 def run() -> None:
     if not 1 <= _PORT.value <= 65535:
         raise UserError(f"port {_PORT.value}: must be 1 to 65535")
@@ -69,6 +80,13 @@ def run() -> None:
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     os.environ["HF_HUB_OFFLINE"] = "1"
     page = _page()
+    from diffdepth_jax.program import compilation_cache
+
+    with compilation_cache.kept():
+        _run_page(page, hosts)
+
+
+def _run_page(page: ModuleType, hosts: Hosts) -> None:
     estimator = DepthEstimator.from_pretrained(default_model.chosen(_CHECKPOINT.value))
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -93,7 +111,7 @@ def _temporary_folder() -> Generator[str, None, None]:
                 break
 
 
-def _serve(page: ModuleType, estimator: DepthEstimator, hosts: Hosts, directory: str) -> None:
+def _serve(page: ModuleType, estimator: "DepthEstimator", hosts: Hosts, directory: str) -> None:
     os.environ["GRADIO_TEMP_DIR"] = directory
     files = OwnedFiles(directory)
     files.sweep_forever()
@@ -109,7 +127,7 @@ def _serve(page: ModuleType, estimator: DepthEstimator, hosts: Hosts, directory:
 
 
 def main() -> None:
-    start(run, required=[])
+    start(run, required=[], page=_PAGE)
 
 
 if __name__ == "__main__":

@@ -1,41 +1,40 @@
 """Converts a PyTorch checkpoint to a model directory.
 
-python -m diffdepth_jax.convert --checkpoint=FILE --config=configs/NAME.py --output=DIR
+diffdepth convert --checkpoint=swin.pt --config=released_swin --output=models/released_swin
+
+The file holds a whole model or a backbone alone; PyTorch is not needed. docs/porting_weights.md
+lists the files that are understood, and the configuration of each.
 """
 
 import dataclasses
 import os
+from typing import TYPE_CHECKING
 
-from ml_collections import config_flags
-
-from diffdepth_jax.checkpoints.model_directory import save_model
-from diffdepth_jax.configuration import groups
-from diffdepth_jax.configuration.groups import Configuration
-from diffdepth_jax.evaluation.model_card import model_card, write_card
-from diffdepth_jax.models.assembly import create_model
-from diffdepth_jax.models.backbone_choice import create_backbone
-from diffdepth_jax.models.variables import abstract_backbone, abstract_variables
+from diffdepth_jax.program.config_flag import define_config
 from diffdepth_jax.program.entry import start
+from diffdepth_jax.program.help_page import Page
+from diffdepth_jax.program.interruption import telling
 from diffdepth_jax.program.path_flags import define_path
-from diffdepth_jax.torch_import.conversion import convert
-from diffdepth_jax.torch_import.kinds import Kind
-from diffdepth_jax.torch_import.state_dicts import read_state_dict
+
+if TYPE_CHECKING:  # JAX takes seconds to import; --help and wrong flags need not wait for it
+    from diffdepth_jax.arrays import Variables
+    from diffdepth_jax.configuration.groups import Configuration
+    from diffdepth_jax.torch_import.kinds import Kind
 
 # `allow_override`: other programs have flags of these names, and one process may import several.
 _CHECKPOINT = define_path("checkpoint", "The .pt, .pth or .safetensors file.", allow_override=True)
-_CONFIG = config_flags.DEFINE_config_file(
-    "config",
-    None,
-    "The configuration of the model that the file holds: configs/NAME.py.",
+_CONFIG = define_config(
+    "The configuration of the model that the file holds, such as released_swin.",
     allow_override=True,
 )
 _OUTPUT = define_path(
     "output", "Model directory to write. It must not exist, or be empty.", allow_override=True
 )
+_PAGE = Page(__doc__, {"Flags, all required": ("checkpoint", "config", "output")})
 
 
 def convert_file(
-    path: str | os.PathLike[str], config: Configuration, output: str | os.PathLike[str]
+    path: str | os.PathLike[str], config: "Configuration", output: str | os.PathLike[str]
 ) -> list[str]:
     """Writes the model directory `output` from a checkpoint file.
 
@@ -47,20 +46,32 @@ def convert_file(
     Raises:
       UserError: the file is no checkpoint, does not fit the configuration, or `output` exists.
     """
+    from diffdepth_jax.checkpoints.model_directory import save_model
+    from diffdepth_jax.evaluation.model_card import model_card, write_card
+    from diffdepth_jax.torch_import.conversion import convert
+    from diffdepth_jax.torch_import.state_dicts import read_state_dict
+
     tensors, kind = read_state_dict(path)
     config, field_messages = with_fields_of_code(config, kind)
-    if kind.backbone_only:
-        abstract = abstract_backbone(create_backbone(config.model))
-    else:
-        abstract = abstract_variables(create_model(config.model))
-    variables, messages = convert(tensors, kind, abstract)
+    variables, messages = convert(tensors, kind, _abstract(config, kind))
     save_model(output, config, variables)
     origin = f"Converted from `{os.path.basename(path)}` ({kind.name})."
     write_card(output, model_card(config, origin))
     return [f"{path}: {kind.name}, {len(tensors)} tensors", *field_messages, *messages]
 
 
-def with_fields_of_code(config: Configuration, kind: Kind) -> tuple[Configuration, list[str]]:
+def _abstract(config: "Configuration", kind: "Kind") -> "Variables":
+    """The leaves and shapes that such a file has to fill."""
+    from diffdepth_jax.models.assembly import create_model
+    from diffdepth_jax.models.backbone_choice import create_backbone
+    from diffdepth_jax.models.variables import abstract_backbone, abstract_variables
+
+    if kind.backbone_only:
+        return abstract_backbone(create_backbone(config.model))
+    return abstract_variables(create_model(config.model))
+
+
+def with_fields_of_code(config: "Configuration", kind: "Kind") -> tuple["Configuration", list[str]]:
     """Returns the configuration as the code of the file computes, and messages about new values."""
     messages = []
     for name in ("window_shift", "position_interpolation"):
@@ -75,15 +86,18 @@ def with_fields_of_code(config: Configuration, kind: Kind) -> tuple[Configuratio
 
 
 def run() -> None:
+    from diffdepth_jax.configuration import groups
+
     # `start` requires all flags: they have values.
     path, output = _CHECKPOINT.value or "", _OUTPUT.value or ""
-    for message in convert_file(path, groups.read(_CONFIG.value), output):
-        print(message)
+    with telling(lambda: f"{output} was not written"):
+        messages = convert_file(path, groups.read(_CONFIG.value), output)
+    print(*messages, sep="\n")
     print(f"written to {output}")
 
 
 def main() -> None:
-    start(run, required=["checkpoint", "config", "output"])
+    start(run, required=["checkpoint", "config", "output"], page=_PAGE)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Writes a model as one file of StableHLO, which a program that has only jax can run.
 
-python -m diffdepth_jax.export --checkpoint=MODEL --output=FILE
+diffdepth export --checkpoint=runs/synthetic --output=depth.stablehlo
 
 With --format=model it writes a model directory for others instead: without paths of this machine,
 and in float16 if that does not change depth, see `published_model`.
@@ -16,12 +16,11 @@ import pathlib
 
 from absl import flags
 
-from diffdepth_jax.checkpoints.model_names import find_model
 from diffdepth_jax.errors import UserError
-from diffdepth_jax.prediction.model_file import ExportOptions, export_model
-from diffdepth_jax.prediction.published_model import publish_model
 from diffdepth_jax.program import default_model
 from diffdepth_jax.program.entry import start
+from diffdepth_jax.program.help_page import Page
+from diffdepth_jax.program.interruption import telling
 from diffdepth_jax.program.path_flags import define_path
 
 _CHECKPOINT = define_path("checkpoint", default_model.HELP, allow_override=True)
@@ -56,21 +55,30 @@ _PARAMETERS = flags.DEFINE_enum(
     "are the first argument of the function.",
 )
 
-
 _OF_STABLEHLO = ("network_size", "num_steps", "dtype", "parameters")
+_PAGE = Page(
+    __doc__,
+    {"Required": ("checkpoint", "output"), "What is written": ("format", *_OF_STABLEHLO)},
+)
 
 
 def run() -> None:
+    # Here, because --help and wrong flags need not wait for JAX.
+    from diffdepth_jax.checkpoints.model_names import find_model
+    from diffdepth_jax.prediction.model_file import ExportOptions, export_model
+    from diffdepth_jax.prediction.published_model import publish_model
+
     # `start` requires both flags: they have values.
     directory, output = find_model(_CHECKPOINT.value or ""), pathlib.Path(_OUTPUT.value or "")
-    if _FORMAT.value == "model":
-        _refuse_flags_of_stablehlo()
-        print(publish_model(directory, output))
-        return
-    options = ExportOptions(
-        _NETWORK_SIZE.value, _NUM_STEPS.value, _DTYPE.value, _PARAMETERS.value == "inside"
-    )
-    print(export_model(directory, output, options))
+    with telling(lambda: f"{output} was not written"):
+        if _FORMAT.value == "model":
+            _refuse_flags_of_stablehlo()
+            print(publish_model(directory, output))
+            return
+        options = ExportOptions(
+            _NETWORK_SIZE.value, _NUM_STEPS.value, _DTYPE.value, _PARAMETERS.value == "inside"
+        )
+        print(export_model(directory, output, options))
 
 
 def _refuse_flags_of_stablehlo() -> None:
@@ -80,7 +88,7 @@ def _refuse_flags_of_stablehlo() -> None:
 
 
 def main() -> None:
-    start(run, required=["checkpoint", "output"])
+    start(run, required=["checkpoint", "output"], page=_PAGE)
 
 
 if __name__ == "__main__":

@@ -1,39 +1,39 @@
-"""Trains, evaluates or submits: python -m diffdepth_jax.main --config=configs/NAME.py.
+"""Trains, evaluates, calibrates or submits.
 
---mode=train (the default) trains and evaluates, --mode=evaluate scores a model directory, or with
---predictions=DIR the depth files of any program, --mode=calibrate finds out how far off the depth
-of a model directory may be, and --mode=submit writes a KITTI submission.
+diffdepth train --config=synthetic
+diffdepth train --config=folder --config.data.folder.root=DIR --workdir=runs/mine
+diffdepth evaluate runs/synthetic
+diffdepth calibrate runs/synthetic
+
+python -m diffdepth_jax.main is the same with --mode=train, which is the default, and so on.
 """
 
 import pathlib
+import sys
 from collections.abc import Mapping
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from absl import flags
-from ml_collections import config_flags
 
-from diffdepth_jax.checkpoints.model_names import find_model
-from diffdepth_jax.configuration import groups
-from diffdepth_jax.configuration.groups import Configuration
 from diffdepth_jax.configuration.paths import expand_home
-from diffdepth_jax.distributed import processes
 from diffdepth_jax.errors import UserError
-from diffdepth_jax.evaluation.calibration import calibrate
-from diffdepth_jax.evaluation.depth_files import KINDS, FileOptions, Kind
-from diffdepth_jax.evaluation.evaluator import evaluate_checkpoint
-from diffdepth_jax.evaluation.file_scores import score_folders
-from diffdepth_jax.evaluation.protocols import Resize
-from diffdepth_jax.evaluation.report import format_report
-from diffdepth_jax.evaluation.scoring import Means
-from diffdepth_jax.evaluation.submission import submit
-from diffdepth_jax.media.orientation import DepthOrientation
-from diffdepth_jax.program import compilation_cache
-from diffdepth_jax.program.entry import one_line_errors, start
-from diffdepth_jax.program.messages import show_messages
+from diffdepth_jax.evaluation.depth_kinds import KINDS, Kind
+from diffdepth_jax.program.config_flag import define_config, name_of
+from diffdepth_jax.program.entry import command, one_line_errors, start
+from diffdepth_jax.program.help_page import Page
 from diffdepth_jax.program.path_flags import define_path
-from diffdepth_jax.training.loop import train
+from diffdepth_jax.program.run_arguments import completed, value_of
 
-_CONFIG = config_flags.DEFINE_config_file("config", None, "The configuration: configs/NAME.py.")
+if TYPE_CHECKING:  # JAX takes seconds, for which --help and wrong flags need not wait
+    from diffdepth_jax.configuration.groups import Configuration
+    from diffdepth_jax.evaluation.protocols import Resize
+    from diffdepth_jax.evaluation.scoring import Means
+    from diffdepth_jax.media.orientation import DepthOrientation
+
+_CONFIG = define_config(
+    "The configuration: a name such as synthetic, a .py file, or the directory of a run. Default: "
+    "that of --checkpoint or of --workdir."
+)
 _WORKDIR = define_path(
     "workdir", "Directory of the run or of a converted model; default: runs/NAME."
 )
@@ -117,18 +117,57 @@ _MODE_OF = {
 }
 
 
-def _default_workdir() -> str:
-    name = config_flags.get_config_filename(flags.FLAGS["config"])
-    return str(pathlib.Path("runs") / pathlib.Path(name).stem)
+_GROUPS = {
+    "What to do": ("mode", "config", "workdir", "checkpoint", "output"),
+    "Score depth files of any program": ("predictions", *_OF_PREDICTIONS),
+    "Several processes": ("coordinator", "num_processes", "process_id"),
+}
+_FIELDS = """
+A configuration is a name, a .py file, or the directory of a run; --config=? lists the names.
+--config.GROUP.FIELD=VALUE replaces a field; configs/default.py has them all."""
+_TEXTS = {
+    "train": f"""\
+Trains a model and evaluates it. The same command goes on with a run that was stopped.
+
+diffdepth train --config=synthetic
+diffdepth train --config=folder --config.data.folder.root=DIR --workdir=runs/mine
+{_FIELDS}""",
+    "evaluate": f"""\
+Scores a model, or the depth files of any program, on held-out data.
+
+diffdepth evaluate runs/synthetic
+diffdepth evaluate --config=nyu --predictions=DIR
+{_FIELDS}""",
+    "calibrate": f"""\
+Measures how far off the depth of a model may be, for predict --interval.
+
+diffdepth calibrate runs/synthetic
+{_FIELDS}""",
+    "submit": f"""\
+Predicts the test set of KITTI's benchmark into the zip file to upload.
+
+diffdepth submit runs/kitti --output=kitti.zip
+{_FIELDS}""",
+}
 
 
-def _evaluate_folder(config: Configuration, predictions: str, workdir: str) -> str:
+def _page(mode: str | None) -> Page:
+    """The page of a mode, without what means nothing to it; of the whole program without one."""
+    if mode not in _TEXTS:
+        return Page(__doc__, _GROUPS)
+    return Page(_TEXTS[mode], _GROUPS, {"mode", *(x for x, of in _MODE_OF.items() if of != mode)})
+
+
+def _evaluate_folder(config: "Configuration", predictions: str, workdir: str) -> str:
+    from diffdepth_jax.evaluation.depth_files import FileOptions
+    from diffdepth_jax.evaluation.file_scores import score_folders
+
     options = FileOptions(
         scale=_PREDICTIONS_SCALE.value,
         skip_missing=_SKIP_MISSING.value,
-        orientation=cast(DepthOrientation, _PREDICTIONS_ORIENTATION.value),
+        orientation=cast("DepthOrientation", _PREDICTIONS_ORIENTATION.value),
         kind=cast(Kind, _PREDICTIONS_KIND.value),
-        resize=cast(Resize | None, _PREDICTIONS_RESIZE.value),
+        resize=cast("Resize | None", _PREDICTIONS_RESIZE.value),
         spread=_PREDICTIONS_SPREAD.value,
         interval=_PREDICTIONS_INTERVAL.value,
     )
@@ -137,7 +176,10 @@ def _evaluate_folder(config: Configuration, predictions: str, workdir: str) -> s
     return score_folders(config, folders, pathlib.Path(workdir) / "evaluation", options)
 
 
-def _evaluate_model(config: Configuration, workdir: str) -> Mapping[str, Means]:
+def _evaluate_model(config: "Configuration", workdir: str) -> "Mapping[str, Means]":
+    from diffdepth_jax.checkpoints.model_names import find_model
+    from diffdepth_jax.evaluation.evaluator import evaluate_checkpoint
+
     model = _CHECKPOINT.value
     return evaluate_checkpoint(config, workdir, None if model is None else find_model(model))
 
@@ -170,35 +212,51 @@ def _check_processes() -> None:
 
 
 def run() -> None:
-    with processes.fail_together(), one_line_errors(), compilation_cache.kept():
-        _run()
+    from diffdepth_jax.configuration import groups
+    from diffdepth_jax.program.messages import show_messages
 
-
-def _run() -> None:
-    config, mode = groups.read(_CONFIG.value), _MODE.value
+    config = groups.read(_CONFIG.value)
     show_messages(config.log_level)
     _check_flags()
-    if _COORDINATOR.value is not None:
-        processes.join(_COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value)
-    workdir = _WORKDIR.value or _default_workdir()
-    if mode == "submit":
-        print(submit(config, workdir, _OUTPUT.value))
-    elif mode == "calibrate":
-        print(calibrate(config, workdir))
-    elif mode == "evaluate" and _PREDICTIONS.value is not None:
-        print(_evaluate_folder(config, _PREDICTIONS.value, workdir))
-    else:
-        rows = train(config, workdir) if mode == "train" else _evaluate_model(config, workdir)
-        report = format_report(config, rows)
+    # Here, because they import JAX.
+    from diffdepth_jax.distributed import processes
+    from diffdepth_jax.program import compilation_cache
+
+    with processes.fail_together(), one_line_errors(), compilation_cache.kept():
+        if _COORDINATOR.value is not None:
+            processes.join(_COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value)
+        workdir = _WORKDIR.value or str(pathlib.Path("runs") / name_of(flags.FLAGS["config"]))
+        report = _report(config, workdir)
         if processes.is_first():
             print(report)
-            if mode == "train":
-                program = "python -m diffdepth_jax.predict"
-                print(f"next: {program} --checkpoint={workdir} --input=photo.jpg --output=depth")
+
+
+def _report(config: "Configuration", workdir: str) -> str:
+    """Does what --mode says; returns what is printed at its end."""
+    if _MODE.value == "submit":
+        from diffdepth_jax.evaluation.submission import submit
+
+        return submit(config, workdir, _OUTPUT.value)
+    if _MODE.value == "calibrate":
+        from diffdepth_jax.evaluation.calibration import calibrate
+
+        return calibrate(config, workdir)
+    if _PREDICTIONS.value is not None:
+        return _evaluate_folder(config, _PREDICTIONS.value, workdir)
+    from diffdepth_jax.evaluation.report import format_report
+
+    if _MODE.value == "evaluate":
+        return format_report(config, _evaluate_model(config, workdir))
+    from diffdepth_jax.training.loop import train
+
+    report = format_report(config, train(config, workdir))
+    following = f"{command('predict')} --checkpoint={workdir} --input=photo.jpg --output=depth"
+    return f"{report}\nnext: {following}"
 
 
 def main() -> None:
-    start(run, required=["config"])
+    mode = value_of("mode", sys.argv[1:])
+    start(run, required=["config"], page=_page(mode), complete=completed)
 
 
 if __name__ == "__main__":

@@ -1,25 +1,28 @@
 """Predicts depth for photos and videos.
 
-python -m diffdepth_jax.predict --input=FILE_OR_FOLDER --output=DIR [--checkpoint=MODEL]
+diffdepth predict --input=photos/ --output=depth/
+diffdepth predict --input=photo.jpg --output=depth/ --outputs=glb --mesh
 """
 
 import pathlib
 import sys
+from typing import TYPE_CHECKING
 
 from absl import flags
 
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.media import camera
-from diffdepth_jax.prediction import outputs
-from diffdepth_jax.prediction.camera_choice import CameraChoice
-from diffdepth_jax.prediction.input_files import find_inputs
-from diffdepth_jax.prediction.options import Options
-from diffdepth_jax.prediction.outputs import OutputWriter
-from diffdepth_jax.prediction.writers import Writers, create_writers
+from diffdepth_jax.prediction import output_kinds
 from diffdepth_jax.program import default_model
 from diffdepth_jax.program.entry import start
+from diffdepth_jax.program.help_page import Page
+from diffdepth_jax.program.interruption import telling
 from diffdepth_jax.program.path_flags import define_path
 from diffdepth_jax.program.quick_imports import quick_imports
+
+if TYPE_CHECKING:  # Pillow and JAX take time, for which --help and wrong flags need not wait
+    from diffdepth_jax.prediction.options import Options
+    from diffdepth_jax.prediction.writers import Writers
 
 _CHECKPOINT = define_path("checkpoint", default_model.HELP_WITH_DEFAULT, allow_override=True)
 _INPUT = define_path(
@@ -34,8 +37,9 @@ _OUTPUT = define_path(
 _OUTPUTS = flags.DEFINE_list(
     "outputs",
     None,
-    f"What to write: names of {', '.join(outputs.KINDS)}. Default: {','.join(outputs.DEFAULT)} for "
-    "photos, video for videos. A video's other outputs are written for each frame.",
+    f"What to write: names of {', '.join(output_kinds.KINDS)}. Default: "
+    f"{','.join(output_kinds.DEFAULT)} for photos, video for videos. "
+    "A video's other outputs are written for each frame.",
 )
 _OVERWRITE = flags.DEFINE_bool("overwrite", False, "Predict again what exists already.")
 _SIZE = flags.DEFINE_enum(
@@ -59,8 +63,8 @@ _INTERVAL = flags.DEFINE_float(
     "interval",
     None,
     "Also write the ends of an interval that shall hold the true depth of this part of the pixels, "
-    "such as 0.9. It is that of the model's calibration, see --mode=calibrate of "
-    "diffdepth_jax.main; without one it is made of the samples and of the model's Laplace scale.",
+    "such as 0.9. It is that of the model's calibration, see `diffdepth calibrate`; "
+    "without one it is made of the samples and of the model's Laplace scale.",
 )
 _TRAJECTORY = flags.DEFINE_bool("trajectory", False, "Also write the denoising as a GIF.")
 _FOCAL_LENGTH = flags.DEFINE_float(
@@ -95,6 +99,24 @@ _MAX_POINTS = flags.DEFINE_integer(
 )
 
 
+_PAGE = Page(
+    __doc__,
+    {
+        "What goes in and comes out": ("input", "output", "outputs", "overwrite", "checkpoint"),
+        "The camera": ("camera", "fov", "focal_length"),
+        "How sure it is": ("interval", "ensemble"),
+        "How it is predicted": ("size", "num_steps", "seed", "batch_size"),
+        "Pictures and 3D": (
+            "color_range",
+            "depth_scale",
+            "mesh",
+            "max_points",
+            "trajectory",
+        ),
+    },
+)
+
+
 def _color_range() -> tuple[float, float] | None:
     if _COLOR_RANGE.value is None:
         return None
@@ -105,10 +127,13 @@ def _color_range() -> tuple[float, float] | None:
     return near, far
 
 
-def _writers() -> Writers:
+def _writers() -> "Writers":
+    from diffdepth_jax.prediction.outputs import OutputWriter
+    from diffdepth_jax.prediction.writers import create_writers
+
     settings = OutputWriter(
         pathlib.Path(_OUTPUT.value or ""),  # `start` requires the flag: it has a value
-        outputs.DEFAULT,
+        output_kinds.DEFAULT,
         _DEPTH_SCALE.value,
         _color_range(),
         _MESH.value,
@@ -123,7 +148,9 @@ def _writers() -> Writers:
     )
 
 
-def _options() -> Options:
+def _options() -> "Options":
+    from diffdepth_jax.prediction.options import Options
+
     return Options(
         num_steps=_NUM_STEPS.value,
         seed=_SEED.value,
@@ -135,15 +162,19 @@ def _options() -> Options:
 
 
 def run() -> int:
+    from diffdepth_jax.prediction.camera_choice import CameraChoice
+    from diffdepth_jax.prediction.input_files import find_inputs
+
     writers = _writers()
     cameras = CameraChoice(_FOCAL_LENGTH.value, _FOV.value, _CAMERA.value)
     files, passed_over = find_inputs(_INPUT.value or "", _OUTPUT.value or "")
     writers.check(files, overwrite=_OVERWRITE.value)
     model, overwrite = default_model.chosen(_CHECKPOINT.value), _OVERWRITE.value
-    with quick_imports():
-        # Here, because it imports JAX, for which --help and wrong flags need not wait.
-        from diffdepth_jax.prediction.command import predict_with
-    report = predict_with(model, files, writers, cameras, _options(), overwrite=overwrite)
+    with telling(lambda: f"0 of {len(files)} written"):
+        with quick_imports():
+            # Here, because it imports JAX, for which --help and wrong flags need not wait.
+            from diffdepth_jax.prediction.command import predict_with
+        report = predict_with(model, files, writers, cameras, _options(), overwrite=overwrite)
     only_videos = all(file.is_video for file in files)
     if passed_over:
         print(passed_over)
@@ -154,7 +185,7 @@ def run() -> int:
 
 
 def main() -> None:
-    start(run, required=["input", "output"])
+    start(run, required=["input", "output"], page=_PAGE)
 
 
 if __name__ == "__main__":

@@ -12,11 +12,10 @@ from absl.testing import flagsaver
 from PIL import ExifTags, Image
 
 from diffdepth_jax import predict
-from diffdepth_jax.checkpoints import model_names
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.prediction import placement
 from diffdepth_jax.prediction.estimator import DepthEstimator
-from diffdepth_jax.program import default_model
+from diffdepth_jax.program import default_model, shipped_models
 from tests.media.video_test import write_lossless
 from tests.support import small_model, small_run
 from tests.support.paths import ROOT
@@ -76,7 +75,7 @@ def _names(folder):
 def test_without_a_checkpoint_the_model_that_ships_is_taken_and_named(
     photos, load, model, tmp_path, monkeypatch, capsys
 ):
-    monkeypatch.setattr(model_names, "_SHIPPED", model.parent)
+    monkeypatch.setattr(shipped_models, "FOLDER", model.parent)
     monkeypatch.setattr(default_model, "DEFAULT", model.name)
     monkeypatch.setattr(DepthEstimator, "from_checkpoint", load)
     with flagsaver.flagsaver():

@@ -23,17 +23,13 @@ from diffdepth_jax.arrays import Variables
 from diffdepth_jax.checkpoints import fitting, numbered_folders, weights_file
 from diffdepth_jax.checkpoints.weights_file import Header
 from diffdepth_jax.configuration.groups import Configuration, ModelConfiguration, read_model
-from diffdepth_jax.configuration.renamed import (
-    added_to,
-    in_all_data,
-    in_parts,
-    with_new_names,
-)
+from diffdepth_jax.configuration.renamed import in_all_data, in_parts, with_new_names
+from diffdepth_jax.configuration.stored import CONFIG_FILE, read_fields, read_file
 from diffdepth_jax.distributed.processes import in_first
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.whole_files import whole_file, whole_folder
 
-CONFIG_FILE, CARD_FILE = "config.json", "README.md"
+CARD_FILE = "README.md"
 # A resumed run may change these fields: none of them says what an update computes.
 _FREE = {
     "log_level",
@@ -91,7 +87,7 @@ def check_directory(
     With `groups`, only these groups or fields have to be equal, and in them only what the network
     computes with: where its training started from does not matter.
     """
-    differences = _differences(_plain(config), _read_fields(workdir))
+    differences = _differences(_plain(config), read_fields(workdir))
     names = [name for name in differences if in_all_data(name) not in _FREE]
     if groups:
         names = [name for name in names if name in groups or name.split(".")[0] in groups]
@@ -123,7 +119,7 @@ def _claim(workdir: str | os.PathLike, config: Configuration) -> None:
 
 def _tell_added_fields(path: pathlib.Path) -> None:
     """A line for whoever resumes a run of an older version; it comes before any refusal."""
-    _, added = _read(path)
+    _, added = read_file(path)
     if added:
         values = ", ".join(f"{name}={value!r}" for name, value in added.items())
         logging.info("%s is older than some fields; the run was trained as with %s", path, values)
@@ -146,7 +142,7 @@ def read_config(directory: str | os.PathLike) -> ModelConfiguration:
     Raises:
       UserError: the directory has no configuration, or not one of a model of this version.
     """
-    fields = _read_fields(directory)
+    fields = read_fields(directory)
     try:
         return read_model(fields)
     except UserError as error:
@@ -154,28 +150,6 @@ def read_config(directory: str | os.PathLike) -> ModelConfiguration:
             f"{directory}/{CONFIG_FILE} does not describe a model of this version ({error}): "
             "convert or train it anew, or restore the file from a backup"
         ) from error
-
-
-def _read_fields(directory: str | os.PathLike) -> dict[str, Any]:
-    """The nested fields of a directory's configuration, under the names of this version."""
-    path = pathlib.Path(directory) / CONFIG_FILE
-    if not path.is_file():
-        raise UserError(
-            f"{directory} is no model directory: it has no {CONFIG_FILE}; give the --workdir of a "
-            "training run, or the output of a conversion"
-        )
-    return _read(path)[0]
-
-
-def _read(path: pathlib.Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The nested fields of a file, and {dotted name: value} of those that it is too old to have."""
-    try:
-        fields = json.loads(path.read_text())
-        if isinstance(fields, dict):
-            return with_new_names(fields), added_to(fields)
-    except ValueError as error:
-        raise UserError(f"{path} is damaged ({error}): restore it from a backup") from error
-    raise UserError(f"{path} is no configuration of a model: restore it from a backup")
 
 
 def save_model(directory: str | os.PathLike, config: Configuration, variables: Variables) -> None:
@@ -190,7 +164,7 @@ def save_model(directory: str | os.PathLike, config: Configuration, variables: V
 
 def copy_configuration(directory: str | os.PathLike, output: str | os.PathLike) -> None:
     """Writes a directory's configuration into another one, without paths of this machine."""
-    fields = _read_fields(directory)
+    fields = read_fields(directory)
     for dotted in [each for name in _PATHS for each in (name, *in_parts(name, fields))]:
         *groups, name = dotted.split(".")
         group = functools.reduce(lambda found, key: found.get(key, {}), groups, fields)
@@ -214,7 +188,7 @@ def write_variables(
     """
     claimed = (pathlib.Path(directory) / CONFIG_FILE).exists()
     whole = claimed and not fitting.is_backbone_alone(variables)
-    model = _read_fields(directory)["model"] if whole else None
+    model = read_fields(directory)["model"] if whole else None
     weights_file.write_weights(directory, variables, Header(model, step, score), half=half)
 
 
@@ -248,5 +222,5 @@ def _written_for(header: Header, directory: str | os.PathLike) -> bool:
     """Whether weights were written for the model that the configuration describes."""
     if header.model is None:
         return False
-    fields = _read_fields(directory)
+    fields = read_fields(directory)
     return fields == with_new_names({**fields, "model": header.model})

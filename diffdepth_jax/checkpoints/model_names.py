@@ -6,17 +6,14 @@ import re
 
 from diffdepth_jax.checkpoints import weights_file
 from diffdepth_jax.checkpoints.calibration import FILE as CALIBRATION_FILE
-from diffdepth_jax.checkpoints.model_directory import CARD_FILE, CONFIG_FILE
-from diffdepth_jax.errors import UserError
+from diffdepth_jax.checkpoints.model_directory import CARD_FILE
+from diffdepth_jax.configuration.stored import CONFIG_FILE
+from diffdepth_jax.errors import UserError, did_you_mean
+from diffdepth_jax.program import shipped_models
+from diffdepth_jax.program.shipped_models import shipped_names
 
-_SHIPPED = pathlib.Path(__file__).parents[1] / "pretrained"
 _FILES = [CONFIG_FILE, weights_file.FILE, CALIBRATION_FILE, CARD_FILE]
 _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
-
-
-def shipped_names() -> list[str]:
-    """The names of the models that ship with the program."""
-    return sorted(path.parent.name for path in _SHIPPED.glob(f"*/{CONFIG_FILE}"))
 
 
 def find_model(name: str | os.PathLike) -> pathlib.Path:
@@ -34,13 +31,14 @@ def find_model(name: str | os.PathLike) -> pathlib.Path:
         return pathlib.Path(name)
     name = os.fspath(name)
     if name in shipped_names():
-        return _SHIPPED / name
+        return shipped_models.FOLDER / name
     # The name of a missing folder beside others is a mistyped path, and goes to no server.
     if _REPOSITORY.fullmatch(name) and not os.path.exists(os.path.dirname(name)):
         return _from_hub(name)
     raise UserError(
         f"{name} does not exist. Give a model directory, the name of a model that ships "
         f"({', '.join(shipped_names())}), or OWNER/REPOSITORY of the Hugging Face hub"
+        f"{did_you_mean(name, shipped_names())}"
     )
 
 

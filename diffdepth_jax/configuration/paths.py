@@ -1,8 +1,12 @@
-"""Paths that users write, with ~ for a home folder."""
+"""Paths that users write: with ~ for a home folder, and configurations by their names."""
 
 import os
+import pathlib
 
-from diffdepth_jax.errors import UserError
+from diffdepth_jax.configuration.stored import CONFIG_FILE
+from diffdepth_jax.errors import UserError, did_you_mean
+
+_SHIPPED = pathlib.Path(__file__).parents[1] / "configs"
 
 
 def expand_home(path: str) -> str:
@@ -15,3 +19,32 @@ def expand_home(path: str) -> str:
     if expanded.startswith("~"):
         raise UserError(f"path {path}: no home folder of that name; a file or folder is ./{path}")
     return expanded
+
+
+def shipped_configurations() -> list[str]:
+    """The names of the configurations that ship with the program."""
+    return sorted(path.stem for path in _SHIPPED.glob("*.py") if path.stem != "__init__")
+
+
+def find_configuration(name: str) -> pathlib.Path:
+    """The file of a configuration, or the directory of a run or model that holds one.
+
+    Args:
+      name: a path that exists, of which .py may be left out; otherwise the name of a configuration
+        that ships, as NAME, NAME.py or configs/NAME.py.
+
+    Raises:
+      UserError: it is none of these; the message lists the names.
+    """
+    path = pathlib.Path(expand_home(name))
+    for candidate in (path, path.with_name(f"{path.name}.py")) if path.name else ():
+        if candidate.is_file() or (candidate / CONFIG_FILE).is_file():
+            return candidate
+    shipped = path.name.removesuffix(".py")
+    if str(path.parent) in (".", "configs") and shipped in shipped_configurations():
+        return _SHIPPED / f"{shipped}.py"
+    known = shipped_configurations()
+    raise UserError(
+        f"configuration {name} does not exist: give a .py file, the directory of a run, or one of "
+        f"{', '.join(known)}{did_you_mean(shipped, known)}"
+    )

@@ -18,6 +18,7 @@ from diffdepth_jax.evaluation.report import describe, format_table, protocol_of
 from diffdepth_jax.media import drawing
 from diffdepth_jax.media.reliability_plot import reliability_picture
 from diffdepth_jax.models.variables import parameters_identity
+from diffdepth_jax.program.interruption import telling
 from diffdepth_jax.whole_files import whole_file
 
 PLOT = "calibration.png"
@@ -61,10 +62,11 @@ def collect_pixels(config: Configuration, evaluator: Evaluator, variables: Varia
     columns, picture = [], 0
     for name, count in evaluator.scorer.sets.items():
         frames = evaluator.scorer.frames(name, predict)
-        for index, sample, maps in tqdm(frames, desc=f"predict {name}", total=count):
-            column = _pixels_of(config, name, index, sample, np.asarray(maps))
-            columns.append(np.concatenate([np.full((1, column.shape[1]), picture), column]))
-            picture += 1
+        with telling(lambda: f"{picture} pictures predicted; nothing was written"):  # noqa: B023
+            for index, sample, maps in tqdm(frames, desc=f"predict {name}", total=count):
+                column = _pixels_of(config, name, index, sample, np.asarray(maps))
+                columns.append(np.concatenate([np.full((1, column.shape[1]), picture), column]))
+                picture += 1
     picture, truth, depth, spread, *members = np.concatenate(columns, axis=1)
     members = np.log(members or [depth])
     return Pixels(picture.astype(int), truth, depth, spread, members)

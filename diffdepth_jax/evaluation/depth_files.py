@@ -4,7 +4,6 @@ import dataclasses
 import os
 import pathlib
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 from jaxtyping import Float32
@@ -12,6 +11,7 @@ from jaxtyping import Float32
 from diffdepth_jax.datasets.samples import EvaluationSample
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.evaluation import scoring
+from diffdepth_jax.evaluation.depth_kinds import KINDS, Kind
 from diffdepth_jax.evaluation.protocols import Resize
 from diffdepth_jax.evaluation.scoring import Prediction
 from diffdepth_jax.media import preprocessing
@@ -20,14 +20,6 @@ from diffdepth_jax.media.orientation import AS_STORED, DepthOrientation, depth_t
 
 _IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
 _SUFFIXES = (".npy", ".npz", ".tiff", ".tif", ".pfm", ".png")
-# What the numbers of files are, and for those without a unit the only alignment that gives metres.
-KINDS = {
-    "depth": "",
-    "disparity": "",
-    "relative_depth": "scale_shift",
-    "relative_disparity": "scale_shift_disparity",
-}
-Kind = Literal["depth", "disparity", "relative_depth", "relative_disparity"]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -26,6 +26,7 @@ from diffdepth_jax.evaluation.scoring import (
 )
 from diffdepth_jax.evaluation.uncertainty_report import ScoreMaps
 from diffdepth_jax.media import drawing
+from diffdepth_jax.program.interruption import telling
 
 _BASELINES = (
     ("best constant", predictors.constant_predictor),
@@ -97,10 +98,11 @@ class Scorer:
         """
         rows, indices = [], processes.share(self.sets[name])
         fields = {"input_crop": input_crop, "holes": holes, "score_maps": score_maps}
-        for image in self.images(name, predict, indices, **fields):
-            rows.append({"index": image.index, "name": image.name, **image.values})
-            if panels is not None and image.index < self._config.evaluation.num_panels:
-                panels.append(panel(image))
+        with telling(lambda: f"{len(rows)} of {len(indices)} images of {name} scored"):
+            for image in self.images(name, predict, indices, **fields):
+                rows.append({"index": image.index, "name": image.name, **image.values})
+                if panels is not None and image.index < self._config.evaluation.num_panels:
+                    panels.append(panel(image))
         return processes.gather(rows)
 
     def images(

@@ -18,6 +18,7 @@ from diffdepth_jax.evaluation import scoring
 from diffdepth_jax.evaluation.evaluator import load_evaluator
 from diffdepth_jax.evaluation.scoring import Prediction
 from diffdepth_jax.media.photo_formats import open_picture
+from diffdepth_jax.program.interruption import telling
 from diffdepth_jax.whole_files import whole_file
 
 SCALE = 256
@@ -106,7 +107,7 @@ def write_submission(
     if path.exists():
         raise UserError(f"output {path} exists: give another, or delete it")
     path.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(path) as unfinished:
+    with telling(lambda: f"{path} was not written"), whole_file(path) as unfinished:
         sizes = _write_frames(unfinished, tqdm(frames, desc="predict", total=total))
         problems = check_submission(unfinished, [sizes[name] for name in sorted(sizes)])
         if problems:

@@ -7,7 +7,7 @@ from diffdepth_jax.errors import UserError
 from diffdepth_jax.media import camera
 from diffdepth_jax.media.camera import Camera
 from diffdepth_jax.media.reading import Photo
-from diffdepth_jax.prediction.outputs import NEED_CAMERA
+from diffdepth_jax.prediction.output_kinds import NEED_CAMERA
 
 
 @dataclasses.dataclass(frozen=True)

@@ -23,9 +23,11 @@ from diffdepth_jax.prediction.depth_prediction import DepthPrediction
 from diffdepth_jax.prediction.estimator import DepthEstimator
 from diffdepth_jax.prediction.input_files import InputFile, image_sizes
 from diffdepth_jax.prediction.options import Options
-from diffdepth_jax.prediction.outputs import NEED_CAMERA, OutputWriter, count_beyond_png
+from diffdepth_jax.prediction.output_kinds import NEED_CAMERA
+from diffdepth_jax.prediction.outputs import OutputWriter, count_beyond_png
 from diffdepth_jax.prediction.report import Failure, Report, VideoOutcome
 from diffdepth_jax.prediction.writers import Writers
+from diffdepth_jax.program.interruption import telling
 
 
 class _Job(NamedTuple):
@@ -76,6 +78,7 @@ class FilePredictor:
         self._estimator, self._writer, self._cameras = estimator, writer, cameras
         self._options = dataclasses.replace(options, trajectory="gif" in writer.kinds)
         self._overwrite = overwrite
+        self._written = 0  # images
 
     def predict_photos(self, files: Sequence[InputFile]) -> Report:
         """Predicts photos, in batches of one size, and prints a line about each."""
@@ -89,8 +92,9 @@ class FilePredictor:
                 except UserError as error:
                     failures.append((file.path, error))
 
-        for batch in self._batches(readable()):
-            failures += self._predict_photo_batch(batch)
+        with telling(lambda: f"{self._written} of {len(files)} written; --overwrite begins anew"):
+            for batch in self._batches(readable()):
+                failures += self._predict_photo_batch(batch)
         written, skipped = len(missing) - len(failures), len(files) - len(missing)
         return Report(written, skipped, tuple(failures))
 
@@ -109,11 +113,16 @@ class FilePredictor:
         """Predicts videos, and prints a line about each."""
         report = Report()
         for file in files:
-            outcome = self.predict_video(file)
+            with telling(lambda: self._so_far(file, report)):  # noqa: B023  it is called in here
+                outcome = self.predict_video(file)
             report += outcome.report(file.path)
             if outcome.frames and outcome.error is None:
                 tqdm.write("; ".join([f"{file.name}: {outcome.frames} frames", *outcome.notes]))
         return report
+
+    def _so_far(self, file: InputFile, report: Report) -> str:
+        frames = f"{file.path} was left at frame {self._written}"
+        return f"{report.written} videos written; {frames}"
 
     def predict_video(self, file: InputFile) -> VideoOutcome:
         """Predicts each frame of a video by itself, all from the same noise.
@@ -203,6 +212,7 @@ class FilePredictor:
 
     def _write(self, result: _Result) -> None:
         self._writer.write(result.job.name, result.prediction, result.camera)
+        self._written += 1
 
     def _describe(self, result: _Result) -> str:
         """Says what a user should know of a photo's result: its size, range and camera."""

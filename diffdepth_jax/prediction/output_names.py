@@ -19,7 +19,7 @@ from collections.abc import Iterator, Sequence
 
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.media import video
-from diffdepth_jax.prediction.outputs import KINDS
+from diffdepth_jax.prediction.output_kinds import KINDS
 
 _VIDEO_SUFFIXES = KINDS["video"].suffixes
 _SUFFIXES = [end for kind in KINDS.values() for end in kind.suffixes if end not in _VIDEO_SUFFIXES]

@@ -5,13 +5,13 @@ import dataclasses
 import math
 import pathlib
 from collections.abc import Callable, Collection, Generator, Mapping
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from jaxtyping import Float32, UInt16
 from PIL import Image
 
-from diffdepth_jax.errors import UserError
+from diffdepth_jax.errors import UserError, did_you_mean
 from diffdepth_jax.media import drawing, marks, point_cloud
 from diffdepth_jax.media.camera import Camera
 from diffdepth_jax.media.drawing import Limits
@@ -20,35 +20,11 @@ from diffdepth_jax.media.point_cloud import PointCloud
 from diffdepth_jax.media.reading import RGB
 from diffdepth_jax.media.video import VideoWriter
 from diffdepth_jax.prediction.depth_prediction import DepthPrediction
+from diffdepth_jax.prediction.output_kinds import KINDS
 from diffdepth_jax.whole_files import whole_file
 
 Metres = Float32[np.ndarray, "height width"]
 _T = TypeVar("_T")
-
-
-class Kind(NamedTuple):
-    """A kind of output: the ends of its files' names, and what is in them."""
-
-    suffixes: tuple[str, ...]
-    contents: str
-
-
-KINDS = {
-    "npy": Kind((".npy",), "float32 metres"),
-    "npz": Kind((".npz",), "float32 metres, spread, interval and camera"),
-    "png16": Kind((".png",), "16 bit, metres x depth_scale"),
-    "tiff": Kind((".tiff",), "32-bit float metres"),
-    "color": Kind(("_color.png",), "near red to far blue"),
-    "side_by_side": Kind(("_side_by_side.png",), "photo and depth"),
-    "spread": Kind(("_spread.npy", "_spread.png"), "spread, metres; picture: % of depth"),
-    "interval": Kind(("_low.npy", "_high.npy"), "ends of the interval, float32 metres"),
-    "ply": Kind((".ply",), "points in metres"),
-    "glb": Kind((".glb",), "points in metres"),
-    "gif": Kind(("_trajectory.gif",), "the denoising, step by step"),
-    "video": Kind(("_depth.mp4",), "of a video: photo and depth"),
-}
-DEFAULT = ("npy", "png16", "color")
-NEED_CAMERA = {"ply", "glb"}
 _PNG_MAX = np.iinfo(np.uint16).max
 _GIF_MILLISECONDS = 2000  # of the whole denoising, and again of the result at its end
 
@@ -194,7 +170,9 @@ def check_kinds(kinds: Collection[str], interval: float | None = None) -> None:
     """Raises a UserError unless all are kinds of output that such a prediction has."""
     for kind in kinds:
         if kind not in KINDS:
-            raise UserError(f"outputs {kind!r}: must be of {', '.join(KINDS)}")
+            raise UserError(
+                f"outputs {kind}: must be of {', '.join(KINDS)}{did_you_mean(kind, KINDS)}"
+            )
     if not kinds:
         raise UserError(f"outputs is empty: give some of {', '.join(KINDS)}")
     if "interval" in kinds and interval is None:

@@ -4,7 +4,8 @@ import dataclasses
 import pathlib
 
 from diffdepth_jax.errors import UserError
-from diffdepth_jax.prediction.outputs import KINDS, OutputWriter
+from diffdepth_jax.prediction.output_kinds import KINDS
+from diffdepth_jax.prediction.outputs import OutputWriter
 
 Failure = tuple[pathlib.Path, UserError]  # a file that was not predicted, and the reason
 

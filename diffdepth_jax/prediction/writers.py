@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.media import marks
 from diffdepth_jax.prediction import outputs
+from diffdepth_jax.prediction.output_kinds import DEFAULT
 from diffdepth_jax.prediction.output_names import InputFile
 from diffdepth_jax.prediction.outputs import OutputWriter
 
@@ -62,7 +63,7 @@ def create_writers(
 
     Args:
       settings: a writer, whose kinds do not matter.
-      kinds: names of `outputs.KINDS`; None: `outputs.DEFAULT` for photos, a video for videos.
+      kinds: names of `KINDS`; None: `DEFAULT` for photos, a video for videos.
       ensemble: number of samples; several also have the output "spread".
       trajectory: whether to add the output "gif".
       interval: its nominal coverage; with one there is also the output "interval".
@@ -70,7 +71,7 @@ def create_writers(
     Raises:
       UserError: a kind is unknown, or there is no interval for it.
     """
-    wanted = list(outputs.DEFAULT if kinds is None else kinds)
+    wanted = list(DEFAULT if kinds is None else kinds)
     wanted += ["spread"] * (ensemble > 1) + ["gif"] * trajectory
     wanted += ["interval"] * (interval is not None)
     once = tuple(dict.fromkeys(wanted))

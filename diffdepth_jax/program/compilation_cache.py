@@ -52,7 +52,7 @@ def kept() -> Generator[None, None, None]:
 def _prepare() -> pathlib.Path | None:
     """Returns the directory, with room in it; warns and returns None if it cannot be written."""
     try:
-        directory = _root() / _instructions()
+        directory = root() / _instructions()
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)  # private, as JAX runs its files
         if not os.access(directory, os.W_OK):
             raise PermissionError(f"{directory} is not writable")
@@ -80,13 +80,14 @@ def own_directory() -> pathlib.Path | None:
         return None
     directory = pathlib.Path(chosen)
     with contextlib.suppress(OSError, RuntimeError):  # RuntimeError: no home directory
-        if directory.parent == _root():
+        if directory.parent == root():
             _check_private(directory)
             return directory
     return None
 
 
-def _root() -> pathlib.Path:
+def root() -> pathlib.Path:
+    """The folder of what is kept for CPUs of all kinds, in the user's cache directory."""
     base = pathlib.Path(os.environ.get("XDG_CACHE_HOME", ""))
     base = base if base.is_absolute() else pathlib.Path.home() / ".cache"
     return base / "diffdepth_jax" / "compiled"

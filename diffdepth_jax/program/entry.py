@@ -1,70 +1,142 @@
 """Starts the programs. Bad input ends them with one line and exit status 2, without a traceback."""
 
 import contextlib
+import os
+import pathlib
 import sys
 from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
 from absl import app, flags
 
-from diffdepth_jax.configuration.paths import expand_home
+import diffdepth_jax
 from diffdepth_jax.configuration.renamed import refuse_old_names
 from diffdepth_jax.errors import UserError
-from diffdepth_jax.program.messages import show_messages
+from diffdepth_jax.program import flag_errors, interruption
+from diffdepth_jax.program.help_page import Page, render
+
+HELP, VERSION = {"-h", "--help"}, {"--version"}
 
 
 @contextlib.contextmanager
 def one_line_errors() -> Generator[None, None, None]:
-    """Turns a UserError or an OSError into the line `error: ...` and exit status 2."""
+    """Turns a UserError or an OSError into the line `error: ...` and exit status 2.
+
+    So does it with JAX's error about a device that is asked for and missing. Ctrl-C ends in a line
+    and status 130, see `interruption`.
+    """
     try:
         yield
     except UserError as error:
         message = str(error)
     except OSError as error:
-        reason = " ".join(str(error).split())
-        message = f"{reason}: check that the path exists, is writable and has space left"
+        message = f"{_reason(error)}: check that the path exists, is writable and has space left"
+    except KeyboardInterrupt as stop:
+        print(f"interrupted{': ' if stop.args else ''}{' '.join(stop.args)}", file=sys.stderr)
+        sys.exit(interruption.EXIT_STATUS)
+    except RuntimeError as error:
+        message = _missing_device(error)
+        if message is None:
+            raise
     else:
         return
     print(f"error: {message}", file=sys.stderr)
     sys.exit(2)
 
 
+def _reason(error: OSError) -> str:
+    """The system's reason, without the quotes and escapes of Python around the path."""
+    if error.filename is None or error.strerror is None:
+        return " ".join(str(error).split())
+    return f"{os.fsdecode(error.filename)}: {error.strerror}"
+
+
+def _missing_device(error: RuntimeError) -> str | None:
+    """A sentence if JAX has no device of the kind that JAX_PLATFORMS asks for."""
+    wanted, reason = os.environ.get("JAX_PLATFORMS", ""), " ".join(str(error).split())
+    if not wanted or "nable to initialize backend" not in reason:
+        return None
+    return (
+        f"JAX_PLATFORMS={wanted} asks for a device that JAX does not find: an NVIDIA GPU needs "
+        "pip install 'jax[cuda13]', a TPU 'jax[tpu]'; without JAX_PLATFORMS the CPU computes"
+    )
+
+
 def parse_flags(argv: list[str]) -> list[str]:
-    """Parses the command line for `app.run`.
+    """Parses the command line for `app.run`; returns what is no flag, after the program's name.
 
     Raises:
       UserError: a flag or a field of the configuration is unknown or has a wrong type.
     """
     refuse_old_names(argv[1:])
+    flags.FLAGS.set_gnu_getopt()  # flags may follow arguments
     try:
-        return flags.FLAGS([_with_home(argument) for argument in argv])
+        return flags.FLAGS(argv)
     # ml_collections passes on whatever the configuration raised.
-    except (flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError) as error:
-        lines = " ".join(str(error).split())
-        hint = "--help lists the options, configs/default.py the fields"
-        raise UserError(f"{lines}; {hint}") from error
+    except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
+        raise UserError(flag_errors.sentence(error)) from error
 
 
-def _with_home(argument: str) -> str:
-    """Expands `~` in --config=FILE; ml_collections' flag opens the file by itself."""
-    name, equals, path = argument.partition("=")
-    return f"{name}={expand_home(path)}" if equals and name.strip("-") == "config" else argument
-
-
-def start(run: Callable[[], Any], required: Sequence[str]) -> None:
+def start(
+    run: Callable[..., Any],
+    required: Sequence[str],
+    page: Page,
+    *,
+    takes_arguments: bool = False,
+    complete: Callable[[list[str]], list[str]] = list,
+) -> None:
     """Parses a program's flags, calls `run()`, and exits with its result as the status.
 
     Args:
-      run: the program.
+      run: the program; it is given what is no flag if it takes such arguments.
       required: the names of the flags that the user must give.
+      page: what --help prints.
+      takes_arguments: whether there may be arguments that are no flags.
+      complete: turns the arguments into those that are parsed.
     """
 
     def checked(argv: list[str]) -> Any:
-        if len(argv) > 1:
+        if len(argv) > 1 and not takes_arguments:
             raise UserError(f"unexpected argument {argv[1]}: every option starts with --")
-        show_messages("warning")
-        return run()
+        _check_given(required)
+        # Here, because --help need not wait for it.
+        from diffdepth_jax.program.messages import show_messages
 
-    flags.mark_flags_as_required(required)
+        show_messages("warning")
+        return run(argv[1:]) if takes_arguments else run()
+
+    _answer_questions(run, page)
     with one_line_errors():
-        app.run(checked, flags_parser=parse_flags)
+        app.run(checked, flags_parser=lambda argv: parse_flags([argv[0], *complete(argv[1:])]))
+
+
+def _check_given(required: Sequence[str]) -> None:
+    missing = [f"--{name}" for name in required if flags.FLAGS[name].value is None]
+    if missing:
+        raise UserError(f"missing: {', '.join(missing)}; --help has an example")
+
+
+def _answer_questions(run: Callable[..., Any], page: Page) -> None:
+    """--help and --version print, and end the program."""
+    if HELP & set(sys.argv[1:]):
+        # absl calls a module that runs by `python -m` by its path.
+        module = sys.argv[0] if run.__module__ == "__main__" else run.__module__
+        print(render(command(), page, flags.FLAGS.get_key_flags_for_module(module)))
+    elif VERSION & set(sys.argv[1:]):
+        print(f"diffdepth_jax {diffdepth_jax.__version__}")
+    else:
+        return
+    sys.exit(0)
+
+
+def command(program: str | None = None) -> str:
+    """How one types a program, such as "diffdepth predict"; default: the one that runs.
+
+    The dispatcher, `__main__`, puts the words before the flags into sys.argv[0].
+    """
+    before, _, running = sys.argv[0].rpartition(" ")
+    if before:
+        return f"{before} {program or running}"
+    specification = getattr(sys.modules["__main__"], "__spec__", None)
+    module = specification.name if specification else pathlib.Path(running).name
+    return f"python -m {module if program is None else f'diffdepth_jax.{program}'}"

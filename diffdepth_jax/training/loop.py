@@ -34,8 +34,8 @@ from diffdepth_jax.models.assembly import (
     FeedForwardDepth,
     with_rematerialised_backbone,
 )
+from diffdepth_jax.program.environment import describe_environment
 from diffdepth_jax.training.batches import augmented_batches, cached_batches, open_cache
-from diffdepth_jax.training.environment import describe_environment
 from diffdepth_jax.training.feature_cache import create_encode
 from diffdepth_jax.training.optimizer import create_optimizer, create_schedule
 from diffdepth_jax.training.pretrained import (

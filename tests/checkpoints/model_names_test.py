@@ -11,10 +11,10 @@ import threading
 
 import pytest
 
-from diffdepth_jax.checkpoints import model_names
 from diffdepth_jax.checkpoints.model_names import find_model, shipped_names
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.prediction.estimator import DepthEstimator
+from diffdepth_jax.program import shipped_models
 from tests.support import small_model
 
 COMMIT = "1" * 40
@@ -23,7 +23,7 @@ COMMIT = "1" * 40
 @pytest.fixture
 def models(tmp_path, monkeypatch):
     """A folder in the place of the models that ship, with one model."""
-    monkeypatch.setattr(model_names, "_SHIPPED", tmp_path / "shipped")
+    monkeypatch.setattr(shipped_models, "FOLDER", tmp_path / "shipped")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "shipped").mkdir()
     small_model.save(tmp_path / "shipped/small")

@@ -6,7 +6,7 @@ import pytest
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.evaluation import metrics, protocols
 from diffdepth_jax.evaluation.alignment import ALIGNMENTS
-from diffdepth_jax.evaluation.depth_files import KINDS
+from diffdepth_jax.evaluation.depth_kinds import KINDS
 from tests.support.paths import ROOT
 
 

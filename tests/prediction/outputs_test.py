@@ -119,7 +119,7 @@ def test_a_write_that_fails_leaves_nothing(tmp_path, prediction, monkeypatch):
 @pytest.mark.parametrize(
     ("kinds", "message"),
     [
-        (("npy", "exr"), "outputs 'exr': must be of npy"),
+        (("npy", "exr"), "outputs exr: must be of npy"),
         ((), "empty"),
         (("interval",), "--interval=0.9"),
     ],

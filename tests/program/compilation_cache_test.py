@@ -183,7 +183,7 @@ def test_without_an_absolute_directory_the_home_is_taken(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     for value in ("", "relative"):
         monkeypatch.setenv("XDG_CACHE_HOME", value)
-        assert compilation_cache._root() == tmp_path / ".cache/diffdepth_jax/compiled"
+        assert compilation_cache.root() == tmp_path / ".cache/diffdepth_jax/compiled"
 
 
 def test_the_oldest_programs_make_room(configuration, monkeypatch, tmp_path):

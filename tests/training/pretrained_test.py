@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from diffdepth_jax.checkpoints import model_names
 from diffdepth_jax.checkpoints.model_directory import save_model
 from diffdepth_jax.configs.feed_forward import feed_forward
 from diffdepth_jax.configuration import groups
@@ -21,6 +20,7 @@ from diffdepth_jax.models.backbones.swin import SwinTransformer
 from diffdepth_jax.models.necks.fpn import FPN
 from diffdepth_jax.models.released import ReleasedCodec, ReleasedDenoiser
 from diffdepth_jax.models.variables import abstract_variables
+from diffdepth_jax.program import shipped_models
 from diffdepth_jax.torch_import.conversion import only_backbone
 from diffdepth_jax.torch_import.kinds import KINDS
 from diffdepth_jax.training import loop
@@ -285,7 +285,7 @@ def test_paths_that_hold_nothing_are_refused(tmp_path):
 
 @pytest.mark.parametrize("field", ["backbone_weights", "initial_weights"])
 def test_a_model_that_ships_is_started_from_by_its_name(tmp_path, monkeypatch, field):
-    monkeypatch.setattr(model_names, "_SHIPPED", tmp_path)
+    monkeypatch.setattr(shipped_models, "FOLDER", tmp_path)
     theirs = variables_of(resnet_model(), 1)
     save_model(tmp_path / "small", small_run.config(), theirs)
     started, _ = start(variables_of(resnet_model(), 0), **{field: "small"})

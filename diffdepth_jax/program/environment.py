@@ -10,8 +10,6 @@ import sys
 import time
 from typing import Any
 
-import jax
-
 _SOURCE = pathlib.Path(__file__).parents[2]
 # The packages of requirements.txt, and jaxlib, which compiles.
 PACKAGES = (
@@ -42,7 +40,7 @@ PACKAGES = (
 )
 
 
-def _version(package: str) -> str | None:
+def version(package: str) -> str | None:
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
@@ -77,12 +75,14 @@ def describe_source(source: str | os.PathLike = _SOURCE) -> dict[str, Any]:
 
 def describe_environment() -> dict[str, Any]:
     """Plain values for JSON: start time and command, versions, source, devices and processes."""
+    import jax  # here, so that versions are known where JAX does not work
+
     return {
         "time": time.time(),
         "command": sys.orig_argv,
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "packages": {package: _version(package) for package in PACKAGES},
+        "packages": {package: version(package) for package in PACKAGES},
         **describe_source(),
         "backend": jax.default_backend(),
         "devices": dict(collections.Counter(device.device_kind for device in jax.devices())),

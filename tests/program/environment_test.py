@@ -9,7 +9,7 @@ import sys
 import jax
 import pytest
 
-from diffdepth_jax.training import environment
+from diffdepth_jax.program import environment
 from tests.support.paths import ROOT
 
 

@@ -1,0 +1,28 @@
+"""The kinds of output of a prediction, and what a command line may ask for."""
+
+from typing import NamedTuple
+
+
+class Kind(NamedTuple):
+    """A kind of output: the ends of its files' names, and what is in them."""
+
+    suffixes: tuple[str, ...]
+    contents: str
+
+
+KINDS = {
+    "npy": Kind((".npy",), "float32 metres"),
+    "npz": Kind((".npz",), "float32 metres, spread, interval and camera"),
+    "png16": Kind((".png",), "16 bit, metres x depth_scale"),
+    "tiff": Kind((".tiff",), "32-bit float metres"),
+    "color": Kind(("_color.png",), "near red to far blue"),
+    "side_by_side": Kind(("_side_by_side.png",), "photo and depth"),
+    "spread": Kind(("_spread.npy", "_spread.png"), "spread, metres; picture: % of depth"),
+    "interval": Kind(("_low.npy", "_high.npy"), "ends of the interval, float32 metres"),
+    "ply": Kind((".ply",), "points in metres"),
+    "glb": Kind((".glb",), "points in metres"),
+    "gif": Kind(("_trajectory.gif",), "the denoising, step by step"),
+    "video": Kind(("_depth.mp4",), "of a video: photo and depth"),
+}
+DEFAULT = ("npy", "png16", "color")
+NEED_CAMERA = {"ply", "glb"}

@@ -1,0 +1,69 @@
+"""What `main` may be given in short: a model as an argument, and no configuration beside it.
+
+`diffdepth evaluate runs/x` is `--mode=evaluate --workdir=runs/x --config=runs/x`.
+"""
+
+import pathlib
+from collections.abc import Sequence
+
+from diffdepth_jax.configuration.paths import expand_home
+from diffdepth_jax.configuration.stored import CONFIG_FILE
+from diffdepth_jax.errors import UserError, did_you_mean
+from diffdepth_jax.program.shipped_models import FOLDER, shipped_names
+
+
+def completed(arguments: Sequence[str]) -> list[str]:
+    """Returns the flags that the arguments stand for.
+
+    Raises:
+      UserError: what is given as a model is none.
+    """
+    scores = value_of("mode", arguments) not in (None, "train")
+    found = [_flag_of(arguments, index) if scores else x for index, x in enumerate(arguments)]
+    if value_of("config", found) is None:
+        for name in ("checkpoint", "workdir"):
+            model = value_of(name, found)
+            directory = None if model is None else _directory(model)
+            if directory is not None:
+                return [f"--config={directory}", *found]
+            if model is not None and scores:
+                raise _no_model(model)
+    return found
+
+
+def _flag_of(arguments: Sequence[str], index: int) -> str:
+    """An argument, or if it is a model by itself and no value of a flag, the flag for it."""
+    argument, before = arguments[index], arguments[index - 1] if index else "="
+    if argument.startswith("-") or "=" not in before:
+        return argument
+    if argument in shipped_names() and not pathlib.Path(argument).exists():
+        return f"--checkpoint={argument}"
+    if _directory(argument) is None:
+        raise _no_model(argument)
+    return f"--workdir={argument}"
+
+
+def value_of(name: str, arguments: Sequence[str]) -> str | None:
+    """The value of a flag, which follows = or is the next argument; None: it is not given."""
+    value = None
+    for argument, after in zip(arguments, [*arguments[1:], None], strict=True):
+        flag, equals, text = argument.partition("=")
+        if flag in (f"--{name}", f"-{name}"):
+            value = text if equals else after
+    return value
+
+
+def _directory(model: str) -> pathlib.Path | None:
+    """The directory of a model that lies on this machine, or ships."""
+    path = pathlib.Path(expand_home(model))
+    if not path.exists() and model in shipped_names():
+        path = FOLDER / model
+    return path if (path / CONFIG_FILE).is_file() else None
+
+
+def _no_model(name: str) -> UserError:
+    known = shipped_names()
+    return UserError(
+        f"{name} is no model directory (it has no {CONFIG_FILE}) and no model that ships "
+        f"({', '.join(known)}){did_you_mean(name, known)}"
+    )
