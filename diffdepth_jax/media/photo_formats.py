@@ -8,6 +8,7 @@ the name of a photo is refused before Pillow's reader of that format sees it.
 
 import functools
 import importlib
+import io
 import os
 import stat
 from collections.abc import Sequence
@@ -43,7 +44,7 @@ def _readable(formats: Sequence[str]) -> list[str]:
     return [name for name in formats if name in Image.OPEN]
 
 
-def open_file(path: str | os.PathLike[str]) -> BinaryIO:
+def open_file(path: str | os.PathLike[str]) -> io.BufferedReader:
     """Opens a file to read its bytes; raises an OSError unless it is a regular file.
 
     A pipe would be waited for without end. Pillow is given the open file and not the path, because

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import math
 import pathlib
+import re
 from collections.abc import Callable, Collection, Generator, Mapping
 from typing import Any, TypeVar
 
@@ -78,6 +79,17 @@ class OutputWriter:
     def video_path(self, name: str) -> pathlib.Path:
         """Returns the path of the video of depth that is made of a video."""
         return self._path(name, KINDS["video"].suffixes[0])
+
+    def existing_frames(self, name: str) -> list[pathlib.Path]:
+        """Returns the files in a video's folder that have names of files of its frames."""
+        ends = tuple(self._suffixes())
+        try:
+            paths = sorted((self.directory / name).iterdir())
+        except OSError:  # no frame was written
+            return []
+        return [
+            path for path in paths if re.match(r"\d{6,}", path.name) and path.name.endswith(ends)
+        ]
 
     def exist(self, name: str) -> bool:
         """Whether all files of an image exist already."""

@@ -13,23 +13,27 @@ def _touch(folder, *names):
         (folder / name).touch()
 
 
-def _names(path, output="out"):
-    return [file.name for file in find_inputs(path, output).files]
+def _find(*inputs, output="out"):
+    return find_inputs([str(text) for text in inputs], output)
+
+
+def _names(*inputs, output="out"):
+    return [file.name for file in _find(*inputs, output=output).files]
 
 
 def test_a_folder_gives_its_photos_and_videos_and_those_of_its_folders(tmp_path):
     _touch(tmp_path, "b.JPG", "a.png", "sub/c.webp", "sub/deep/v.mov", "notes.txt", "sub/x.npy")
     _touch(tmp_path, "._b.jpg", ".trash/d.jpg")
-    inputs = find_inputs(tmp_path, tmp_path / "out").files
+    inputs = _find(tmp_path, output=tmp_path / "out").files
     assert [file.name for file in inputs] == ["a", "b", "sub/c", "sub/deep/v"]
     assert [file.is_video for file in inputs] == [False, False, False, True]
 
 
 def test_the_output_folder_is_not_searched_unless_it_is_the_input(tmp_path):
     _touch(tmp_path, "a.jpg", "depth/a_color.png")
-    assert _names(tmp_path, tmp_path / "depth") == ["a"]
-    assert len(_names(tmp_path, tmp_path)) == 2
-    assert len(_names(tmp_path / "depth", tmp_path)) == 1
+    assert _names(tmp_path, output=tmp_path / "depth") == ["a"]
+    assert len(_names(tmp_path, output=tmp_path)) == 2
+    assert len(_names(tmp_path / "depth", output=tmp_path)) == 1
 
 
 def test_a_list_names_files_from_its_folder(tmp_path):
@@ -52,23 +56,23 @@ def test_a_list_names_files_from_its_folder(tmp_path):
 def test_the_first_name_of_a_line_counts(tmp_path):
     _touch(tmp_path, "living room/a.jpg", "b.jpg", "b.png")
     (tmp_path / "list.txt").write_text('"living room/a.jpg" # mine\nb.jpg\tb.png\n./b.jpg b.png')
-    files, passed_over = find_inputs(tmp_path / "list.txt", tmp_path / "out")
+    files, passed_over = _find(tmp_path / "list.txt")
     assert [file.name for file in files] == ["living room/a", "b"]
-    assert passed_over == "passed over: 1 lines that name a file again (./b.jpg b.png)"
+    assert passed_over == "passed over: 1 that were named before (./b.jpg b.png)"
 
 
 def test_one_file_is_itself(tmp_path):
     _touch(tmp_path, "a.b.jpg")
-    found = find_inputs(tmp_path / "a.b.jpg", tmp_path / "out").files
+    found = _find(tmp_path / "a.b.jpg").files
     assert found == [InputFile(tmp_path / "a.b.jpg", "a.b")]
 
 
 def test_nothing_to_predict_is_refused(tmp_path):
     with pytest.raises(UserError, match="nowhere does not exist"):
-        find_inputs(tmp_path / "nowhere", "out")
+        _find(tmp_path / "nowhere")
     _touch(tmp_path, "empty/x.npy")
     with pytest.raises(UserError, match=r"holds no image or video .*passed over: 1 .*x\.npy"):
-        find_inputs(tmp_path / "empty", "out")
+        _find(tmp_path / "empty")
     for content, message in (
         (b"# nothing\n", "names no file"),
         (b"\xff\xfe\xfa", "cannot be read"),
@@ -76,7 +80,7 @@ def test_nothing_to_predict_is_refused(tmp_path):
     ):
         (tmp_path / "list.txt").write_bytes(content)
         with pytest.raises(UserError, match=message):
-            find_inputs(tmp_path / "list.txt", "out")
+            _find(tmp_path / "list.txt")
 
 
 def test_sizes_are_those_of_the_turned_photos(tmp_path):
@@ -85,4 +89,4 @@ def test_sizes_are_those_of_the_turned_photos(tmp_path):
     Image.new("RGB", (9, 6)).save(tmp_path / "a.jpg", exif=exif)
     Image.new("RGB", (9, 6)).save(tmp_path / "b.jpg")
     (tmp_path / "c.jpg").write_bytes(b"no photo")
-    assert image_sizes(find_inputs(tmp_path, tmp_path / "out").files) == [(9, 6), (6, 9)]
+    assert image_sizes(_find(tmp_path, output=tmp_path / "out").files) == [(9, 6), (6, 9)]
