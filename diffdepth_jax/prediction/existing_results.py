@@ -36,7 +36,7 @@ class ExistingResults:
         """
         if not self.are_current(file) or not self._has_video(file):
             return False
-        made = self.record.made(file.name)
+        made = self.record.made(file.name, is_video=True)
         if made is None:
             return not self.writer.paths(file.name)
         names = map(file.frame_name, range(made.frames))
@@ -44,7 +44,7 @@ class ExistingResults:
 
     def are_current(self, file: InputFile) -> bool:
         """Whether results that exist may stay; as far as the record tells, they are the file's."""
-        made = self.record.made(file.name)
+        made = self.record.made(file.name, is_video=file.is_video)
         return not self.overwrite and (made is None or made.is_of(file.path))
 
     def _has_video(self, file: InputFile) -> bool:

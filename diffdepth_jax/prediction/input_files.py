@@ -1,7 +1,6 @@
 """Finds the photos and videos to predict, as people type them, and where results go by default."""
 
 import collections
-import itertools
 import os
 import pathlib
 import re
@@ -143,17 +142,19 @@ def _told_apart(found: Sequence[_Found]) -> list[tuple[pathlib.Path, str]]:
         rooted[without_extension(file.inside).casefold()].add(roots[file.root])
     clashing = set[pathlib.Path]().union(*(places for places in rooted.values() if len(places) > 1))
     labels = _labels(sorted(clashing))
-    return [(file.path, f"{labels.get(roots[file.root], '')}{file.inside}") for file in found]
+    return [
+        (file.path, str(pathlib.PurePath(labels.get(roots[file.root], ""), file.inside)))
+        for file in found
+    ]
 
 
 def _labels(roots: Sequence[pathlib.Path]) -> dict[pathlib.Path, str]:
-    """Returns the ends of the folders' paths that tell them apart, each with a / behind it."""
-    whole = [path_lists.name_below(root, root.anchor).split("/") for root in roots]
-    for count in itertools.count(1):
-        ends = ["/".join(parts[-count:]) + "/" for parts in whole]
-        if len(set(ends)) == len(ends):
-            return {root: end.lstrip("/") for root, end in zip(roots, ends, strict=True)}
-    raise AssertionError  # different paths differ in their ends
+    """Returns what tells folders apart: their names, or else their paths from a common folder."""
+    names = [root.name for root in roots]
+    if len({name.casefold() for name in names}) < len(names):
+        common = os.path.commonpath(roots)
+        names = [root.relative_to(common).as_posix() for root in roots]
+    return dict(zip(roots, names, strict=True))
 
 
 def default_output(inputs: Iterable[str]) -> pathlib.Path:

@@ -148,11 +148,12 @@ class _Claims:
 
     def _is_taken(self, file: InputFile) -> bool:
         """Whether there are results of another input, made by an earlier run, under the name."""
-        made = [self._record.holder(file.name)]
-        made += [self._record.holder_of_frames(file.name)] * file.is_video
-        if not any(each is not None and each.is_of_other(file.path) for each in made):
-            return False
-        return any(path.exists() for path in (self._output / file.name, *self._paths(file)))
+        made = self._record.made(file.name, is_video=file.is_video)
+        paths = [self._output / file.name, *self._paths(file)]
+        if made is None:
+            made = self._record.sharing_frames(file.name, is_video=file.is_video)
+            paths = [(self._output / file.first_image).parent]
+        return made is not None and made.is_of_other(file.path) and any(map(os.path.exists, paths))
 
     def _stays_inside(self, file: InputFile) -> bool:
         folder = pathlib.Path(self._place((self._output / file.first_image).parent))

@@ -18,6 +18,7 @@ from diffdepth_jax.media.photo_formats import open_file
 
 FILE = ".diffdepth_inputs.jsonl"
 _FRAME = re.compile(r"\d{6,}$")  # the name of a frame, see `InputFile.frame_name`
+_Key = tuple[str, bool]  # a name, and whether it is that of a video: files of the two differ
 
 
 class Fingerprint(NamedTuple):
@@ -79,7 +80,7 @@ class Record:
     def __init__(self, folder: pathlib.Path) -> None:
         """Reads the record, if there is one."""
         self._path = folder / FILE
-        self._made: dict[str, Made] = {}
+        self._made: dict[_Key, Made] = {}
         try:
             lines = self._path.read_text().splitlines()
         except (OSError, UnicodeDecodeError):
@@ -87,41 +88,40 @@ class Record:
         for line in lines:
             self._made.update(_parsed(line))
 
-    def made(self, name: str) -> Made | None:
+    def made(self, name: str, *, is_video: bool) -> Made | None:
         """Returns of what the results with a name were made, as far as the record tells."""
-        return self._made.get(name)
+        return self._made.get((name, is_video))
 
-    def holder(self, name: str) -> Made | None:
-        """Returns the same, also if the name is that of a video's frame."""
+    def sharing_frames(self, name: str, *, is_video: bool) -> Made | None:
+        """Returns of what results lie where frames of a video do, as those with the name would.
+
+        That is a video in whose folder the name is one of a frame; or for a video, a photo.
+        """
+        if is_video:
+            return self._folders_like_frames.get(name)
         folder, _, last = name.rpartition("/")
-        video = self._made.get(folder)
-        if video is not None and video.frames and _FRAME.match(last):
-            return video
-        return self._made.get(name)
+        return self._made.get((folder, True)) if _FRAME.match(last) else None
 
     @functools.cached_property
     def _folders_like_frames(self) -> dict[str, Made]:
         """The folders with results of photos that are named like a video's frames."""
-        split = ((*name.rpartition("/"), made) for name, made in self._made.items())
+        split = ((*name.rpartition("/"), made) for (name, _), made in self._made.items())
         return {folder: made for folder, _, last, made in split if folder and _FRAME.match(last)}
-
-    def holder_of_frames(self, name: str) -> Made | None:
-        """Returns of what results were made that lie where the frames of a video would."""
-        return self._folders_like_frames.get(name)
 
     def add(self, name: str, made: Made) -> None:
         """Appends a line; raises an OSError if that fails."""
         line = json.dumps({"name": name, **made.source._asdict(), "frames": made.frames})
         with open(self._path, "a") as file:
             file.write(f"\n{line}")  # so that half a line of a killed program spoils no other
-        self._made[name] = made
+        self._made[name, made.frames > 0] = made
 
 
-def _parsed(line: str) -> dict[str, Made]:
-    """Returns what a line says by its name; nothing if it is damaged, as after a full disk."""
+def _parsed(line: str) -> dict[_Key, Made]:
+    """Returns what a line says; nothing if it is damaged, as after a full disk."""
     try:
         fields: Any = json.loads(line)
         source = Fingerprint(*(fields[name] for name in Fingerprint._fields))
-        return {str(fields["name"]): Made(source, int(fields["frames"]))}
+        made = Made(source, int(fields["frames"]))
+        return {(str(fields["name"]), made.frames > 0): made}
     except (ValueError, TypeError, KeyError, RecursionError):
         return {}
