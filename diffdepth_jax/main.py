@@ -218,13 +218,20 @@ def run() -> None:
     config = groups.read(_CONFIG.value)
     show_messages(config.log_level)
     _check_flags()
-    # Here, because they import JAX.
+    if _COORDINATOR.value is None:
+        return _run(config)
+    from diffdepth_jax.distributed import processes  # here, because it imports JAX
+
+    with processes.fail_together(), one_line_errors():
+        processes.join(_COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value)
+        _run(config)
+
+
+def _run(config: "Configuration") -> None:
     from diffdepth_jax.distributed import processes
     from diffdepth_jax.program import compilation_cache
 
-    with processes.fail_together(), one_line_errors(), compilation_cache.kept():
-        if _COORDINATOR.value is not None:
-            processes.join(_COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value)
+    with compilation_cache.kept():
         workdir = _WORKDIR.value or str(pathlib.Path("runs") / name_of(flags.FLAGS["config"]))
         report = _report(config, workdir)
         if processes.is_first():

@@ -14,11 +14,12 @@ from unittest import mock
 import numpy as np
 import pytest
 from absl import flags
-from ml_collections import config_flags
 from PIL import Image
 
+from diffdepth_jax import __main__ as dispatcher
+from diffdepth_jax.checkpoints.model_directory import claim_directory
 from diffdepth_jax.configs import default
-from diffdepth_jax.program import path_flags
+from diffdepth_jax.program import config_flag, path_flags
 from tests.media.video_test import write_lossless
 from tests.support import small_model, small_run
 from tests.support.pages import FENCE, blocks
@@ -67,11 +68,14 @@ def _simple_commands(line):
 
 
 def programs(page):
-    """(module, arguments) of what is started by `python -m`, wherever in a command it stands."""
+    """(module, arguments) of what `python -m` or `diffdepth` starts, wherever it stands."""
     for words in commands(page):
         for index, word in enumerate(words[:-1]):
             if pathlib.PurePath(word).name == "python" and words[index + 1] == "-m":
                 yield words[index + 2], words[index + 3 :]
+            elif word == "diffdepth":
+                command = dispatcher.COMMANDS[words[index + 1]]
+                yield f"diffdepth_jax.{command.module}", [*command.flags, *words[index + 2 :]]
 
 
 def _all_programs():
@@ -85,31 +89,38 @@ def parse(module, arguments):
     Its module is executed anew, with a registry of its own: programs share names of flags.
     """
     values, argv = flags.FlagValues(), [module, *arguments]
-    define_config = functools.partial(
-        config_flags.DEFINE_config_file, flag_values=values, sys_argv=argv
-    )
+    define_config = functools.partial(config_flag.define_config, flag_values=values, sys_argv=argv)
     define_path = functools.partial(path_flags.define_path, flag_values=values)
     own = {n: functools.partial(getattr(flags, n), flag_values=values) for n in _DEFINERS}
     specification = importlib.util.find_spec(module)
     program = importlib.util.module_from_spec(specification)
     with (
         mock.patch.multiple(flags, **own),
-        mock.patch.object(config_flags, "DEFINE_config_file", define_config),
+        mock.patch.object(config_flag, "define_config", define_config),
+        mock.patch.object(sys, "argv", argv),
         mock.patch.object(path_flags, "define_path", define_path),
     ):
         specification.loader.exec_module(program)
-    rest = values(argv)[1:]
-    if "config" in values and values["config"].present:
-        values["config"].value.to_dict()  # a missing file is an error only when it is used
     with mock.patch.object(program, "start") as start:
         program.main()
-    assert not rest or start.call_args.kwargs.get("takes_arguments"), f"{module} takes no {rest}"
-    return values, start.call_args.kwargs["required"]
+    started = start.call_args.kwargs
+    completed = started.get("complete", list)(arguments)
+    rest = values([module, *completed])[1:]
+    assert not rest or started.get("takes_arguments"), f"{module} takes no arguments such as {rest}"
+    return values, started["required"]
+
+
+@pytest.fixture(scope="module")
+def shelf(tmp_path_factory):
+    """A folder, no checkout, with the configuration of the run that pages name."""
+    folder = tmp_path_factory.mktemp("shelf")
+    claim_directory(folder / "runs/synthetic", small_run.config())
+    return folder
 
 
 @pytest.mark.parametrize("command", _all_programs(), ids=" ".join)
-def test_a_command_is_one_that_its_program_takes(command, monkeypatch):
-    monkeypatch.chdir(ROOT)
+def test_a_command_is_one_that_its_program_takes(command, shelf, monkeypatch):
+    monkeypatch.chdir(shelf)
     module, *arguments = command
     values, required = parse(module, [_NUMBERS.get(word, word) for word in arguments])
     for name in required:
@@ -138,7 +149,8 @@ def test_commands_are_found_wherever_they_stand():
     assert _simple_commands("ssh --command='cd x && y z'")[1:] == [["cd", "x"], ["y", "z"]]
     found = {module for page in PAGES for module, _ in programs(page)}
     names = ("main", "predict", "convert", "app", "export")
-    assert found == {f"diffdepth_jax.{name}" for name in names} | {"data.prepare"}
+    typed = {f"diffdepth_jax.{command.module}" for command in dispatcher.COMMANDS.values()}
+    assert found == {f"diffdepth_jax.{name}" for name in names} | {"data.prepare"} | typed
 
 
 @pytest.fixture(scope="module")
@@ -304,17 +316,22 @@ def test_python_examples_run(page, desk, monkeypatch):
 # Of data that the desk lacks, or of a second process.
 _BEYOND = ("models/released", "backbone_weights", "localhost:", "diode/")
 _PREDICTING = ("diffdepth_jax.predict", "diffdepth_jax.export", "docs/load_exported.py")
+_TRAINING = r"(main --config=configs/|diffdepth_jax train --config=)(synthetic|folder|mixture)\b"
 
 
 def _runnable(page):
     """Commands for which everything is there; those that train are made small."""
     for words in commands(page):
+        if words[:2] in (["diffdepth", "predict"], ["diffdepth", "export"]):
+            words = ["python", "-m", f"diffdepth_jax.{words[1]}", *words[2:]]
+        elif words[0] == "diffdepth":
+            words = ["python", "-m", "diffdepth_jax", *words[1:]]
         text = " ".join(words)
         if words[0] != "python" or any(name in text for name in _BEYOND):
             continue
         if any(name in words for name in _PREDICTING):
             yield words
-        elif re.search(r"diffdepth_jax.main --config=configs/(synthetic|folder|mixture).py", text):
+        elif re.search(_TRAINING, text):
             yield _small(words)
 
 
@@ -323,11 +340,12 @@ def _small(words):
     # The small sizes stand for those of the page: a tuple's flag that is given twice is joined.
     words = [word for word in words if not re.match(r"--config\..*size=", word)]
     given = {word.split("=")[0] for word in words}
-    fields = small_run.MIXTURE if "configs/mixture.py" in words[3] else small_run.OVERRIDES
+    name = pathlib.PurePath(next(word for word in words if word.startswith("--config="))[9:]).stem
+    fields = small_run.MIXTURE if name == "mixture" else small_run.OVERRIDES
     fields = fields | {"train.num_threads": 2, "evaluation.baselines": False}
     added = {f"--config.{name}": value for name, value in fields.items()}
     # Not where the model lies.
-    added["--workdir"] = f"runs/small_{pathlib.PurePath(words[3]).stem}"
+    added["--workdir"] = f"runs/small_{name}"
     return [*words, *(f"{name}={value}" for name, value in added.items() if name not in given)]
 
 

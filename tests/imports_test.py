@@ -110,7 +110,7 @@ def test_linked_folders_are_imported_through_the_package_alone():
             assert folder not in LINKED or all(level == 0 for _, level in libraries(path)), path
 
 
-CONFIG_MAY_ENTER = {"main", "convert", "configuration.groups"}
+CONFIG_MAY_ENTER = {"program.config_flag", "configuration.groups"}
 
 
 @pytest.mark.parametrize(("module", "path"), list(modules()))

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from diffdepth_jax import __version__
 from diffdepth_jax.checkpoints.model_names import find_model, shipped_names
 from tests.support import raw_datasets
 from tests.support.paths import ROOT
@@ -85,7 +86,9 @@ def installed(checkout, tmp_path_factory):
 
 def test_a_wheel_installs_nothing_beside_the_package(installed):
     names = sorted(path.name for path in installed.iterdir())
-    assert names == ["diffdepth_jax", "diffdepth_jax-0.1.0.dist-info"]
+    version = f"diffdepth_jax-{__version__}.dist-info"
+    assert names == ["bin", "diffdepth_jax", version]
+    assert [path.name for path in (installed / "bin").iterdir()] == ["diffdepth"]
 
 
 def test_a_wheel_holds_every_module_the_configurations_and_the_data_programs(checkout, installed):
@@ -126,10 +129,22 @@ def test_a_source_archive_holds_what_the_wheel_holds(checkout, installed, tmp_pa
     assert held >= modules(package) | {"py.typed", "data/README.md"} | models
 
 
-def test_installed_programs_show_their_help(installed, tmp_path):
-    program = ("-m", "diffdepth_jax.predict", "--help")
-    printed = python(*program, cwd=tmp_path, path=installed, status=1)  # absl's status of --help
-    assert "--checkpoint" in printed
+@pytest.mark.parametrize("program", [("bin/diffdepth",), ("-m", "diffdepth_jax")])
+def test_an_installed_program_shows_its_help_and_version(installed, tmp_path, program):
+    if program == ("bin/diffdepth",):
+        program = (installed / "bin/diffdepth",)
+    run = functools.partial(python, *program, cwd=tmp_path, path=installed)
+    assert "diffdepth predict" in run().replace("python -m diffdepth_jax", "diffdepth")
+    assert "--checkpoint" in run("predict", "--help")
+    assert run("--version") == f"diffdepth_jax {__version__}\n"
+    run("predct", status=2)
+
+
+def test_the_programs_by_their_modules_show_their_help(installed, tmp_path):
+    for module in ("predict", "main", "convert", "export", "app", "data.prepare"):
+        printed = python("-m", f"diffdepth_jax.{module}", "--help", cwd=tmp_path, path=installed)
+        assert printed.startswith(f"usage: python -m diffdepth_jax.{module} [flags]")
+        assert "\n  --" in printed
 
 
 def test_an_installed_program_takes_configurations_from_anywhere(installed, tmp_path):
@@ -137,8 +152,8 @@ def test_an_installed_program_takes_configurations_from_anywhere(installed, tmp_
     steps = functools.partial(python, "-c", SHOW_STEPS, cwd=tmp_path, path=installed)
     main = installed / "diffdepth_jax/main.py"
     assert steps("--config=mine.py") == f"{main} 7\n"
-    shipped = installed / "diffdepth_jax/configs/synthetic.py"
-    assert steps(f"--config={shipped}", "--config.train.num_steps=8") == f"{main} 8\n"
+    for shipped in ("synthetic", "configs/synthetic.py"):
+        assert steps(f"--config={shipped}", "--config.train.num_steps=8") == f"{main} 8\n"
 
 
 def test_an_installed_program_prepares_data_in_worker_processes(installed, tmp_path):

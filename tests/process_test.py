@@ -277,7 +277,7 @@ def test_missing_configuration_or_data_ends_in_one_line(environment, tmp_path, a
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("--output=x",), ["checkpoint"]),
+        (("--output=x",), ["missing: --input"]),
         (("--checkpoint=x", "--output=x", "--input=nowhere"), ["nowhere does not exist"]),
         (("--checkpoint=x", "--output=x", "--input=docs"), ["x is no model directory"]),
         (("--checkpoint=x", "--output=x", "--input=docs", "--num_steps=two"), ["num_steps", "two"]),

@@ -37,7 +37,7 @@ def find_configuration(name: str) -> pathlib.Path:
       UserError: it is none of these; the message lists the names.
     """
     path = pathlib.Path(expand_home(name))
-    for candidate in (path, path.with_name(f"{path.name}.py")) if path.name else ():
+    for candidate in (path, path.with_name(f"{path.name}.py")) if path.name else (path,):
         if candidate.is_file() or (candidate / CONFIG_FILE).is_file():
             return candidate
     shipped = path.name.removesuffix(".py")

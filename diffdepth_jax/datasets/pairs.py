@@ -91,16 +91,32 @@ def _listed(root: str, name: str, folders: Sequence[str]) -> str:
     return str(path.relative_to(root) if path.is_relative_to(root) else path)
 
 
+def _matches(root: str, pattern: str) -> list[str]:
+    """The files below the root that a pattern matches."""
+    pieces = _WILDCARD.split(pattern)  # literal, wildcard, literal, ..., literal
+    pieces[::2] = map(glob.escape, pieces[::2])
+    return glob.glob("".join(pieces), root_dir=root, recursive=True)
+
+
+def _other_level(root: str, pattern: str) -> str | None:
+    """The folder that a user may have meant: a level below the root, or one or two above it."""
+    if "**" in pattern:  # it has seen all levels below, and above may be the whole disk
+        return None
+    below = sorted(entry.path for entry in os.scandir(root) if entry.is_dir())
+    above = [os.path.normpath(os.path.join(root, up)) for up in ("..", "../..")]
+    return next((folder for folder in (*below, *above) if _matches(folder, pattern)), None)
+
+
 def matched_files(
     root: str, image_pattern: str, depth_pattern: str, mask_pattern: str
 ) -> list[Files]:
     """Finds the images by their pattern, in sorted order, and the partners of each."""
     _check_patterns(image_pattern, depth_pattern, "depth_pattern")
-    pieces = _WILDCARD.split(image_pattern)  # literal, wildcard, literal, ..., literal
-    pieces[::2] = map(glob.escape, pieces[::2])
-    images = sorted(glob.glob("".join(pieces), root_dir=root, recursive=True))
+    images = sorted(_matches(root, image_pattern))
     if not images:
-        raise UserError(f"no image matches {image_pattern!r} in {root}; check image_pattern")
+        other = _other_level(root, image_pattern)
+        remedy = f"give {other} as data.folder.root" if other else "check image_pattern"
+        raise UserError(f"no image matches {image_pattern!r} in {root}; {remedy}")
     depths = [_partner(image, image_pattern, depth_pattern) for image in images]
     _check_files(root, depths, f"depth partners ({depth_pattern}) of the images in {root}")
     if not mask_pattern:

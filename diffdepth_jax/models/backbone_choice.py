@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from diffdepth_jax.configuration.model import Model
-from diffdepth_jax.errors import UserError
+from diffdepth_jax.errors import UserError, did_you_mean
 from diffdepth_jax.models.backbones import dinov2, efficientnet, mpvit, resnet, swin
 
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
@@ -22,7 +22,10 @@ def create_backbone(fields: Model) -> nn.Module:
     """
     name = fields.backbone
     if name not in _BACKBONES:
-        raise UserError(f"model.backbone {name!r}: must be one of {', '.join(_BACKBONES)}")
+        raise UserError(
+            f"model.backbone {name!r}: must be one of {', '.join(_BACKBONES)}"
+            f"{did_you_mean(name, _BACKBONES)}"
+        )
     if fields.freeze_statistics and name not in efficientnet.VARIANTS:
         raise UserError(
             f"model.freeze_statistics: for EfficientNets only; set it to False for {name}"

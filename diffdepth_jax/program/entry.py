@@ -4,6 +4,7 @@ import contextlib
 import os
 import pathlib
 import sys
+import traceback
 from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
@@ -35,7 +36,7 @@ def one_line_errors() -> Generator[None, None, None]:
         done = printable(" ".join(stop.args))
         print(f"interrupted{': ' if done else ''}{done}", file=sys.stderr)
         sys.exit(interruption.EXIT_STATUS)
-    except RuntimeError as error:
+    except (RuntimeError, AssertionError) as error:
         message = _missing_device(error)
         if message is None:
             raise
@@ -52,10 +53,14 @@ def _reason(error: OSError) -> str:
     return f"{os.fsdecode(error.filename)}: {error.strerror}"
 
 
-def _missing_device(error: RuntimeError) -> str | None:
-    """A sentence if JAX has no device of the kind that JAX_PLATFORMS asks for."""
-    wanted, reason = os.environ.get("JAX_PLATFORMS", ""), " ".join(str(error).split())
-    if not wanted or "nable to initialize backend" not in reason:
+def _missing_device(error: Exception) -> str | None:
+    """A sentence if JAX has no device of the kind that JAX_PLATFORMS asks for.
+
+    JAX 0.10 says so, or for "cuda" without its plugin fails an assertion of its own.
+    """
+    wanted = os.environ.get("JAX_PLATFORMS")
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    if not wanted or not frame.f_code.co_filename.endswith("xla_bridge.py"):
         return None
     return (
         f"JAX_PLATFORMS={wanted} asks for a device that JAX does not find: an NVIDIA GPU needs "

@@ -3,6 +3,8 @@
 `diffdepth evaluate runs/x` is `--mode=evaluate --workdir=runs/x --config=runs/x`.
 """
 
+import itertools
+import os
 import pathlib
 from collections.abc import Sequence
 
@@ -18,8 +20,9 @@ def completed(arguments: Sequence[str]) -> list[str]:
     Raises:
       UserError: what is given as a model is none.
     """
-    scores = value_of("mode", arguments) not in (None, "train")
-    found = [_flag_of(arguments, index) if scores else x for index, x in enumerate(arguments)]
+    mode = value_of("mode", arguments) or "train"
+    scores = mode != "train"
+    found = [_flag_of(arguments, index, mode) for index in range(len(arguments))]
     if value_of("config", found) is None:
         for name in ("checkpoint", "workdir"):
             model = value_of(name, found)
@@ -31,22 +34,26 @@ def completed(arguments: Sequence[str]) -> list[str]:
     return found
 
 
-def _flag_of(arguments: Sequence[str], index: int) -> str:
+def _flag_of(arguments: Sequence[str], index: int, mode: str) -> str:
     """An argument, or if it is a model by itself and no value of a flag, the flag for it."""
     argument, before = arguments[index], arguments[index - 1] if index else "="
     if argument.startswith("-") or "=" not in before:
         return argument
-    if argument in shipped_names() and not pathlib.Path(argument).exists():
-        return f"--checkpoint={argument}"
+    if mode == "train":
+        name = "workdir" if os.sep in argument else "config"
+        raise UserError(f"unexpected argument {argument}; did you mean --{name}={argument}?")
     if _directory(argument) is None:
         raise _no_model(argument)
-    return f"--workdir={argument}"
+    ships = argument in shipped_names() and not pathlib.Path(argument).exists()
+    if ships and mode != "evaluate":
+        raise UserError(f"{argument} ships with the program and stays as it is: copy its folder")
+    return f"--{'checkpoint' if ships else 'workdir'}={argument}"
 
 
 def value_of(name: str, arguments: Sequence[str]) -> str | None:
     """The value of a flag, which follows = or is the next argument; None: it is not given."""
     value = None
-    for argument, after in zip(arguments, [*arguments[1:], None], strict=True):
+    for argument, after in itertools.zip_longest(arguments, arguments[1:]):
         flag, equals, text = argument.partition("=")
         if flag in (f"--{name}", f"-{name}"):
             value = text if equals else after

@@ -48,7 +48,8 @@ def read_torch_file(path: str | os.PathLike[str]) -> Any:
     except UserError as error:
         raise UserError(f"{path} {error}") from error
     except Exception as error:  # unpickling damaged bytes can raise nearly anything
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        told = getattr(error, "strerror", None) or str(error)
+        reason = " ".join(told.split())[:200] or type(error).__name__
         raise UserError(
             f"{path} cannot be read ({reason}): check the path, or download or save the file again"
         ) from error

@@ -105,9 +105,9 @@ def check_backbone_path(backbone_weights: str, initial_weights: str) -> None:
     path = _backbone_path(backbone_weights)
     if backbone_weights not in ("", "none") and not initial_weights and not path.exists():
         raise UserError(
-            f"model.backbone_weights {path} does not exist. Get an ImageNet Swin:\n"
-            f"  mkdir -p {path.parent} && curl -L -o {path} {SWIN_RELEASE}/{path.name}\n"
-            "or start from random weights: --config.model.backbone_weights=none"
+            f"model.backbone_weights {path} does not exist: get an ImageNet Swin with `mkdir -p "
+            f"{path.parent} && curl -L -o {path} {SWIN_RELEASE}/{path.name}`, or start from random "
+            "weights with --config.model.backbone_weights=none"
         )
 
 

@@ -6,14 +6,21 @@ from diffdepth_jax.errors import UserError
 from diffdepth_jax.program.entry import one_line_errors, parse_flags
 
 
-@pytest.mark.parametrize("error", [UserError("no such thing"), OSError(28, "no space", "x.npy")])
-def test_bad_input_ends_in_one_line_and_status_2(error, capsys):
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (UserError("no such thing"), "no such thing"),
+        (OSError(28, "no space", "it's.npy"), "it's.npy: no space: check that the path"),
+        (OSError("of a library"), "of a library: check that the path"),
+    ],
+)
+def test_bad_input_ends_in_one_line_and_status_2(error, line, capsys):
     with pytest.raises(SystemExit) as stop, one_line_errors():
         raise error
     assert stop.value.code == 2
     printed = capsys.readouterr()
     assert printed.out == ""
-    assert printed.err.startswith(f"error: {error}") and printed.err.count("\n") == 1
+    assert printed.err.startswith(f"error: {line}") and printed.err.count("\n") == 1
 
 
 def test_a_bug_keeps_its_traceback():
