@@ -23,11 +23,7 @@ class ExistingResults:
 
     def of_photo(self, file: InputFile) -> bool:
         """Whether all files of a photo exist, and are those of the photo as it is now."""
-        return self.of_frame(file, file.name)
-
-    def of_frame(self, file: InputFile, name: str) -> bool:
-        """Whether all files of a video's frame exist, and are those of the video as it is now."""
-        return self.are_current(file) and self.writer.exist(name)
+        return self.are_current(file) and self.writer.exist(file.name)
 
     def of_video(self, file: InputFile) -> bool:
         """Whether all files of all frames of a video exist.

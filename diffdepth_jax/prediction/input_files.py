@@ -45,7 +45,8 @@ def find_inputs(inputs: Sequence[str], output: str | os.PathLike[str]) -> Inputs
         search.add(text)
     if not search.found:
         raise _nothing_found(inputs, search.passed_over)
-    return Inputs(named(_told_apart(list(search.found.values())), output), search.describe())
+    files = named(_told_apart(list(search.found.values())), output)
+    return Inputs(files, describe(search.passed_over))
 
 
 class _Found(NamedTuple):
@@ -113,9 +114,6 @@ class _Search:
         if self.found.setdefault(place, file) is not file:
             self.passed_over[NAMED_AGAIN].append(text or str(file.path))
 
-    def describe(self) -> str:
-        return describe(self.passed_over)
-
 
 def split_pattern(pattern: pathlib.Path) -> tuple[pathlib.Path, str]:
     """Splits a pattern into the folder before its first *, ? or [, and the rest."""
@@ -166,9 +164,8 @@ def default_output(inputs: Iterable[str]) -> pathlib.Path:
     roots = [_searched(pathlib.Path(expand_home(text))) for text in inputs]
     places = sorted({root.resolve() for root in roots if root is not None})
     output = _DEFAULT_OUTPUT
-    while (
-        root := next((x for x in places if output.resolve().is_relative_to(x)), None)
-    ) is not None:
+    while around := [place for place in places if output.resolve().is_relative_to(place)]:
+        root = around[0]
         if root.parent == root:
             raise UserError(f"results would lie in the input folder {root}: give another --output")
         output = root.parent / f"{root.name}_{_DEFAULT_OUTPUT}"

@@ -14,19 +14,17 @@ import functools
 import hashlib
 import os
 import pathlib
-import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.media import video
-from diffdepth_jax.prediction.output_kinds import KINDS
+from diffdepth_jax.prediction.output_kinds import FRAME, KINDS
 from diffdepth_jax.prediction.record import Record
 
 _VIDEO_SUFFIXES = KINDS["video"].suffixes
 _SUFFIXES = [end for kind in KINDS.values() for end in kind.suffixes if end not in _VIDEO_SUFFIXES]
 _LONGEST = 255 - max(len(end) for end in (*_SUFFIXES, *_VIDEO_SUFFIXES))  # bytes of a file's name
-_FRAME = re.compile(r"^\d{6,}")
 _FIRST_FRAME = f"{0:06d}"
 
 
@@ -162,7 +160,7 @@ class _Claims:
     def _key(self, path: pathlib.Path) -> str:
         """Returns the same text for paths that may be one file; a last link is not followed."""
         folder = _folded(self._place(path.parent))
-        name = _FRAME.sub(_FIRST_FRAME, path.name) if folder in self._frames else path.name
+        name = FRAME.sub(_FIRST_FRAME, path.name) if folder in self._frames else path.name
         return f"{folder}/{_folded(name)}"
 
 

@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import math
 import pathlib
-import re
 from collections.abc import Callable, Collection, Generator, Mapping
 from typing import Any, TypeVar
 
@@ -21,7 +20,7 @@ from diffdepth_jax.media.point_cloud import PointCloud
 from diffdepth_jax.media.reading import RGB
 from diffdepth_jax.media.video import VideoWriter
 from diffdepth_jax.prediction.depth_prediction import DepthPrediction
-from diffdepth_jax.prediction.output_kinds import KINDS
+from diffdepth_jax.prediction.output_kinds import FRAME, KINDS
 from diffdepth_jax.whole_files import whole_file
 
 Metres = Float32[np.ndarray, "height width"]
@@ -87,9 +86,7 @@ class OutputWriter:
             paths = sorted((self.directory / name).iterdir())
         except OSError:  # no frame was written
             return []
-        return [
-            path for path in paths if re.match(r"\d{6,}", path.name) and path.name.endswith(ends)
-        ]
+        return [path for path in paths if FRAME.match(path.name) and path.name.endswith(ends)]
 
     def exist(self, name: str) -> bool:
         """Whether all files of an image exist already."""

@@ -11,13 +11,12 @@ import hashlib
 import json
 import os
 import pathlib
-import re
 from typing import Any, NamedTuple
 
 from diffdepth_jax.media.photo_formats import open_file
+from diffdepth_jax.prediction.output_kinds import FRAME
 
 FILE = ".diffdepth_inputs.jsonl"
-_FRAME = re.compile(r"\d{6,}$")  # the name of a frame, see `InputFile.frame_name`
 _Key = tuple[str, bool]  # a name, and whether it is that of a video: files of the two differ
 
 
@@ -100,13 +99,13 @@ class Record:
         if is_video:
             return self._folders_like_frames.get(name)
         folder, _, last = name.rpartition("/")
-        return self._made.get((folder, True)) if _FRAME.match(last) else None
+        return self._made.get((folder, True)) if FRAME.fullmatch(last) else None
 
     @functools.cached_property
     def _folders_like_frames(self) -> dict[str, Made]:
         """The folders with results of photos that are named like a video's frames."""
         split = ((*name.rpartition("/"), made) for (name, _), made in self._made.items())
-        return {folder: made for folder, _, last, made in split if folder and _FRAME.match(last)}
+        return {folder: made for folder, _, last, made in split if folder and FRAME.fullmatch(last)}
 
     def add(self, name: str, made: Made) -> None:
         """Appends a line; raises an OSError if that fails."""
