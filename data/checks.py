@@ -12,7 +12,6 @@ import statistics
 from collections.abc import Iterable, Iterator
 
 import numpy as np
-from PIL import Image
 from tqdm import tqdm
 
 from diffdepth_jax.data.frames import (
@@ -30,6 +29,7 @@ from diffdepth_jax.data.parallel import ordered_map
 from diffdepth_jax.datasets.records import decode_depth, decode_image
 from diffdepth_jax.datasets.samples import RGB
 from diffdepth_jax.media.orientation import AS_STORED
+from diffdepth_jax.media.photo_formats import open_picture
 from diffdepth_jax.media.photo_metadata import read_metadata
 
 
@@ -128,7 +128,7 @@ def _turned_by_exif(frame: Frame, image: LoadedImage) -> str:
     """The problem with an image file that EXIF turns, or "": records hold pixels as stored."""
     if isinstance(image, np.ndarray):
         return ""
-    with Image.open(io.BytesIO(image)) as file:
+    with open_picture(io.BytesIO(image)) as file:
         orientation = read_metadata(file).orientation
     if orientation == AS_STORED:
         return ""

@@ -7,7 +7,7 @@ import pathlib
 import re
 from collections.abc import Iterator
 
-from PIL import Image
+from diffdepth_jax.media.photo_formats import open_picture
 
 _MOST_FILES = 50_000  # that are looked at
 _PICTURES_TRIED = 300  # spread over the folder: scenes repeat their numbers, so that many files fit
@@ -76,7 +76,7 @@ def _files(root: pathlib.Path) -> Iterator[str]:
 
 def _has_colours(path: pathlib.Path) -> bool:
     try:
-        with Image.open(path) as picture:
+        with open_picture(path) as picture:
             return picture.mode in ("RGB", "RGBA", "CMYK", "YCbCr") or picture.format == "JPEG"
     except (OSError, ValueError, SyntaxError):
         return False

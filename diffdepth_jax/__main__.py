@@ -32,7 +32,7 @@ class Command(NamedTuple):
 
 GROUPS = {
     "Use a model": {
-        "predict": Command("predict", "Depth of photos, videos", "--input=photos --output=depth"),
+        "predict": Command("predict", "Depth of photos, videos", "photos clip.mp4 -o depth"),
         "app": Command("app", "The same in a web page"),
         "export": Command(
             "export", "One file that needs only JAX", "--checkpoint=runs/x --output=x.stablehlo"

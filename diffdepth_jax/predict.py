@@ -1,38 +1,47 @@
 """Predicts depth for photos and videos.
 
-diffdepth predict --input=photos/ --output=depth/
-diffdepth predict --input=photo.jpg --output=depth/ --outputs=glb --mesh
+diffdepth predict photos/ clip.mp4 'shots/*.jpg' --output=depth/
+diffdepth predict photo.jpg --outputs=glb --mesh
+find . -name '*.jpg' | diffdepth predict - -o depth/
 """
 
 import pathlib
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from absl import flags
 
-from diffdepth_jax.errors import UserError
+from diffdepth_jax.errors import UserError, printable
 from diffdepth_jax.media import camera
 from diffdepth_jax.prediction import output_kinds
 from diffdepth_jax.program import default_model
 from diffdepth_jax.program.entry import start
 from diffdepth_jax.program.help_page import Page
 from diffdepth_jax.program.interruption import telling
-from diffdepth_jax.program.path_flags import define_path
+from diffdepth_jax.program.path_flags import define_path, define_paths
 from diffdepth_jax.program.quick_imports import quick_imports
 
 if TYPE_CHECKING:  # Pillow and JAX take time, for which --help and wrong flags need not wait
+    from diffdepth_jax.prediction.camera_choice import CameraChoice
     from diffdepth_jax.prediction.options import Options
+    from diffdepth_jax.prediction.output_names import InputFile
+    from diffdepth_jax.prediction.report import Report
     from diffdepth_jax.prediction.writers import Writers
 
 _CHECKPOINT = define_path("checkpoint", default_model.HELP_WITH_DEFAULT, allow_override=True)
-_INPUT = define_path(
+_INPUT = define_paths(
     "input",
-    "A photo, a video, a folder with its subfolders, or a .txt file with a path in each line.",
+    "A photo, a video, a folder with its subfolders, a pattern such as 'shots/**/*.jpg', a .txt or "
+    ".csv file with a path in each line, or - for such a list on standard input. The same as an "
+    "argument without a flag; both may be given several times.",
 )
 _OUTPUT = define_path(
     "output",
-    "Folder for the results. It gets the same subfolders as the input.",
+    "Folder for the results. It gets the same subfolders as the input. Default: depth, or if that "
+    "would lie in a folder of the input, FOLDER_depth beside that one.",
     allow_override=True,  # other programs have a flag of this name
+    short_name="o",
 )
 _OUTPUTS = flags.DEFINE_list(
     "outputs",
@@ -127,12 +136,24 @@ def _color_range() -> tuple[float, float] | None:
     return near, far
 
 
-def _writers() -> "Writers":
+def _output(inputs: Sequence[str]) -> pathlib.Path:
+    from diffdepth_jax.prediction.input_files import default_output
+
+    if _OUTPUT.value == "":
+        raise UserError("output is empty: name the folder for the results")
+    if _OUTPUT.value is not None:
+        return pathlib.Path(_OUTPUT.value)
+    output = default_output(inputs)
+    print(printable(f"results: {output}; --output takes another folder"))
+    return output
+
+
+def _writers(output: pathlib.Path) -> "Writers":
     from diffdepth_jax.prediction.outputs import OutputWriter
     from diffdepth_jax.prediction.writers import create_writers
 
     settings = OutputWriter(
-        pathlib.Path(_OUTPUT.value or ""),  # `start` requires the flag: it has a value
+        output,
         output_kinds.DEFAULT,
         _DEPTH_SCALE.value,
         _color_range(),
@@ -161,31 +182,45 @@ def _options() -> "Options":
     )
 
 
-def run() -> int:
+def run(arguments: Sequence[str]) -> int:
     from diffdepth_jax.prediction.camera_choice import CameraChoice
-    from diffdepth_jax.prediction.input_files import find_inputs
+    from diffdepth_jax.prediction.input_files import EXAMPLE, find_inputs
 
-    writers = _writers()
+    inputs = [*(_INPUT.value or ()), *arguments]
+    if not inputs:
+        raise UserError(f"missing: --input; name {EXAMPLE}; --help has an example")
     cameras = CameraChoice(_FOCAL_LENGTH.value, _FOV.value, _CAMERA.value)
-    files, passed_over = find_inputs(_INPUT.value or "", _OUTPUT.value or "")
-    writers.check(files, overwrite=_OVERWRITE.value)
-    model, overwrite = default_model.chosen(_CHECKPOINT.value), _OVERWRITE.value
-    with telling(lambda: f"0 of {len(files)} written"):
-        with quick_imports():
-            # Here, because it imports JAX, for which --help and wrong flags need not wait.
-            from diffdepth_jax.prediction.command import predict_with
-        report = predict_with(model, files, writers, cameras, _options(), overwrite=overwrite)
+    writers = _writers(_output(inputs))
+    files, passed_over = find_inputs(inputs, writers.photos.directory)
+    writers.check(files)
+    report = _predict(files, writers, cameras)
     only_videos = all(file.is_video for file in files)
     if passed_over:
-        print(passed_over)
-    print(report.summary(writers.videos if only_videos else writers.photos))
-    for line in report.errors():
-        print(line, file=sys.stderr)
+        print(printable(passed_over))
+    print(printable(report.summary(writers.videos if only_videos else writers.photos)))
     return 1 if report.failures else 0
 
 
+def _predict(files: Sequence["InputFile"], writers: "Writers", cameras: "CameraChoice") -> "Report":
+    """Predicts the files; what failed is printed also where Ctrl-C ends the program."""
+    from diffdepth_jax.prediction.report import Report
+
+    report, model = Report(len(files)), default_model.chosen(_CHECKPOINT.value)
+    overwrite = _OVERWRITE.value
+    try:
+        with telling(lambda: f"{report.counts} to {writers.photos.directory}"):
+            with quick_imports():
+                # Here, because it imports JAX, for which --help and wrong flags need not wait.
+                from diffdepth_jax.prediction.command import predict_files
+            predict_files(model, files, writers, cameras, _options(), report, overwrite=overwrite)
+    finally:
+        for line in report.errors():
+            print(line, file=sys.stderr)
+    return report
+
+
 def main() -> None:
-    start(run, required=["input", "output"], page=_PAGE)
+    start(run, required=[], page=_PAGE, takes_arguments=True)
 
 
 if __name__ == "__main__":

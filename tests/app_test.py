@@ -28,7 +28,7 @@ from tests.support.visitors import Estimator
 
 SENTENCES = {
     "text": "text.png cannot be read",
-    "program": "program.png is of format EPS: upload one of AVIF, BMP",
+    "program": r"program.png cannot be read \(it is of none of the formats AVIF, BMP",
     "wide": "wide.png is 20000 x 50 pixels: make it at most 10000 pixels a side",
     "bomb": "bomb.png is larger than 89 megapixels: make it smaller",
     "cut": "cut.png.* cannot be read",

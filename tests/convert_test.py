@@ -263,7 +263,7 @@ def test_a_directory_with_something_in_it_is_left_alone(resnet_checkpoint, tmp_p
     with pytest.raises(UserError, match="full exists and is not empty"):
         convert_file(path, resnet_checkpoint.config, tmp_path / "full")
     assert [path.name for path in (tmp_path / "full").iterdir()] == ["mine"]
-    assert not list(tmp_path.glob("full.unfinished*"))
+    assert not list(tmp_path.glob(".unfinished*"))
 
 
 def test_an_empty_directory_is_filled(resnet_checkpoint, tmp_path):

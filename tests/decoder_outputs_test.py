@@ -106,7 +106,7 @@ def test_predict_marks_the_holes_and_writes_a_spread_without_an_ensemble(
     with flagsaver.flagsaver():
         outputs = "--outputs=npy,png16,spread"
         flags.FLAGS(["predict", outputs, *(f"--{k}={v}" for k, v in values.items())])
-        assert predict.run() == 0
+        assert predict.run([]) == 0
     prediction = estimate(_picture())
     valid = prediction.valid
     assert 0.05 < valid.mean() < 0.95

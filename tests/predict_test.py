@@ -1,6 +1,7 @@
 """The command line: photos and videos in, files out, sentences for what cannot be."""
 
 import functools
+import io
 import subprocess
 import sys
 
@@ -13,8 +14,9 @@ from PIL import ExifTags, Image
 
 from diffdepth_jax import predict
 from diffdepth_jax.errors import UserError
-from diffdepth_jax.prediction import placement
+from diffdepth_jax.prediction import placement, record
 from diffdepth_jax.prediction.estimator import DepthEstimator
+from diffdepth_jax.prediction.image_prediction import ImagePredictor
 from diffdepth_jax.program import default_model, shipped_models
 from tests.media.video_test import write_lossless
 from tests.support import small_model, small_run
@@ -59,17 +61,20 @@ def run(model, load, tmp_path, monkeypatch):
 
     monkeypatch.setattr(DepthEstimator, "from_checkpoint", load)
 
-    def run(**values):
+    def run(*arguments, **values):
         values = {"checkpoint": model, "output": tmp_path / "out", **values}
+        values = {name: value for name, value in values.items() if value is not None}
         with flagsaver.flagsaver():
-            flags.FLAGS(["predict", *(f"--{k}={v}" for k, v in values.items())])
-            return predict.run()
+            given = (f"--{k}={v}" for k, v in values.items())
+            return predict.run(flags.FLAGS(["predict", *map(str, arguments), *given])[1:])
 
     return run
 
 
 def _names(folder):
-    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    """Of all files but the record of what they were made of."""
+    files = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    return files - {record.FILE}
 
 
 def test_without_a_checkpoint_the_model_that_ships_is_taken_and_named(
@@ -79,8 +84,8 @@ def test_without_a_checkpoint_the_model_that_ships_is_taken_and_named(
     monkeypatch.setattr(default_model, "DEFAULT", model.name)
     monkeypatch.setattr(DepthEstimator, "from_checkpoint", load)
     with flagsaver.flagsaver():
-        flags.FLAGS(["predict", f"--input={photos / 'a.png'}", f"--output={tmp_path / 'out'}"])
-        assert predict.run() == 0
+        flags.FLAGS(["predict", f"--output={tmp_path / 'out'}"])
+        assert predict.run([str(photos / "a.png")]) == 0
     assert "model: random, which ships with the program" in capsys.readouterr().out
     assert _names(tmp_path / "out") == {f"a{end}" for end in DEFAULT_ENDS}
 
@@ -92,7 +97,7 @@ def test_one_broken_file_does_not_stop_the_rest(photos, run, tmp_path, capsys):
     assert np.load(output / "c.npy").shape == (47, 33)
     printed = capsys.readouterr()
     assert "2 of 3 written" in printed.out
-    assert printed.err.count("b.jpg") == 2 and "Traceback" not in printed.err
+    assert printed.err.count("b.jpg") == 1 and "Traceback" not in printed.err
 
 
 def test_status_is_0_when_all_are_written(photos, run):
@@ -136,12 +141,104 @@ def test_results_beside_the_photos_are_no_photos(photos, run, capsys):
     assert "0 of 5 written" in capsys.readouterr().out
 
 
+def test_several_inputs_of_all_kinds(photos, run, tmp_path, capsys, monkeypatch):
+    """A folder, a file, a pattern, lists in two forms and on standard input; files named twice."""
+    (photos / "b.jpg").unlink()
+    for name in ("shots/deep/d.jpg", "e.png", "f.png", "g.png", "h.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        _picture(48, 32).save(tmp_path / name)
+    (tmp_path / "list.txt").write_text("f.png\nphotos/a.png")
+    (tmp_path / "list.csv").write_text("id,image\n7,g.png\n8,e.png\n")
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"h.png\0e.png\0")))
+    monkeypatch.chdir(tmp_path)
+    flag = {"input": tmp_path / "e.png", "outputs": "npy"}
+    assert run("photos", "shots/**/*.jpg", "list.txt", "list.csv", "-", **flag) == 0
+    names = ("a", "c", "deep/d", "e", "f", "g", "h")
+    assert _names(tmp_path / "out") == {f"{name}.npy" for name in names}
+    printed = capsys.readouterr().out
+    assert "7 of 7 written" in printed and "3 that were named before" in printed
+
+
+def test_without_an_output_results_go_to_a_folder_that_is_named(
+    photos, run, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    assert run("photos/a.png", output=None) == 0
+    assert _names(tmp_path / "depth") == {f"a{end}" for end in DEFAULT_ENDS}
+    assert capsys.readouterr().out.startswith("results: depth; --output takes another folder\n")
+    monkeypatch.chdir(photos)
+    (photos / "b.jpg").unlink()
+    assert run(".", output=None, outputs="color") == 0
+    assert _names(tmp_path / "photos_depth") == {"a_color.png", "c_color.png"}
+    assert f"results: {tmp_path / 'photos_depth'};" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "values", "message"),
+    [
+        ([], {}, "missing: --input; name photos, videos"),
+        ([], {"input": ""}, "an input is empty: name photos"),
+        (["a.png", ""], {}, "an input is empty: name photos"),
+        (["a.png"], {"output": ""}, "output is empty"),
+        (["https://example.org/a.png"], {}, "is an address, .*: download the file first"),
+        (["s3://bucket/a.png"], {}, "is an address, .*: download the file first"),
+        (["*.gif"], {}, r"input \*\.gif holds no image or video"),
+        (["a.png", "nowhere.png"], {}, "input nowhere.png does not exist: name photos"),
+    ],
+)
+def test_inputs_that_are_none_are_refused(
+    arguments, values, message, photos, run, monkeypatch, tmp_path
+):
+    monkeypatch.chdir(photos)
+    with pytest.raises(UserError, match=message):
+        run(*arguments, **values)
+    assert not (tmp_path / "out").exists()
+
+
+def test_ctrl_c_tells_what_was_written_and_what_failed(photos, run, tmp_path, capsys, monkeypatch):
+    for name in ("d.png", "e.png"):
+        _picture(48, 32).save(photos / name)
+    write = ImagePredictor.write
+
+    def stop_at_the_third(self, result):
+        write(self, result)
+        if len(list((tmp_path / "out").glob("*.npy"))) == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(ImagePredictor, "write", stop_at_the_third)
+    with pytest.raises(KeyboardInterrupt, match=r"^2 of 5 written to .*out$"):
+        run(photos)
+    assert "b.jpg cannot be read" in capsys.readouterr().err
+
+
+def test_the_command_line_is_read_as_one_types_it():
+    """In a process of its own: other programs define flags of the same names."""
+    for output in (("-o", "/proc/out"), ("-o=/proc/out",), ("--output=/proc/out",)):
+        program = [sys.executable, "-m", "diffdepth_jax.predict", "docs/photos", *output]
+        done = subprocess.run(program, cwd=ROOT, capture_output=True, text=True)
+        assert done.returncode == 2 and done.stderr.startswith("error: /proc/out"), done.stderr
+
+
 def test_pictures_of_others_are_not_replaced(photos, run):
     other = photos / "c.png"
     _picture(5, 5).save(other)
     before = other.read_bytes()
     with pytest.raises(UserError, match=r"c\.png was not written by this program.*--output"):
         run(input=photos / "c.jpg", output=photos)
+    with pytest.raises(UserError, match=r"c\.png was not written by this program"):
+        run(input=photos / "c.jpg", output=photos, outputs="png16")  # it is no result either
+    assert other.read_bytes() == before
+
+
+def test_frames_of_others_are_not_replaced(photos, run):
+    """Whichever their number: FFmpeg counts from 1."""
+    write_lossless(photos / "v.mp4", [np.array(_picture(48, 32))] * 2)
+    (photos / "v").mkdir()
+    other = photos / "v/000001.png"
+    _picture(48, 32).save(other)
+    before = other.read_bytes()
+    with pytest.raises(UserError, match=r"v/000001\.png was not written by this program"):
+        run(input=photos / "v.mp4", output=photos, outputs="png16,video")
     assert other.read_bytes() == before
 
 
@@ -316,7 +413,7 @@ def test_png_beyond_its_range_is_counted(photos, run, capsys):
         ({"batch_size": 0}, "batch_size 0"),
         ({"max_points": 0}, "max_points 0"),
         ({"num_steps": 0}, "num_steps 0: must be 1 to 1000"),
-        ({"outputs": "npy,exr"}, "outputs 'exr'"),
+        ({"outputs": "npy,exr"}, "outputs exr"),
         ({"outputs": "spread"}, "give --ensemble"),
         ({"outputs": "interval"}, "with --interval"),
         ({"interval": 0.9}, "--mode=calibrate"),

@@ -59,7 +59,7 @@ def scored(tmp_path_factory):
         values = {"checkpoint": folder / "model", "input": folder / "image"}
         values |= {"output": folder / "out/image", "outputs": ",".join(FORMATS)}
         flags.FLAGS(["predict", *(f"--{name}={value}" for name, value in values.items())])
-        assert predict.run() == 0
+        assert predict.run([]) == 0
     return config, means, folder / "out"
 
 

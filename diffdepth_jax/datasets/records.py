@@ -19,6 +19,7 @@ from diffdepth_jax.datasets.samples import RGB, Sample
 from diffdepth_jax.datasets.tfrecord import TFRecords
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.media import camera
+from diffdepth_jax.media.photo_formats import open_picture
 from diffdepth_jax.media.preprocessing import zero_outside
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ class Records:
 def decode_image(encoded: bytes) -> RGB:
     """Decodes a JPEG or PNG file; raises a ValueError unless it is RGB with 8 bits per channel."""
     try:
-        with Image.open(io.BytesIO(encoded)) as image:
+        with open_picture(io.BytesIO(encoded), ["JPEG", "PNG"]) as image:
             if image.mode != "RGB":
                 raise ValueError(f"mode {image.mode}; expected RGB with 8 bits per channel")
             return np.asarray(image)
@@ -129,7 +130,7 @@ def decode_depth(
     if format == "float32":
         return np.frombuffer(encoded, "<f4").reshape(size) / np.float32(scale)
     try:
-        with Image.open(io.BytesIO(encoded)) as picture:
+        with open_picture(io.BytesIO(encoded), ["PNG"]) as picture:
             if not picture.mode.startswith("I"):
                 raise ValueError(f"mode {picture.mode}; expected a single-channel 16-bit PNG")
             return np.divide(np.asarray(picture), np.float32(scale), dtype=np.float32)

@@ -17,6 +17,7 @@ from diffdepth_jax.errors import UserError
 from diffdepth_jax.evaluation import scoring
 from diffdepth_jax.evaluation.evaluator import load_evaluator
 from diffdepth_jax.evaluation.scoring import Prediction
+from diffdepth_jax.media.photo_formats import open_picture
 from diffdepth_jax.program.interruption import telling
 from diffdepth_jax.whole_files import whole_file
 
@@ -72,7 +73,7 @@ def check_submission(
 
 def _check_file(name: str, archive: zipfile.ZipFile, size: tuple[int, int]) -> list[str]:
     try:
-        with Image.open(io.BytesIO(archive.read(name)), formats=["PNG"]) as image:
+        with open_picture(io.BytesIO(archive.read(name)), ["PNG"]) as image:
             values, mode = np.array(image), image.mode
     except (OSError, SyntaxError, ValueError, zipfile.BadZipFile) as error:
         return [f"{name} is no readable PNG ({error})"]

@@ -4,17 +4,15 @@ import dataclasses
 import math
 import pathlib
 import re
-import zipfile
-import zlib
 from collections.abc import Sequence
 
 import numpy as np
 from absl import logging
 from jaxtyping import Bool, Float32
-from PIL import Image
 
 from diffdepth_jax.errors import UserError
-from diffdepth_jax.media.reading import DECODER_ERRORS, FilePath, unreadable
+from diffdepth_jax.media.photo_formats import open_file, open_picture
+from diffdepth_jax.media.reading import FilePath, unreadable
 
 _EXPECTED = "one channel of metres (floats), or of metres times depth_scale (16-bit integers)"
 # Pillow stretches or shifts the values of other formats, such as JPEG 2000.
@@ -108,7 +106,9 @@ def read_values(kind: str, path: FilePath, name: str = "depth") -> np.ndarray:
     reader = _READERS.get(pathlib.Path(path).suffix.lower(), _read_picture)
     try:
         values = reader(path, name)
-    except (*DECODER_ERRORS, zipfile.BadZipFile, zlib.error) as error:
+    except UserError:
+        raise
+    except Exception as error:  # Pillow, NumPy and h5py raise errors of many types on damaged files
         raise unreadable(kind, path, error) from error
     if values.ndim not in (2, 3) or values.shape[2:] not in ((), (1,)):
         raise UserError(f"{kind} {path} has shape {values.shape}; expected [H, W] or [H, W, 1]")
@@ -142,7 +142,7 @@ def _name_among(names: Sequence[str], name: str, path: FilePath) -> str:
 
 
 def _read_picture(path: FilePath, name: str) -> np.ndarray:
-    with Image.open(path) as picture:
+    with open_file(path) as file, open_picture(file) as picture:
         if picture.format not in _PICTURE_FORMATS:
             raise UserError(
                 f"{path} is of format {picture.format}, in which values are not kept as they are; "

@@ -9,9 +9,10 @@ import pathlib
 import struct
 from typing import Any
 
-from PIL import ExifTags, Image
+from PIL import ExifTags
 from PIL.PngImagePlugin import PngInfo
 
+from diffdepth_jax.media.photo_formats import open_picture
 from diffdepth_jax.media.reading import FilePath
 
 _MARK = "diffdepth_jax"
@@ -55,7 +56,7 @@ def _last_bytes(path: pathlib.Path) -> bytes:
 
 
 def _software(path: pathlib.Path) -> list[str]:
-    with Image.open(path) as picture:
+    with open_picture(path) as picture:
         comment = picture.info.get("comment", b"")
         return [
             picture.info.get("Software", ""),

@@ -5,11 +5,12 @@ in CSV files, or tabs if they hold spaces themselves. A name in double quotes ma
 """
 
 import codecs
+import csv
 import math
 import os
 import pathlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from diffdepth_jax.errors import UserError
@@ -19,6 +20,8 @@ _COMMENT = re.compile(r'("[^"]*")|(?:^|\s)#.*')  # a # inside a name is part of 
 _WORD = re.compile(r'"([^"]*)"|(\S+)')
 # float() alone would also read "2011_09_26", the day of a KITTI drive.
 _NUMBER = re.compile(r"\+?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", re.ASCII)
+# Headings of the column of a CSV file that holds the names of pictures.
+_HEADINGS = ("image", "img", "rgb", "photo", "video", "file", "filename", "path", "input", "name")
 _FILE_NAME = re.compile(r"\.[A-Za-z]\w*$|^None$")
 
 
@@ -59,15 +62,56 @@ def read_lines(path: FilePath) -> list[Line]:
     Raises:
       UserError: the file cannot be read, or is no such text.
     """
+    return lines_of(_read_text(path))
+
+
+def lines_of(text: str) -> list[Line]:
+    """Returns the lines of a list's text that are neither blank nor a comment."""
+    lines = [line.strip() for line in re.split(r"\r\n|\n|\r", text)]
+    return _named(enumerate(lines, start=1))
+
+
+def _named(lines: Iterable[tuple[int, str]]) -> list[Line]:
+    return [Line(number, text) for number, text in lines if text and not text.startswith("#")]
+
+
+def _read_text(path: FilePath) -> str:
     try:
         content = pathlib.Path(path).read_bytes()
         utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-        text = content.decode("utf-16" if utf16 else "utf-8-sig")
+        return content.decode("utf-16" if utf16 else "utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise unreadable("list file", path, error) from error
-    lines = [line.strip() for line in re.split(r"\r\n|\n|\r", text)]
-    named = [Line(number, line) for number, line in enumerate(lines, start=1)]
-    return [line for line in named if line.text and not line.text.startswith("#")]
+
+
+def read_csv(path: FilePath) -> list[Line]:
+    """Reads the names of pictures in a CSV file, with the numbers of their lines.
+
+    They stand in the column with such a heading ("image", "path", "file_name"), or in the first
+    one. Commas, semicolons or tabs part the columns, whichever is most frequent in the first line.
+
+    Raises:
+      UserError: the file cannot be read, or is no text in UTF-8, or UTF-16 with its mark.
+    """
+    text = _read_text(path)
+    first = text.partition("\n")[0]
+    reader = csv.reader(text.splitlines(keepends=True), delimiter=max(",;\t", key=first.count))
+    try:
+        rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader if row]
+    except csv.Error as error:
+        raise unreadable("list file", path, error) from error
+    column = _column_of_pictures(rows[0][1]) if rows else None
+    index, below = (0, rows) if column is None else (column, rows[1:])
+    return _named((number, row[index]) for number, row in below if index < len(row))
+
+
+def _column_of_pictures(headings: list[str]) -> int | None:
+    """Returns the index of the column; None: these are no headings, but names with extensions."""
+    if any("." in heading for heading in headings):
+        return None
+    words = [set(re.split(r"[^a-z]+", heading.lower())) for heading in headings]
+    found = (index for heading in _HEADINGS for index, x in enumerate(words) if heading in x)
+    return next(found, None)
 
 
 def names(text: str) -> list[str]:
@@ -120,7 +164,7 @@ def candidates(name: str, below: Callable[[str], list[pathlib.Path]]) -> list[pa
     paths = []
     for spelled in dict.fromkeys((name, name.replace("\\", "/"))):
         absolute = pathlib.Path(os.path.expanduser(spelled))
-        paths += [absolute] if absolute.is_absolute() and absolute.is_file() else []
+        paths += [absolute] if absolute.is_absolute() and os.path.isfile(absolute) else []
         paths += below(spelled.lstrip("/"))
     return paths
 
@@ -128,7 +172,7 @@ def candidates(name: str, below: Callable[[str], list[pathlib.Path]]) -> list[pa
 def find(name: str, folder: FilePath) -> pathlib.Path | None:
     """Returns the file that a listed name stands for, with names relative to `folder`, or None."""
     paths = candidates(name, lambda inside: [pathlib.Path(folder, inside)])
-    return next((path for path in paths if path.is_file()), None)
+    return next((path for path in paths if os.path.isfile(path)), None)  # also of names too long
 
 
 def name_below(path: FilePath, folder: FilePath) -> str:

@@ -5,7 +5,6 @@ import io
 import math
 import os
 import pathlib
-import tokenize
 import warnings
 from typing import BinaryIO
 
@@ -17,21 +16,17 @@ from PIL import Image
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.media.metadata_removal import without_metadata
 from diffdepth_jax.media.orientation import turned
-from diffdepth_jax.media.photo_formats import HEIF_ADVICE, HEIF_EXTENSIONS, register_heif
+from diffdepth_jax.media.photo_formats import (
+    HEIF_ADVICE,
+    HEIF_EXTENSIONS,
+    open_file,
+    open_picture,
+    register_heif,
+)
 from diffdepth_jax.media.photo_metadata import Metadata, read_metadata
 
 RGB = UInt8[np.ndarray, "height width 3"]
 FilePath = str | os.PathLike[str]
-
-# The errors that Pillow and NumPy were seen to raise on truncated and damaged files.
-DECODER_ERRORS = (
-    OSError,
-    EOFError,
-    SyntaxError,
-    ValueError,
-    tokenize.TokenError,
-    Image.DecompressionBombError,
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,17 +62,11 @@ class Photo:
 
 def read_photo(path: FilePath) -> Photo:
     """Reads an image file; raises a UserError if it cannot be read or is too large."""
-    register_heif()
-    try:
-        with warnings.catch_warnings():
-            # Pillow warns at this size, and refuses at twice the size, which takes gigabytes.
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            picture = read_picture(path)
-    except Image.DecompressionBombWarning as error:
-        limit = Image.MAX_IMAGE_PIXELS or math.inf  # None turns Pillow's limit off
-        raise UserError(
-            f"image {path} is larger than {limit / 1e6:.0f} megapixels: make it smaller"
-        ) from error
+    with warnings.catch_warnings():
+        # Pillow warns at this size, and refuses at twice the size, which takes gigabytes.
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        warnings.simplefilter("ignore", UserWarning)  # of damaged metadata, which `notes` tell of
+        picture = read_picture(path)
     metadata = picture.metadata
     return Photo(
         turned(picture.stored, metadata.orientation),
@@ -89,37 +78,52 @@ def read_photo(path: FilePath) -> Photo:
 
 def read_picture(path: FilePath) -> Picture:
     """Reads an image file; raises a UserError if it cannot be read or has more than 8 bits."""
-    needs_add_on = pathlib.Path(path).suffix.lower() in HEIF_EXTENSIONS and not register_heif()
     try:
-        return _read_with_or_without_metadata(path)
-    except DECODER_ERRORS as error:
-        advice = f"; {HEIF_ADVICE}" if needs_add_on else ""
-        raise UserError(f"{unreadable('image', path, error)}{advice}") from error
+        with open_file(path) as file:
+            return _read_with_or_without_metadata(file, path)
+    except UserError:
+        raise
+    except Exception as error:  # Pillow raises errors of many types on damaged files
+        raise _refusal(path, error) from error
 
 
-def _read_with_or_without_metadata(path: FilePath) -> Picture:
+def _refusal(path: FilePath, error: Exception) -> UserError:
+    if isinstance(error, Image.DecompressionBombWarning):
+        limit = Image.MAX_IMAGE_PIXELS or math.inf  # None turns Pillow's limit off
+        text = f"image {path} is larger than {limit / 1e6:.0f} megapixels: make it smaller"
+        return UserError(text)
+    needs_add_on = pathlib.Path(path).suffix.lower() in HEIF_EXTENSIONS and not register_heif()
+    advice = f"; {HEIF_ADVICE}" if needs_add_on else ""
+    return UserError(f"{unreadable('image', path, error)}{advice}")
+
+
+def _read_with_or_without_metadata(file: BinaryIO, path: FilePath) -> Picture:
     """Decodes a file, and again without its metadata if Pillow refuses the file with them."""
     try:
-        return _decode(path, str(path))
-    except DECODER_ERRORS as error:
-        data = pathlib.Path(path).read_bytes()
+        return _decode(file, path)
+    except UserError:
+        raise
+    except Exception as error:  # Pillow raises errors of many types on damaged metadata
+        file.seek(0)
+        data = file.read()
         bare = without_metadata(data)
         if bare == data:
             raise
-        picture = _decode(io.BytesIO(bare), str(path))
+        picture = _decode(io.BytesIO(bare), path)
         note = f"metadata cannot be read ({_one_line(error)}): passed over"
         return Picture(picture.stored, Metadata(notes=(note,)))
 
 
-def _decode(file: FilePath | BinaryIO, name: str) -> Picture:
-    with Image.open(file) as image:
+def _decode(file: BinaryIO, path: FilePath) -> Picture:
+    with open_picture(file) as image:
         if image.mode[0] in "IF":  # Pillow would clip them to white instead of scaling them
             raise UserError(
-                f"image {name} has more than 8 bits per channel (mode {image.mode}): convert it to "
+                f"image {path} has more than 8 bits per channel (mode {image.mode}): convert it to "
                 "8 bits; if it is a depth map, give the photo instead"
             )
-        metadata = read_metadata(image)
-        return Picture(np.array(image.convert("RGB")), metadata)
+        pixels = np.array(image.convert("RGB"))
+        # After the pixels: Pillow looks at all pages to count them, and stays at a damaged one.
+        return Picture(pixels, read_metadata(image))
 
 
 def as_rgb(image: ArrayLike | Image.Image | FilePath) -> RGB:

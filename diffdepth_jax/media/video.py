@@ -3,6 +3,7 @@
 PyAV is an optional dependency, so it is imported only when a video is opened.
 """
 
+import os
 from collections.abc import Iterator
 from fractions import Fraction
 from types import ModuleType
@@ -61,8 +62,9 @@ class VideoReader:
         """Opens the file; raises a UserError if it is no video or PyAV is not installed."""
         self._av, self._path = _library(), path
         try:
-            self._container = self._av.open(str(path))
-        except self._av.error.FFmpegError as error:
+            # Absolute: FFmpeg would take a name such as "concat:a.mp4" for one of its protocols.
+            self._container = self._av.open(os.path.abspath(path))
+        except Exception as error:  # FFmpeg's, and others on damaged headers
             raise self.unreadable(error) from error
         if not self._container.streams.video:
             self._container.close()
@@ -90,7 +92,9 @@ class VideoReader:
                 size = size or {"width": frame.width, "height": frame.height}
                 yield Frame(_pixels(frame, **size), times.span(*self._stamps(frame)))
                 count += 1
-        except self._av.error.FFmpegError as error:
+        except UserError:
+            raise
+        except Exception as error:  # FFmpeg's, and others on damaged frames
             raise self.unreadable(error, count) from error
         if not count:
             raise self.unreadable("it has no frame")
@@ -144,7 +148,7 @@ class VideoReader:
     def unreadable(self, reason: Exception | str, count: int = 0) -> UserError:
         """Returns the UserError that gives the reason, and the number of frames read before it."""
         after = f" after {count} frames" if count else ""
-        reason = getattr(reason, "strerror", None) or reason
+        reason = getattr(reason, "strerror", None) or str(reason) or type(reason).__name__
         return UserError(
             f"video {self._path} cannot be read{after} ({reason}): replace or remove it"
         )

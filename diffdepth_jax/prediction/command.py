@@ -3,35 +3,61 @@
 import dataclasses
 from collections.abc import Sequence
 
-from diffdepth_jax.prediction import outputs
+from diffdepth_jax.prediction import outputs, placement
 from diffdepth_jax.prediction.camera_choice import CameraChoice
 from diffdepth_jax.prediction.estimator import DepthEstimator
-from diffdepth_jax.prediction.file_prediction import predict_files
-from diffdepth_jax.prediction.input_files import InputFile
+from diffdepth_jax.prediction.existing_results import ExistingResults
+from diffdepth_jax.prediction.image_prediction import ImagePredictor
+from diffdepth_jax.prediction.input_files import image_sizes
 from diffdepth_jax.prediction.options import Options
+from diffdepth_jax.prediction.output_names import InputFile
+from diffdepth_jax.prediction.photo_prediction import PhotoPredictor
+from diffdepth_jax.prediction.record import Record
 from diffdepth_jax.prediction.report import Report
+from diffdepth_jax.prediction.video_prediction import VideoPredictor
 from diffdepth_jax.prediction.writers import Writers
 from diffdepth_jax.program import compilation_cache
 
 
 @compilation_cache.kept()
-def predict_with(
+def predict_files(
     model: str,
     files: Sequence[InputFile],
     writers: Writers,
     cameras: CameraChoice,
     options: Options,
+    report: Report,
     *,
     overwrite: bool,
-) -> Report:
-    """Predicts files with the model of a name, see `find_model`; compiled programs are kept.
+) -> None:
+    """Predicts all photos, then all videos, and adds to a report what became of them.
+
+    `model` is a name, see `find_model`; compiled programs are kept. Photos at their native size are
+    padded to a few sizes that they share.
 
     Raises:
       UserError: there is no such model, or it cannot predict like this.
     """
     estimator = DepthEstimator.from_pretrained(model)
-    estimator.check(dataclasses.replace(options, trajectory="gif" in writers.kinds))
-    outputs.check_spread(writers.kinds, options.ensemble, estimator.has_scale)
+    cameras = _checked(estimator, writers.kinds, cameras, options)
+    photos = [file for file in files if not file.is_video]
+    videos = [file for file in files if file.is_video]
+    padded = placement.shared_sizes(image_sizes(photos)) if options.native_size else ()
+    of_photos = dataclasses.replace(options, padded_sizes=padded)
+    existing = ExistingResults(writers.photos, Record(writers.photos.directory), overwrite)
+    images = ImagePredictor(estimator, writers.photos, cameras, of_photos)
+    PhotoPredictor(images, existing, report).predict(photos)
+    existing = dataclasses.replace(existing, writer=writers.videos)
+    images = ImagePredictor(estimator, writers.videos, cameras, options)
+    VideoPredictor(images, existing, report).predict(videos)
+
+
+def _checked(
+    estimator: DepthEstimator, kinds: Sequence[str], cameras: CameraChoice, options: Options
+) -> CameraChoice:
+    """Returns the cameras for the model, which can predict like this; or raises a UserError."""
+    estimator.check(dataclasses.replace(options, trajectory="gif" in kinds))
+    outputs.check_spread(kinds, options.ensemble, estimator.has_scale)
     cameras = cameras.completed(has_canonical_camera=estimator.has_canonical_camera)
-    cameras.check(estimator.focal_length, writers.kinds)
-    return predict_files(estimator, files, writers, cameras, options, overwrite=overwrite)
+    cameras.check(estimator.focal_length, kinds)
+    return cameras

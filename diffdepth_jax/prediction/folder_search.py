@@ -1,11 +1,14 @@
-"""Searches a folder for photos and videos, and keeps account of what it passes over."""
+"""Searches folders for photos and videos, and keeps account of what is passed over."""
 
 import collections
+import itertools
 import os
 import pathlib
 from collections.abc import Mapping
 
+from diffdepth_jax.errors import UserError
 from diffdepth_jax.media import marks, photo_formats, video
+from diffdepth_jax.prediction import record
 
 # Why a file or folder is passed over, and the names of those that are.
 PassedOver = Mapping[str, list[str]]
@@ -15,7 +18,7 @@ RESULT = "results of this program"
 HIDDEN = "hidden files and folders"
 READ_ALREADY = "links to folders that are read already"
 UNREADABLE = "links and folders that cannot be read"
-LISTED_TWICE = "lines that name a file again"
+NAMED_AGAIN = "that were named before"
 _SHOWN = 3  # names, and extensions
 
 
@@ -35,16 +38,21 @@ class FolderSearch:
       passed_over: everything else.
     """
 
-    def __init__(self, root: pathlib.Path, left_out: pathlib.Path) -> None:
-        """Searches `root`. The folder `left_out` in it is not read."""
-        self.files: list[pathlib.Path] = []
+    def __init__(self, root: pathlib.Path, left_out: pathlib.Path, pattern: str = "") -> None:
+        """Searches `root`, or what matches a pattern in it; the folder `left_out` is not read.
+
+        Raises:
+          UserError: the pattern is none.
+        """
         self.passed_over = collections.defaultdict[str, list[str]](list)
-        self._root = root
+        self._root, self._found = root, set[pathlib.Path]()
         self._seen = {os.path.realpath(left_out)} - {os.path.realpath(root)}
-        self._folders, self._links = collections.deque([root]), collections.deque[pathlib.Path]()
+        self._folders, self._links = collections.deque[pathlib.Path](), collections.deque()
+        for entry in _matches(root, pattern, self._seen) if pattern else [root]:
+            self._folders.append(entry) if entry.is_dir() else self._take(entry)
         while self._folders or self._links:
             self._read((self._folders or self._links).popleft())
-        self.files.sort()
+        self.files = sorted(self._found)
 
     def _read(self, folder: pathlib.Path) -> None:
         place = os.path.realpath(folder)
@@ -61,6 +69,8 @@ class FolderSearch:
             self._take(entry)
 
     def _take(self, entry: pathlib.Path) -> None:
+        if entry.name == record.FILE:
+            return
         if entry.name.startswith("."):
             self._pass_over(HIDDEN, entry)
         elif entry.is_dir():
@@ -72,10 +82,27 @@ class FolderSearch:
         elif marks.is_marked(entry):
             self._pass_over(RESULT, entry)
         else:
-            self.files.append(entry)
+            self._found.add(entry)
 
     def _pass_over(self, reason: str, path: pathlib.Path) -> None:
         self.passed_over[reason].append(str(path.relative_to(self._root)))
+
+
+def _matches(root: pathlib.Path, pattern: str, left_out: set[str]) -> list[pathlib.Path]:
+    """Returns what a pattern matches as shells do: hidden names only if the pattern has a dot."""
+    try:
+        found = sorted(root.glob(pattern))
+    except (ValueError, NotImplementedError) as error:
+        raise UserError(f"input {root / pattern} is no pattern ({error})") from error
+    hidden = any(part.startswith(".") for part in pathlib.PurePath(pattern).parts)
+    return [path for path in found if hidden or not _is_hidden(path, root, left_out)]
+
+
+def _is_hidden(path: pathlib.Path, root: pathlib.Path, left_out: set[str]) -> bool:
+    """Whether a name from the root on begins with a dot, or a folder is left out."""
+    parts = path.relative_to(root).parts
+    places = (os.path.realpath(folder) for folder in itertools.islice(path.parents, len(parts[1:])))
+    return any(part.startswith(".") for part in parts) or not left_out.isdisjoint(places)
 
 
 def describe(passed_over: PassedOver) -> str:

@@ -1,24 +1,25 @@
-"""Finds the photos and videos to predict: one file, the files of a folder, or those of a list."""
+"""Finds the photos and videos to predict, as people type them, and where results go by default."""
 
+import collections
 import os
 import pathlib
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from PIL import Image
-
+from diffdepth_jax.configuration.paths import expand_home
 from diffdepth_jax.errors import UserError
-from diffdepth_jax.media import path_lists, photo_formats, video
+from diffdepth_jax.media import marks, path_lists, photo_formats, video
 from diffdepth_jax.media.orientation import turned_size
 from diffdepth_jax.media.photo_metadata import read_metadata
 from diffdepth_jax.media.preprocessing import Size
-from diffdepth_jax.prediction.folder_search import (
-    LISTED_TWICE,
-    FolderSearch,
-    PassedOver,
-    describe,
-)
-from diffdepth_jax.prediction.output_names import InputFile, named
+from diffdepth_jax.prediction import input_lists
+from diffdepth_jax.prediction.folder_search import NAMED_AGAIN, RESULT, FolderSearch, describe
+from diffdepth_jax.prediction.output_names import InputFile, named, without_extension
+
+EXAMPLE = "photos, videos, folders, patterns such as 'shots/*.jpg' or lists"
+_DEFAULT_OUTPUT = pathlib.Path("depth")
+_MAGIC = re.compile(r"[*?[]")
 
 
 class Inputs(NamedTuple):
@@ -28,60 +29,155 @@ class Inputs(NamedTuple):
     passed_over: str
 
 
-def find_inputs(path: str | os.PathLike[str], output: str | os.PathLike[str]) -> Inputs:
-    """Finds the photos and videos of a path, and names their outputs in the folder `output`.
+def find_inputs(inputs: Sequence[str], output: str | os.PathLike[str]) -> Inputs:
+    """Finds the photos and videos that inputs name, and names their outputs in the folder `output`.
 
-    The path may be a photo, a video, a folder, see `folder_search.FolderSearch`, or a .txt file,
-    see `media.path_lists`: each line is one path, or the first of several is. Files outside of the
-    list's folder have their whole path as a name. `output_names` says more of names.
+    An input may be a photo, a video, a folder or a pattern, see `folder_search.FolderSearch`, or a
+    list, see `input_lists`. Files of a list outside of its folder have their whole path as a name.
+    A result of this program is predicted only if it is the one input. `output_names` says more of
+    names.
 
     Raises:
-      UserError: there is no such path, or no photo or video in it.
+      UserError: an input does not exist, is an address or empty, or there is no photo or video.
     """
-    path = pathlib.Path(path)
-    passed_over: PassedOver = {}
-    if path.is_dir():
-        search = FolderSearch(path, pathlib.Path(output))
-        files, passed_over = search.files, search.passed_over
-        if not files:
-            raise _nothing_found(path, passed_over)
-    elif not path.is_file():
-        raise UserError(f"input {path} does not exist: give an image, a video, a folder or a list")
-    elif path.suffix.lower() == ".txt":
-        files, passed_over = _files_of_list(path)
-    else:
-        files = [path]
-    folder = path if path.is_dir() else path.parent
-    inside = [(file, path_lists.name_below(file, folder)) for file in files]
-    return Inputs(named(inside, output), describe(passed_over))
+    search = _Search(pathlib.Path(output), are_several=len(inputs) > 1)
+    for text in inputs:
+        search.add(text)
+    if not search.found:
+        raise _nothing_found(inputs, search.passed_over)
+    files = named(_told_apart(list(search.found.values())), output)
+    return Inputs(files, describe(search.passed_over))
 
 
-def _nothing_found(folder: pathlib.Path, passed_over: PassedOver) -> UserError:
+class _Found(NamedTuple):
+    """A file, and the folder from which its name is told."""
+
+    path: pathlib.Path
+    root: pathlib.Path
+
+    @property
+    def inside(self) -> str:
+        return path_lists.name_below(self.path, self.root)
+
+
+class _Search:
+    """Collects the files of several inputs, each once.
+
+    Attributes:
+      found: the files by their places on disk, where a last link is not followed.
+      passed_over: see `FolderSearch`, of all inputs.
+    """
+
+    def __init__(self, output: pathlib.Path, *, are_several: bool) -> None:
+        self.found: dict[str, _Found] = {}
+        self.passed_over = collections.defaultdict[str, list[str]](list)
+        self._output, self._are_several = output, are_several
+
+    def add(self, text: str) -> None:
+        path = pathlib.Path(expand_home(text))
+        if not text:
+            raise UserError(f"an input is empty: name {EXAMPLE}")
+        if text == "-":
+            self._add_list(input_lists.read_standard_input())
+        elif path.is_dir():
+            self._add_folder(path)
+        elif path.is_file():
+            self._add_file(path)
+        elif _MAGIC.search(text) and not os.path.lexists(path):
+            self._add_folder(*split_pattern(path))
+        else:
+            input_lists.refuse_address(text)
+            kind = "is no file and no folder" if path.exists() else "does not exist"
+            raise UserError(f"input {path} {kind}: name {EXAMPLE}")
+
+    def _add_file(self, path: pathlib.Path) -> None:
+        if path.suffix.lower() in input_lists.EXTENSIONS:
+            self._add_list(input_lists.read(path))
+        elif self._are_several and marks.is_marked(path):
+            self.passed_over[RESULT].append(str(path))
+        else:
+            self._take(_Found(path, path.parent))
+
+    def _add_folder(self, root: pathlib.Path, pattern: str = "") -> None:
+        search = FolderSearch(root, self._output, pattern)
+        for reason, names in search.passed_over.items():
+            self.passed_over[reason] += names
+        for path in search.files:
+            self._take(_Found(path, root))
+
+    def _add_list(self, listed: input_lists.Listed) -> None:
+        for path, text in listed.files:
+            self._take(_Found(path, listed.folder), text)
+
+    def _take(self, file: _Found, text: str = "") -> None:
+        place = os.path.join(os.path.realpath(file.path.parent), file.path.name)
+        if self.found.setdefault(place, file) is not file:
+            self.passed_over[NAMED_AGAIN].append(text or str(file.path))
+
+
+def split_pattern(pattern: pathlib.Path) -> tuple[pathlib.Path, str]:
+    """Splits a pattern into the folder before its first *, ? or [, and the rest."""
+    parts = pattern.parts
+    first = next(index for index, part in enumerate(parts) if _MAGIC.search(part))
+    return pathlib.Path(*parts[:first]), "/".join(parts[first:])
+
+
+def _nothing_found(inputs: Sequence[str], passed_over: dict[str, list[str]]) -> UserError:
     known = ", ".join(sorted(photo_formats.extensions() | video.EXTENSIONS))
     passed = f"; {describe(passed_over)}" if passed_over else ""
-    return UserError(f"input {folder} holds no image or video ({known}){passed}")
+    return UserError(f"input {' '.join(inputs)} holds no image or video ({known}){passed}")
 
 
-def _files_of_list(path: pathlib.Path) -> tuple[list[pathlib.Path], PassedOver]:
-    files: dict[str, pathlib.Path] = {}
-    again = []
-    for number, text in path_lists.read_lines(path):
-        file = _listed(text, path.parent)
-        if file.is_dir():
-            raise UserError(f"list {path}, line {number}: {file} is a folder: name its files")
-        name = path_lists.name_below(file, path.parent)
-        if files.setdefault(name, file) is not file:
-            again.append(text)
-    if not files:
-        raise UserError(f"list {path} names no file: give a path in each line")
-    return list(files.values()), {LISTED_TWICE: again} if again else {}
+def _told_apart(found: Sequence[_Found]) -> list[tuple[pathlib.Path, str]]:
+    """Returns each file with its name inside its input.
+
+    Inputs whose files have the same names, without extensions, have the name of their folder before
+    each: the photos of `a/` and of `b/` become `a/x` and `b/x`.
+    """
+    roots = {file.root: file.root.resolve() for file in found}
+    rooted = collections.defaultdict[str, set[pathlib.Path]](set)
+    for file in found:
+        rooted[without_extension(file.inside).casefold()].add(roots[file.root])
+    clashing = set[pathlib.Path]().union(*(places for places in rooted.values() if len(places) > 1))
+    labels = _labels(sorted(clashing))
+    return [
+        (file.path, str(pathlib.PurePath(labels.get(roots[file.root], ""), file.inside)))
+        for file in found
+    ]
 
 
-def _listed(text: str, folder: pathlib.Path) -> pathlib.Path:
-    """Returns the file of a line: the whole line if there is such a file, or its first name."""
-    names = [text, *path_lists.names(text)[:1]]
-    found = (path_lists.find(name, folder) for name in names)
-    return next((path for path in found if path is not None), folder / text)
+def _labels(roots: Sequence[pathlib.Path]) -> dict[pathlib.Path, str]:
+    """Returns what tells folders apart: their names, or else their paths from a common folder."""
+    names = [root.name for root in roots]
+    if len({name.casefold() for name in names}) < len(names):
+        common = os.path.commonpath(roots)
+        names = [root.relative_to(common).as_posix() for root in roots]
+    return dict(zip(roots, names, strict=True))
+
+
+def default_output(inputs: Iterable[str]) -> pathlib.Path:
+    """Returns `depth`, or if that would lie in an input folder, `FOLDER_depth` beside that folder.
+
+    Raises:
+      UserError: there is nothing beside the input folder.
+    """
+    roots = [_searched(pathlib.Path(expand_home(text))) for text in inputs]
+    places = sorted({root.resolve() for root in roots if root is not None})
+    output = _DEFAULT_OUTPUT
+    while around := [place for place in places if output.resolve().is_relative_to(place)]:
+        root = around[0]
+        if root.parent == root:
+            raise UserError(f"results would lie in the input folder {root}: give another --output")
+        output = root.parent / f"{root.name}_{_DEFAULT_OUTPUT}"
+    return output
+
+
+def _searched(path: pathlib.Path) -> pathlib.Path | None:
+    """Returns the folder that an input has searched with its subfolders, if it does so."""
+    if path.is_dir():
+        return path
+    pattern = _MAGIC.search(str(path)) and not os.path.lexists(path)
+    return split_pattern(path)[0] if pattern and "**" in path.parts else None
 
 
 def image_sizes(inputs: Iterable[InputFile]) -> list[Size]:
@@ -92,7 +188,7 @@ def image_sizes(inputs: Iterable[InputFile]) -> list[Size]:
     sizes = []
     for file in inputs:
         try:
-            with Image.open(file.path) as image:
+            with photo_formats.open_picture(file.path) as image:
                 height, width = image.size[::-1]
                 sizes.append(turned_size((height, width), read_metadata(image).orientation))
         except Exception:  # any error comes again and is reported when the photo is read

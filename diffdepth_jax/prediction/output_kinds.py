@@ -1,5 +1,6 @@
 """The kinds of output of a prediction, and what a command line may ask for."""
 
+import re
 from typing import NamedTuple
 
 
@@ -25,4 +26,5 @@ KINDS = {
     "video": Kind(("_depth.mp4",), "of a video: photo and depth"),
 }
 DEFAULT = ("npy", "png16", "color")
+FRAME = re.compile(r"^\d{6,}")  # with which the names of a frame's files begin
 NEED_CAMERA = {"ply", "glb"}

@@ -3,8 +3,9 @@
 An input's outputs have its path in the input folder, without extension: `sub/a.jpg` becomes
 `sub/a.npy` and so on. Where that would write one file for two inputs, or over an input, or through
 a link to another folder, the names of all inputs concerned are longer: `sub/a.jpg.npy`, or even
-`sub_a.jpg-1f2e3d4c.npy`. Names depend neither on the kinds of output nor on what was written
-before, so that another run finds the results of this one.
+`sub_a.jpg-1f2e3d4c.npy`. So is the name of an input whose results would have that of another, of an
+earlier run, see `record`, and that of an input whose outputs' names would be too long. Names do not
+depend on the kinds of output, so that another run finds the results of this one.
 """
 
 import collections
@@ -13,17 +14,17 @@ import functools
 import hashlib
 import os
 import pathlib
-import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.media import video
-from diffdepth_jax.prediction.output_kinds import KINDS
+from diffdepth_jax.prediction.output_kinds import FRAME, KINDS
+from diffdepth_jax.prediction.record import Record
 
 _VIDEO_SUFFIXES = KINDS["video"].suffixes
 _SUFFIXES = [end for kind in KINDS.values() for end in kind.suffixes if end not in _VIDEO_SUFFIXES]
-_FRAME = re.compile(r"^\d{6,}")
+_LONGEST = 255 - max(len(end) for end in (*_SUFFIXES, *_VIDEO_SUFFIXES))  # bytes of a file's name
 _FIRST_FRAME = f"{0:06d}"
 
 
@@ -66,13 +67,14 @@ def named(
     Raises:
       UserError: results of an input would overwrite an input whatever their names.
     """
-    choices, lengths = [_choices(inside) for _, inside in files], [0] * len(files)
+    choices, lengths = [_choices(*file) for file in files], [0] * len(files)
+    record = Record(pathlib.Path(output))
     while True:
         inputs = [
             InputFile(path, names[length])
             for (path, _), names, length in zip(files, choices, lengths, strict=True)
         ]
-        wrong = _Claims(inputs, pathlib.Path(output)).wrong
+        wrong = _Claims(inputs, pathlib.Path(output), record).wrong
         if not wrong:
             return inputs
         for row in wrong:
@@ -84,11 +86,28 @@ def named(
                 )
 
 
-def _choices(inside: str) -> tuple[str, str, str]:
+def without_extension(inside: str) -> str:
+    """Returns the name that an input's outputs have as a rule."""
+    return str(pathlib.PurePath(inside).with_suffix(""))
+
+
+def _choices(path: pathlib.Path, inside: str) -> tuple[str, str, str, str]:
     """Returns the names that an input may have, the shortest first."""
-    short = str(pathlib.PurePath(inside).with_suffix(""))
-    digest = hashlib.sha256(inside.encode(errors="surrogateescape")).hexdigest()[:8]
-    return short, inside, f"{inside.replace('/', '_')}-{digest}"
+    return (
+        without_extension(inside),
+        inside,
+        _flat(inside, inside),
+        _flat(inside, os.path.abspath(path)),
+    )
+
+
+def _flat(inside: str, told_by: str) -> str:
+    """Returns a name without folders, cut if it is too long, that is of no other `told_by`."""
+    digest = hashlib.sha256(os.fsencode(told_by)).hexdigest()[:8]
+    start = inside.replace("/", "_")
+    while len(os.fsencode(start)) > _LONGEST - len(digest) - 1:
+        start = start[:-1]
+    return f"{start}-{digest}"
 
 
 class _Claims:
@@ -98,15 +117,15 @@ class _Claims:
       wrong: the indices of inputs whose outputs have to have other names.
     """
 
-    def __init__(self, inputs: Sequence[InputFile], output: pathlib.Path) -> None:
-        self._output = output
+    def __init__(self, inputs: Sequence[InputFile], output: pathlib.Path, record: Record) -> None:
+        self._output, self._record = output, record
         self._place = functools.cache(os.path.realpath)
         # A video has many frames in its folder, of which the first stands for all.
         self._frames = {
             _folded(self._place(output / file.name)) for file in inputs if file.is_video
         }
         writers, folders = collections.defaultdict[str, set[int]](set), set[str]()
-        self.wrong = {row for row, file in enumerate(inputs) if not self._stays_inside(file)}
+        self.wrong = {row for row, file in enumerate(inputs) if not self._is_possible(file)}
         for row, file in enumerate(inputs):
             folders.update(map(self._key, (output / file.first_image).parents))
             for path in self._paths(file):
@@ -121,6 +140,19 @@ class _Claims:
         if file.is_video:
             yield from (self._output / f"{file.name}{suffix}" for suffix in _VIDEO_SUFFIXES)
 
+    def _is_possible(self, file: InputFile) -> bool:
+        fits = len(os.fsencode(pathlib.PurePath(file.name).name)) <= _LONGEST
+        return fits and self._stays_inside(file) and not self._is_taken(file)
+
+    def _is_taken(self, file: InputFile) -> bool:
+        """Whether there are results of another input, made by an earlier run, under the name."""
+        made = self._record.made(file.name, is_video=file.is_video)
+        paths = [self._output / file.name, *self._paths(file)]
+        if made is None:
+            made = self._record.sharing_frames(file.name, is_video=file.is_video)
+            paths = [(self._output / file.first_image).parent]
+        return made is not None and made.is_of_other(file.path) and any(map(os.path.exists, paths))
+
     def _stays_inside(self, file: InputFile) -> bool:
         folder = pathlib.Path(self._place((self._output / file.first_image).parent))
         return folder.is_relative_to(self._place(self._output))
@@ -128,7 +160,7 @@ class _Claims:
     def _key(self, path: pathlib.Path) -> str:
         """Returns the same text for paths that may be one file; a last link is not followed."""
         folder = _folded(self._place(path.parent))
-        name = _FRAME.sub(_FIRST_FRAME, path.name) if folder in self._frames else path.name
+        name = FRAME.sub(_FIRST_FRAME, path.name) if folder in self._frames else path.name
         return f"{folder}/{_folded(name)}"
 
 

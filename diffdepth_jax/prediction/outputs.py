@@ -20,7 +20,7 @@ from diffdepth_jax.media.point_cloud import PointCloud
 from diffdepth_jax.media.reading import RGB
 from diffdepth_jax.media.video import VideoWriter
 from diffdepth_jax.prediction.depth_prediction import DepthPrediction
-from diffdepth_jax.prediction.output_kinds import KINDS
+from diffdepth_jax.prediction.output_kinds import FRAME, KINDS
 from diffdepth_jax.whole_files import whole_file
 
 Metres = Float32[np.ndarray, "height width"]
@@ -78,6 +78,15 @@ class OutputWriter:
     def video_path(self, name: str) -> pathlib.Path:
         """Returns the path of the video of depth that is made of a video."""
         return self._path(name, KINDS["video"].suffixes[0])
+
+    def existing_frames(self, name: str) -> list[pathlib.Path]:
+        """Returns the files in a video's folder that have names of files of its frames."""
+        ends = tuple(self._suffixes())
+        try:
+            paths = sorted((self.directory / name).iterdir())
+        except OSError:  # no frame was written
+            return []
+        return [path for path in paths if FRAME.match(path.name) and path.name.endswith(ends)]
 
     def exist(self, name: str) -> bool:
         """Whether all files of an image exist already."""

@@ -3,42 +3,53 @@
 import dataclasses
 import pathlib
 
-from diffdepth_jax.errors import UserError
+from tqdm import tqdm
+
+from diffdepth_jax.errors import UserError, printable
 from diffdepth_jax.prediction.output_kinds import KINDS
 from diffdepth_jax.prediction.outputs import OutputWriter
 
 Failure = tuple[pathlib.Path, UserError]  # a file that was not predicted, and the reason
 
 
-@dataclasses.dataclass(frozen=True)
+def tell(text: str) -> None:
+    """Prints a line above the progress bar, whatever names of files it holds."""
+    tqdm.write(printable(text))
+
+
+@dataclasses.dataclass
 class Report:
-    """What became of some files; reports of different files can be added.
+    """What became of the files so far; a run adds to it.
 
     Attributes:
+      total: the number of files.
       written: the number of files whose results were written.
       skipped: the number of files whose results existed already.
-      failures: all other files.
+      failures: the files that could not be predicted, or not to the end.
     """
 
+    total: int
     written: int = 0
     skipped: int = 0
-    failures: tuple[Failure, ...] = ()
+    failures: list[Failure] = dataclasses.field(default_factory=list)
 
-    def __add__(self, other: "Report") -> "Report":
-        return Report(
-            self.written + other.written,
-            self.skipped + other.skipped,
-            self.failures + other.failures,
-        )
+    def fail(self, path: pathlib.Path, error: UserError) -> None:
+        """Adds a file that could not be predicted."""
+        self.failures.append((path, error))
+
+    @property
+    def counts(self) -> str:
+        """How many files were written, as "12 of 31 written"."""
+        return f"{self.written} of {self.total} written"
 
     def summary(self, writer: OutputWriter) -> str:
         """Returns a line on what was written, with what each kind of file holds."""
-        total = self.written + self.skipped + len(self.failures)
         skipped = f", {self.skipped} exist already (--overwrite)" if self.skipped else ""
+        failed = f", {len(self.failures)} failed" if self.failures else ""
         kinds = [KINDS[kind] for kind in writer.kinds]
         listed = "; ".join(f"{', '.join(kind.suffixes)}: {kind.contents}" for kind in kinds)
         listed = listed.replace("depth_scale", f"{writer.depth_scale:g}")
-        return f"{self.written} of {total} written to {writer.directory}{skipped}. {listed}"
+        return f"{self.counts} to {writer.directory}{skipped}{failed}. {listed}"
 
     def errors(self) -> list[str]:
         """Returns a line for each failure, which names the file."""
@@ -46,25 +57,4 @@ class Report:
             str(error) if str(path) in str(error) else f"{path}: {error}"
             for path, error in self.failures
         ]
-        return [f"error: {line}" for line in named]
-
-
-@dataclasses.dataclass(frozen=True)
-class VideoOutcome:
-    """What became of a video.
-
-    Attributes:
-      frames: the number of frames whose results were written.
-      notes: what a user should know of these results.
-      error: why the video was not predicted to its end; None if nothing went wrong.
-    """
-
-    frames: int
-    notes: tuple[str, ...] = ()
-    error: UserError | None = None
-
-    def report(self, path: pathlib.Path) -> Report:
-        """Returns the report on the video, whose file is `path`."""
-        if self.error is not None:
-            return Report(failures=((path, self.error),))
-        return Report(written=1) if self.frames else Report(skipped=1)
+        return [f"error: {printable(line)}" for line in named]

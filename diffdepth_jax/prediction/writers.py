@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+import tempfile
 from collections.abc import Sequence
 
 from diffdepth_jax.errors import UserError
@@ -22,32 +23,32 @@ class Writers:
     photos: OutputWriter
     videos: OutputWriter
 
-    def paths(self, file: InputFile) -> list[pathlib.Path]:
-        """Returns the paths that are written for a file; of a video's frames only the first's."""
+    def existing(self, file: InputFile) -> list[pathlib.Path]:
+        """Returns what exists at the paths that are written for a file, of whichever frame."""
         if not file.is_video:
-            return self.photos.paths(file.name)
-        paths = self.videos.paths(file.frame_name(0))
-        video = [self.videos.video_path(file.name)] if self.videos.makes_video else []
-        return [*paths, *video]
+            return [path for path in self.photos.paths(file.name) if path.exists()]
+        video = self.videos.video_path(file.name)
+        frames = self.videos.existing_frames(file.name)
+        return [*frames, *[video] * (self.videos.makes_video and video.exists())]
 
     @property
     def kinds(self) -> tuple[str, ...]:
         """All kinds of output, some of them twice."""
         return self.photos.kinds + self.videos.kinds
 
-    def check(self, files: Sequence[InputFile], *, overwrite: bool) -> None:
+    def check(self, files: Sequence[InputFile]) -> None:
         """Raises an error now that would otherwise come after minutes of prediction.
 
         Raises:
-          UserError: photos have no output, or an output would replace a picture or video that this
-            program did not write.
+          UserError: photos have no output, or there is a picture or video with the name of an
+            output that this program did not write.
           OSError: the folder cannot be made or written to.
         """
         photos = [file for file in files if not file.is_video]
         if photos and not self.photos.paths(""):
             raise UserError(f"outputs video: {photos[0].path} is a photo; add outputs of photos")
         for file in files:
-            _check_replaced(self.paths(file), overwrite)
+            _check_pictures(self.existing(file))
         _check_writable(self.photos.directory)
 
 
@@ -81,12 +82,12 @@ def create_writers(
     return Writers(photos, videos)
 
 
-def _check_replaced(paths: Sequence[pathlib.Path], overwrite: bool) -> None:
-    """Refuses to replace what may be somebody's picture: it has no mark, see `media.marks`."""
-    there = [path for path in paths if path.exists()]
-    if len(there) == len(paths) and not overwrite:
-        return  # the results are complete, and nothing will be written
-    for path in there:
+def _check_pictures(existing: Sequence[pathlib.Path]) -> None:
+    """Refuses what may be somebody's picture: it has no mark, see `media.marks`.
+
+    It would be replaced, or taken for a result.
+    """
+    for path in existing:
         if marks.can_be_marked(path) and not marks.is_marked(path):
             raise UserError(
                 f"{path} was not written by this program, or by an old version of it: "
@@ -97,6 +98,4 @@ def _check_replaced(paths: Sequence[pathlib.Path], overwrite: bool) -> None:
 def _check_writable(directory: pathlib.Path) -> None:
     """Makes a folder, and raises an OSError if no file can be written into it."""
     directory.mkdir(parents=True, exist_ok=True)
-    probe = directory / ".writable"
-    probe.touch()
-    probe.unlink()
+    tempfile.TemporaryFile(dir=directory).close()

@@ -12,7 +12,7 @@ from absl import app, flags
 
 import diffdepth_jax
 from diffdepth_jax.configuration.renamed import refuse_old_names
-from diffdepth_jax.errors import UserError
+from diffdepth_jax.errors import UserError, printable
 from diffdepth_jax.program import flag_errors, interruption
 from diffdepth_jax.program.heap import keep_freed_memory
 from diffdepth_jax.program.help_page import Page, render
@@ -34,7 +34,8 @@ def one_line_errors() -> Generator[None, None, None]:
     except OSError as error:
         message = f"{_reason(error)}: check that the path exists, is writable and has space left"
     except KeyboardInterrupt as stop:
-        print(f"interrupted{': ' if stop.args else ''}{' '.join(stop.args)}", file=sys.stderr)
+        done = printable(" ".join(stop.args))
+        print(f"interrupted{': ' if done else ''}{done}", file=sys.stderr)
         sys.exit(interruption.EXIT_STATUS)
     except (RuntimeError, AssertionError) as error:
         message = _missing_device(error)
@@ -42,7 +43,7 @@ def one_line_errors() -> Generator[None, None, None]:
             raise
     else:
         return
-    print(f"error: {message}", file=sys.stderr)
+    print(f"error: {printable(message)}", file=sys.stderr)
     sys.exit(2)
 
 

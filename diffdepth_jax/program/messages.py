@@ -7,7 +7,7 @@ import sys
 from absl import logging as absl_logging
 from tqdm import tqdm
 
-from diffdepth_jax.errors import UserError
+from diffdepth_jax.errors import UserError, printable
 
 LEVELS = ("debug", "info", "warning", "error")
 _PACKAGE = str(pathlib.Path(__file__).parents[1])
@@ -34,7 +34,8 @@ class _Handler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            tqdm.write(self.format(record), file=sys.stderr)
+            lines = self.format(record).split("\n")  # a traceback has several
+            tqdm.write("\n".join(map(printable, lines)), file=sys.stderr)
         except Exception:  # as in logging's handlers: a failed message ends no program
             self.handleError(record)
 

@@ -27,3 +27,8 @@ def define_path(name: str, help: str, **options: Any) -> flags.FlagHolder[str | 
     `options` are those of absl, such as `allow_override` and `flag_values`.
     """
     return flags.DEFINE(_PathParser(), name, None, help, **options)
+
+
+def define_paths(name: str, help: str) -> flags.FlagHolder[list[str] | None]:
+    """Defines such a flag that may be given several times."""
+    return flags.DEFINE_multi(_PathParser(), flags.ArgumentSerializer(), name, None, help)

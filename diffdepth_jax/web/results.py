@@ -12,6 +12,7 @@ from PIL import Image
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.media import camera, drawing
 from diffdepth_jax.media.camera import Camera
+from diffdepth_jax.media.photo_formats import open_picture
 from diffdepth_jax.media.preprocessing import letterbox_size, resize_image
 from diffdepth_jax.media.reading import Photo, read_photo
 from diffdepth_jax.prediction.estimator import DepthEstimator, DepthPrediction
@@ -21,7 +22,6 @@ MAX_SIDE = 10_000  # pixels of an upload's longer side
 WORK_SIDE = 2048  # pixels to which a longer side is reduced, so that one request's cost is bounded
 MAX_ENSEMBLE = 16
 INTERVAL = 0.9  # the level of the interval, if the model is calibrated
-_FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "MPO", "PNG", "TIFF", "WEBP")  # EPS files are programs
 _SHOWN_SIDE = 960  # pixels of the longer side of the pictures on the page
 _MAX_POINTS = 200_000  # a browser turns so many smoothly
 _NAME = "depth"  # the downloads' names begin with it, whatever an upload is called
@@ -81,16 +81,14 @@ class Result:
 
 
 def _check_header(path: pathlib.Path) -> None:
-    """Refuses a file by its size, its format or its bits, before any pixel is unpacked."""
+    """Refuses a file by its size or its bits, before any pixel is unpacked."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # read_photo refuses
-            with Image.open(path) as image:
-                (width, height), kind, mode = image.size, image.format, image.mode
+            with open_picture(path) as image:
+                (width, height), mode = image.size, image.mode
     except Exception:  # metadata can raise any; read_photo passes them over, or says what is wrong
         return
-    if kind not in _FORMATS:
-        raise UserError(f"{path.name} is of format {kind}: upload one of {', '.join(_FORMATS)}")
     _check_size(path, height, width)
     if mode[0] in "IF":
         raise UserError(

@@ -5,7 +5,15 @@ import pathlib
 import pytest
 
 from diffdepth_jax.errors import UserError
-from diffdepth_jax.media.path_lists import Line, find, name_below, names, read_lines, read_pairs
+from diffdepth_jax.media.path_lists import (
+    Line,
+    find,
+    name_below,
+    names,
+    read_csv,
+    read_lines,
+    read_pairs,
+)
 
 
 @pytest.mark.parametrize(
@@ -92,3 +100,33 @@ def test_a_third_column_that_is_a_positive_number_is_a_focal_length(tmp_path, co
     (tmp_path / "list.txt").write_text(f"a.jpg b.png {column}\n")
     (pair,) = read_pairs(tmp_path / "list.txt")
     assert pair.focal_length == focal_length
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a.jpg,1\nb c.jpg,2\n", ["a.jpg", "b c.jpg"]),
+        ("id,image_path\n1,a.jpg\n2,b.jpg\n", ["a.jpg", "b.jpg"]),
+        ("RGB\tdepth\na.jpg\ta.png\n\n# no\n", ["a.jpg"]),
+        ('name;label\n"a;b.jpg";x\n', ["a;b.jpg"]),
+        ("file_name,label\r\na.jpg,x\r\n", ["a.jpg"]),
+        ('"two\nlines.jpg",1\na.jpg,2', ["two\nlines.jpg", "a.jpg"]),
+        ("", []),
+    ],
+)
+def test_tables_name_pictures_in_a_column(tmp_path, text, expected):
+    (tmp_path / "list.csv").write_text(text, newline="")
+    assert [line.text for line in read_csv(tmp_path / "list.csv")] == expected
+
+
+def test_a_table_that_is_none_is_named(tmp_path):
+    (tmp_path / "list.csv").write_bytes(b"\xff\xfe\xfa")
+    with pytest.raises(UserError, match=r"list\.csv cannot be read"):
+        read_csv(tmp_path / "list.csv")
+    (tmp_path / "list.csv").write_text(f'a.jpg\n"{"x" * 200_000}"')
+    with pytest.raises(UserError, match=r"list\.csv cannot be read \(field larger"):
+        read_csv(tmp_path / "list.csv")
+
+
+def test_a_name_that_is_too_long_is_not_found(tmp_path):
+    assert find("x" * 5000, tmp_path) is None

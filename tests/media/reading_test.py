@@ -1,5 +1,8 @@
 """Photos of every kind that cameras and programs write, and what only looks like one."""
 
+import os
+import struct
+
 import numpy as np
 import pytest
 from PIL import ExifTags, Image
@@ -107,3 +110,51 @@ def test_a_bomb_is_refused_before_it_is_unpacked(factor, tmp_path, monkeypatch):
     _picture().save(tmp_path / "a.png")
     with pytest.raises(UserError, match=r"a\.png.*(megapixels: make|decompression bomb)"):
         read_photo(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize(
+    ("kind", "compression"), [("TIFF", None), ("TIFF", "tiff_lzw"), ("MPO", None)]
+)
+def test_damage_after_the_first_page_costs_the_first_nothing(tmp_path, kind, compression):
+    """Each byte of the second page's head in turn, so that it states any size, type and place."""
+    pages = [_picture(seed=k) for k in range(2)]
+    path = tmp_path / f"a.{kind.lower()}"
+    pages[0].save(path, kind, save_all=True, append_images=pages[1:], compression=compression)
+    whole, first = path.read_bytes(), read_photo(path).image
+    start = whole.rindex(b"\xff\xd8") if kind == "MPO" else struct.unpack("<I", whole[4:8])[0]
+    if kind == "TIFF":
+        count = struct.unpack_from("<H", whole, start)[0]
+        start = struct.unpack_from("<I", whole, start + 2 + 12 * count)[0]
+    for position in range(start, min(start + 150, len(whole))):
+        for value in (0, 255, whole[position] ^ 8):
+            path.write_bytes(whole[:position] + bytes([value]) + whole[position + 1 :])
+            np.testing.assert_array_equal(read_photo(path).image, first, str((position, value)))
+
+
+@pytest.mark.parametrize(
+    "error", [struct.error("x"), KeyError("x"), RecursionError(), MemoryError()]
+)
+def test_any_error_of_the_decoder_names_the_file(tmp_path, monkeypatch, error):
+    def fail(*_, **__):
+        raise error
+
+    _picture().save(tmp_path / "a.bmp")
+    monkeypatch.setattr(Image, "open", fail)
+    with pytest.raises(UserError, match=r"a\.bmp cannot be read"):
+        read_photo(tmp_path / "a.bmp")
+
+
+def test_a_file_that_is_cut_while_it_is_read_ends_nothing(tmp_path, monkeypatch):
+    """Pillow maps the memory of a file that it opens itself: the process would die (SIGBUS)."""
+    path, picture, convert = tmp_path / "a.bmp", _picture(400, 600), Image.Image.convert
+    picture.save(path)
+
+    def cut_and_convert(opened, mode):
+        opened.load()
+        os.truncate(path, 2000)
+        return convert(opened, mode)
+
+    monkeypatch.setattr(Image.Image, "convert", cut_and_convert)
+    np.testing.assert_array_equal(read_photo(path).image, np.array(picture))
+    with pytest.raises(UserError, match=r"a\.bmp cannot be read"):
+        read_photo(path)

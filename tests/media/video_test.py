@@ -1,6 +1,8 @@
 """Videos come back as they were written, turned, or with a sentence."""
 
+import os
 import sys
+import types
 from fractions import Fraction
 
 import av
@@ -8,6 +10,7 @@ import numpy as np
 import pytest
 
 from diffdepth_jax.errors import UserError
+from diffdepth_jax.media import video
 from diffdepth_jax.media.frame_times import Clock, Span
 from diffdepth_jax.media.video import VideoReader, VideoWriter
 
@@ -196,3 +199,30 @@ def test_without_the_library_it_says_how_to_get_it(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(UserError, match="pip install av"):
         VideoReader(tmp_path / "a.mp4")
+
+
+def test_a_name_is_no_address_of_ffmpeg(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_lossless(tmp_path / "v.mp4", [np.zeros((32, 32, 3), np.uint8)] * 2)
+    os.rename("v.mp4", "file:w.mp4")
+    with VideoReader("file:w.mp4") as reader:
+        assert len(list(reader)) == 2
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError("x"), ZeroDivisionError(), OverflowError(), TypeError()]
+)
+def test_any_error_of_the_decoder_names_the_video(tmp_path, monkeypatch, error):
+    path = tmp_path / "v.mp4"
+    write_lossless(path, [np.zeros((32, 32, 3), np.uint8)] * 2)
+
+    def fail(*_, **__):
+        raise error
+
+    with VideoReader(path) as reader, monkeypatch.context() as patch:
+        patch.setattr(video, "_pixels", fail)
+        with pytest.raises(UserError, match=r"v\.mp4 cannot be read"):
+            list(reader)
+    monkeypatch.setattr(video, "_library", lambda: types.SimpleNamespace(open=fail))
+    with pytest.raises(UserError, match=r"v\.mp4 cannot be read"):
+        VideoReader(path)

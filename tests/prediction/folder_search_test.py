@@ -2,10 +2,13 @@
 
 import os
 
+import pytest
 from PIL import Image
 
 from diffdepth_jax.media import marks
+from diffdepth_jax.prediction import record
 from diffdepth_jax.prediction.folder_search import FolderSearch, describe
+from diffdepth_jax.whole_files import whole_file
 
 
 def _search(root):
@@ -69,3 +72,15 @@ def test_results_are_told_from_photos_of_such_names(tmp_path):
     files, passed_over = _search(tmp_path)
     assert files == ["a.jpg", "b_color.png"]
     assert passed_over == "passed over: 1 results of this program"
+
+
+def test_unfinished_results_and_the_record_are_no_inputs(tmp_path):
+    Image.new("RGB", (4, 4)).save(tmp_path / "a.jpg")
+    (tmp_path / record.FILE).touch()
+    with whole_file(tmp_path / "a_color.png") as unfinished:
+        Image.new("RGB", (4, 4)).save(unfinished)
+        assert _search(tmp_path) == (["a.jpg"], "passed over: 1 hidden files and folders")
+    with pytest.raises(OSError, match="full"), whole_file(tmp_path / "b.png") as unfinished:
+        unfinished.touch()
+        raise OSError("full")
+    assert {path.name for path in tmp_path.iterdir()} == {"a.jpg", "a_color.png", record.FILE}

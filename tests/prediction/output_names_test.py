@@ -8,13 +8,12 @@ import numpy as np
 import pytest
 
 from diffdepth_jax.errors import UserError
-from diffdepth_jax.prediction import outputs
+from diffdepth_jax.prediction import output_kinds
 from diffdepth_jax.prediction.input_files import find_inputs
 from diffdepth_jax.prediction.output_names import InputFile, named
 from diffdepth_jax.prediction.outputs import OutputWriter
-from diffdepth_jax.prediction.writers import Writers
 
-KINDS = tuple(outputs.KINDS)
+KINDS = tuple(output_kinds.KINDS)
 
 
 def _names(output, *insides):
@@ -68,9 +67,10 @@ def test_a_photo_behind_a_link_gets_its_results_into_the_output(tmp_path):
 
 def test_names_that_no_rule_helps_are_refused(tmp_path):
     files = [(tmp_path / name, name) for name in ("a.png", "a.png.png")]
-    third = named(files, tmp_path)[0].name
-    assert third.startswith("a.png-")
-    files.append((tmp_path / f"{third}.png", f"{third}.png"))
+    for _ in range(2):
+        last = named(files, tmp_path)[0].name
+        assert last.startswith("a.png-")
+        files.append((tmp_path / f"{last}.png", f"{last}.png"))
     with pytest.raises(UserError, match="rename it, or give another --output"):
         named(files, tmp_path)
 
@@ -112,8 +112,8 @@ def _list(rng, root):
 def _written(file, output):
     """All paths of a file, as they are on disk; with two frames of a video."""
     writer = OutputWriter(output, KINDS)
-    paths = Writers(writer, writer).paths(file)
-    paths += writer.paths(file.frame_name(1)) * file.is_video
+    paths = writer.paths(file.first_image)
+    paths += [*writer.paths(file.frame_name(1)), writer.video_path(file.name)] * file.is_video
     return [pathlib.Path(os.path.realpath(path.parent), path.name) for path in paths]
 
 
@@ -125,7 +125,7 @@ def test_no_tree_of_inputs_makes_results_leave_or_collide(tmp_path, seed):
     (tmp_path / "in/one.jpg").touch()
     given = tmp_path / "in" if rng.random() < 0.5 else _list(rng, tmp_path)
     output = tmp_path / rng.choice(["out", "in", "in/out", "far", "."])
-    files = find_inputs(given, output).files
+    files = find_inputs([str(given)], output).files
     results = [_written(file, output) for file in files]
     root = output.resolve()
     every = list(itertools.chain(*results))
@@ -134,5 +134,5 @@ def test_no_tree_of_inputs_makes_results_leave_or_collide(tmp_path, seed):
     assert len(set(folded)) == len(folded)
     places = {pathlib.Path(os.path.realpath(file.path.parent), file.path.name) for file in files}
     assert not places & set(every) and not set(every) & {path.parent for path in every}
-    assert find_inputs(given, output).files == files
+    assert find_inputs([str(given)], output).files == files
     assert all(isinstance(file, InputFile) for file in files)

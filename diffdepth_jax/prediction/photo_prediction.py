@@ -1,0 +1,83 @@
+"""Predicts photos into files. Photos that cannot be predicted are passed over."""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from tqdm import tqdm
+
+from diffdepth_jax.errors import UserError
+from diffdepth_jax.media import camera
+from diffdepth_jax.media.reading import read_photo
+from diffdepth_jax.prediction.existing_results import ExistingResults
+from diffdepth_jax.prediction.image_prediction import ImagePredictor, Job, Result, metres_hold
+from diffdepth_jax.prediction.output_names import InputFile
+from diffdepth_jax.prediction.outputs import count_beyond_png
+from diffdepth_jax.prediction.record import Made, fingerprint
+from diffdepth_jax.prediction.report import Report, tell
+
+
+class PhotoPredictor:
+    """Predicts photos, writes the results, and adds to a report what became of them."""
+
+    def __init__(self, images: ImagePredictor, existing: ExistingResults, report: Report) -> None:
+        self._images, self._existing, self._report = images, existing, report
+
+    def predict(self, files: Sequence[InputFile]) -> None:
+        """Predicts photos, in batches of one size, and prints a line about each."""
+        missing = [file for file in files if not self._existing.of_photo(file)]
+        self._report.skipped += len(files) - len(missing)
+        bar = tqdm(missing, desc="predict", disable=len(files) == 1)
+        for batch in self._images.batches(self._jobs(bar)):
+            self._predict_batch(batch)
+
+    def _jobs(self, files: Iterable[InputFile]) -> Iterator[Job]:
+        for file in files:
+            source = fingerprint(file.path)  # before it is read, and perhaps changed
+            try:
+                job = self._images.job(file, file.name, read_photo(file.path))
+            except UserError as error:
+                self._report.fail(file.path, error)
+            else:
+                yield job._replace(source=source)
+
+    def _predict_batch(self, batch: list[Job]) -> None:
+        try:
+            results = self._images.predict(batch)
+        except UserError as error:
+            for job in batch:
+                self._report.fail(job.path, error)
+            return
+        for result in results:
+            self._write(result)
+
+    def _write(self, result: Result) -> None:
+        job = result.job
+        try:
+            self._images.write(result)
+        except UserError as error:
+            return self._report.fail(job.path, error)
+        if job.source is not None:
+            self._existing.record.add(job.name, Made(job.source, 0))
+        self._report.written += 1
+        tell(f"{job.name}: {self._describe(result)}")
+
+    def _describe(self, result: Result) -> str:
+        """Says what a user should know of a photo's result: its size, range and camera."""
+        photo, prediction = result.job.photo, result.prediction
+        height, width = prediction.depth.shape
+        size_and_range = f"{height} x {width}, {prediction.limits}"
+        notes = [size_and_range, metres_hold(result.camera)]
+        notes += [prediction.holes] * bool(prediction.holes)
+        is_given = self._images.cameras.is_given
+        if result.camera is not None and photo.focal_length_35mm and not is_given:
+            stated = camera.from_exif(photo.focal_length_35mm, height, width).fx
+            notes.append(f"its EXIF says {stated:.1f}: --camera=exif")
+        if photo.num_pictures > 1:
+            notes.append(f"the first of the file's {photo.num_pictures} pictures")
+        return "; ".join([*notes, *self._notes_on_png(result), *photo.notes])
+
+    def _notes_on_png(self, result: Result) -> list[str]:
+        writer = self._images.writer
+        if "png16" not in writer.kinds:
+            return []
+        beyond = count_beyond_png(result.prediction.marked_depth, writer.depth_scale)
+        return [f"{beyond} pixels beyond the PNG's range"] * (beyond > 0)
