@@ -13,7 +13,7 @@ from diffdepth_jax import DepthEstimator
 from diffdepth_jax.media import drawing
 from diffdepth_jax.media.reading import read_photo
 
-WIDTH = 700  # pixels
+WIDTH, GAP = 900, 6  # pixels
 
 
 def sheet(folder: pathlib.Path, estimator: DepthEstimator) -> drawing.Picture:
@@ -25,7 +25,8 @@ def sheet(folder: pathlib.Path, estimator: DepthEstimator) -> drawing.Picture:
         row = Image.fromarray(
             drawing.depth_picture(depth, drawing.depth_limits(depth), photo.image)
         )
-        rows.append(np.asarray(row.resize((WIDTH, round(row.height * WIDTH / row.width)))))
+        picture = np.asarray(row.resize((WIDTH, round(row.height * WIDTH / row.width))))
+        rows.append(np.pad(picture, ((0, GAP), (0, 0), (0, 0)), constant_values=255))
     return drawing.stack_panels(rows)
 
 

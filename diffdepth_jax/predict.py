@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from absl import flags
 
 from diffdepth_jax.errors import UserError, printable
-from diffdepth_jax.media import camera
+from diffdepth_jax.media import camera, defaults
 from diffdepth_jax.prediction import output_kinds
 from diffdepth_jax.program import default_model
 from diffdepth_jax.program.entry import start
@@ -75,7 +75,12 @@ _INTERVAL = flags.DEFINE_float(
     "such as 0.9. It is that of the model's calibration, see `diffdepth calibrate`; "
     "without one it is made of the samples and of the model's Laplace scale.",
 )
-_TRAJECTORY = flags.DEFINE_bool("trajectory", False, "Also write the denoising as a GIF.")
+_TRAJECTORY = flags.DEFINE_bool(
+    "trajectory",
+    False,
+    f"Also write the denoising, in {defaults.DENOISING_STEPS} steps at least, as a GIF, and as "
+    "an MP4 where PyAV is installed.",
+)
 _FOCAL_LENGTH = flags.DEFINE_float(
     "focal_length", None, "The camera's focal length in pixels of the photo; rescales the metres."
 )
@@ -100,11 +105,22 @@ _COLOR_RANGE = flags.DEFINE_list(
     None,
     "NEAR,FAR: metres at the ends of the colours; default: chosen for each image.",
 )
-_MESH = flags.DEFINE_bool("mesh", False, "PLY and GLB hold a surface instead of points.")
+_COLORMAP = flags.DEFINE_string(
+    "colormap",
+    defaults.COLORMAP,
+    f"Colours of depth: {', '.join(defaults.COLORMAPS)}, or another map of the cmap library. "
+    "With _r at its end near and far change places.",
+)
+_MESH = flags.DEFINE_bool(
+    "mesh", False, "PLY and GLB hold a surface instead of points; that of GLB carries the photo."
+)
 _MAX_POINTS = flags.DEFINE_integer(
     "max_points",
-    1_000_000,
+    defaults.MAX_POINTS,
     "The most points in PLY and GLB. Of larger images only every k-th row and column is taken.",
+)
+_MAX_TRIANGLES = flags.DEFINE_integer(
+    "max_triangles", defaults.MAX_TRIANGLES, "With --mesh, the most triangles in PLY and GLB."
 )
 
 
@@ -118,8 +134,10 @@ _PAGE = Page(
         "Pictures and 3D": (
             "color_range",
             "depth_scale",
+            "colormap",
             "mesh",
             "max_points",
+            "max_triangles",
             "trajectory",
         ),
     },
@@ -159,6 +177,8 @@ def _writers(output: pathlib.Path) -> "Writers":
         _color_range(),
         _MESH.value,
         _MAX_POINTS.value,
+        _MAX_TRIANGLES.value,
+        _COLORMAP.value,
     )
     return create_writers(
         settings,

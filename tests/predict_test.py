@@ -275,6 +275,7 @@ def test_all_outputs_of_a_folder_at_once(photos, run, tmp_path):
         "_low.npy",
         "_high.npy",
         "_trajectory.gif",
+        "_trajectory.mp4",
     }
     stems = ("a", "sub/c", "v/000000", "v/000001")
     expected = {f"{stem}{end}" for stem in stems for end in ends}
@@ -413,7 +414,7 @@ def test_png_beyond_its_range_is_counted(photos, run, capsys):
         ({"batch_size": 0}, "batch_size 0"),
         ({"max_points": 0}, "max_points 0"),
         ({"num_steps": 0}, "num_steps 0: must be 1 to 1000"),
-        ({"outputs": "npy,exr"}, "outputs exr"),
+        ({"outputs": "npy,jpg"}, "outputs jpg"),
         ({"outputs": "spread"}, "give --ensemble"),
         ({"outputs": "interval"}, "with --interval"),
         ({"interval": 0.9}, "--mode=calibrate"),

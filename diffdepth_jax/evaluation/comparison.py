@@ -83,10 +83,10 @@ def _sheet(
 ) -> drawing.Picture:
     """For each of the pictures that differ most one program's panel above the other's."""
     most = sorted(pairs, key=lambda pair: -abs(pair[0]["abs_rel"] - pair[1]["abs_rel"]))
-    panels = []
+    panels: list[drawing.Picture] = []
     for first, _ in most[:_SHOWN]:
         indices = range(first["index"], first["index"] + 1)
         for program, predict in files.items():
             (image,) = scorer.images(name, predict, indices, input_crop="none", holes=True)
-            panels.append(panel(image, program))
+            panels.append(panel(image, program, titled=not panels))
     return drawing.stack_panels(panels)

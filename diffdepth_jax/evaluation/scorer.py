@@ -25,7 +25,7 @@ from diffdepth_jax.evaluation.scoring import (
     ScoredImage,
 )
 from diffdepth_jax.evaluation.uncertainty_report import ScoreMaps
-from diffdepth_jax.media import drawing
+from diffdepth_jax.media.panels import panel as draw_panel
 from diffdepth_jax.program.interruption import telling
 
 _BASELINES = (
@@ -102,7 +102,7 @@ class Scorer:
             for image in self.images(name, predict, indices, **fields):
                 rows.append({"index": image.index, "name": image.name, **image.values})
                 if panels is not None and image.index < self._config.evaluation.num_panels:
-                    panels.append(panel(image))
+                    panels.append(panel(image, titled=not panels))
         return processes.gather(rows)
 
     def images(
@@ -177,9 +177,15 @@ class Scorer:
         )
 
 
-def panel(image: ScoredImage, program: str = "") -> np.ndarray:
+def panel(image: ScoredImage, program: str = "", *, titled: bool = True) -> np.ndarray:
     """A picture of one image: itself, ground truth, prediction and error, [H, W, 3]."""
-    text = f"abs_rel {image.values['abs_rel']:.3f}, rmse {image.values['rmse']:.2f}"
-    text = f"{program}: {text}" if program else text
-    truth = image.sample["depth"], image.sample["mask"]
-    return drawing.panel(image.sample["picture"], *truth, image.prediction, text)
+    scores = f"abs_rel {image.values['abs_rel']:.3f}, rmse {image.values['rmse']:.2f} m"
+    return draw_panel(
+        image.sample["picture"],
+        image.sample["depth"],
+        image.sample["mask"],
+        image.prediction,
+        name=image.name,
+        scores=f"{program}: {scores}" if program else scores,
+        titled=titled,
+    )

@@ -1,18 +1,21 @@
 """Colours for depth and for its relative error.
 
-Depth has the colours of `turbo` on a logarithmic scale, near in red and far in blue: equal ratios
-of depth look equally different. Relative error has the colours of `magma`, dark where the
-prediction is right. Black means that a pixel has no value.
+Depth has a colour map of the user's choice on a logarithmic scale: equal ratios of depth look
+equally different. The default is perceptually uniform: equal steps look equal, also to those who
+see few colours. Relative error has the colours of `magma`, dark where the prediction is right.
+Black means that a pixel has no value.
 """
 
+import difflib
 import functools
 from typing import NamedTuple
 
 import numpy as np
-from cmap import Colormap
+from cmap import Catalog, Colormap
 from jaxtyping import Bool, Float64, Real, Shaped, UInt8
 
 from diffdepth_jax.errors import UserError
+from diffdepth_jax.media.defaults import COLORMAP, COLORMAPS
 from diffdepth_jax.media.reading import RGB
 
 Depth = Real[np.ndarray, "height width"] | Real[np.ndarray, "height width 1"]  # metres
@@ -28,10 +31,51 @@ class ColorMap(NamedTuple):
     stop: float
 
 
-# Without their darkest ends, which look like the black of "no value".
-DEPTH_MAP = ColorMap("turbo", 0.96, 0.05)  # near to far
 ERROR_MAP = ColorMap("magma", 0.12, 1.0)
 MAX_ERROR = 0.5  # abs_rel at the bright end
+# Of the light of white, as a screen weighs its channels (BT.709). Darker ends of a map are left
+# out: they look like the black of "no value".
+_DARKEST = 0.13
+_LUMA = np.array([0.2126, 0.7152, 0.0722])
+_NO_ORDER = (
+    "qualitative",
+    "cyclic",
+)  # of cmap's categories: their colours do not tell near and far
+
+
+@functools.cache
+def depth_map(name: str = COLORMAP) -> ColorMap:
+    """Returns the part of a colour map that depth is drawn with, from near to far.
+
+    Near is the end with more red than blue, or the brighter one of grey maps.
+
+    Args:
+      name: of a map of cmap, such as those in COLORMAPS; with `_r` at its end, near and far change
+        places.
+
+    Raises:
+      UserError: there is no such map, or its colours have no order.
+    """
+    base = name.removesuffix("_r")
+    colors = np.asarray(_named(base)(np.linspace(0, 1, 256)))[:, :3]
+    start, *_, stop = np.flatnonzero(colors @ _LUMA >= _DARKEST)
+    warmth = colors[[start, stop]] @ [1, 0, -1]
+    if abs(warmth[1] - warmth[0]) < 0.05:
+        warmth = colors[[start, stop]] @ _LUMA
+    near, far = (start, stop) if (warmth[0] > warmth[1]) != (base != name) else (stop, start)
+    return ColorMap(base, near / 255, far / 255)
+
+
+def _named(name: str) -> Colormap:
+    try:
+        found = Colormap(name)
+    except ValueError as error:
+        nearest = difflib.get_close_matches(name, Catalog().short_keys(), n=3)
+        known = f"did you mean {' or '.join(nearest)}" if nearest else f"try {', '.join(COLORMAPS)}"
+        raise UserError(f"colormap {name!r} is unknown: {known}?") from error
+    if found.category in _NO_ORDER or found.interpolation == "nearest":
+        raise UserError(f"colormap {name!r}: its colours have no order; try {', '.join(COLORMAPS)}")
+    return found
 
 
 def colorize_depth(
@@ -40,8 +84,9 @@ def colorize_depth(
     max_depth: float | None = None,
     mask: Mask | None = None,
     dilate: int = 0,
+    colormap: str = COLORMAP,
 ) -> RGB:
-    """Draws depth, from near in red to far in blue.
+    """Draws depth in the colours of a map, see `depth_map`.
 
     Args:
       depth: metres; valid where it is finite and positive and the mask is True.
@@ -51,6 +96,7 @@ def colorize_depth(
       mask: False where there is no depth.
       dilate: by how many pixels a valid pixel grows into invalid ones. Where two meet, the nearer
         one wins, because it would hide the farther one.
+      colormap: the name of the map.
     """
     depth = valid_or_nan(depth, mask)
     low, high = percentile_limits(depth)
@@ -58,8 +104,8 @@ def colorize_depth(
     high = high if max_depth is None else max_depth
     if not 0 < low < high:
         raise UserError(f"depth limits {low} to {high} metres: must be positive and increasing")
-    log_depth = np.log(_dilate(depth, dilate, np.fmin))
-    return apply_map(DEPTH_MAP, (log_depth - np.log(low)) / (np.log(high) - np.log(low)))
+    depth = _dilate(depth, dilate, np.fmin)
+    return apply_map(depth_map(colormap), log_position(depth, (low, high)))
 
 
 def colorize_error(
@@ -72,6 +118,12 @@ def colorize_error(
     """
     error = _relative_error(plane(prediction), valid_or_nan(target, mask))
     return apply_map(ERROR_MAP, _dilate(error, dilate, np.fmax) / MAX_ERROR)
+
+
+def log_position(depth: np.ndarray, limits: tuple[float, float]) -> np.ndarray:
+    """Returns where depths lie on the logarithmic scale from 0, the near end, to 1, the far end."""
+    low, high = np.log(limits)
+    return (np.log(depth) - low) / (high - low)
 
 
 @functools.cache

@@ -1,18 +1,16 @@
-"""Point clouds and surfaces from depth, in colour, written as PLY and as GLB.
+"""Points, normals and surfaces from depth, in colour, and PLY files of them.
 
-PLY holds metres in the camera's axes: x right, y down, z forward. GLB has the axes of glTF: y up,
-and the camera looks along -z.
+All are in metres in the camera's axes: x right, y down, z forward; the camera is at the origin.
 """
 
 import dataclasses
-import json
-import struct
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Float32, Int32, UInt8
 
+from diffdepth_jax.errors import UserError
 from diffdepth_jax.media.camera import Camera
+from diffdepth_jax.media.defaults import MAX_POINTS, MAX_TRIANGLES
 from diffdepth_jax.media.reading import RGB, FilePath
 
 # A triangle is left out when its farthest corner is more than this times as far as its nearest:
@@ -26,14 +24,6 @@ _PLY_PROPERTIES = (  # name, type in PLY, type in numpy
     ("green", "uchar", "u1"),
     ("blue", "uchar", "u1"),
 )
-_GLTF_AXES = np.array([1, -1, -1], np.float32)
-# Numbers of the glTF 2.0 specification.
-_FLOAT, _UNSIGNED_INT = 5126, 5125
-_VERTICES, _INDICES = 34962, 34963
-_POINTS, _TRIANGLES = 0, 4
-_ASSET = {"version": "2.0", "generator": "diffdepth_jax"}
-
-_GltfArray = tuple[str, np.ndarray, int, str]  # name, array, component type, element type
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,12 +33,54 @@ class PointCloud:
     Attributes:
       points: metres, in the camera's axes.
       colors: RGB.
+      places: of the points in the image, from 0 to 1, x from the left and y from the top.
       faces: indices of three points each, anticlockwise as the camera sees them; may be empty.
     """
 
     points: Float32[np.ndarray, "points 3"]
     colors: UInt8[np.ndarray, "points 3"]
+    places: Float32[np.ndarray, "points 2"]
     faces: Int32[np.ndarray, "faces 3"]
+
+    @property
+    def normals(self) -> Float32[np.ndarray, "points 3"]:
+        """Unit normals: the means of a point's faces by area; without faces, towards the camera."""
+        a, b, c = (self.points[self.faces[:, corner]] for corner in range(3))
+        sums = np.zeros_like(self.points)
+        for corner in range(3):
+            np.add.at(sums, self.faces[:, corner], np.cross(b - a, c - a))
+        lengths = np.linalg.norm(sums, axis=1, keepdims=True)
+        away = np.array([0, 0, -1], np.float32)
+        return np.where(lengths > 0, sums / np.maximum(lengths, np.finfo(np.float32).tiny), away)
+
+
+def unproject(
+    depth: Float[np.ndarray, "height width"], camera: Camera, step: int = 1
+) -> Float32[np.ndarray, "height width 3"]:
+    """Returns the point of each pixel in metres; nan where depth along the optical axis is nan.
+
+    `depth` is that of every `step`-th row and column of the camera's image.
+    """
+    rows, columns = (step * index for index in np.indices(depth.shape, sparse=True))
+    z = depth.astype(np.float64)
+    x, y = (columns - camera.cx) / camera.fx * z, (rows - camera.cy) / camera.fy * z
+    return np.stack([x, y, z], axis=-1).astype(np.float32)
+
+
+def surface_normals(
+    points: Float32[np.ndarray, "height width 3"],
+) -> Float32[np.ndarray, "height width 3"]:
+    """Returns unit normals towards the camera, by differences of the neighbours of each pixel.
+
+    They are nan where a neighbour has no depth, and mean nothing across the edge of an object.
+    """
+    if min(points.shape[:2]) < 2:
+        raise UserError(
+            f"normals of {points.shape[0]} x {points.shape[1]} pixels: 2 x 2 are needed"
+        )
+    down, right = np.gradient(points.astype(np.float64), axis=(0, 1))
+    normals = np.cross(down, right)
+    return (normals / np.linalg.norm(normals, axis=-1, keepdims=True)).astype(np.float32)
 
 
 def create(
@@ -57,7 +89,8 @@ def create(
     camera: Camera,
     *,
     surface: bool = False,
-    max_points: int | None = None,
+    max_points: int = MAX_POINTS,
+    max_triangles: int = MAX_TRIANGLES,
 ) -> PointCloud:
     """Returns a point in the image's colour for each pixel that has a depth.
 
@@ -67,22 +100,29 @@ def create(
       camera: of this image.
       surface: whether to join neighbouring points to triangles.
       max_points: of every k-th row and column only, with the smallest k that leaves at most so
-        many points.
+        many points,
+      max_triangles: and of a surface at most so many triangles.
     """
     height, width = depth.shape
+    step = _step(height, width, max_points, max_triangles if surface else None)
+    points = unproject(depth[::step, ::step], camera, step)
+    kept = np.isfinite(points[..., 2])
+    faces = _faces(points[..., 2]) if surface else np.empty((0, 3), np.int32)
+    index = np.cumsum(kept.ravel(), dtype=np.int32) - 1  # of a pixel's point among those kept
+    rows, columns = np.indices(kept.shape) * step + 0.5
+    places = np.stack([columns / width, rows / height], axis=-1).astype(np.float32)
+    return PointCloud(points[kept], image[::step, ::step][kept], places[kept], index[faces])
+
+
+def _step(height: int, width: int, max_points: int, max_triangles: int | None) -> int:
+    """Returns the smallest k so that every k-th row and column is within the limits."""
     step = 1
-    while max_points and -(-height // step) * -(-width // step) > max_points:
+    while True:
+        rows, columns = -(-height // step), -(-width // step)
+        triangles = 2 * (rows - 1) * (columns - 1)
+        if rows * columns <= max_points and (max_triangles is None or triangles <= max_triangles):
+            return step
         step += 1
-    rows, columns = np.arange(0, height, step), np.arange(0, width, step)
-    z = depth[::step, ::step].astype(np.float64)
-    x = (columns - camera.cx) / camera.fx * z
-    y = ((rows - camera.cy) / camera.fy)[:, None] * z
-    points = np.stack([x, y, z], axis=-1).reshape(-1, 3).astype(np.float32)
-    faces = _faces(z) if surface else np.empty((0, 3), np.int32)
-    kept = np.isfinite(z).ravel()
-    index = np.cumsum(kept, dtype=np.int32) - 1  # of a pixel's point among those that are kept
-    colors = image[::step, ::step].reshape(-1, 3)
-    return PointCloud(points[kept], colors[kept], index[faces])
 
 
 def _faces(depth: Float[np.ndarray, "height width"]) -> Int32[np.ndarray, "faces 3"]:
@@ -115,76 +155,3 @@ def write_ply(path: FilePath, cloud: PointCloud) -> None:
         file.write(("\n".join([*lines, "end_header"]) + "\n").encode())
         file.write(vertices.tobytes())
         file.write(faces.tobytes())
-
-
-def write_glb(path: FilePath, cloud: PointCloud) -> None:
-    """Writes binary glTF 2.0: one mesh of points or triangles, with vertex colours and unlit.
-
-    Without any point the scene is empty, because glTF has no empty meshes.
-    """
-    if not len(cloud.points):
-        _write_chunks(path, {"asset": _ASSET, "scene": 0, "scenes": [{}]}, b"")
-        return
-    arrays: list[_GltfArray] = [
-        ("POSITION", cloud.points * _GLTF_AXES, _FLOAT, "VEC3"),
-        ("COLOR_0", _linear_colors(cloud.colors), _FLOAT, "VEC3"),
-    ]
-    if len(cloud.faces):
-        indices = cloud.faces.astype(np.uint32).reshape(-1)
-        arrays.append(("indices", indices, _UNSIGNED_INT, "SCALAR"))
-    binary = b"".join(array.tobytes() for _, array, _, _ in arrays)  # all multiples of 4 bytes
-    _write_chunks(path, _gltf(arrays, len(binary)), binary)
-
-
-def _write_chunks(path: FilePath, gltf: dict[str, Any], binary: bytes) -> None:
-    header = json.dumps(gltf).encode()
-    header += b" " * (-len(header) % 4)
-    chunks = [(header, b"JSON"), (binary, b"BIN\0")] if binary else [(header, b"JSON")]
-    with open(path, "wb") as file:
-        file.write(struct.pack("<4sII", b"glTF", 2, 12 + sum(8 + len(x) for x, _ in chunks)))
-        for chunk, kind in chunks:
-            file.write(struct.pack("<I4s", len(chunk), kind) + chunk)
-
-
-def _gltf(arrays: list[_GltfArray], length: int) -> dict[str, Any]:
-    """Returns the JSON part; the arrays follow each other in a buffer of `length` bytes."""
-    views, accessors = _gltf_arrays(arrays)
-    primitive = {"attributes": {"POSITION": 0, "COLOR_0": 1}, "material": 0}
-    primitive |= {"mode": _TRIANGLES, "indices": 2} if len(arrays) == 3 else {"mode": _POINTS}
-    return {
-        "asset": _ASSET,
-        "extensionsUsed": ["KHR_materials_unlit"],
-        "scene": 0,
-        "scenes": [{"nodes": [0]}],
-        "nodes": [{"mesh": 0}],
-        "meshes": [{"primitives": [primitive]}],
-        "materials": [{"extensions": {"KHR_materials_unlit": {}}, "doubleSided": True}],
-        "buffers": [{"byteLength": length}],
-        "bufferViews": views,
-        "accessors": accessors,
-    }
-
-
-def _gltf_arrays(arrays: list[_GltfArray]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Returns glTF's views of the buffer and its accessors, one of each for an array."""
-    views, accessors, offset = [], [], 0
-    for name, array, component, kind in arrays:
-        target = _INDICES if name == "indices" else _VERTICES
-        size = {"byteOffset": offset, "byteLength": array.nbytes}
-        views.append({"buffer": 0, **size, "target": target})
-        accessor = {"componentType": component, "count": len(array), "type": kind}
-        accessors.append({"bufferView": len(accessors), **accessor})
-        offset += array.nbytes
-    positions = arrays[0][1]
-    accessors[0] |= {"min": positions.min(axis=0).tolist(), "max": positions.max(axis=0).tolist()}
-    return views, accessors
-
-
-def _linear_colors(colors: UInt8[np.ndarray, "points 3"]) -> Float32[np.ndarray, "points 3"]:
-    """Maps sRGB to linear RGB in [0, 1], which glTF wants for vertices.
-
-    Floats, because 8 bits are too few for dark colours, and not all programs read 16 bits.
-    """
-    levels = np.arange(256) / 255
-    linear = np.where(levels <= 0.04045, levels / 12.92, ((levels + 0.055) / 1.055) ** 2.4)
-    return linear.astype(np.float32)[colors]

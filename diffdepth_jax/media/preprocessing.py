@@ -87,6 +87,19 @@ def resize_image(
     return np.array(resized)
 
 
+def resize_map(values: Float[np.ndarray, "_ _"], size: Size) -> Float32[np.ndarray, "height width"]:
+    """Scales a map with nan where it has no value to `size`, bilinear, as `resize_image` does.
+
+    A pixel is the mean of the values around it, or nan if values have less than half the weight.
+    """
+    known = np.isfinite(values)
+    weights, sums = (
+        np.array(Image.fromarray(x).resize((size[1], size[0]), Image.Resampling.BILINEAR))
+        for x in (known.astype(np.float32), np.where(known, values, 0).astype(np.float32))
+    )
+    return np.where(weights >= 0.5, sums / np.maximum(weights, 0.5), np.float32(np.nan))
+
+
 def resize_nearest(array: np.ndarray, size: Size) -> np.ndarray:
     """Scales [H, W, C] to `size`: each pixel takes the one that contains its centre."""
     rows, columns = (nearest_indices(*x) for x in zip(array.shape, size, strict=False))

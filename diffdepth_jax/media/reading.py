@@ -9,7 +9,7 @@ import warnings
 from typing import BinaryIO
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import UInt8, UInt16
 from numpy.typing import ArrayLike
 from PIL import Image
 
@@ -25,6 +25,8 @@ from diffdepth_jax.media.photo_formats import (
 )
 from diffdepth_jax.media.photo_metadata import Metadata, read_metadata
 
+_LEVELS = (np.dtype(np.uint8), np.dtype(np.uint16))
+_UNUSED = 4095  # of 12 bits in 16: such a picture would come out black
 RGB = UInt8[np.ndarray, "height width 3"]
 FilePath = str | os.PathLike[str]
 
@@ -127,10 +129,16 @@ def _decode(file: BinaryIO, path: FilePath) -> Picture:
 
 
 def as_rgb(image: ArrayLike | Image.Image | FilePath) -> RGB:
-    """Returns an image as uint8 RGB; it may be such an array, a PIL image, or a file's path.
+    """Returns an image as uint8 RGB.
 
-    Raises a UserError for an array of another shape or type, and for a PIL image with more than 8
-    bits per channel.
+    Args:
+      image: an array, uint8 or uint16, RGB [H, W, 3] or grey [H, W] or [H, W, 1]; a PIL image; or
+        the path of a file. Grey becomes three equal channels. The levels of 16 bits are 0 to 65535:
+        they are divided by 257. Those of a camera of 10 to 14 bits must be scaled to that before.
+
+    Raises:
+      UserError: an array of another shape or type, 16 bits of which the upper four are not used,
+        or a PIL image or a file of more than 8 bits, which often is a depth map.
     """
     if isinstance(image, (str, os.PathLike)):
         return read_photo(pathlib.Path(image)).image
@@ -138,15 +146,32 @@ def as_rgb(image: ArrayLike | Image.Image | FilePath) -> RGB:
         if image.mode[0] in "IF":
             raise UserError(f"image of mode {image.mode}: convert it to 8 bits per channel")
         return turned(np.array(image.convert("RGB")), read_metadata(image).orientation)
-    image = np.asarray(image)
-    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+    return _array_as_rgb(np.asarray(image))
+
+
+def _array_as_rgb(image: np.ndarray) -> RGB:
+    shaped = image[..., None] if image.ndim == 2 else image
+    if shaped.ndim != 3 or shaped.shape[2] not in (1, 3) or image.dtype not in _LEVELS:
         raise UserError(
-            f"image of shape {image.shape} and type {image.dtype}: must be RGB uint8 [H, W, 3]"
+            f"image of shape {image.shape} and type {image.dtype}: must be RGB [H, W, 3] or grey "
+            "[H, W], uint8 or uint16"
         )
-    if min(image.shape) < 1:
-        height, width = image.shape[:2]
+    if min(shaped.shape) < 1:
+        height, width = shaped.shape[:2]
         raise UserError(f"image {height} x {width}: height and width must be positive")
-    return image
+    if image.dtype == np.uint16:
+        shaped = _eight_bits(shaped)
+    return shaped if shaped.shape[2] == 3 else np.repeat(shaped, 3, axis=2)
+
+
+def _eight_bits(image: UInt16[np.ndarray, "*shape"]) -> UInt8[np.ndarray, "*shape"]:
+    highest = int(image.max())
+    if highest <= _UNUSED:
+        raise UserError(
+            f"image of type uint16 whose highest level is {highest}: white is 65535; scale the "
+            "levels to that, or convert the image to uint8"
+        )
+    return ((image.astype(np.uint32) + 128) // 257).astype(np.uint8)
 
 
 def unreadable(kind: str, path: FilePath, error: Exception) -> UserError:

@@ -3,6 +3,7 @@
 PyAV is an optional dependency, so it is imported only when a video is opened.
 """
 
+import importlib.util
 import os
 from collections.abc import Iterator
 from fractions import Fraction
@@ -28,7 +29,13 @@ _NO_MATRIX = {0, 2, 3}  # RGB, unspecified, reserved: no tag for a picture of lu
 _HD_HEIGHT = 720
 
 
-def _library() -> ModuleType:
+def is_available() -> bool:
+    """Whether PyAV is installed."""
+    return importlib.util.find_spec("av") is not None
+
+
+def library() -> ModuleType:
+    """Returns PyAV; raises a UserError if it is not installed."""
     try:
         import av
     except ImportError as error:
@@ -60,7 +67,7 @@ class VideoReader:
 
     def __init__(self, path: FilePath) -> None:
         """Opens the file; raises a UserError if it is no video or PyAV is not installed."""
-        self._av, self._path = _library(), path
+        self._av, self._path = library(), path
         try:
             # Absolute: FFmpeg would take a name such as "concat:a.mp4" for one of its protocols.
             self._container = self._av.open(os.path.abspath(path))
@@ -174,7 +181,7 @@ class VideoWriter:
 
     def __init__(self, path: FilePath, clock: Clock) -> None:
         """Opens the file; `clock` counts the times of its frames."""
-        self._av = _library()
+        self._av = library()
         self._stream: Any = None  # made for the first frame, which sets the size
         # Otherwise the time of the first frame is rounded down to milliseconds.
         options = {"movie_timescale": str(clock.ticks)}

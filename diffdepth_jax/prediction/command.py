@@ -56,7 +56,7 @@ def _checked(
     estimator: DepthEstimator, kinds: Sequence[str], cameras: CameraChoice, options: Options
 ) -> CameraChoice:
     """Returns the cameras for the model, which can predict like this; or raises a UserError."""
-    estimator.check(dataclasses.replace(options, trajectory="gif" in kinds))
+    estimator.check(dataclasses.replace(options, trajectory=outputs.trajectory_steps(kinds)))
     outputs.check_spread(kinds, options.ensemble, estimator.has_scale)
     cameras = cameras.completed(has_canonical_camera=estimator.has_canonical_camera)
     cameras.check(estimator.focal_length, kinds)

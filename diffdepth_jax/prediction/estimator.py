@@ -1,9 +1,11 @@
 """DepthEstimator: metres from RGB images, in Python."""
 
+import dataclasses
 import functools
+import itertools
 import os
-from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, TypeVar, overload
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, TypeVar, Unpack, overload
 
 import jax
 import numpy as np
@@ -18,11 +20,11 @@ from diffdepth_jax.media.preprocessing import Size
 from diffdepth_jax.media.reading import RGB, FilePath, as_rgb
 from diffdepth_jax.method import diffusion
 from diffdepth_jax.prediction import memory, placement
-from diffdepth_jax.prediction.depth_prediction import DepthPrediction, at_image_size, rescaled
-from diffdepth_jax.prediction.focal_lengths import FocalLengths, assumed, metres_per_unit, one_each
+from diffdepth_jax.prediction.depth_prediction import DepthPrediction, at_image_size
+from diffdepth_jax.prediction.focal_lengths import FocalLengths, assumed, in_metres, one_each
 from diffdepth_jax.prediction.intervals import Intervals
 from diffdepth_jax.prediction.loading import predict_function, read_model
-from diffdepth_jax.prediction.options import Options, check_options
+from diffdepth_jax.prediction.options import Keywords, Options, check_options
 from diffdepth_jax.prediction.placement import Placement
 
 if TYPE_CHECKING:  # Flax takes .15 s to import
@@ -115,20 +117,13 @@ class DepthEstimator:
         """Tells whether intervals of so many samples and sampler steps are calibrated."""
         return self._intervals.are_calibrated(ensemble, num_steps)
 
+    def __repr__(self) -> str:
+        (height, width), model = self.image_size, self._config.model
+        return f"DepthEstimator({model.kind}, {model.backbone}, {height} x {width})"
+
     @overload
     def __call__(
-        self,
-        images: ImageLike,
-        *,
-        num_steps: int | None = None,
-        seed: int = 0,
-        ensemble: int = 1,
-        trajectory: bool = False,
-        native_size: bool = False,
-        padded_sizes: Sequence[Size] = (),
-        focal_length: FocalLengths = None,
-        batch_size: int = 1,
-        interval: float | None = None,
+        self, images: ImageLike, *, focal_length: FocalLengths = None, **options: Unpack[Keywords]
     ) -> DepthPrediction: ...
 
     @overload
@@ -136,15 +131,8 @@ class DepthEstimator:
         self,
         images: list[_ImageT] | tuple[_ImageT, ...],
         *,
-        num_steps: int | None = None,
-        seed: int = 0,
-        ensemble: int = 1,
-        trajectory: bool = False,
-        native_size: bool = False,
-        padded_sizes: Sequence[Size] = (),
         focal_length: FocalLengths = None,
-        batch_size: int = 1,
-        interval: float | None = None,
+        **options: Unpack[Keywords],
     ) -> list[DepthPrediction]: ...
 
     def __call__(
@@ -154,7 +142,7 @@ class DepthEstimator:
         num_steps: int | None = None,
         seed: int = 0,
         ensemble: int = 1,
-        trajectory: bool = False,
+        trajectory: bool | int = False,
         native_size: bool = False,
         padded_sizes: Sequence[Size] = (),
         focal_length: FocalLengths = None,
@@ -164,14 +152,16 @@ class DepthEstimator:
         """Predicts the depth of an image, or of each image of a list.
 
         Args:
-          images: uint8 RGB [H, W, 3] of any size, a PIL image, the path of an image file, or a
-            list of these. Files and PIL images are turned by their EXIF orientation.
+          images: RGB [H, W, 3] or grey [H, W] or [H, W, 1] of any size, uint8 or uint16 (see
+            `as_rgb`), a PIL image, the path of an image file, or a list of these. Files and PIL
+            images are turned by their EXIF orientation.
           num_steps: number of sampler steps; default: the configuration's.
           seed: of the starting noise. The noise depends on nothing else, so that equal images have
             equal depth.
           ensemble: number of starting noises for each image. The image is encoded once, and all its
             samples are computed in one batch. The first noise is the one of `ensemble=1`.
-          trajectory: whether the latent is also decoded at every step.
+          trajectory: whether the latent is also decoded at every step. A number asks for so many
+            steps at least: where the depth takes fewer, its sampler runs once more for them.
           native_size: predict at the image's own size instead of the model's image size.
           padded_sizes: (H, W)s. An image that is predicted at its own size is padded to the
             smallest of these that holds it, so that images of many sizes compile few programs.
@@ -199,6 +189,25 @@ class DepthEstimator:
             return self._predict([as_rgb(image) for image in images], focal_length, options)
         return self._predict([as_rgb(images)], focal_length, options)[0]
 
+    def iterate(
+        self,
+        images: Iterable[ImageLike],
+        *,
+        focal_length: float | None = None,
+        **options: Unpack[Keywords],
+    ) -> Iterator[DepthPrediction]:
+        """Predicts images one after the other, in their order, such as those of a large folder.
+
+        At most `batch_size` images and predictions are in memory at the same time. The arguments
+        and errors are those of `__call__`; the focal length is one for all images.
+        """
+        chosen = Options(**options)
+        self.check(chosen)
+        remaining = iter(images)
+        batches = iter(lambda: list(itertools.islice(remaining, chosen.batch_size)), [])
+        predictions = (self(batch, focal_length=focal_length, **options) for batch in batches)
+        return itertools.chain.from_iterable(predictions)
+
     def placement(self, height: int, width: int, options: Options) -> Placement:
         """Returns the placement at which an image of this size is predicted.
 
@@ -223,7 +232,7 @@ class DepthEstimator:
         focal_lengths = one_each(focal_length, len(images))
         placements = [self.placement(*image.shape[:2], options) for image in images]
         predictions: dict[int, DepthPrediction] = {}
-        for rows in _batches([placed.target for placed in placements], options.batch_size):
+        for rows in placement.batches(placements, options.batch_size):
             batch = [(images[row], placements[row]) for row in rows]
             for row, prediction in zip(rows, self._predict_batch(batch, options), strict=True):
                 camera = placements[row].scale, focal_lengths[row]
@@ -247,14 +256,26 @@ class DepthEstimator:
         self, image: Float32[np.ndarray, "batch height width 3"], options: Options
     ) -> dict[str, np.ndarray]:
         """Computes the maps of normalised pictures, see `create_predict`."""
+        steps = options.num_steps or self.num_steps
+        shown = options.trajectory_steps(steps, self._config.diffusion.num_timesteps)
+        if not shown or shown == steps:
+            return self._run(image, options, steps)
+        plain = dataclasses.replace(options, trajectory=False)
+        apart = dataclasses.replace(options, ensemble=1, interval=None)
+        trajectory = self._run(image, apart, shown)["trajectory"]
+        return self._run(image, plain, steps) | {"trajectory": trajectory}
+
+    def _run(
+        self, image: Float32[np.ndarray, "batch height width 3"], options: Options, num_steps: int
+    ) -> dict[str, np.ndarray]:
         with memory.explained(image.shape[1:3], options.samples):
             maps = self._compiled(
                 self._variables,
                 image,
                 jax.random.key(options.seed),
-                num_steps=options.num_steps or self.num_steps,
+                num_steps=num_steps,
                 ensemble=options.ensemble,
-                trajectory=options.trajectory,
+                trajectory=bool(options.trajectory),
                 interval=self._intervals.uncalibrated(options),
             )
             return jax.device_get(maps)
@@ -271,29 +292,7 @@ class DepthEstimator:
         focal_length: float | None,
     ) -> DepthPrediction:
         """Adds the interval and the focal length; see `Intervals.add` for their order."""
+        camera = self._config.frame, scale, focal_length
         if self.has_canonical_camera:
-            metric = self._with_focal_length(prediction, scale, focal_length)
-            return self._intervals.add(metric, options)
-        prediction = self._intervals.add(prediction, options)
-        return self._with_focal_length(prediction, scale, focal_length)
-
-    def _with_focal_length(
-        self, prediction: DepthPrediction, scale: float, focal_length: float | None
-    ) -> DepthPrediction:
-        """Brings what the model says to metres for the camera; `scale` is the placement's.
-
-        Metres are proportional to the focal length: an object twice as far away, seen through a
-        lens of twice the focal length, has the same image.
-        """
-        own = None if focal_length is None else focal_length * scale
-        factor = np.float32(metres_per_unit(self._config.frame, own))
-        known = focal_length or self.focal_length / scale or None
-        return rescaled(prediction, factor, known)
-
-
-def _batches(targets: Sequence[Size], batch_size: int) -> Iterator[list[int]]:
-    """Yields lists of up to `batch_size` indices of equal targets, until each index came once."""
-    for target in dict.fromkeys(targets):
-        rows = [row for row, other in enumerate(targets) if other == target]
-        for first in range(0, len(rows), batch_size):
-            yield rows[first : first + batch_size]
+            return self._intervals.add(in_metres(prediction, *camera), options)
+        return in_metres(self._intervals.add(prediction, options), *camera)

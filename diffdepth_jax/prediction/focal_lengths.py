@@ -1,4 +1,4 @@
-"""Focal lengths as callers of the estimator give them: one, or one for each image."""
+"""Focal lengths as callers of the estimator give them, and the metres that hold for them."""
 
 import math
 from collections.abc import Sequence
@@ -9,6 +9,7 @@ import numpy as np
 from diffdepth_jax.arrays import Array
 from diffdepth_jax.configuration.model import Frame
 from diffdepth_jax.errors import UserError
+from diffdepth_jax.prediction.depth_prediction import DepthPrediction, rescaled
 
 FocalLength = float | Array | None
 FocalLengths = FocalLength | Sequence[FocalLength]
@@ -61,6 +62,25 @@ def metres_per_unit(frame: Frame, own: float | None) -> float:
             "set it in the config.json of the model"
         )
     return (assumed(frame) if own is None else own) / learned
+
+
+def in_metres(
+    prediction: DepthPrediction, frame: Frame, scale: float, focal_length: float | None
+) -> DepthPrediction:
+    """Brings what the model says to metres for a camera.
+
+    Metres are proportional to the focal length: an object twice as far away, seen through a lens of
+    twice the focal length, has the same image.
+
+    Args:
+      prediction: in the model's units.
+      frame: of the model's configuration.
+      scale: the size at which the network saw the image, divided by the image's.
+      focal_length: of the camera in pixels of the image, if known.
+    """
+    own = None if focal_length is None else focal_length * scale
+    factor = np.float32(metres_per_unit(frame, own))
+    return rescaled(prediction, factor, focal_length or assumed(frame) / scale or None)
 
 
 def _number(value: Any) -> float | None:

@@ -20,7 +20,7 @@ from diffdepth_jax.prediction.estimator import DepthEstimator
 from diffdepth_jax.prediction.options import Options
 from diffdepth_jax.prediction.output_kinds import NEED_CAMERA
 from diffdepth_jax.prediction.output_names import InputFile
-from diffdepth_jax.prediction.outputs import OutputWriter
+from diffdepth_jax.prediction.outputs import OutputWriter, trajectory_steps
 from diffdepth_jax.prediction.record import Fingerprint
 
 # Reasons for which no other file could be written either.
@@ -73,7 +73,7 @@ class ImagePredictor:
         """
         self.writer, self.cameras = writer, cameras
         self._estimator = estimator
-        self._options = dataclasses.replace(options, trajectory="gif" in writer.kinds)
+        self._options = dataclasses.replace(options, trajectory=trajectory_steps(writer.kinds))
 
     def job(self, file: InputFile, name: str, photo: Photo) -> Job:
         """Raises a UserError if the photo cannot be predicted, or not into the kinds of output."""
@@ -85,6 +85,11 @@ class ImagePredictor:
             )
         placed = self._estimator.placement(*photo.image.shape[:2], self._options)
         return Job(file.path, name, photo, chosen, placed.target)
+
+    @property
+    def num_steps(self) -> int:
+        """The number of sampler steps that the depth takes."""
+        return self._options.num_steps or self._estimator.num_steps
 
     @property
     def _needs_camera(self) -> bool:

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.media.preprocessing import Size
@@ -18,7 +18,7 @@ class Options:
     num_steps: int | None = None
     seed: int = 0
     ensemble: int = 1
-    trajectory: bool = False
+    trajectory: bool | int = False
     native_size: bool = False
     padded_sizes: Sequence[Size] = ()
     batch_size: int = 1
@@ -29,6 +29,23 @@ class Options:
         """The number of samples that are computed at the same time."""
         return self.ensemble * self.batch_size
 
+    def trajectory_steps(self, num_steps: int, num_timesteps: int) -> int:
+        """Returns the number of steps of the trajectory if depth takes `num_steps`; 0: none."""
+        return self.trajectory and min(max(self.trajectory, num_steps), num_timesteps)
+
+
+class Keywords(TypedDict, total=False):
+    """The fields of `Options` as keywords."""
+
+    num_steps: int | None
+    seed: int
+    ensemble: int
+    trajectory: bool | int
+    native_size: bool
+    padded_sizes: Sequence[Size]
+    batch_size: int
+    interval: float | None
+
 
 def check_options(options: Options, config: "ModelConfiguration") -> None:
     """Raises a UserError if an option is out of range or means nothing to the model."""
@@ -36,6 +53,8 @@ def check_options(options: Options, config: "ModelConfiguration") -> None:
     for name, count in (("ensemble", options.ensemble), ("batch_size", options.batch_size)):
         if count < 1:
             raise UserError(f"{name} {count}: must be 1 or more")
+    if options.trajectory < 0:
+        raise UserError(f"trajectory {options.trajectory}: must be a number of steps")
     if options.interval is not None and not 0 < options.interval < 1:
         raise UserError(f"interval {options.interval:g}: must be between 0 and 1, such as 0.9")
     if steps is not None and not 1 <= steps <= total:

@@ -16,15 +16,18 @@ KINDS = {
     "npz": Kind((".npz",), "float32 metres, spread, interval and camera"),
     "png16": Kind((".png",), "16 bit, metres x depth_scale"),
     "tiff": Kind((".tiff",), "32-bit float metres"),
-    "color": Kind(("_color.png",), "near red to far blue"),
+    "exr": Kind((".exr",), "32-bit float metres, channel Z"),
+    "color": Kind(("_color.png",), "depth in colours, with a scale in metres"),
     "side_by_side": Kind(("_side_by_side.png",), "photo and depth"),
     "spread": Kind(("_spread.npy", "_spread.png"), "spread, metres; picture: % of depth"),
     "interval": Kind(("_low.npy", "_high.npy"), "ends of the interval, float32 metres"),
-    "ply": Kind((".ply",), "points in metres"),
-    "glb": Kind((".glb",), "points in metres"),
+    "ply": Kind((".ply",), "points or a surface, metres"),
+    "glb": Kind((".glb",), "points or a surface, metres"),
     "gif": Kind(("_trajectory.gif",), "the denoising, step by step"),
+    "mp4": Kind(("_trajectory.mp4",), "the denoising, step by step"),
     "video": Kind(("_depth.mp4",), "of a video: photo and depth"),
 }
 DEFAULT = ("npy", "png16", "color")
 FRAME = re.compile(r"^\d{6,}")  # with which the names of a frame's files begin
 NEED_CAMERA = {"ply", "glb"}
+NEED_TRAJECTORY = {"gif", "mp4"}

@@ -2,31 +2,32 @@
 
 import contextlib
 import dataclasses
+import functools
 import math
 import pathlib
 from collections.abc import Callable, Collection, Generator, Mapping
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Float32, UInt16
 from PIL import Image
 
 from diffdepth_jax.errors import UserError, did_you_mean
-from diffdepth_jax.media import drawing, marks, point_cloud
+from diffdepth_jax.media import color_maps, defaults, drawing, glb, marks, point_cloud, video
 from diffdepth_jax.media.camera import Camera
 from diffdepth_jax.media.drawing import Limits
 from diffdepth_jax.media.frame_times import Clock, Span
 from diffdepth_jax.media.point_cloud import PointCloud
 from diffdepth_jax.media.reading import RGB
 from diffdepth_jax.media.video import VideoWriter
+from diffdepth_jax.prediction import file_formats
 from diffdepth_jax.prediction.depth_prediction import DepthPrediction
-from diffdepth_jax.prediction.output_kinds import FRAME, KINDS
+from diffdepth_jax.prediction.output_kinds import FRAME, KINDS, NEED_TRAJECTORY
 from diffdepth_jax.whole_files import whole_file
 
 Metres = Float32[np.ndarray, "height width"]
 _T = TypeVar("_T")
 _PNG_MAX = np.iinfo(np.uint16).max
-_GIF_MILLISECONDS = 2000  # of the whole denoising, and again of the result at its end
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +40,8 @@ class OutputWriter:
       depth_scale: values of the 16-bit PNG are metres times this.
       color_range: metres at the two ends of the colours; None: chosen for each image.
       surface: PLY and GLB hold triangles instead of points.
-      max_points: the most points in PLY and GLB, see `point_cloud.create`.
+      max_points, max_triangles: the most in PLY and GLB, see `point_cloud.create`.
+      colormap: of pictures, see `color_maps.depth_map`.
     """
 
     directory: pathlib.Path
@@ -47,13 +49,17 @@ class OutputWriter:
     depth_scale: float = 1000.0
     color_range: Limits | None = None
     surface: bool = False
-    max_points: int = 1_000_000
+    max_points: int = defaults.MAX_POINTS
+    max_triangles: int = defaults.MAX_TRIANGLES
+    colormap: str = defaults.COLORMAP
 
     def __post_init__(self) -> None:
         if not 0 < self.depth_scale < math.inf:
             raise UserError(f"depth_scale {self.depth_scale}: must be positive and finite")
-        if self.max_points < 1:
-            raise UserError(f"max_points {self.max_points}: must be 1 or more")
+        for name in ("max_points", "max_triangles"):
+            if getattr(self, name) < 1:
+                raise UserError(f"{name} {getattr(self, name)}: must be 1 or more")
+        color_maps.depth_map(self.colormap)  # for its checks
         if self.color_range is not None:
             near, far = self.color_range
             if not 0 < near < far < math.inf:
@@ -108,11 +114,15 @@ class OutputWriter:
     ) -> Mapping[str, Callable[[pathlib.Path], object]]:
         """Returns for each suffix the function that writes the file to a path."""
         depth = prediction.marked_depth
+        animate = functools.partial(
+            file_formats.write_animation, prediction=prediction, colormap=self.colormap
+        )
         return {
             ".npy": lambda path: np.save(path, depth),
-            ".npz": lambda path: _write_npz(path, prediction, camera),
+            ".npz": lambda path: file_formats.write_npz(path, prediction, camera),
             ".png": lambda path: _write_png16(path, depth, self.depth_scale),
-            ".tiff": lambda path: Image.fromarray(depth).save(path, **marks.TIFF),
+            ".tiff": lambda path: file_formats.write_tiff(path, depth),
+            ".exr": lambda path: file_formats.write_exr(path, depth),
             "_color.png": lambda path: self._draw(path, depth),
             "_side_by_side.png": lambda path: self._draw(path, depth, prediction.image),
             "_spread.npy": lambda path: np.save(path, _marked(prediction, "spread")),
@@ -120,12 +130,16 @@ class OutputWriter:
             "_low.npy": lambda path: np.save(path, _marked(prediction, "low")),
             "_high.npy": lambda path: np.save(path, _marked(prediction, "high")),
             ".ply": lambda path: point_cloud.write_ply(path, self._cloud(prediction, camera)),
-            ".glb": lambda path: point_cloud.write_glb(path, self._cloud(prediction, camera)),
-            "_trajectory.gif": lambda path: _write_gif(path, _present(prediction.trajectory)),
+            ".glb": lambda path: glb.write_glb(
+                path, self._cloud(prediction, camera), prediction.image
+            ),
+            "_trajectory.gif": animate,
+            "_trajectory.mp4": animate,
         }
 
     def _draw(self, path: pathlib.Path, depth: Metres, image: RGB | None = None) -> None:
-        drawing.write_png(path, drawing.depth_picture(depth, self.limits(depth), image))
+        picture = drawing.depth_picture(depth, self.limits(depth), image, colormap=self.colormap)
+        drawing.write_png(path, picture)
 
     def _cloud(self, prediction: DepthPrediction, camera: Camera | None) -> PointCloud:
         return point_cloud.create(
@@ -134,6 +148,7 @@ class OutputWriter:
             _present(camera),
             surface=self.surface,
             max_points=self.max_points,
+            max_triangles=self.max_triangles,
         )
 
     @contextlib.contextmanager
@@ -154,7 +169,10 @@ class OutputWriter:
                     depth = prediction.marked_depth
                     found = limits or self.limits(depth)
                     limits = found if np.isfinite(depth).any() else limits
-                    video.write(drawing.depth_picture(depth, found, prediction.image), span)
+                    picture = drawing.depth_picture(
+                        depth, found, prediction.image, colormap=self.colormap
+                    )
+                    video.write(picture, span)
 
                 yield append
             marks.mark_video(unfinished)
@@ -186,6 +204,14 @@ def check_kinds(kinds: Collection[str], interval: float | None = None) -> None:
         raise UserError(f"outputs is empty: give some of {', '.join(KINDS)}")
     if "interval" in kinds and interval is None:
         raise UserError("outputs interval: say how wide it is with --interval=0.9")
+    for kind, library in (("exr", file_formats.exr_library), ("mp4", video.library)):
+        if kind in kinds:
+            library()  # for its error, which would otherwise come after the first prediction
+
+
+def trajectory_steps(kinds: Collection[str]) -> int:
+    """Returns the least number of steps of the trajectory that these kinds show; 0: none."""
+    return defaults.DENOISING_STEPS if NEED_TRAJECTORY & set(kinds) else 0
 
 
 def check_spread(kinds: Collection[str], ensemble: int, has_scale: bool) -> None:
@@ -225,27 +251,6 @@ def _write_png16(path: pathlib.Path, depth: Metres, depth_scale: float) -> None:
     Image.fromarray(_scaled(depth, depth_scale)).save(path, **marks.PNG)
 
 
-def _write_npz(path: pathlib.Path, prediction: DepthPrediction, camera: Camera | None) -> None:
-    names = [x for x in ("spread", "low", "high") if getattr(prediction, x) is not None]
-    arrays: dict[str, Any] = {name: _marked(prediction, name) for name in ("depth", *names)}
-    if camera is not None:
-        arrays["fx_fy_cx_cy"] = np.array([camera.fx, camera.fy, camera.cx, camera.cy])
-    np.savez_compressed(path, **arrays)
-
-
 def _draw_spread(path: pathlib.Path, prediction: DepthPrediction) -> None:
     spread = _marked(prediction, "spread")
     drawing.write_png(path, drawing.spread_picture(spread, prediction.marked_depth))
-
-
-def _write_gif(path: pathlib.Path, trajectory: Float32[np.ndarray, "latents rows columns"]) -> None:
-    pictures = [Image.fromarray(frame) for frame in drawing.denoising_pictures(trajectory)]
-    durations = [max(20, _GIF_MILLISECONDS // len(pictures))] * (len(pictures) - 1)
-    pictures[0].save(
-        path,
-        save_all=True,
-        append_images=pictures[1:],
-        loop=0,
-        duration=[*durations, _GIF_MILLISECONDS],
-        **marks.GIF,
-    )

@@ -12,7 +12,7 @@ from diffdepth_jax.prediction.image_prediction import ImagePredictor, Job, Resul
 from diffdepth_jax.prediction.output_names import InputFile
 from diffdepth_jax.prediction.outputs import count_beyond_png
 from diffdepth_jax.prediction.record import Made, fingerprint
-from diffdepth_jax.prediction.report import Report, tell
+from diffdepth_jax.prediction.report import Report, notes_on_denoising, tell
 
 
 class PhotoPredictor:
@@ -71,6 +71,8 @@ class PhotoPredictor:
         if result.camera is not None and photo.focal_length_35mm and not is_given:
             stated = camera.from_exif(photo.focal_length_35mm, height, width).fx
             notes.append(f"its EXIF says {stated:.1f}: --camera=exif")
+        if prediction.trajectory is not None:
+            notes += notes_on_denoising(prediction.trajectory, self._images.num_steps)
         if photo.num_pictures > 1:
             notes.append(f"the first of the file's {photo.num_pictures} pictures")
         return "; ".join([*notes, *self._notes_on_png(result), *photo.notes])

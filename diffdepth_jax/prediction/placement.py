@@ -6,7 +6,7 @@ Sizes are (height, width) in pixels.
 import collections
 import dataclasses
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Float32
@@ -128,3 +128,11 @@ def take_back(
         return np.array(metres)
     resized = Image.fromarray(metres).resize((width, height), Image.Resampling.BILINEAR)
     return np.array(resized)
+
+
+def batches(placements: Sequence[Placement], batch_size: int) -> Iterator[list[int]]:
+    """Yields lists of up to `batch_size` indices of equal targets, until each index came once."""
+    for target in dict.fromkeys(placed.target for placed in placements):
+        rows = [row for row, placed in enumerate(placements) if placed.target == target]
+        for first in range(0, len(rows), batch_size):
+            yield rows[first : first + batch_size]

@@ -3,6 +3,7 @@
 import dataclasses
 import pathlib
 
+import numpy as np
 from tqdm import tqdm
 
 from diffdepth_jax.errors import UserError, printable
@@ -58,3 +59,10 @@ class Report:
             for path, error in self.failures
         ]
         return [f"error: {printable(line)}" for line in named]
+
+
+def notes_on_denoising(trajectory: np.ndarray, num_steps: int) -> list[str]:
+    """Says if the depth takes fewer steps than the latents of its trajectory show."""
+    if len(trajectory) == num_steps + 1:
+        return []
+    return [f"its denoising is shown in {len(trajectory) - 1} steps, its depth takes {num_steps}"]

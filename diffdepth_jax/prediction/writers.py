@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Sequence
 
 from diffdepth_jax.errors import UserError
-from diffdepth_jax.media import marks
+from diffdepth_jax.media import marks, video
 from diffdepth_jax.prediction import outputs
 from diffdepth_jax.prediction.output_kinds import DEFAULT
 from diffdepth_jax.prediction.output_names import InputFile
@@ -66,7 +66,7 @@ def create_writers(
       settings: a writer, whose kinds do not matter.
       kinds: names of `KINDS`; None: `DEFAULT` for photos, a video for videos.
       ensemble: number of samples; several also have the output "spread".
-      trajectory: whether to add the output "gif".
+      trajectory: whether to add the output "gif", and "mp4" where PyAV is installed.
       interval: its nominal coverage; with one there is also the output "interval".
 
     Raises:
@@ -74,6 +74,7 @@ def create_writers(
     """
     wanted = list(DEFAULT if kinds is None else kinds)
     wanted += ["spread"] * (ensemble > 1) + ["gif"] * trajectory
+    wanted += ["mp4"] * (trajectory and video.is_available())
     wanted += ["interval"] * (interval is not None)
     once = tuple(dict.fromkeys(wanted))
     outputs.check_kinds(once, interval)

@@ -195,9 +195,7 @@ def _draw(result: Result, prediction: DepthPrediction) -> None:
     """Draws the photo and its depth in one size, with the scale in metres to the right of both."""
     height, width = result.shown_size
     depth = prediction.marked_depth
-    resized = Image.fromarray(depth).resize((width, height), Image.Resampling.BILINEAR)
-    limits = drawing.depth_limits(depth)
-    picture = drawing.depth_picture(np.asarray(resized), limits)
+    picture = drawing.depth_picture(depth, drawing.depth_limits(depth), size=result.shown_size)
     drawing.write_png(result.depth, picture)
     picture = picture.copy()
     picture[:height, :width] = resize_image(prediction.image, result.shown_size)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from diffdepth_jax.errors import UserError
-from diffdepth_jax.media import color_maps
+from diffdepth_jax.media import color_maps, defaults
 
 
 def is_black(picture):
@@ -27,18 +27,64 @@ def test_constant_and_empty_depth_are_drawn(value):
     assert is_black(picture).all() == (value != 5.0)
 
 
-def test_near_is_red_far_is_blue_and_every_depth_has_its_place():
+def _distance(colors):
+    """Of neighbours as CIE 1976 L*a*b*, under daylight (D65), sees them."""
+    linear = np.where(colors <= 0.04045, colors / 12.92, ((colors + 0.055) / 1.055) ** 2.4)
+    to_xyz = [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]
+    x, y, z = np.cbrt(linear @ np.transpose(to_xyz) / [0.9505, 1, 1.089]).T
+    lab = np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], axis=-1)
+    return np.linalg.norm(np.diff(lab, axis=0), axis=1)
+
+
+def test_the_default_is_perceptually_uniform_and_every_depth_has_its_place():
     depth = np.geomspace(1, 10, 256)[None]
-    colors = color_maps.colorize_depth(depth, 1, 10)[0].astype(int)
-    assert colors[0].argmax() == 0 and colors[-1].argmax() == 2
-    order = color_maps.color_table(color_maps.DEPTH_MAP)
-    np.testing.assert_array_equal(colors, order)
-    assert len(np.unique(order, axis=0)) > 200
+    colors = color_maps.colorize_depth(depth, 1, 10)[0]
+    np.testing.assert_array_equal(colors, color_maps.color_table(color_maps.depth_map()))
+    assert len(np.unique(colors, axis=0)) > 200
+    uniform, rainbow = (
+        _distance(color_maps.color_table(color_maps.depth_map(name))[::8] / 255)
+        for name in (defaults.COLORMAP, "turbo")
+    )
+    assert uniform.std() / uniform.mean() < 0.35 < rainbow.std() / rainbow.mean()
+
+
+NEAREST = {
+    "viridis": [253, 231, 37],
+    "inferno": [252, 255, 164],
+    "magma": [252, 253, 191],
+    "cividis": [254, 232, 56],
+    "turbo": [133, 7, 2],
+    "Spectral": [158, 1, 66],
+    "grey": [255, 255, 255],
+    "viridis_r": [71, 16, 99],
+}
+
+
+@pytest.mark.parametrize("name", NEAREST)
+def test_near_is_the_warm_or_bright_end_of_each_map_unless_it_is_turned_around(name):
+    colors = color_maps.colorize_depth(np.array([[1.0, 10.0]]), 1, 10, colormap=name)[0]
+    np.testing.assert_array_equal(colors[0], NEAREST[name])
+    assert not is_black(colors).any() and colors.max(axis=-1).min() > 30
+    assert set(defaults.COLORMAPS) <= set(NEAREST)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("virids", "colormap 'virids' is unknown: did you mean viridis"),
+        ("qqqq", "unknown: try viridis, inferno"),
+        ("tab10", "colours have no order"),
+        ("twilight", "colours have no order"),
+    ],
+)
+def test_maps_that_are_none_are_refused(name, message):
+    with pytest.raises(UserError, match=message):
+        color_maps.depth_map(name)
 
 
 def test_equal_ratios_of_depth_are_equal_steps():
     colors = color_maps.colorize_depth(np.array([[1, 10, 100]]), 1, 100)[0]
-    table = color_maps.color_table(color_maps.DEPTH_MAP)
+    table = color_maps.color_table(color_maps.depth_map())
     np.testing.assert_array_equal(colors, table[[0, 128, 255]])
 
 

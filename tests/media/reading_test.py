@@ -112,6 +112,33 @@ def test_a_bomb_is_refused_before_it_is_unpacked(factor, tmp_path, monkeypatch):
         read_photo(tmp_path / "a.png")
 
 
+def test_grey_arrays_become_three_equal_channels():
+    grey = np.arange(12, dtype=np.uint8).reshape(3, 4)
+    expected = np.stack([grey] * 3, axis=-1)
+    for given in (grey, grey[..., None], expected):
+        np.testing.assert_array_equal(as_rgb(given), expected)
+
+
+def test_sixteen_bits_of_arrays_are_0_to_65535():
+    levels = np.arange(256, dtype=np.uint16).reshape(8, 32)
+    full = 257 * levels
+    for given in (full, full[..., None], np.stack([full] * 3, axis=-1)):
+        np.testing.assert_array_equal(as_rgb(given)[..., 1], levels)
+    with pytest.raises(UserError, match="uint16 whose highest level is 4080: white is 65535"):
+        as_rgb(16 * levels)
+
+
+@pytest.mark.parametrize(
+    "image",
+    [np.zeros((4, 4), np.float32), np.zeros((4, 4, 4), np.uint8), np.zeros(4, np.uint8), True],
+)
+def test_arrays_that_are_no_image_are_refused(image):
+    with pytest.raises(
+        UserError, match=r"must be RGB \[H, W, 3\] or grey \[H, W\], uint8 or uint16"
+    ):
+        as_rgb(image)
+
+
 @pytest.mark.parametrize(
     ("kind", "compression"), [("TIFF", None), ("TIFF", "tiff_lzw"), ("MPO", None)]
 )

@@ -3,6 +3,8 @@
 import dataclasses
 import doctest
 import functools
+import gc
+import weakref
 
 import jax
 import numpy as np
@@ -18,6 +20,7 @@ from diffdepth_jax.models.assembly import create_model
 from diffdepth_jax.models.variables import abstract_variables
 from diffdepth_jax.prediction import memory, placement, sampling
 from diffdepth_jax.prediction.estimator import DepthEstimator
+from diffdepth_jax.prediction.options import Options
 from tests.support import small_run
 
 
@@ -145,13 +148,12 @@ def test_a_canonical_camera_and_the_one_that_photos_without_theirs_are_taken_wit
 @pytest.mark.parametrize(
     ("image", "message"),
     [
-        (np.zeros((4, 4, 3), np.float32), "float32: must be RGB uint8"),
-        (np.zeros((4, 4), np.uint8), r"\(4, 4\).*must be RGB uint8"),
-        (np.zeros((4, 4, 4), np.uint8), "must be RGB uint8"),
+        (np.zeros((4, 4, 3), np.float32), r"float32: must be RGB \[H, W, 3\] or grey"),
+        (np.zeros((4, 4, 4), np.uint8), r"\(4, 4, 4\).*must be RGB"),
         (np.zeros((0, 640, 3), np.uint8), "image 0 x 640: height and width must be positive"),
     ],
 )
-def test_refuses_what_is_no_rgb_image(estimate, image, message):
+def test_refuses_what_is_no_image(estimate, image, message):
     with pytest.raises(UserError, match=message):
         estimate(image)
 
@@ -164,6 +166,7 @@ def test_refuses_what_is_no_rgb_image(estimate, image, message):
         {"num_steps": 1001},
         {"ensemble": 0},
         {"batch_size": 0},
+        {"trajectory": -1},
     ],
 )
 def test_refuses_arguments_out_of_range(estimate, arguments):
@@ -295,6 +298,52 @@ def test_a_trajectory_ends_in_the_depth_of_the_first_member(estimate, ensemble):
     assert trajectory.shape == (4, 32, 48) and trajectory.dtype == np.float32
     np.testing.assert_allclose(trajectory[-1], estimate(image, num_steps=3).depth, rtol=1e-4)
     assert np.abs(trajectory[0] - trajectory[-1]).max() > 1e-3
+
+
+def test_a_trajectory_of_more_steps_is_sampled_apart(estimate):
+    """Its steps are those of a depth of so many steps; the depth is that of its own steps."""
+    image = _image(32, 48)
+    apart = estimate(image, num_steps=1, trajectory=3)
+    whole = estimate(image, num_steps=3, trajectory=True)
+    np.testing.assert_array_equal(apart.trajectory, whole.trajectory)
+    np.testing.assert_array_equal(apart.depth, estimate(image, num_steps=1).depth)
+    same = estimate(image, num_steps=3, trajectory=2)
+    np.testing.assert_array_equal(same.trajectory, whole.trajectory)
+    few = Options(trajectory=2000)
+    assert few.trajectory_steps(3, 1000) == 1000 and not Options().trajectory_steps(3, 1000)
+
+
+def test_an_iterator_is_predicted_in_order_with_few_images_in_memory(estimate):
+    """Of images that are made when they are asked for, no more than a batch is alive."""
+    made = []
+
+    def images():
+        for seed in range(5):
+            image = _image(32, 48, seed % 3)
+            made.append(weakref.ref(image))
+            yield image
+
+    predictions, largest = estimate.iterate(images(), batch_size=2), 0
+    for seed, prediction in enumerate(predictions):
+        expected = estimate(_image(32, 48, seed % 3), batch_size=2)
+        np.testing.assert_array_equal(prediction.depth, expected.depth)
+        del prediction
+        gc.collect()
+        largest = max(largest, sum(image() is not None for image in made))
+    assert seed == 4 and largest <= 2
+    with pytest.raises(UserError, match="batch_size 0"):
+        estimate.iterate([], batch_size=0)
+
+
+def test_grey_is_rgb_of_three_equal_channels(estimate):
+    grey = _image(32, 48)[..., 0]
+    expected = estimate(np.stack([grey] * 3, axis=-1)).depth
+    for given in (grey, grey[..., None], 257 * grey.astype(np.uint16)):
+        np.testing.assert_array_equal(estimate(given).depth, expected)
+
+
+def test_its_text_is_a_line(estimate):
+    assert repr(estimate) == "DepthEstimator(diffusion, swin_nano, 32 x 48)"
 
 
 @pytest.mark.slow

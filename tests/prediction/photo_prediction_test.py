@@ -13,7 +13,7 @@ from diffdepth_jax.prediction.camera_choice import CameraChoice
 from diffdepth_jax.prediction.input_files import InputFile, find_inputs
 from diffdepth_jax.prediction.outputs import OutputWriter
 from diffdepth_jax.prediction.photo_prediction import PhotoPredictor
-from diffdepth_jax.prediction.report import Report
+from diffdepth_jax.prediction.report import Report, notes_on_denoising
 from tests.support import mean_estimator
 from tests.support.mean_estimator import MeanEstimator, photo
 
@@ -139,3 +139,11 @@ def test_results_are_of_the_photo_whose_they_are(tmp_path):
     (tmp_path / "four").mkdir()
     photo(tmp_path / "four", "a", value=44)
     assert run(tmp_path / "four") == Report(1, written=1) and depth("a") == 44
+
+
+def test_a_denoising_of_more_steps_than_the_depth_is_said():
+    trajectory = np.zeros((11, 4, 5), np.float32)
+    assert notes_on_denoising(trajectory, 1) == [
+        "its denoising is shown in 10 steps, its depth takes 1"
+    ]
+    assert notes_on_denoising(trajectory, 10) == []

@@ -46,7 +46,8 @@ def test_a_still_scene_is_constant_in_depth_and_in_colour(tmp_path, capsys):
     with VideoReader(tmp_path / "out/v_depth.mp4") as reader:
         pictures = np.stack([frame.image for frame in reader]).astype(int)
         assert reader.clock.rate == 10
-    assert len(pictures) == 6 and np.abs(np.diff(pictures, axis=0)).max() <= 16  # of the codec
+    change = np.abs(np.diff(pictures, axis=0))[:, :, : 2 * 576]  # without the scale's fine letters
+    assert len(pictures) == 6 and change.max() <= 16  # of the codec
 
 
 def test_each_frame_of_depth_shows_when_its_frame_does(tmp_path):
