@@ -34,6 +34,7 @@ from diffdepth_jax.errors import UserError
 from diffdepth_jax.whole_files import whole_file, whole_folder
 
 CONFIG_FILE, CARD_FILE = "config.json", "README.md"
+_LONGEST_CONFIG = 2**20  # characters
 # A resumed run may change these fields: none of them says what an update computes.
 _FREE = {
     "log_level",
@@ -170,10 +171,14 @@ def _read_fields(directory: str | os.PathLike) -> dict[str, Any]:
 def _read(path: pathlib.Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """The nested fields of a file, and {dotted name: value} of those that it is too old to have."""
     try:
-        fields = json.loads(path.read_text())
+        with path.open() as file:
+            text = file.read(_LONGEST_CONFIG + 1)
+        if len(text) > _LONGEST_CONFIG:
+            raise ValueError("it is much longer than any configuration")
+        fields = json.loads(text)
         if isinstance(fields, dict):
             return with_new_names(fields), added_to(fields)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is damaged ({error}): restore it from a backup") from error
     raise UserError(f"{path} is no configuration of a model: restore it from a backup")
 
