@@ -12,11 +12,13 @@ from collections.abc import Callable, Collection
 
 from tqdm import tqdm
 
+from diffdepth_jax.data import full_disk
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.whole_files import whole_folder
 
 _SUFFIXES = (".tar", ".tar.gz", ".tgz", ".zip")
 _END = 2**20  # bytes
+_LONGEST_NAME = 200  # bytes; file systems allow 255
 # What the readers raise on damage, and on forms of compression that they lack.
 _DAMAGE = (
     tarfile.TarError,
@@ -52,7 +54,8 @@ def extract(
 
     def write(target: pathlib.Path) -> None:
         try:
-            extract_members(archive, target, unread)
+            with full_disk.explained(folder):
+                extract_members(archive, target, unread)
         except _DAMAGE as error:
             reason = " ".join(str(error).split())
             raise UserError(
@@ -68,10 +71,13 @@ def extract_once(
     """Calls `write` with a new folder below `folder`, for the contents of a file; returns it.
 
     The new folder is named after the file, its size and a checksum of its ends, because downloads
-    of several data sets have the same names. It gets this name when it is complete; a folder that
-    has the name already is therefore used as it is.
+    of several data sets have the same names; a long name is shortened. It gets this name when it is
+    complete; a folder that has the name already is therefore used as it is.
     """
-    target = folder / f"{path.name}-{path.stat().st_size}-{_checksum(path):08x}"
+    shown = path.name
+    if len(shown.encode()) > _LONGEST_NAME:
+        shown = f"{shown[:20]}..{shown[-20:]}"
+    target = folder / f"{shown}-{path.stat().st_size}-{_checksum(path):08x}"
     if target.is_dir():
         print(f"using {target}, extracted before")
         return target

@@ -5,7 +5,6 @@ import math
 import pathlib
 import re
 import zipfile
-import zlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,7 +13,16 @@ from jaxtyping import Bool, Float32
 from PIL import Image
 
 from diffdepth_jax.errors import UserError
-from diffdepth_jax.media.reading import DECODER_ERRORS, FilePath, unreadable
+from diffdepth_jax.media.array_files import (
+    check_size,
+    hdf5_array,
+    hdf5_names,
+    in_hdf5,
+    npz_names,
+    read_npy,
+    read_npz,
+)
+from diffdepth_jax.media.reading import FilePath, unreadable
 
 _EXPECTED = "one channel of metres (floats), or of metres times depth_scale (16-bit integers)"
 # Pillow stretches or shifts the values of other formats, such as JPEG 2000.
@@ -108,7 +116,9 @@ def read_values(kind: str, path: FilePath, name: str = "depth") -> np.ndarray:
     reader = _READERS.get(pathlib.Path(path).suffix.lower(), _read_picture)
     try:
         values = reader(path, name)
-    except (*DECODER_ERRORS, zipfile.BadZipFile, zlib.error) as error:
+    except UserError:
+        raise
+    except Exception as error:  # decoders raise nearly anything about damaged files
         raise unreadable(kind, path, error) from error
     if values.ndim not in (2, 3) or values.shape[2:] not in ((), (1,)):
         raise UserError(f"{kind} {path} has shape {values.shape}; expected [H, W] or [H, W, 1]")
@@ -116,19 +126,21 @@ def read_values(kind: str, path: FilePath, name: str = "depth") -> np.ndarray:
 
 
 def _read_array(path: FilePath, name: str) -> np.ndarray:
-    values = np.load(path, allow_pickle=False)
-    if isinstance(values, np.ndarray):
-        return values
-    with values as archive:
-        return archive[_name_among(archive.files, name, path)]
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            return read_npz(archive, _name_among(npz_names(archive), name, path))
+    with open(path, "rb") as file:
+        return read_npy(file)
 
 
 def _read_hdf5(path: FilePath, name: str) -> np.ndarray:
     import h5py  # here, because few have such files
 
-    with h5py.File(path) as file:
-        names = [key for key, item in file.items() if isinstance(item, h5py.Dataset)]
-        return np.asarray(file[_name_among(names, name, path)])
+    with h5py.File(path, "r") as file:
+        names = hdf5_names(file)
+        if not in_hdf5(file, name):
+            name = _name_among(names, name, path)
+        return np.asarray(hdf5_array(file, name))
 
 
 def _name_among(names: Sequence[str], name: str, path: FilePath) -> str:
@@ -148,6 +160,7 @@ def _read_picture(path: FilePath, name: str) -> np.ndarray:
                 f"{path} is of format {picture.format}, in which values are not kept as they are; "
                 "expected PNG, TIFF, PGM, PFM, .npy, .npz or HDF5"
             )
+        check_size(picture.size, 8)  # bytes that the values take on their way to metres
         values = np.array(picture)
         if picture.format == "PPM" and picture.mode == "F":
             _warn_of_scale(path, picture.info["scale"])
