@@ -1,6 +1,5 @@
 """Extraction of tar and zip files; each archive is extracted once."""
 
-import lzma
 import os
 import pathlib
 import shutil
@@ -19,16 +18,6 @@ from diffdepth_jax.whole_files import whole_folder
 _SUFFIXES = (".tar", ".tar.gz", ".tgz", ".zip")
 _END = 2**20  # bytes
 _LONGEST_NAME = 200  # bytes; file systems allow 255
-# What the readers raise on damage, and on forms of compression that they lack.
-_DAMAGE = (
-    tarfile.TarError,
-    zipfile.BadZipFile,
-    zlib.error,
-    lzma.LZMAError,
-    EOFError,
-    OSError,
-    NotImplementedError,
-)
 
 
 def is_archive(path: pathlib.Path) -> bool:
@@ -54,10 +43,12 @@ def extract(
 
     def write(target: pathlib.Path) -> None:
         try:
-            with full_disk.explained(folder):
+            with full_disk.explained(folder, f"archive {archive}"):
                 extract_members(archive, target, unread)
-        except _DAMAGE as error:
-            reason = " ".join(str(error).split())
+        except UserError:
+            raise
+        except Exception as error:  # the readers raise nearly anything about damaged files
+            reason = " ".join(str(error).split()) or type(error).__name__
             raise UserError(
                 f"archive {archive} cannot be extracted ({reason}); fetch it again"
             ) from error

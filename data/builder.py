@@ -67,7 +67,7 @@ class DepthBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
         ):
             self._examples, self._bar, self._frames = examples, bar, frames
             self._shard_size = max(1, int(_SHARD_BYTES * len(in_order) / max(num_bytes, 1)))
-            with full_disk.explained(pathlib.Path(self.data_dir)):
+            with full_disk.explained(pathlib.Path(self.data_dir), "the dataset"):
                 self.download_and_prepare(file_format="array_record")
 
     def _info(self) -> tfds.core.DatasetInfo:

@@ -13,8 +13,11 @@ _TEXTS = tuple(os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT, er
 
 
 @contextlib.contextmanager
-def explained(folder: pathlib.Path) -> Generator[None]:
-    """Turns the error of a block that fills the disk of a folder into a UserError."""
+def explained(folder: pathlib.Path, what: str) -> Generator[None]:
+    """Turns the error of a block that fills the disk of a folder into a UserError.
+
+    `what` the block writes there stands first in the message.
+    """
     try:
         yield
     except (OSError, RuntimeError) as error:
@@ -22,6 +25,6 @@ def explained(folder: pathlib.Path) -> Generator[None]:
         if text is None:
             raise
         raise UserError(
-            f"{folder} could not be written ({text}); nothing of it was kept: make room or give"
-            " another --data_dir"
+            f"{what} could not be written below {folder} ({text}); nothing of it was kept: make"
+            " room or give another --data_dir"
         ) from error

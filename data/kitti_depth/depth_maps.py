@@ -32,7 +32,7 @@ def split_maps(path: pathlib.Path, folder: pathlib.Path) -> list[pathlib.Path]:
       UserError: the file cannot be read, or holds something else.
     """
     try:
-        with full_disk.explained(folder):
+        with full_disk.explained(folder, f"the maps of {path}"):
             whole = extract_once(path, folder, functools.partial(_write_maps, path))
     except UserError:
         raise

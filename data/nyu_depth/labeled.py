@@ -6,6 +6,8 @@ The file has MATLAB's version 7.3, which is HDF5. h5py shows the axes in reverse
 
 import functools
 import pathlib
+import struct
+import zlib
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +15,7 @@ import numpy as np
 from diffdepth_jax.data.frames import Found, Frame, Metres, Options
 from diffdepth_jax.data.lists import resolve
 from diffdepth_jax.data.nyu_depth.hdf5 import checked
+from diffdepth_jax.data.nyu_depth.matlab import read_numbers
 from diffdepth_jax.datasets.samples import RGB
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.media.array_files import check_hdf5, hdf5_array
@@ -101,14 +104,12 @@ def _read_cells(file: "h5py.File", name: str) -> list[str]:
 
 def _read_splits(path: pathlib.Path, num_frames: int) -> dict[str, list[int]]:
     """Indices, from 0, of the frames of each split."""
-    import scipy.io  # not at the top: only this source needs it
-
     try:
         if path.stat().st_size > _LARGEST_SPLITS:
             raise ValueError("it is much larger than the published file")
-        arrays = scipy.io.loadmat(path, variable_names=list(_INDICES.values()))
-        splits = {split: _indices(arrays[name], name) for split, name in _INDICES.items()}
-    except Exception as error:  # the library raises nearly anything about damaged files
+        arrays = read_numbers(path.read_bytes(), _INDICES.values())
+        splits = {split: _indices(arrays.get(name), name) for split, name in _INDICES.items()}
+    except (OSError, ValueError, struct.error, zlib.error) as error:
         raise UserError(f"{path} cannot be read ({error}); fetch it again") from error
     shared = set(splits["train"]) & set(splits["test"])
     beyond = [
@@ -122,9 +123,9 @@ def _read_splits(path: pathlib.Path, num_frames: int) -> dict[str, list[int]]:
     return splits
 
 
-def _indices(array: np.ndarray, name: str) -> list[int]:
+def _indices(array: np.ndarray | None, name: str) -> list[int]:
     """The numbers of an array of MATLAB, which counts from 1, as indices from 0."""
-    if not isinstance(array, np.ndarray) or array.dtype.kind not in "uif" or not array.size:
+    if array is None or not array.size:
         raise ValueError(f"{name} is no array of numbers")
     if not np.array_equal(array, np.rint(array)):
         raise ValueError(f"{name} has numbers that are no integers")
