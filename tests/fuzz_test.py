@@ -19,7 +19,7 @@ def sandbox():
     sandbox.close()
 
 
-@pytest.mark.parametrize("kind", program.KINDS)
+@pytest.mark.parametrize("kind", [kind for kind in program.KINDS if kind != "run"])
 def test_damaged_files_are_read_or_refused(sandbox, kind):
     assert kind in kinds.KINDS
     for seed in range(8):
@@ -78,10 +78,8 @@ def test_failures_are_saved_with_what_repeats_them(tmp_path, capsys):
     session._count("list", 7, workers.Outcome("hang"))
     assert session.report() == 1
     assert "--case=list:7" in capsys.readouterr().out
-    text, damaged = sorted((tmp_path / "failures").iterdir(), key=lambda path: path.suffix == "")[
-        :2
-    ]
-    assert {text.name, damaged.name} > {"list-7.txt"}
+    names = [path.name for path in (tmp_path / "failures").iterdir()]
+    assert len(names) == 2 and "list-7.txt" in names
 
 
 def test_failures_are_never_saved_in_the_repository():
