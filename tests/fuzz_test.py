@@ -38,6 +38,8 @@ def test_the_files_that_are_damaged_are_valid(sandbox, kind):
 def test_a_seed_says_what_is_damaged_and_how(sandbox):
     first, again, other = (sandbox.damaged("photo", seed) for seed in (3, 3, 4))
     assert first == again and first != other
+    before = [sandbox.damaged("config", seed) for seed in range(60)]
+    assert [sandbox.damaged("config", seed) for seed in range(60)] == before
 
 
 def _raise(error):

@@ -30,18 +30,18 @@ from diffdepth_jax.configuration.values import (
 class Weights:
     """The weight of each term of the loss."""
 
-    ddim: Number
-    silog: Number
-    gradient_matching: Number
-    crps: Number
-    crps_pooled: Number
-    pixel_as_printed: Number
-    l1: Number
-    l2: Number
-    laplace: Number
-    validity: Number
-    latent: Number
-    reconstruction: Number
+    ddim: float
+    silog: float
+    gradient_matching: float
+    crps: float
+    crps_pooled: float
+    pixel_as_printed: float
+    l1: float
+    l2: float
+    laplace: float
+    validity: float
+    latent: float
+    reconstruction: float
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

@@ -128,7 +128,7 @@ OUT_OF_RANGE = [
     ("train__num_steps", 2**31),
     ("optimizer__learning_rate", "0.1"),
     ("optimizer__learning_rate", 1e30),
-    ("loss__weights__l1", -1e30),
+    ("loss__silog_lambda", -1e30),
     ("frame__min_depth", 1e-320),
     ("model__denoiser_features", 1),
     ("model__denoiser_blocks", 65),

@@ -1,5 +1,6 @@
 """Damages files at random, as their bytes or as what they mean: JSON, numbers in text, members."""
 
+import copy
 import gzip
 import io
 import json
@@ -147,9 +148,9 @@ def _change_leaf(fields: Any, rng: np.random.Generator) -> None:
     if rng.random() < 0.1:
         fields.pop(name, None)
     elif rng.random() < 0.1:
-        fields["another"] = value
+        fields["another"] = copy.deepcopy(value)
     else:
-        fields[name] = _JSON[rng.integers(len(_JSON))]
+        fields[name] = copy.deepcopy(_JSON[rng.integers(len(_JSON))])
 
 
 def _in_safetensors(data: bytes, rng: np.random.Generator) -> bytes:

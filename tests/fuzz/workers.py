@@ -129,15 +129,16 @@ class Worker:
 
     def read(self, kind: str, seed: int) -> Outcome:
         """Damages a file and reads it; after `SECONDS` of the processor it is a hang."""
-        self._connection.send((kind, seed))
         begin, used = time.monotonic(), self._seconds()
-        while not self._connection.poll(0.2):
-            idle = time.monotonic() - begin > _IDLE_SECONDS
-            if idle or self._seconds() - used > SECONDS:
-                return self._ended(Outcome("hang"))
         try:
+            self._connection.send((kind, seed))
+            while not self._connection.poll(0.2):
+                idle = time.monotonic() - begin > _IDLE_SECONDS
+                if idle or self._seconds() - used > SECONDS:
+                    return self._ended(Outcome("hang"))
             return self._connection.recv()
-        except EOFError:
+        except (EOFError, OSError):
+            self._process.join(1)
             return self._ended(Outcome("crash", f"exit code {self._process.exitcode}"))
 
     def _ended(self, outcome: Outcome) -> Outcome:
