@@ -1,6 +1,5 @@
 """Extraction of tar and zip files; each archive is extracted once."""
 
-import lzma
 import os
 import pathlib
 import shutil
@@ -12,21 +11,13 @@ from collections.abc import Callable, Collection
 
 from tqdm import tqdm
 
+from diffdepth_jax.data import full_disk
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.whole_files import whole_folder
 
 _SUFFIXES = (".tar", ".tar.gz", ".tgz", ".zip")
 _END = 2**20  # bytes
-# What the readers raise on damage, and on forms of compression that they lack.
-_DAMAGE = (
-    tarfile.TarError,
-    zipfile.BadZipFile,
-    zlib.error,
-    lzma.LZMAError,
-    EOFError,
-    OSError,
-    NotImplementedError,
-)
+_LONGEST_NAME = 200  # bytes; file systems allow 255
 
 
 def is_archive(path: pathlib.Path) -> bool:
@@ -52,9 +43,12 @@ def extract(
 
     def write(target: pathlib.Path) -> None:
         try:
-            extract_members(archive, target, unread)
-        except _DAMAGE as error:
-            reason = " ".join(str(error).split())
+            with full_disk.explained(folder, f"archive {archive}"):
+                extract_members(archive, target, unread)
+        except UserError:
+            raise
+        except Exception as error:  # the readers raise nearly anything about damaged files
+            reason = " ".join(str(error).split()) or type(error).__name__
             raise UserError(
                 f"archive {archive} cannot be extracted ({reason}); fetch it again"
             ) from error
@@ -68,10 +62,13 @@ def extract_once(
     """Calls `write` with a new folder below `folder`, for the contents of a file; returns it.
 
     The new folder is named after the file, its size and a checksum of its ends, because downloads
-    of several data sets have the same names. It gets this name when it is complete; a folder that
-    has the name already is therefore used as it is.
+    of several data sets have the same names; a long name is shortened. It gets this name when it is
+    complete; a folder that has the name already is therefore used as it is.
     """
-    target = folder / f"{path.name}-{path.stat().st_size}-{_checksum(path):08x}"
+    shown = path.name
+    if len(shown.encode()) > _LONGEST_NAME:
+        shown = f"{shown[:20]}..{shown[-20:]}"
+    target = folder / f"{shown}-{path.stat().st_size}-{_checksum(path):08x}"
     if target.is_dir():
         print(f"using {target}, extracted before")
         return target

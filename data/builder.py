@@ -4,6 +4,7 @@ import contextlib
 import functools
 import io
 import itertools
+import pathlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,6 +13,7 @@ import tensorflow_datasets as tfds
 from PIL import Image
 from tqdm import tqdm
 
+from diffdepth_jax.data import full_disk
 from diffdepth_jax.data.frames import Frame, Source, depth_bytes, depth_format
 from diffdepth_jax.data.parallel import ordered_map
 from diffdepth_jax.datasets.samples import RGB
@@ -65,7 +67,8 @@ class DepthBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
         ):
             self._examples, self._bar, self._frames = examples, bar, frames
             self._shard_size = max(1, int(_SHARD_BYTES * len(in_order) / max(num_bytes, 1)))
-            self.download_and_prepare(file_format="array_record")
+            with full_disk.explained(pathlib.Path(self.data_dir), "the dataset"):
+                self.download_and_prepare(file_format="array_record")
 
     def _info(self) -> tfds.core.DatasetInfo:
         return tfds.core.DatasetInfo(

@@ -112,8 +112,8 @@ def check_frame(frame: Frame, source: Source, any_size: bool) -> Verdict:
         path = frame.depth_path or frame.image_path
         height, width, _ = pixels.shape
         metres = _in_metres(depth, source.depth_scale, (height, width))
-    except (OSError, ValueError, KeyError) as error:
-        reason = " ".join(str(error).split())
+    except Exception as error:  # decoders raise nearly anything about damaged files
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
         return Verdict(f"{path}: cannot be read ({reason}); fetch or extract it again")
     problem = _turned_by_exif(frame, image) or _wrong_size(frame, pixels, metres, source, any_size)
     median = None

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from diffdepth_jax.datasets.samples import RGB
+from diffdepth_jax.media.array_files import read_npy
 
 Metres = Float32[np.ndarray, "height width"]
 LoadedImage = bytes | RGB  # a JPEG or PNG file, or pixels
@@ -51,8 +52,12 @@ def _load_files(
 ) -> tuple[bytes, LoadedDepth]:
     if depth_path is None:
         return image_path.read_bytes(), None
-    is_array = depth_path.suffix == ".npy"
-    depth = np.load(depth_path) if is_array else depth_path.read_bytes()
+    if depth_path.suffix != ".npy":
+        return image_path.read_bytes(), depth_path.read_bytes()
+    with depth_path.open("rb") as file:
+        depth = read_npy(file)
+    if depth.ndim != 2 or depth.dtype.kind != "f":
+        raise ValueError(f"depth is {depth.dtype} {depth.shape}, expected floats (H, W)")
     return image_path.read_bytes(), depth
 
 

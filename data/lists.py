@@ -1,5 +1,6 @@
 """List files of datasets: which file it is, and where the files that it names lie."""
 
+import os
 import pathlib
 
 from diffdepth_jax.data.frames import Found, Options
@@ -13,7 +14,7 @@ def find_list(options: Options, split: str, defaults: tuple[str, ...]) -> pathli
         candidates = [named, *(root / named for root in options.roots)]
     else:
         candidates = [root / name for root in options.roots for name in defaults]
-    return next((path for path in candidates if path.is_file()), None)
+    return next((path for path in candidates if os.path.isfile(path)), None)
 
 
 def missing_list(options: Options, split: str, defaults: tuple[str, ...]) -> str:
@@ -30,7 +31,7 @@ def resolve(
 ) -> pathlib.Path | None:
     """The first candidate that exists; if none exists, the first is reported as missing."""
     for path in candidates:
-        if path.is_file():
+        if os.path.isfile(path):  # of a name that is too long, too, it says that there is none
             return path
     found.problems.append(f"{what}: {candidates[0]} is missing{advice}")
     return None

@@ -14,8 +14,10 @@ from typing import Any
 
 import numpy as np
 
+from diffdepth_jax.data import full_disk
 from diffdepth_jax.data.archives import extract_once
 from diffdepth_jax.errors import UserError
+from diffdepth_jax.media.array_files import read_npz
 
 _OBJECTS = "data.npy"  # the member of the .npz file that monodepth2 writes
 
@@ -30,7 +32,10 @@ def split_maps(path: pathlib.Path, folder: pathlib.Path) -> list[pathlib.Path]:
       UserError: the file cannot be read, or holds something else.
     """
     try:
-        whole = extract_once(path, folder, functools.partial(_write_maps, path))
+        with full_disk.explained(folder, f"the maps of {path}"):
+            whole = extract_once(path, folder, functools.partial(_write_maps, path))
+    except UserError:
+        raise
     except Exception as error:  # unpickling damaged bytes can raise nearly anything
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise UserError(
@@ -48,13 +53,13 @@ def _write_maps(path: pathlib.Path, folder: pathlib.Path) -> None:
 
 
 def _read_maps(path: pathlib.Path) -> Iterable[np.ndarray]:
-    with zipfile.ZipFile(path) as archive, np.load(path, allow_pickle=False) as arrays:
+    with zipfile.ZipFile(path) as archive:
         if archive.namelist() != [_OBJECTS]:
-            return [arrays[name] for name in arrays.files]
+            return [read_npz(archive, name) for name in archive.namelist()]
         with archive.open(_OBJECTS) as member:
             if _read_dtype(member).hasobject:
                 return [each.values for each in _Unpickler(member).load().values]
-        return arrays["data"]
+        return read_npz(archive, _OBJECTS)
 
 
 def _read_dtype(file: Any) -> np.dtype:

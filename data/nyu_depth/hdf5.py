@@ -14,6 +14,7 @@ import numpy as np
 
 from diffdepth_jax.data.frames import Found, Frame, Metres, Options, missing_split
 from diffdepth_jax.datasets.samples import RGB
+from diffdepth_jax.media.array_files import hdf5_array
 from diffdepth_jax.media.camera import NYU
 
 _PATTERNS = {"train": "train/*/*.h5", "test": "val/official/*.h5"}
@@ -72,7 +73,11 @@ def _load(path: pathlib.Path) -> tuple[RGB, Metres]:
     import h5py  # not at the top: only two of the sources need it
 
     with h5py.File(path, "r") as file:
-        image, depth = file["rgb"][()], file["depth"][()]
+        return checked(hdf5_array(file, "rgb")[()], hdf5_array(file, "depth")[()])
+
+
+def checked(image: np.ndarray, depth: np.ndarray) -> tuple[RGB, Metres]:
+    """An image [3, H, W] as [H, W, 3], and its depth [H, W]; ValueError if they are others."""
     if image.ndim != 3 or image.shape[0] != 3 or image.dtype != np.uint8:
         raise ValueError(f"rgb is {image.dtype} {image.shape}, expected uint8 (3, H, W)")
     if depth.ndim != 2 or depth.dtype.kind != "f":

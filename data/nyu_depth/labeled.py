@@ -6,14 +6,19 @@ The file has MATLAB's version 7.3, which is HDF5. h5py shows the axes in reverse
 
 import functools
 import pathlib
+import struct
+import zlib
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from diffdepth_jax.data.frames import Found, Frame, Metres, Options
 from diffdepth_jax.data.lists import resolve
+from diffdepth_jax.data.nyu_depth.hdf5 import checked
+from diffdepth_jax.data.nyu_depth.matlab import read_numbers
 from diffdepth_jax.datasets.samples import RGB
 from diffdepth_jax.errors import UserError
+from diffdepth_jax.media.array_files import check_hdf5, hdf5_array
 from diffdepth_jax.media.camera import NYU
 
 if TYPE_CHECKING:
@@ -21,6 +26,8 @@ if TYPE_CHECKING:
 
 FILE, SPLITS_FILE = "nyu_depth_v2_labeled.mat", "splits.mat"
 _ADVICE = "; data/README.md says where to get it"
+_LONGEST_TEXT = 1000  # letters of a scene's name
+_LARGEST_SPLITS = 2**20  # bytes; the published file has 2.6 KB
 _INDICES = {"train": "trainNdxs", "test": "testNdxs"}
 
 
@@ -62,8 +69,8 @@ def _load(path: pathlib.Path, index: int, depth: str) -> tuple[RGB, Metres]:
     import h5py  # not at the top: only two of the sources need it
 
     with h5py.File(path, "r") as file:
-        image, metres = file["images"][index], file[depth][index]
-    return image.transpose(2, 1, 0), metres.T.astype(np.float32)
+        images, depths = (hdf5_array(file, name, axes=1) for name in ("images", depth))
+        return checked(images[index].transpose(0, 2, 1), depths[index].T)
 
 
 def _read_scenes(path: pathlib.Path, depth: str) -> tuple[list[str], list[str]]:
@@ -72,10 +79,10 @@ def _read_scenes(path: pathlib.Path, depth: str) -> tuple[list[str], list[str]]:
 
     try:
         with h5py.File(path, "r") as file:
-            shapes = [file["images"].shape, file[depth].shape]
+            shapes = [hdf5_array(file, name, axes=1).shape for name in ("images", depth)]
             scenes = _read_cells(file, "scenes")
             types = _read_cells(file, "sceneTypes") if "sceneTypes" in file else scenes
-    except (OSError, KeyError) as error:
+    except Exception as error:  # the library raises nearly anything about damaged files
         raise UserError(f"{path} cannot be read ({error}); fetch it again") from error
     counts = {shapes[0][0], shapes[1][0], len(scenes), len(types)}
     if len(counts) != 1 or shapes[0][2:] != shapes[1][1:]:
@@ -88,21 +95,22 @@ def _read_scenes(path: pathlib.Path, depth: str) -> tuple[list[str], list[str]]:
 
 def _read_cells(file: "h5py.File", name: str) -> list[str]:
     """Texts of a MATLAB cell array, which holds references to arrays of UTF-16 code units."""
-    cells = file[name][()].reshape(-1)
-    return ["".join(chr(unit) for unit in file[cell][()].reshape(-1)) for cell in cells]
+    cells = hdf5_array(file, name)[()].reshape(-1)
+    texts = [check_hdf5(file[cell], f"a text of {name}") for cell in cells]
+    if any(text.size > _LONGEST_TEXT for text in texts):
+        raise ValueError(f"a text of {name} has more than {_LONGEST_TEXT} letters")
+    return ["".join(chr(unit) for unit in text[()].reshape(-1)) for text in texts]
 
 
 def _read_splits(path: pathlib.Path, num_frames: int) -> dict[str, list[int]]:
     """Indices, from 0, of the frames of each split."""
-    import scipy.io  # not at the top: only this source needs it
-
     try:
-        indices = scipy.io.loadmat(path)
-        # MATLAB counts from 1.
-        splits = {split: indices[name].reshape(-1) - 1 for split, name in _INDICES.items()}
-    except (OSError, ValueError, KeyError, TypeError, NotImplementedError) as error:
+        if path.stat().st_size > _LARGEST_SPLITS:
+            raise ValueError("it is much larger than the published file")
+        arrays = read_numbers(path.read_bytes(), _INDICES.values())
+        splits = {split: _indices(arrays.get(name), name) for split, name in _INDICES.items()}
+    except (OSError, ValueError, struct.error, zlib.error) as error:
         raise UserError(f"{path} cannot be read ({error}); fetch it again") from error
-    splits = {split: [int(index) for index in members] for split, members in splits.items()}
     shared = set(splits["train"]) & set(splits["test"])
     beyond = [
         index + 1 for index in splits["train"] + splits["test"] if not 0 <= index < num_frames
@@ -113,3 +121,12 @@ def _read_splits(path: pathlib.Path, num_frames: int) -> dict[str, list[int]]:
             f" {num_frames} of {FILE}; fetch both files again"
         )
     return splits
+
+
+def _indices(array: np.ndarray | None, name: str) -> list[int]:
+    """The numbers of an array of MATLAB, which counts from 1, as indices from 0."""
+    if array is None or not array.size:
+        raise ValueError(f"{name} is no array of numbers")
+    if not np.array_equal(array, np.rint(array)):
+        raise ValueError(f"{name} has numbers that are no integers")
+    return [int(index) - 1 for index in array.reshape(-1)]

@@ -13,8 +13,11 @@ from diffdepth_jax.configuration.values import (
     STRICT,
     Count,
     CountOrNone,
+    Flag,
     NotNegative,
+    Number,
     Positive,
+    Text,
     UserPath,
     require,
 )
@@ -29,7 +32,7 @@ def _checked_range(factors: tuple[float, float]) -> tuple[float, float]:
     return factors
 
 
-FocalRange = Annotated[tuple[float, float], AfterValidator(_checked_range)]
+FocalRange = Annotated[tuple[Number, Number], AfterValidator(_checked_range)]
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -37,7 +40,7 @@ class Synthetic:
     """Rendered rooms and streets."""
 
     kind: Literal["mixed", "rooms", "streets"]
-    num_train: Annotated[int, Field(ge=2)]  # a room and a street
+    num_train: Annotated[int, Field(strict=True, ge=2)]  # a room and a street
     num_eval: Count
     height: Count
     width: Count
@@ -50,20 +53,20 @@ class Folder:
     """RGB images with depth maps in a folder."""
 
     root: UserPath
-    preset: str
-    image_pattern: str
-    depth_pattern: str
-    mask_pattern: str
+    preset: Text
+    image_pattern: Text
+    depth_pattern: Text
+    mask_pattern: Text
     list_file: UserPath
     eval_list_file: UserPath
-    depth_root: str
+    depth_root: Text
     depth_list_file: UserPath
     eval_depth_list_file: UserPath
     depth_scale: Positive
     eight_bit_scale: NotNegative
-    eight_bit_offset: float
-    resize_depth: bool
-    invalid_values: tuple[float, ...]
+    eight_bit_offset: Number
+    resize_depth: Flag
+    invalid_values: Annotated[tuple[Number, ...], Field(max_length=1000)]
     depth_orientation: Literal["stored", "apply"]
     focal_length: NotNegative
     holdout_every: CountOrNone
@@ -73,10 +76,10 @@ class Folder:
 class Records:
     """A dataset that `data.prepare` wrote."""
 
-    name: str
+    name: Text
     data_dir: UserPath
-    train_split: str
-    eval_split: str
+    train_split: Text
+    eval_split: Text
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -104,7 +107,7 @@ class Part(Sources):
     weight: NotNegative
     min_depth: NotNegative
     max_depth: NotNegative
-    protocol: str
+    protocol: Text
     focal_length: NotNegative
 
     def limits(self, frame: Frame) -> tuple[float, float]:

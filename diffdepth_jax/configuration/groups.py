@@ -13,6 +13,7 @@ from pydantic import Field, ValidationError
 from pydantic.dataclasses import dataclass
 
 from diffdepth_jax.configuration.data import Data
+from diffdepth_jax.configuration.estimate import check_size
 from diffdepth_jax.configuration.model import (
     RELEASED_TIMESTEPS,
     Diffusion,
@@ -49,13 +50,14 @@ class ModelConfiguration:
         embedded = self.model.denoiser == "attention" or total <= RELEASED_TIMESTEPS
         rule = f"at most {RELEASED_TIMESTEPS} with model.denoiser {self.model.denoiser}"
         require(embedded, "diffusion.num_timesteps", total, rule)
+        check_size(self.model, self.frame)
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Configuration(ModelConfiguration):
     """A whole configuration: what training, evaluation and prediction read."""
 
-    seed: Annotated[int, Field(ge=0, lt=2**31)]
+    seed: Annotated[int, Field(strict=True, ge=0, lt=2**31)]
     log_level: Literal["debug", "info", "warning", "error"]
     data: Data
     loss: Loss

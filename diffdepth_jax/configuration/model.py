@@ -10,12 +10,14 @@ from pydantic.dataclasses import dataclass
 
 from diffdepth_jax.configuration.values import (
     STRICT,
+    Channels,
     Count,
-    CountOrNone,
+    Flag,
     Fraction,
+    Metres,
     NotNegative,
-    Positive,
     Size,
+    Text,
     UserPath,
     require,
 )
@@ -32,8 +34,8 @@ class Frame:
     input_crop: Literal["none", "kb"]
     focal_length: NotNegative
     canonical_focal_length: NotNegative
-    min_depth: Positive
-    max_depth: Positive
+    min_depth: Metres
+    max_depth: Metres
 
     def __post_init__(self) -> None:
         rule = f"below frame.max_depth {self.max_depth}"
@@ -45,30 +47,30 @@ class Model:
     """The network's parts and their sizes."""
 
     kind: Literal["diffusion", "feed_forward"]
-    backbone: str
+    backbone: Text
     backbone_weights: UserPath
-    window_size: Count
+    window_size: Annotated[int, Field(strict=True, ge=1, le=128)]
     window_shift: Literal["always", "larger_axes", "larger_maps"]
-    position_embedding: bool
-    backbone_layers: tuple[Count, ...]
+    position_embedding: Flag
+    backbone_layers: Annotated[tuple[Count, ...], Field(max_length=64)]
     position_interpolation: Literal["size", "size_antialiased", "scale_offset"]
-    freeze_statistics: bool
-    drop_path_rate: Annotated[float, Field(ge=0, le=0.99)]
+    freeze_statistics: Flag
+    drop_path_rate: Annotated[float, Field(strict=True, ge=0, le=0.99)]
     neck: Literal["fpn", "dpt", "released", "released_hahi"]
-    neck_features: Count
+    neck_features: Channels
     codec: Literal["bounded", "released"]
-    latent_channels: Count
+    latent_channels: Channels
     encoder_kernel: Literal[1, 3]
-    decoder_width: Annotated[int, Field(ge=2)]
-    detail_features: CountOrNone
-    laplace_scale: bool
-    validity: bool
+    decoder_width: Annotated[int, Field(strict=True, ge=2, le=4096)]
+    detail_features: Annotated[int, Field(strict=True, ge=0, le=4096)]
+    laplace_scale: Flag
+    validity: Flag
     denoiser: Literal["attention", "released", "released_plain"]
-    denoiser_features: Count
-    denoiser_blocks: Count
+    denoiser_features: Annotated[int, Field(strict=True, ge=2, le=4096)]
+    denoiser_blocks: Annotated[int, Field(strict=True, ge=1, le=64)]
     denoiser_heads: Count
-    condition_levels: Annotated[int, Field(ge=1, le=4)]
-    self_attention: bool
+    condition_levels: Annotated[int, Field(strict=True, ge=1, le=4)]
+    self_attention: Flag
     dtype: Literal["float32", "bfloat16"]
 
     def __post_init__(self) -> None:
@@ -97,9 +99,9 @@ class Diffusion:
     """The forward process, and what the network predicts of it."""
 
     schedule: Literal["linear", "scaled_linear", "cosine"]
-    num_timesteps: Count
-    beta_start: Annotated[float, Field(ge=1e-9, le=0.999)]
-    beta_end: Annotated[float, Field(ge=1e-9, le=0.999)]
+    num_timesteps: Annotated[int, Field(strict=True, ge=1, le=10_000)]
+    beta_start: Annotated[float, Field(strict=True, ge=1e-9, le=0.999)]
+    beta_end: Annotated[float, Field(strict=True, ge=1e-9, le=0.999)]
     prediction_type: Literal["epsilon", "sample", "v_prediction"]
 
 
@@ -113,4 +115,4 @@ class Sampler:
     global_noise: Fraction
     eta: NotNegative
     clip: NotNegative
-    remat: bool
+    remat: Flag

@@ -85,6 +85,8 @@ ADDED: dict[str, Any] = {
     "train.features_dir": "",
 }
 
+_MOST_PARTS = 100  # of a mixture
+
 
 def refuse_old_names(arguments: Sequence[str]) -> None:
     """Raises a UserError that gives the new name of a renamed field among the flags."""
@@ -127,7 +129,10 @@ def in_parts(name: str, fields: dict[str, Any]) -> list[str]:
     group, _, field = name.partition(".")
     if group != "data" or field == "mixture" or not _has(fields, "data.mixture"):
         return []
-    return [f"data.mixture.{part}.{field}" for part in fields["data"]["mixture"]]
+    parts = fields["data"]["mixture"]
+    if not isinstance(parts, dict) or len(parts) > _MOST_PARTS:
+        raise ValueError(f"mixture is no group of up to {_MOST_PARTS} parts")
+    return [f"data.mixture.{part}.{field}" for part in parts]
 
 
 def in_all_data(name: str) -> str:
@@ -140,6 +145,7 @@ def _renamed(fields: dict[str, Any]) -> dict[str, Any]:
     for old, new in RENAMED.items():
         if _has(renamed, old):
             _put(renamed, new, _take(renamed, old))
+        _has(renamed, new)  # raises a ValueError about what should be a group
     return {name: group for name, group in renamed.items() if group != {}}
 
 

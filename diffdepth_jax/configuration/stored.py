@@ -9,6 +9,7 @@ from diffdepth_jax.configuration.renamed import added_to, with_new_names
 from diffdepth_jax.errors import UserError
 
 CONFIG_FILE = "config.json"
+_LONGEST = 2**20  # characters
 
 
 def read_fields(directory: str | os.PathLike) -> dict[str, Any]:
@@ -29,9 +30,13 @@ def read_fields(directory: str | os.PathLike) -> dict[str, Any]:
 def read_file(path: pathlib.Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """The nested fields of a file, and {dotted name: value} of those that it is too old to have."""
     try:
-        fields = json.loads(path.read_text())
+        with path.open() as file:
+            text = file.read(_LONGEST + 1)
+        if len(text) > _LONGEST:
+            raise ValueError("it is much longer than any configuration")
+        fields = json.loads(text)
         if isinstance(fields, dict):
             return with_new_names(fields), added_to(fields)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is damaged ({error}): restore it from a backup") from error
     raise UserError(f"{path} is no configuration of a model: restore it from a backup")

@@ -14,10 +14,13 @@ from diffdepth_jax.configuration.values import (
     BelowOne,
     Count,
     CountOrNone,
+    Flag,
     Fraction,
     NotNegative,
+    Number,
     Positive,
     Size,
+    Text,
     UserPath,
     require,
 )
@@ -47,11 +50,11 @@ class Loss:
 
     target: Literal["self", "self_attached", "ground_truth"]
     gradient_steps: CountOrNone
-    pixel_losses_on_every_step: bool
-    random_timesteps: bool
+    pixel_losses_on_every_step: Flag
+    random_timesteps: Flag
     samples: Count
-    own_noise: bool
-    silog_lambda: float
+    own_noise: Flag
+    silog_lambda: Number
     clamp_depth: NotNegative
     l1_l2_until: Fraction
     weights: Weights
@@ -61,10 +64,10 @@ class Loss:
 class Augmentation:
     """What is changed at random in a training sample."""
 
-    valid_pixel_fraction: Annotated[float, Field(ge=1e-6, le=1)]
+    valid_pixel_fraction: Annotated[float, Field(strict=True, ge=1e-6, le=1)]
     box: tuple[()] | tuple[CountOrNone, Count, CountOrNone, Count]
-    rotation: Annotated[float, Field(ge=0, le=180)]
-    zoom: Annotated[float, Field(ge=1, le=10)]
+    rotation: Annotated[float, Field(strict=True, ge=0, le=180)]
+    zoom: Annotated[float, Field(strict=True, ge=1, le=10)]
     crop_size: Size
     flip_probability: Fraction
     color_probability: Fraction
@@ -91,13 +94,13 @@ class Train:
     log_every: Count
     evaluate_every: Count
     checkpoint_every: Count
-    remat_backbone: bool
+    remat_backbone: Flag
     cache_features: CountOrNone
     features_dir: UserPath
     num_threads: Count
     max_unreadable: CountOrNone
     max_skipped: CountOrNone
-    profile_steps: tuple[int, int]
+    profile_steps: tuple[Annotated[int, Field(strict=True)], Annotated[int, Field(strict=True)]]
 
     def __post_init__(self) -> None:
         first, last = self.profile_steps
@@ -119,8 +122,8 @@ class Optimizer:
     warmup_steps: CountOrNone
     end_fraction: Fraction
     power: Positive
-    boundaries: tuple[Positive, ...]
-    factors: tuple[Positive, ...]
+    boundaries: Annotated[tuple[Positive, ...], Field(max_length=1000)]
+    factors: Annotated[tuple[Positive, ...], Field(max_length=1000)]
     weight_decay: NotNegative
     b1: BelowOne
     b2: BelowOne
@@ -128,8 +131,8 @@ class Optimizer:
     momentum: BelowOne
     clip_norm: NotNegative
     backbone_multiplier: NotNegative
-    layer_decay: Annotated[float, Field(gt=0, le=1)]
-    freeze: str
+    layer_decay: Annotated[float, Field(strict=True, gt=0, le=1)]
+    freeze: Text
 
     def starts(self, num_steps: int) -> tuple[int, ...]:
         """The boundaries as steps of a run. Boundaries below 1 are fractions of the run.
@@ -157,13 +160,13 @@ class Evaluation:
     """How predictions are made and scored."""
 
     batch_size: Count
-    protocol: str
-    alignment: str
-    distances: tuple[Positive, ...]
-    by_scene: bool
-    flip_average: bool
+    protocol: Text
+    alignment: Text
+    distances: Annotated[tuple[Positive, ...], Field(max_length=1000)]
+    by_scene: Flag
+    flip_average: Flag
     ensemble: Count
-    baselines: bool
+    baselines: Flag
     num_panels: Count
 
     def __post_init__(self) -> None:

@@ -4,6 +4,7 @@ import dataclasses
 import math
 import pathlib
 import re
+import zipfile
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,6 +12,15 @@ from absl import logging
 from jaxtyping import Bool, Float32
 
 from diffdepth_jax.errors import UserError
+from diffdepth_jax.media.array_files import (
+    check_size,
+    hdf5_array,
+    hdf5_names,
+    in_hdf5,
+    npz_names,
+    read_npy,
+    read_npz,
+)
 from diffdepth_jax.media.photo_formats import open_file, open_picture
 from diffdepth_jax.media.reading import FilePath, unreadable
 
@@ -108,7 +118,7 @@ def read_values(kind: str, path: FilePath, name: str = "depth") -> np.ndarray:
         values = reader(path, name)
     except UserError:
         raise
-    except Exception as error:  # Pillow, NumPy and h5py raise errors of many types on damaged files
+    except Exception as error:  # decoders raise nearly anything about damaged files
         raise unreadable(kind, path, error) from error
     if values.ndim not in (2, 3) or values.shape[2:] not in ((), (1,)):
         raise UserError(f"{kind} {path} has shape {values.shape}; expected [H, W] or [H, W, 1]")
@@ -116,19 +126,21 @@ def read_values(kind: str, path: FilePath, name: str = "depth") -> np.ndarray:
 
 
 def _read_array(path: FilePath, name: str) -> np.ndarray:
-    values = np.load(path, allow_pickle=False)
-    if isinstance(values, np.ndarray):
-        return values
-    with values as archive:
-        return archive[_name_among(archive.files, name, path)]
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            return read_npz(archive, _name_among(npz_names(archive), name, path))
+    with open(path, "rb") as file:
+        return read_npy(file)
 
 
 def _read_hdf5(path: FilePath, name: str) -> np.ndarray:
     import h5py  # here, because few have such files
 
-    with h5py.File(path) as file:
-        names = [key for key, item in file.items() if isinstance(item, h5py.Dataset)]
-        return np.asarray(file[_name_among(names, name, path)])
+    with h5py.File(path, "r") as file:
+        names = hdf5_names(file)
+        if not in_hdf5(file, name):
+            name = _name_among(names, name, path)
+        return np.asarray(hdf5_array(file, name))
 
 
 def _name_among(names: Sequence[str], name: str, path: FilePath) -> str:
@@ -148,6 +160,7 @@ def _read_picture(path: FilePath, name: str) -> np.ndarray:
                 f"{path} is of format {picture.format}, in which values are not kept as they are; "
                 "expected PNG, TIFF, PGM, PFM, .npy, .npz or HDF5"
             )
+        check_size(picture.size, 8)  # bytes that the values take on their way to metres
         values = np.array(picture)
         if picture.format == "PPM" and picture.mode == "F":
             _warn_of_scale(path, picture.info["scale"])

@@ -40,12 +40,13 @@ def convert(tensors: Tensors, kind: Kind, abstract: Variables) -> tuple[dict[str
     leaves = traverse_util.flatten_dict(abstract, sep="/")
     filled, messages, problems = _fill(tensors, kind, leaves)
     messages = [*kind.notes, *_left_out(tensors, kind), *messages]
+    named = {problem.rpartition(" ")[2] for problem in problems}
     for path in sorted(leaves.keys() - filled.keys()):
         if re.fullmatch(kind.lacking, path):
             start = int(path.endswith("/scale"))
             filled[path] = np.full(leaves[path].shape, start, np.float32)
             messages.append(f"{path} is not in the file and starts at {start}")
-        elif not any(problem.endswith(f" {path}") for problem in problems):
+        elif path not in named:
             problems.append(f"nothing in the file fills {path}")
     if problems:
         raise UserError(
@@ -134,7 +135,7 @@ def _transformed(tensor: StoredTensor, target: str, transform: str) -> np.ndarra
         raise ValueError(f"has values that are not finite, for {target}")
     try:
         return TRANSFORMS[transform](value)
-    except ValueError as error:
+    except (ValueError, IndexError, TypeError) as error:
         raise ValueError(f"has shape {tensor.shape}, which does not fit {target}") from error
 
 

@@ -77,7 +77,7 @@ def _is_packed(tensors: Tensors) -> bool:
     """Whether an MLP's first layer makes gates and values, as timm packs SwiGLU."""
     second = ((name, x) for name, x in tensors.items() if name.endswith(".mlp.fc2.weight"))
     firsts = ((tensors.get(name.replace("fc2", "fc1")), x) for name, x in second)
-    return any(first is not None and first.shape[0] != x.shape[1] for first, x in firsts)
+    return any(first is not None and first.shape[:1] != x.shape[1:2] for first, x in firsts)
 
 
 def described(tensors: Tensors) -> str:

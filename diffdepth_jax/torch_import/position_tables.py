@@ -11,8 +11,9 @@ Table = Float32[np.ndarray, "rows heads"]  # rows: (2 w - 1)^2 for windows of si
 
 def fits_another_window(table: Table, shape: tuple[int, ...]) -> bool:
     """Whether the table is square, and differs from `shape` only in its window."""
-    rows = len(table)
-    return table.shape[1:] == shape[1:] and rows != shape[0] and math.isqrt(rows) ** 2 == rows
+    if table.ndim != 2 or not len(table) or table.shape[1:] != shape[1:]:
+        return False
+    return len(table) != shape[0] and math.isqrt(len(table)) ** 2 == len(table)
 
 
 def resize_table(table: Table, shape: tuple[int, int]) -> Table:

@@ -16,7 +16,8 @@ import numpy as np
 import safetensors
 
 from diffdepth_jax.errors import UserError
-from diffdepth_jax.torch_import.reader_pickles import TYPES, StoredTensor, unpickle
+from diffdepth_jax.torch_import.reader_objects import TYPES, StoredTensor, plain_keys
+from diffdepth_jax.torch_import.reader_pickles import unpickle
 
 _SAFETENSORS_DTYPES = {name: np.dtype(dtype) for _, name, dtype in TYPES}
 
@@ -70,7 +71,11 @@ def _read_zip(file: BinaryIO) -> Any:
         byte_order = f"{prefix}byteorder"
         if byte_order in names and archive.read(byte_order) != b"little":
             raise ValueError("it is big-endian")
-        data, storages = unpickle(io.BytesIO(archive.read(f"{prefix}data.pkl")))
+        file_size = os.fstat(file.fileno()).st_size
+        pickled = archive.getinfo(f"{prefix}data.pkl")
+        if pickled.file_size > file_size:
+            raise ValueError("its pickle is longer than the file")
+        data, storages = unpickle(io.BytesIO(archive.read(pickled)), file_size)
         for key, storage in storages.items():
             entry = archive.getinfo(f"{prefix}data/{key}")
             archive.open(entry).close()  # checks the entry's header
@@ -82,12 +87,14 @@ def _read_zip(file: BinaryIO) -> Any:
 
 def _read_stream(file: BinaryIO) -> Any:
     """Reads the format before torch 1.6: five pickles, then for each storage its size and data."""
-    if unpickle(file)[0] != 0x1950A86A20F9469CFC6C:  # torch's magic number
+    read_next = functools.partial(unpickle, file, os.fstat(file.fileno()).st_size)
+    magic = read_next()[0]
+    if type(magic) is not int or magic != 0x1950A86A20F9469CFC6C:  # torch's
         raise ValueError("it is a pickle, but not one of torch.save")
-    _protocol_version, system, (data, storages), keys = (unpickle(file) for _ in range(4))
+    _protocol_version, system, (data, storages), keys = (read_next() for _ in range(4))
     if not system[0]["little_endian"]:
         raise ValueError("it is big-endian")
-    if set(keys[0]) != set(storages):
+    if set(plain_keys(keys[0])) != set(storages):
         raise ValueError("its storages are not those of its tensors")
     for key in keys[0]:
         (numel,) = struct.unpack("<q", file.read(8))

@@ -1,224 +1,214 @@
-"""Unpickles PyTorch's data without running code from the file.
+"""Unpickles PyTorch's data within bounds, and runs no code from the file.
 
-A pickle may call any function by its name. This module knows a few names, gives each a harmless
-object, and refuses a pickle that uses another name.
+A pickle gets a harmless object for each of the names in `reader_objects`, and every other name is
+refused. A few of its bytes may still ask for much memory or time, so that all of it is bounded:
+
+- A pickle has at most `MAX_STEPS` opcodes. One takes up to 300 bytes beside those that it reads.
+- Calls may be given a part of the pickle again and again. All their arguments together take at most
+  16 bytes for each byte of the file, and 1 MiB; an item of a list or dict counts as 64 bytes.
+- The tensors may show one storage again and again. All together have at most 4 bytes for each byte
+  of the file, and 64 MiB.
+- Keys of dicts and items of sets are text, None, floats and integers below 2**60, because values
+  can be chosen so that all have one hash, and are then compared one by one. `MAX_TUPLE_KEYS` keys
+  may be tuples of up to 8 of these.
+
+A file of N bytes therefore takes no more than .6 GiB and 24 N of memory to be opened, and never
+more than 330 N and 1 MiB. Opcodes nest without recursion.
 """
 
-import functools
 import io
 import math
-import os
 import pickle
 import pickletools
-from collections.abc import Callable, Sequence
-from typing import Any, BinaryIO
-
-import ml_dtypes
-import numpy as np
-from numpy.typing import DTypeLike
+from collections.abc import Callable
+from typing import Any, BinaryIO, ClassVar
 
 from diffdepth_jax.errors import UserError
-
-# (name of a type in torch's storages, its name in safetensors, the numpy type)
-TYPES = (
-    ("Double", "F64", np.float64),
-    ("Float", "F32", np.float32),
-    ("Half", "F16", np.float16),
-    ("BFloat16", "BF16", ml_dtypes.bfloat16),
-    ("Long", "I64", np.int64),
-    ("Int", "I32", np.int32),
-    ("Short", "I16", np.int16),
-    ("Char", "I8", np.int8),
-    ("Byte", "U8", np.uint8),
-    ("Bool", "BOOL", np.bool_),
+from diffdepth_jax.torch_import.reader_objects import (
+    KNOWN,
+    OLDER_NAMES,
+    STORAGE_DTYPES,
+    Storage,
+    StoredTensor,
+    is_plain_key,
+    plain_keys,
 )
-_STORAGE_DTYPES = {f"torch.{name}Storage": np.dtype(dtype) for name, _, dtype in TYPES}
+
+MAX_STEPS = 2**21
+MAX_TUPLE_KEYS = 1000
+_CALLS, _MORE_CALLS = 16, 2**20  # bytes for each byte of the file, and beside them
+_VALUES, _MORE_VALUES = 4, 2**26
+_WEIGHTS: dict[type, int] = {str: 4, bytes: 1, bytearray: 1}  # bytes of an item; of others 64
+_SIZED = (str, bytes, bytearray, tuple, list, dict, set, frozenset)
 
 
-class _Inert:
-    """An object whose attributes a pickle cannot set: the opcode BUILD calls `__setstate__`."""
+class _Unpickler(pickle._Unpickler):
+    """Unpickles data with the objects of `KNOWN` and storages, within the bounds of this module.
 
-    def __setstate__(self, state: Any) -> None:
-        raise ValueError(f"its pickle sets attributes of a {type(self).__name__}")
+    The unpickler in C offers no place for bounds. The few thousand opcodes of a checkpoint cost
+    nothing in comparison with its tensors.
+    """
 
+    stack: list[Any]
+    append: Callable[[Any], None]
+    pop_mark: Callable[[], list[Any]]
 
-class StoredTensor(_Inert):
-    """A tensor that is still in its file; every call of `numpy()` reads it again."""
-
-    def __init__(
-        self, shape: Sequence[int], dtype: np.dtype, read: Callable[[], np.ndarray]
-    ) -> None:
-        self.shape = tuple(shape)
-        self.dtype = dtype
-        self._read = read
-
-    def numpy(self) -> np.ndarray:
-        """Returns the values in a new array, which the caller may change."""
-        return self._read()
-
-    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> np.ndarray:
-        return np.asarray(self.numpy(), dtype)
-
-    def __repr__(self) -> str:
-        return f"StoredTensor({self.shape}, {self.dtype})"
-
-
-class Storage(_Inert):
-    """A flat array in a file; tensors are views of it. `place` tells where it lies."""
-
-    def __init__(self, dtype: np.dtype, numel: int) -> None:
-        self.dtype = dtype
-        self.numel = numel
-
-    def place(self, file: BinaryIO, position: int, size: int) -> None:
-        """Sets the place: `size` bytes from `position` of the file on."""
-        size = min(size, os.fstat(file.fileno()).st_size - position)
-        if size < self.numel * self.dtype.itemsize:
-            raise ValueError(f"a storage has {size} bytes for {self.numel} {self.dtype}")
-        self._path, self._position = file.name, position
-
-    def read(
-        self, offset: int, span: int, shape: Sequence[int], strides: Sequence[int]
-    ) -> np.ndarray:
-        """Returns the values of a tensor that lies in the `span` elements from `offset` on."""
-        itemsize = self.dtype.itemsize
-        start = self._position + offset * itemsize
-        values = np.fromfile(self._path, self.dtype, span, offset=start)
-        if len(values) < span:
-            raise UserError(f"{self._path} became shorter while it was read: restore it")
-        strides = [stride * itemsize for stride in strides]
-        return np.asarray(np.lib.stride_tricks.as_strided(values, shape, strides), order="C")
-
-
-def _rebuild_tensor(
-    storage: Storage,
-    offset: int,
-    shape: tuple[int, ...],
-    strides: tuple[int, ...],
-    _requires_grad: bool,
-    _hooks: Any,
-    metadata: Any = None,
-) -> StoredTensor:
-    if (
-        len(shape) > 64  # numpy and torch allow no more
-        or any(type(n) is not int or not 0 <= n < 2**48 for n in (offset, *shape, *strides))
-        or math.prod(max(n, 1) for n in shape) > max(storage.numel, 2**24)  # views may repeat
-        or metadata  # asks to negate or conjugate the values
-    ):
-        raise ValueError("the layout of a tensor is none that this reader knows")
-    steps = sum((n - 1) * stride for n, stride in zip(shape, strides, strict=True))
-    span = 0 if 0 in shape else 1 + steps
-    if offset + span > storage.numel:
-        raise ValueError(f"a tensor of shape {shape} reaches beyond its storage")
-    read = functools.partial(storage.read, offset, span, shape, strides)
-    return StoredTensor(shape, storage.dtype, read)
-
-
-class _OrderedDict(dict):
-    """A collections.OrderedDict or Counter; drops the attributes that torch gives it."""
-
-    def __setstate__(self, state: Any) -> None:
-        pass
-
-
-class _Namespace(dict):
-    """An argparse.Namespace as the dict of its fields."""
-
-    def __setstate__(self, state: Any) -> None:
-        self.update(state)
-
-
-class _PickledDtype(_Inert):
-    """A numpy.dtype of numbers or text, as numpy pickles it."""
-
-    def __init__(self, code: Any, *_: Any) -> None:
-        if type(code) is not str or np.dtype(code).kind not in "biufcSU":
-            raise ValueError("it holds a numpy array of neither numbers nor text")
-        self.dtype = np.dtype(code)
-
-    def __setstate__(self, state: Any) -> None:
-        self.dtype = self.dtype.newbyteorder(state[1])
-
-
-class _PickledArray(StoredTensor):
-    """A numpy.ndarray as numpy pickles it: first an empty array, then its state."""
-
-    def __init__(self, *_: Any) -> None:
-        super().__init__((0,), np.dtype(np.int8), lambda: np.zeros(0, np.int8))
-
-    def __setstate__(self, state: Any) -> None:
-        _version, shape, pickled_dtype, fortran_order, data = state
-        values = np.frombuffer(data, pickled_dtype.dtype)
-        values = values.reshape(shape, order="F" if fortran_order else "C")
-        super().__init__(values.shape, values.dtype, values.copy)
-
-
-class _Function(_Inert):
-    """A function of this module. BUILD could write the attributes of a bare function."""
-
-    def __init__(self, function: Callable[..., Any]) -> None:
-        self._function = function
-
-    def __call__(self, *arguments: Any) -> Any:
-        return self._function(*arguments)
-
-
-# All names that a pickle may use, and the object that it gets for each.
-_KNOWN: dict[str, Any] = {
-    "torch._utils._rebuild_tensor_v2": _Function(_rebuild_tensor),
-    "torch._utils._rebuild_parameter": _Function(lambda data, _requires_grad, _hooks: data),
-    "torch.Size": _Function(lambda sizes: tuple(sizes)),
-    "torch.device": _Function(lambda kind, *index: ":".join([kind, *(f"{i:d}" for i in index)])),
-    "collections.OrderedDict": _OrderedDict,
-    "collections.Counter": _OrderedDict,
-    "argparse.Namespace": _Namespace,
-    "builtins.set": _Function(lambda items: set(items)),
-    "builtins.frozenset": _Function(lambda items: frozenset(items)),
-    "builtins.bytes": _Function(lambda: b""),  # empty bytes; other bytes use the next name
-    "_codecs.encode": _Function(lambda text, _latin1: text.encode("latin1")),
-    "numpy.dtype": _Function(_PickledDtype),
-    "numpy.ndarray": "numpy.ndarray",
-    "numpy._core.multiarray._reconstruct": _Function(_PickledArray),
-    "numpy._core.multiarray.scalar": _Function(
-        lambda pickled_dtype, data: np.frombuffer(data, pickled_dtype.dtype)[0].item()
-    ),
-    **{name: name for name in _STORAGE_DTYPES},
-    **{f"torch.{dtype}": f"torch.{dtype}" for dtype in _STORAGE_DTYPES.values()},
-}
-_OLDER_NAMES = {"__builtin__": "builtins", "numpy.core.multiarray": "numpy._core.multiarray"}
-
-
-class _Unpickler(pickle.Unpickler):
-    """Unpickles data with the objects of `_KNOWN` and storages; refuses every other name."""
-
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, file_size: int) -> None:
         super().__init__(io.BytesIO(data), encoding="latin1")  # decodes every string of Python 2
         self.storages: dict[str, Storage] = {}  # by key
+        self._calls = _CALLS * file_size + _MORE_CALLS
+        self._values = _VALUES * file_size + _MORE_VALUES
+        self._tuple_keys = MAX_TUPLE_KEYS
 
     def find_class(self, module: str, name: str) -> Any:
-        name = f"{_OLDER_NAMES.get(module, module)}.{name}"
-        if name not in _KNOWN:
+        name = f"{OLDER_NAMES.get(module, module)}.{name}"
+        if name not in KNOWN:
             raise UserError(f"names {name[:99]!r}, which is refused: save a state_dict() alone")
-        return _KNOWN[name]
+        return KNOWN[name]
+
+    def get_extension(self, code: int) -> None:
+        raise ValueError(f"it has the extension code {code}")
 
     def persistent_load(self, pid: Any) -> Storage:
+        if type(pid) is not tuple or not 5 <= len(pid) <= 6:
+            raise ValueError("a storage is described in an unknown way")
         _kind, storage_type, key, _location, numel, *view = pid
-        dtype = _STORAGE_DTYPES[storage_type]
+        if type(storage_type) is not str or type(key) is not str or type(numel) is not int:
+            raise ValueError("a storage is described in an unknown way")
+        dtype = STORAGE_DTYPES[storage_type]
+        if not 0 <= numel < 2**48:
+            raise ValueError(f"storage {key[:99]} has an impossible size")
         storage = self.storages.setdefault(key, Storage(dtype, numel))
-        if type(numel) is not int or (dtype, numel) != (storage.dtype, storage.numel) or any(view):
+        if (dtype, numel) != (storage.dtype, storage.numel) or any(view):
             raise ValueError("a storage is described in two ways or as part of another")
         return storage
 
+    def call(self) -> None:
+        """REDUCE, and NEWOBJ, which says the same of the few names that are known."""
+        arguments = self.stack.pop()
+        if type(arguments) is not tuple:
+            raise ValueError("a call has no tuple of arguments")
+        self._charge(*arguments)
+        result = self.stack[-1](*arguments)
+        self._charge_values(result)
+        self.stack[-1] = result
 
-def unpickle(file: BinaryIO) -> tuple[Any, dict[str, Storage]]:
-    """Reads the pickle at the file's position; returns its data and its storages by key."""
+    def set_state(self) -> None:
+        """BUILD, for the objects of `reader_objects` alone."""
+        state = self.stack.pop()
+        self._charge(state, *(state if type(state) is tuple and len(state) < 9 else ()))
+        target = self.stack[-1]
+        type(target).__setstate__(target, state)
+        self._charge_values(target)
+
+    def _charge(self, *arguments: Any) -> None:
+        for each in arguments:
+            if isinstance(each, _SIZED):
+                self._calls -= 64 + len(each) * _WEIGHTS.get(type(each), 64)
+        if self._calls < 0:
+            raise UserError("repeats parts of itself beyond any use: save a state_dict() alone")
+
+    def _charge_values(self, result: Any) -> None:
+        if isinstance(result, StoredTensor):
+            self._values -= math.prod(result.shape) * result.dtype.itemsize
+        if self._values < 0:
+            raise UserError("has tensors that repeat its values: save a state_dict() alone")
+
+    def set_item(self) -> None:
+        """SETITEM."""
+        value, key = self.stack.pop(), self.stack.pop()
+        self._set([key, value])
+
+    def set_items(self) -> None:
+        """SETITEMS."""
+        self._set(self.pop_mark())
+
+    def new_dict(self) -> None:
+        """DICT, of the oldest pickles."""
+        items = self.pop_mark()
+        self.append({})
+        self._set(items)
+
+    def _set(self, items: list[Any]) -> None:
+        target = self.stack[-1]
+        if not isinstance(target, dict):
+            raise ValueError("items are set of what is no dict")
+        for key, value in zip(items[::2], items[1::2], strict=True):
+            self._check_key(key)
+            target[key] = value
+
+    def _check_key(self, key: Any) -> None:
+        if type(key) is tuple and len(key) <= 8:
+            self._tuple_keys -= 1
+            plain_keys(key)
+        elif not is_plain_key(key):
+            raise ValueError("a key is neither text nor a number")
+        if self._tuple_keys < 0:
+            raise UserError("has too many keys that are tuples: save a state_dict() alone")
+
+    def add_items(self) -> None:
+        """ADDITEMS."""
+        items = plain_keys(self.pop_mark())
+        if type(self.stack[-1]) is not set:
+            raise ValueError("items are added to what is no set")
+        self.stack[-1].update(items)
+
+    def new_frozenset(self) -> None:
+        """FROZENSET."""
+        items = plain_keys(self.pop_mark())
+        self.append(frozenset(items))
+
+    def _instantiate(self, klass: Any, args: Any) -> None:
+        """INST and OBJ, of the oldest pickles."""
+        raise ValueError("it makes objects in a way that no checkpoint does")
+
+    def call_with_names(self) -> None:
+        """NEWOBJ_EX."""
+        raise ValueError("it makes objects in a way that no checkpoint does")
+
+    dispatch: ClassVar[dict[int, Callable[..., None]]] = {
+        **pickle._Unpickler.dispatch,
+        pickle.REDUCE[0]: call,
+        pickle.NEWOBJ[0]: call,
+        pickle.BUILD[0]: set_state,
+        pickle.SETITEM[0]: set_item,
+        pickle.SETITEMS[0]: set_items,
+        pickle.DICT[0]: new_dict,
+        pickle.ADDITEMS[0]: add_items,
+        pickle.FROZENSET[0]: new_frozenset,
+        pickle.NEWOBJ_EX[0]: call_with_names,
+    }
+
+
+class _NoLongerThan:
+    """A file that is asked for no more bytes than it has, whatever length a damaged pickle states.
+
+    Python takes the memory for the answer before it reads.
+    """
+
+    def __init__(self, file: BinaryIO, size: int) -> None:
+        self._file, self._size = file, size
+        self.tell, self.readline = file.tell, file.readline
+
+    def read(self, size: int) -> bytes:
+        return self._file.read(min(size, self._size))
+
+
+def unpickle(file: BinaryIO, file_size: int) -> tuple[Any, dict[str, Storage]]:
+    """Reads the pickle at the file's position; returns its data and its storages by key.
+
+    `file_size` is that of the whole file on disk, which bounds what the pickle may ask for.
+    """
     start = file.tell()
-    for opcode, argument, position in pickletools.genops(file):
-        # A huge memo index takes huge memory; an extension code might bypass find_class.
+    bounded: Any = _NoLongerThan(file, file_size)
+    for step, (opcode, argument, position) in enumerate(pickletools.genops(bounded)):
+        # Large memo indices are written by no program, and take huge memory in other readers.
         index: Any = argument if opcode.name.endswith("PUT") else 0
         if index > (position or 0) - start or opcode.name.startswith("EXT"):
             raise ValueError(f"its pickle has the opcode {opcode.name} {argument}")
+        if step >= MAX_STEPS:
+            raise UserError(f"has a pickle of over {MAX_STEPS} steps: save a state_dict() alone")
     end = file.tell()
     file.seek(start)
-    unpickler = _Unpickler(file.read(end - start))
+    unpickler = _Unpickler(file.read(end - start), file_size)
     return unpickler.load(), unpickler.storages

@@ -1,5 +1,6 @@
 """Finds the state dict in a file, and gives its tensors the names that `kinds` knows."""
 
+import itertools
 import os
 import re
 from typing import Any
@@ -24,10 +25,11 @@ _ENTRIES = (
     "ema",
 )
 _DEPTH = 4  # dicts inside dicts that are searched; a damaged file may hold one inside itself
+_LONGEST_NAME = 500  # of a tensor; rules search a name in time that grows with its square
 # Names begin so where another model wraps the wanted one.
 _WRAPPERS = re.compile(
-    r"^(?:module|backbone|swin|dinov2|dinov2_with_registers|model|net|teacher|student|ema"
-    r"|ema_model)\."
+    r"^(?:(?:module|backbone|swin|dinov2|dinov2_with_registers|model|net|teacher|student|ema"
+    r"|ema_model)\.)+"
 )
 # torch.compile, FSDP and activation checkpoints wrap modules anywhere in a model.
 _ANYWHERE = re.compile(
@@ -61,43 +63,57 @@ def _weights(data: Any, path: str | os.PathLike[str]) -> tuple[Tensors, tuple[st
             break
         known = [name for name in _ENTRIES if name in entries]
         if not known and len(entries) > 1:
-            names = ", ".join(entries)
+            names = ", ".join(map(str, entries[:9]))
             raise UserError(
                 f"{path} holds several state dicts ({names}): save the wanted one alone"
             )
         chosen = (known or entries)[0]
         if others := [name for name in entries if name != chosen]:
-            notes.append(f"the weights are those of {chosen}; left out: {', '.join(others)}")
+            names = ", ".join(map(str, others[:9]))
+            notes.append(f"the weights are those of {chosen}; left out: {names}")
         data = data[chosen]
     named = data.items() if isinstance(data, dict) else ()
     tensors = {name: x for name, x in named if isinstance(x, StoredTensor)}
     if not tensors:
-        found = f" (its entries are {', '.join(map(str, data))})" if named else ""
+        names = ", ".join(map(str, itertools.islice(data, 9))) if named else ""
+        found = f" (its entries are {names})" if names else ""
         raise UserError(f"{path} holds no state dict{found[:300]}: give a file with named tensors")
+    for name in tensors:
+        if not isinstance(name, str) or len(name) > _LONGEST_NAME:
+            raise UserError(
+                f"{path} names a tensor {str(name)[:99]!r}: give a model's state_dict()"
+            )
     return tensors, tuple(notes)
 
 
-def _entries(data: Any, depth: int = _DEPTH) -> list[str]:
-    """Returns the names of a dict's entries that are dicts with weights in them."""
-    items = data.items() if isinstance(data, dict) and depth else ()
-    return [name for name, entry in items if _holds_weights(entry, depth - 1)]
+def _entries(data: Any) -> list[Any]:
+    """Returns the keys of a dict's entries that are dicts with weights in them."""
+    known: dict[tuple[int, int], bool] = {}
+    items = data.items() if isinstance(data, dict) else ()
+    return [name for name, entry in items if _holds_weights(entry, _DEPTH - 1, known)]
 
 
-def _holds_weights(data: Any, depth: int) -> bool:
-    """Whether data are a state dict, or hold one. Optimizers do not name their tensors."""
+def _holds_weights(data: Any, depth: int, known: dict[tuple[int, int], bool]) -> bool:
+    """Whether data are a state dict, or hold one. Optimizers do not name their tensors.
+
+    `known` are the results by (identity, depth): dicts may hold one dict again and again.
+    """
     if not isinstance(data, dict):
         return False
-    return bool(_entries(data, depth)) or any(
-        isinstance(name, str) and "." in name and isinstance(entry, StoredTensor)
-        for name, entry in data.items()
-    )
+    key = (id(data), depth)
+    if key not in known:
+        inner = data.values() if depth else ()
+        known[key] = any(_holds_weights(each, depth - 1, known) for each in inner) or any(
+            isinstance(name, str) and "." in name and isinstance(entry, StoredTensor)
+            for name, entry in data.items()
+        )
+    return known[key]
 
 
 def _unwrapped(tensors: Tensors, path: str | os.PathLike[str]) -> Tensors:
     """Returns the tensors under the names that they have in a model that nothing wraps."""
     tensors = _renamed(tensors, _ANYWHERE, "", path)
-    while any(_WRAPPERS.match(name) for name in tensors):
-        tensors = _renamed(tensors, _WRAPPERS, "", path)
+    tensors = _renamed(tensors, _WRAPPERS, "", path)
     if any(name.startswith("encoder.patch_embed.") for name in tensors):  # masked-image models
         tensors = _renamed(tensors, re.compile(r"^encoder\."), "", path)
     # timm's features_only=True joins the names of the outer modules by "_".
@@ -135,8 +151,10 @@ def _join_query_key_value(tensors: Tensors) -> Tensors:
         names = [block + part + parameter for part in _PARTS[query]]
         if all(name in tensors for name in names):
             parts = [joined.pop(name) for name in names]
-            if len({part.shape for part in parts}) > 1:
-                raise UserError(f"{', '.join(names)} differ in shape: use a whole file")
+            if len({part.shape for part in parts}) > 1 or not parts[0].shape:
+                raise UserError(
+                    f"{', '.join(names)} differ in shape or have none: use a whole file"
+                )
             joined[f"{block}qkv{parameter}"] = _concatenated(parts)
     return joined
 

@@ -1,8 +1,12 @@
 """What is saved comes back, and what does not belong together is refused by name."""
 
+import contextlib
 import dataclasses
+import functools
+import itertools
 import json
 import math
+import operator
 import pathlib
 import types
 
@@ -17,7 +21,11 @@ from diffdepth_jax.checkpoints import model_directory, weights_file
 from diffdepth_jax.checkpoints.model_directory import load_variables
 from diffdepth_jax.checkpoints.run_checkpoints import RunCheckpoints
 from diffdepth_jax.checkpoints.weights_file import Header
+from diffdepth_jax.configs import default, mixture
+from diffdepth_jax.configuration import groups
 from diffdepth_jax.errors import UserError
+from diffdepth_jax.method import diffusion
+from diffdepth_jax.models.assembly import create_model
 from diffdepth_jax.prediction.estimator import DepthEstimator
 from diffdepth_jax.program.entry import one_line_errors
 from tests.support import small_model, small_run
@@ -210,3 +218,97 @@ def test_a_configuration_of_another_version_is_refused_by_field(altered_model, c
 
     with pytest.raises(UserError, match=next(iter(change))):
         DepthEstimator.from_checkpoint(altered_model(alter))
+
+
+# Values of each kind that JSON has, of which no field takes more than a few.
+WRONG = [None, True, -1, 10**9, 10**400, 1e300, math.nan, "a\nb", "3", [], [[1]], {"a": {"b": 1}}]
+
+
+def _places(fields, path=()):
+    for name, value in fields.items():
+        yield (*path, name)
+        if isinstance(value, dict):
+            yield from _places(value, (*path, name))
+
+
+def _changed(fields, path, value):
+    changed = json.loads(json.dumps(fields))
+    group = functools.reduce(operator.getitem, path[:-1], changed)
+    group[path[-1]] = value
+    return changed
+
+
+def _use(config):
+    """Does what predicting does before it looks at parameters."""
+    diffusion.create_schedule(**vars(config.diffusion))
+    diffusion.sampling_timesteps(
+        config.diffusion.num_timesteps, config.sampler.num_steps, config.sampler.spacing
+    )
+    create_model(config.model)
+
+
+FIELDS = json.loads(json.dumps(default.get_config().to_dict()))
+USED = ("model", "diffusion", "sampler", "frame")  # by a model
+
+
+@pytest.mark.parametrize("group", FIELDS)
+def test_every_field_of_a_strangers_configuration_is_checked(tmp_path, group):
+    """Wrong values are refused in one line, and whatever passes can be used."""
+    ours, refused = groups.read(FIELDS), 0
+    (tmp_path / "copy").mkdir()
+    read, others = (
+        [lambda: _use(model_directory.read_config(tmp_path))],
+        [
+            lambda: model_directory.copy_configuration(tmp_path, tmp_path / "copy"),
+            lambda: model_directory.check_directory(tmp_path, ours),
+        ],
+    )
+    for path, value in itertools.product(_places({group: FIELDS[group]}), WRONG):
+        text = json.dumps(_changed(FIELDS, path, value))
+        (tmp_path / "config.json").write_text(text)
+        for verb in read if group in USED else others:
+            try:
+                verb()
+            except UserError as error:
+                assert "\n" not in str(error) and len(str(error)) < 1000
+                refused += 1
+    assert refused or group not in USED
+
+
+def test_every_part_of_a_mixture_is_checked(tmp_path):
+    fields = json.loads(json.dumps(mixture.get_config().to_dict()))
+    ours, name = groups.read(fields), next(iter(fields["data"]["mixture"]))
+    for path, value in itertools.product(
+        [(), (name,), (name, "folder"), (name, "folder", "root"), (name, "weight")], WRONG
+    ):
+        changed = _changed(fields, ("data", "mixture", *path), value)
+        (tmp_path / "config.json").write_text(json.dumps(changed))
+        for verb in (
+            lambda: model_directory.read_config(tmp_path),
+            lambda: model_directory.copy_configuration(tmp_path, tmp_path),
+            lambda: model_directory.check_directory(tmp_path, ours),
+        ):
+            with contextlib.suppress(UserError):
+                verb()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 100_000,
+        '{"model": ' * 900 + "1" + "}" * 900,
+        '{"seed": 0, "a": "' + "x" * 2**20 + '"}',
+        json.dumps({"data": {"mixture": {str(n): {} for n in range(10_000)}}}),
+        json.dumps({"data": {"mixture": 3}}),
+        json.dumps({"data": {"records": 3}}),
+    ],
+    ids=["brackets", "nested", "long", "parts", "no parts", "no group"],
+)
+def test_json_of_another_kind_is_damaged(tmp_path, text):
+    (tmp_path / "config.json").write_text(text)
+    for verb in (
+        lambda: model_directory.read_config(tmp_path),
+        lambda: model_directory.copy_configuration(tmp_path, tmp_path),
+    ):
+        with pytest.raises(UserError, match=r"config\.json is damaged .* restore it"):
+            verb()

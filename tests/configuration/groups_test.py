@@ -122,6 +122,19 @@ OUT_OF_RANGE = [
     ("evaluation__batch_size", 0),
     ("evaluation__ensemble", 0),
     ("evaluation__num_panels", 0),
+    ("evaluation__by_scene", 1),
+    ("train__batch_size", True),
+    ("train__batch_size", "4"),
+    ("train__num_steps", 2**31),
+    ("optimizer__learning_rate", "0.1"),
+    ("optimizer__learning_rate", 1e30),
+    ("loss__silog_lambda", -1e30),
+    ("frame__min_depth", 1e-320),
+    ("model__denoiser_features", 1),
+    ("model__denoiser_blocks", 65),
+    ("model__detail_features", 4097),
+    ("model__window_size", 129),
+    ("diffusion__num_timesteps", 10_001),
 ]
 
 

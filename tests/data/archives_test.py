@@ -1,6 +1,7 @@
 """Archives come out whole and once; what is damaged, encrypted or hostile is named."""
 
 import io
+import resource
 import shutil
 import tarfile
 import zipfile
@@ -145,3 +146,32 @@ def test_a_full_disk_is_refused_before_extraction(tmp_path, monkeypatch):
     usage = shutil.disk_usage(tmp_path)._replace(free=10)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
     assert_refused(archive, tmp_path, "make room or give another --data_dir")
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_a_disk_that_fills_is_named_and_nothing_is_left(tmp_path, name):
+    """Here the limit is one on the size of a file, which ends writing as a full disk does."""
+    archive = WRITERS[name](tmp_path / name, {"a": bytes(10_000)})
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    try:
+        assert_refused(archive, tmp_path, "could not be written .*make room")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_archives_of_the_longest_names_are_extracted(tmp_path):
+    archive = write_zip(tmp_path / f"train-{'n' * 245}.zip")
+    folder = extract(archive, tmp_path / "out")
+    assert any(folder.iterdir()) and folder.name.startswith("train-")
+
+
+def test_members_of_impossible_names_are_named(tmp_path):
+    archive = tmp_path / "a.tar"
+    with tarfile.open(archive, "w") as file:
+        file.addfile(tarfile.TarInfo("n" * 300))
+    assert_refused(archive, tmp_path, "cannot be extracted .*too long")
+    data = bytearray(archive.read_bytes())
+    data = data.replace(b"n" * 300, b"n" * 100 + b"\0" + b"n" * 199)
+    archive.write_bytes(data)
+    assert_refused(archive, tmp_path, "cannot be extracted")

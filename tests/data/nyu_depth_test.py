@@ -225,3 +225,122 @@ def test_labeled_scenes_shared_by_train_and_test_are_named(tmp_path, capsys):
         prepare_small("nyu_depth/labeled", tmp_path, tmp_path / "data")
     problems(capsys, "train and test share office_0000", "--allow_shared_scenes")
     prepare_small("nyu_depth/labeled", tmp_path, tmp_path / "data", allow_shared_scenes=True)
+
+
+def _replace(path, name, write):
+    with h5py.File(path, "r+") as file:
+        del file[name]
+        write(file)
+
+
+def _link_elsewhere(file):
+    file["depth"] = h5py.ExternalLink("other.h5", "depth")
+
+
+def _virtual(file):
+    layout = h5py.VirtualLayout((48, 64), "f4")
+    layout[...] = h5py.VirtualSource("other.h5", "depth", (48, 64))
+    file.create_virtual_dataset("depth", layout)
+
+
+def _stored_elsewhere(file):
+    file.create_dataset("depth", (48, 64), "f4", external=[("other.raw", 0, 48 * 64 * 4)])
+
+
+@pytest.mark.parametrize(
+    ("write", "words"),
+    [
+        (_link_elsewhere, "a link to another place or file"),
+        (_virtual, "its values in other files"),
+        (_stored_elsewhere, "its values in other files"),
+        (lambda file: file.create_group("depth"), "a group and no array"),
+        (lambda file: file.update(depth=h5py.Empty("f4")), "depth is empty"),
+        (lambda file: file.create_dataset("depth", (10**6, 10**6), "f4"), "more than 1 GiB"),
+        (lambda file: file.update(depth=np.zeros((48, 64), np.int32)), "expected floats (H, W)"),
+    ],
+)
+def test_hdf5_frames_that_are_no_arrays_of_their_own_are_named(tmp_path, capsys, write, words):
+    """What other files hold never comes into records."""
+    raw_datasets.nyu_hdf5(tmp_path)
+    folder = tmp_path / "nyudepthv2/val/official"
+    with h5py.File(folder / "other.raw", "w"):
+        pass
+    with h5py.File(folder / "other.h5", "w") as file:
+        file["rgb"], file["depth"] = np.zeros((3, 48, 64), np.uint8), np.ones((48, 64), np.float32)
+    _replace(folder / "00001.h5", "depth", write)
+    with pytest.raises(UserError):
+        prepare_small("nyu_depth/hdf5", tmp_path, tmp_path / "data")
+    problems(capsys, f"{folder / '00001.h5'}: cannot be read", words)
+    assert not list((tmp_path / "data").rglob("*array_record*"))
+
+
+@pytest.mark.parametrize(
+    ("name", "write", "words"),
+    [
+        ("images", lambda file: file.create_group("images"), "a group and no array"),
+        ("images", lambda file: file.update(images=np.zeros(())), "images is empty"),
+        ("images", lambda file: file.update(images=np.zeros(5)), "do not belong together"),
+        ("depths", lambda file: file.update(depths=h5py.SoftLink("/rawDepths")), "a link to"),
+        ("scenes", lambda file: file.create_group("scenes"), "a group and no array"),
+        ("scenes", lambda file: file.update(scenes=np.zeros((1, 5))), "cannot be read"),
+        ("scenes", lambda file: file.create_dataset("scenes", (1, 5), h5py.ref_dtype), "cannot be"),
+    ],
+)
+def test_a_labeled_file_of_other_things_is_named(tmp_path, name, write, words):
+    raw_datasets.nyu_labeled(tmp_path)
+    _replace(tmp_path / "nyu_depth_v2_labeled.mat", name, write)
+    with pytest.raises(UserError, match=f"nyu_depth_v2_labeled.mat.*{words}") as caught:
+        prepare_small("nyu_depth/labeled_filled", tmp_path, tmp_path / "data")
+    assert "\n" not in str(caught.value)
+
+
+def test_names_of_scenes_without_end_are_refused(tmp_path):
+    raw_datasets.nyu_labeled(tmp_path)
+    with h5py.File(tmp_path / "nyu_depth_v2_labeled.mat", "r+") as file:
+        file["#refs#/long"] = np.full((2000, 1), ord("a"), np.uint16)
+        cells = file["scenes"][()]
+        cells[0, 0] = file["#refs#/long"].ref
+        file["scenes"][...] = cells
+    with pytest.raises(UserError, match="a text of scenes has more than 1000 letters"):
+        prepare_small("nyu_depth/labeled", tmp_path, tmp_path / "data")
+
+
+def test_pictures_of_floats_are_refused_before_anything_is_written(tmp_path, capsys):
+    raw_datasets.nyu_labeled(tmp_path)
+    path = tmp_path / "nyu_depth_v2_labeled.mat"
+    with h5py.File(path, "r") as file:
+        floats = file["images"][()] / np.float32(255)
+    _replace(path, "images", lambda file: file.update(images=floats))
+    with pytest.raises(UserError, match="5 problems"):
+        prepare_small("nyu_depth/labeled", tmp_path, tmp_path / "data")
+    problems(capsys, "frame 1 of images: cannot be read (rgb is float32 (3, 48, 64)")
+    assert not list((tmp_path / "data").rglob("*array_record*"))
+
+
+@pytest.mark.parametrize(
+    "indices",
+    [
+        {"x": np.zeros((0, 0))},
+        np.zeros((0, 0), [("a", object)]),
+        np.zeros((0, 0)),
+        np.array([1.5, 2.0]),
+        np.array([1.0, np.nan]),
+        "text",
+        np.array([[1, "a"]], object),
+    ],
+    ids=["structure", "empty structure", "empty", "fractions", "nan", "text", "cells"],
+)
+def test_splits_that_are_no_numbers_are_named(tmp_path, indices):
+    raw_datasets.nyu_labeled(tmp_path)
+    scipy.io.savemat(tmp_path / "splits.mat", {"trainNdxs": indices, "testNdxs": [4, 5]})
+    with pytest.raises(UserError, match=r"splits\.mat cannot be read \(trainNdxs ") as caught:
+        prepare_small("nyu_depth/labeled", tmp_path, tmp_path / "data")
+    assert "\n" not in str(caught.value)
+
+
+def test_splits_of_megabytes_are_refused(tmp_path):
+    raw_datasets.nyu_labeled(tmp_path)
+    with open(tmp_path / "splits.mat", "ab") as file:
+        file.write(bytes(2**20))
+    with pytest.raises(UserError, match="much larger than the published file"):
+        prepare_small("nyu_depth/labeled", tmp_path, tmp_path / "data")

@@ -1,6 +1,7 @@
 """The command that prepares datasets: bad input named, interruption, repetition, processes."""
 
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -182,6 +183,26 @@ def test_a_full_disk_is_refused_before_writing(raw, tmp_path, monkeypatch):
     usage = shutil.disk_usage(tmp_path)._replace(free=10)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
     assert "GB are needed" in refused(raw, tmp_path / "data")
+
+
+def test_a_disk_that_fills_ends_in_one_line_and_leaves_no_records(raw, tmp_path):
+    """Here the limit is one on the size of a file, which ends writing as a full disk does."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8000, before[1]))
+    try:
+        message = refused(raw, tmp_path / "data")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert "the dataset could not be written below" in message and "make room" in message
+    assert not list((tmp_path / "data").rglob("*array_record*"))
+
+
+@pytest.mark.parametrize("name", ["n" * 300, "n" * 5000, "a\0b"])
+def test_names_that_no_disk_takes_are_missing_files(raw, tmp_path, capsys, name):
+    path = raw / "nyudepthv2_train_files_with_gt.txt"
+    path.write_text(f"{path.read_text()}{name}.jpg {name}.png\n")
+    refused(raw, tmp_path / "data")
+    problems(capsys, "is missing")
 
 
 def test_what_is_prepared_is_kept_unless_overwritten(raw, tmp_path, capsys):

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from diffdepth_jax.errors import UserError
+from diffdepth_jax.media import array_files
 from diffdepth_jax.media.depth_reading import DepthForm, read_depth, read_mask
 
 VALUES = np.array([[0, 1, 3333], [9999, 10000, 42]], np.uint16)
@@ -119,3 +120,23 @@ def test_a_mask_of_several_channels_is_refused(tmp_path):
     Image.fromarray(np.zeros((2, 3, 3), np.uint8)).save(tmp_path / "a.png")
     with pytest.raises(UserError, match=r"mask file .*a\.png has shape \(2, 3, 3\)"):
         read_mask(tmp_path / "a.png")
+
+
+def test_pictures_beyond_any_depth_map_are_refused_before_they_are_decoded(tmp_path, monkeypatch):
+    Image.fromarray(VALUES).save(tmp_path / "a.png")
+    read_depth(tmp_path / "a.png", DepthForm())
+    monkeypatch.setattr(array_files, "MAX_BYTES", 40)
+    with pytest.raises(UserError, match=r"a\.png cannot be read \(an array of shape \(3, 2\)"):
+        read_depth(tmp_path / "a.png", DepthForm())
+
+
+@pytest.mark.parametrize("error", [MemoryError(), OverflowError("size"), TypeError("a\nb")])
+def test_whatever_a_decoder_raises_ends_in_one_line(tmp_path, monkeypatch, error):
+    def fail(*_):
+        raise error
+
+    Image.fromarray(VALUES).save(tmp_path / "a.png")
+    monkeypatch.setattr(Image, "open", fail)
+    with pytest.raises(UserError, match=r"a\.png cannot be read") as caught:
+        read_depth(tmp_path / "a.png", DepthForm())
+    assert "\n" not in str(caught.value)

@@ -17,6 +17,7 @@ import pytest
 import safetensors.numpy
 
 from diffdepth_jax.errors import UserError
+from diffdepth_jax.torch_import import reader_pickles
 from diffdepth_jax.torch_import.reader import StoredTensor, read_torch_file
 from tests.support.paths import SHARED, TORCH_FILES
 
@@ -448,6 +449,134 @@ def test_numpy_arrays_of_objects_and_of_too_few_bytes(tmp_path):
         call("numpy", "dtype", [("a", "O8")], False, True),
     ]:
         refusal(write_zip(tmp_path / "a.pt", opcodes))
+
+
+REPEATED = "repeats parts of itself"
+TEXT, NUMBERS = "x" * 10_000, list(range(1000))
+
+
+def again(function, argument, times):
+    """Calls a function, which is a name of a pickle, with one and the same argument."""
+    prepared = push(argument) + b"q\x010" + name(*function) + b"q\x020"
+    return b"(" + prepared + b"h\x02h\x01R" * times + b"l"
+
+
+@pytest.mark.parametrize(
+    ("function", "argument", "times"),
+    [
+        (("builtins", "set"), NUMBERS, 40),
+        (("builtins", "frozenset"), NUMBERS, 40),
+        (("torch", "Size"), NUMBERS, 40),
+        (("collections", "OrderedDict"), [(n, 0) for n in NUMBERS], 60),
+        (("torch", "device"), TEXT, 60),
+    ],
+)
+def test_calls_that_repeat_one_argument_are_bounded(function, argument, times, tmp_path):
+    """One call of a small file is fine, and so are a few."""
+    assert read_torch_file(write_zip(tmp_path / "a.pt", again(function, argument, 2)))
+    assert REPEATED in refusal(write_zip(tmp_path / "b.pt", again(function, argument, times)))
+
+
+def test_bytes_that_calls_encode_are_bounded(tmp_path):
+    prepared = push(TEXT, "latin1") + b"q\x010" + name("_codecs", "encode") + b"q\x020"
+    for times, path in ((2, tmp_path / "a.pt"), (60, tmp_path / "b.pt")):
+        write_zip(path, b"(" + prepared + b"h\x02h\x01R" * times + b"l")
+    assert read_torch_file(tmp_path / "a.pt") == [TEXT.encode()] * 2
+    assert REPEATED in refusal(tmp_path / "b.pt")
+
+
+def test_states_that_are_set_again_and_again_are_bounded(tmp_path):
+    state = b"(" + dump(dict.fromkeys(map(str, NUMBERS))) + b"q\x010"
+    opcodes = state + (call("argparse", "Namespace") + b"h\x01b") * 60 + b"l"
+    assert REPEATED in refusal(write_zip(tmp_path / "a.pt", opcodes))
+
+
+ONE_HASH = [n * (2**61 - 1) for n in range(1, 4)]  # of all of them it is 0
+
+
+def nested_tuples(levels):
+    """A tuple that holds a tuple twice, and so on: hashing it takes 2**levels steps."""
+    return dump((1, 1)) + b"2\x86" * levels
+
+
+@pytest.mark.parametrize(
+    "opcodes",
+    {
+        "integers of one hash": dump(dict.fromkeys(ONE_HASH)),
+        "a set of them": b"\x8f(" + b"".join(map(dump, ONE_HASH)) + b"\x90",
+        "a frozenset of them": b"(" + b"".join(map(dump, ONE_HASH)) + b"\x91",
+        "a set by its name": call("builtins", "set", ONE_HASH),
+        "a frozenset by its name": call("builtins", "frozenset", ONE_HASH),
+        "an ordered dict": call("collections", "OrderedDict", [(n, 0) for n in ONE_HASH]),
+        "one by one": b"}" + b"".join(dump(n) + b"Ns" for n in ONE_HASH),
+        "of the oldest pickles": b"(" + b"".join(dump(n) + b"N" for n in ONE_HASH) + b"d",
+        "nested tuples": b"}" + nested_tuples(9) + b"Ns",
+        "a frozenset": b"}(K\x01\x91" + b"Ns",
+    }.items(),
+    ids=lambda item: item[0],
+)
+def test_keys_that_take_long_to_hash_or_to_compare_are_refused(opcodes, tmp_path):
+    assert re.search(
+        "a key (is neither|or an item)", refusal(write_zip(tmp_path / "a.pt", opcodes[1]))
+    )
+
+
+def test_keys_that_are_tuples_are_few(monkeypatch, tmp_path):
+    path = write_zip(tmp_path / "a.pt", dump({(n, n): n for n in range(3)}))
+    assert len(read_torch_file(path)) == 3
+    monkeypatch.setattr(reader_pickles, "MAX_TUPLE_KEYS", 2)
+    assert "too many keys that are tuples" in refusal(path)
+
+
+def test_the_steps_of_a_pickle_are_bounded(monkeypatch, tmp_path):
+    path = write_zip(tmp_path / "a.pt", dump(list(range(30))))
+    assert read_torch_file(path) == list(range(30))
+    monkeypatch.setattr(reader_pickles, "MAX_STEPS", 20)
+    assert "over 20 steps" in refusal(path)
+
+
+def test_nesting_takes_no_recursion(tmp_path):
+    opcodes = b"]" * 100_000 + b"a" * 99_999
+    data = read_torch_file(write_zip(tmp_path / "a.pt", opcodes))
+    for _ in range(100):
+        (data,) = data
+
+
+@pytest.mark.parametrize("write", WRITERS)
+def test_tensors_that_repeat_their_values_are_bounded(write, tmp_path):
+    """Each of 12 million values, of which the file has six."""
+    large = tensor(shape=(2**22, 3), strides=(0, 1))
+    assert read_torch_file(write(tmp_path / "a.pt", large)).shape == (2**22, 3)
+    message = refusal(write(tmp_path / "b.pt", push(large, large)))
+    assert "tensors that repeat its values" in message
+
+
+def test_arrays_that_repeat_their_bytes_are_bounded(monkeypatch, tmp_path):
+    monkeypatch.setattr(reader_pickles, "_MORE_VALUES", 0)
+    empty = call("numpy.core.multiarray", "_reconstruct", name("numpy", "ndarray"), (0,), "b")
+    text = b"X" + struct.pack("<I", 10_000) + b"x" * 10_000
+    state = push(1, (10_000,), call("numpy", "dtype", "u1", False, True), False)[:-1]
+    state += name("_codecs", "encode") + b"(" + text + dump("latin1") + b"tRt"
+    opcodes = b"(" + state + b"q\x010" + (empty + b"h\x01b") * 9 + b"l"
+    assert "repeat its values" in refusal(write_zip(tmp_path / "a.pt", opcodes))
+
+
+@pytest.mark.parametrize(
+    "pid",
+    [
+        push("storage", name("torch", "FloatStorage"), (("0",),), "cpu", 6),
+        push("storage", nested_tuples(9), "0", "cpu", 6),
+        push("storage", name("torch", "FloatStorage"), "0", "cpu", 2**3000),
+        push("storage", name("torch", "FloatStorage"), "0", "cpu", 6, None, None, None),
+    ],
+)
+def test_storages_that_are_described_at_length_are_refused(pid, tmp_path):
+    refusal(write_zip(tmp_path / "a.pt", tensor(of=pid + b"Q")))
+
+
+def test_keys_of_a_stream_are_texts(tmp_path):
+    path = write_stream(tmp_path / "a.pt", tensor(), keys=((("0",),),))
+    assert "a key or an item" in refusal(path)
 
 
 def test_text_of_python_2(tmp_path):

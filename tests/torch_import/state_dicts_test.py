@@ -1,6 +1,7 @@
 """Files of many origins: their wrappers, prefixes and entries, and what is left out of them."""
 
 import functools
+import time
 
 import jax
 import numpy as np
@@ -170,6 +171,36 @@ def test_a_dict_inside_itself_ends_the_search(read):
     with pytest.raises(UserError, match="holds no state dict"):
         read(data)
     assert_converts(*read(data | {"net": stored(official())}))
+
+
+def test_dicts_that_hold_one_dict_again_and_again_are_searched_once(read):
+    """The path through them is of 300 ** 4 steps."""
+    data = {}
+    for _ in range(4):
+        data = dict.fromkeys(range(300), data)
+    begin = time.process_time()
+    with pytest.raises(UserError, match="holds no state dict"):
+        read(data)
+    assert time.process_time() - begin < 5
+
+
+@pytest.mark.parametrize("name", ["ema." * 20_000 + "x", 3])
+def test_names_of_tensors_that_no_model_has_are_refused(read, name):
+    data = stored(official())
+    with pytest.raises(UserError, match="names a tensor"):
+        read(data | {name: data["layers.0.blocks.0.norm1.weight"]})
+
+
+def test_many_prefixes_are_taken_off_at_once(read):
+    assert_converts(*read(stored(prefixed("ema.module." * 20, official()))))
+
+
+@pytest.mark.parametrize("part", ["query", "key"])
+def test_matrices_that_are_numbers_are_refused(read, part):
+    named = to_hugging_face(swin_tensors()[0])
+    one = {name: np.float32(1) for name in named if ".attention.self." in name}
+    with pytest.raises(UserError, match="differ in shape or have none"):
+        read(stored(named | {name: x for name, x in one.items() if part in name or part == "key"}))
 
 
 # Namings
