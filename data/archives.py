@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection
 from tqdm import tqdm
 
 from diffdepth_jax.errors import UserError
+from diffdepth_jax.program import progress
 from diffdepth_jax.whole_files import whole_folder
 
 _SUFFIXES = (".tar", ".tar.gz", ".tgz", ".zip")
@@ -114,7 +115,7 @@ def _extract_zip(archive: pathlib.Path, folder: pathlib.Path, unread: Collection
 
 
 def _progress(total: int) -> tqdm:
-    return tqdm(desc="extract", total=total, unit="B", unit_scale=True)
+    return progress.bar(desc="extract", total=total, unit="B", unit_scale=True)
 
 
 def _is_unread(name: str, unread: Collection[str]) -> bool:

@@ -26,6 +26,7 @@ from diffdepth_jax.prediction.options import Options
 from diffdepth_jax.prediction.outputs import NEED_CAMERA, OutputWriter, count_beyond_png
 from diffdepth_jax.prediction.report import Failure, Report, VideoOutcome
 from diffdepth_jax.prediction.writers import Writers
+from diffdepth_jax.program import progress
 
 
 class _Job(NamedTuple):
@@ -83,7 +84,7 @@ class FilePredictor:
         failures: list[Failure] = []
 
         def readable() -> Iterator[_Job]:
-            for file in tqdm(missing, desc="predict", disable=len(files) == 1):
+            for file in progress.bar(missing, "predict", disable=len(files) == 1):
                 try:
                     yield self._job(file, file.name, read_photo(file.path))
                 except UserError as error:
@@ -127,7 +128,9 @@ class FilePredictor:
         count, notes, error = 0, (), None
         try:
             with VideoReader(file.path) as reader:
-                frames = _UntilBroken(tqdm(reader, desc="predict", total=reader.num_frames or None))
+                frames = _UntilBroken(
+                    progress.bar(reader, "predict", total=reader.num_frames or None)
+                )
                 clock = reader.clock if makes_video else None
                 for pinhole in self._written_frames(file, frames, clock):
                     count, notes = count + 1, (_metres_hold(pinhole),)

@@ -19,7 +19,7 @@ from diffdepth_jax.evaluation.evaluator import Evaluator
 from diffdepth_jax.evaluation.scoring import Means
 from diffdepth_jax.models.variables import init_variables, leaf_difference
 from diffdepth_jax.torch_import.conversion import load_backbone, only_backbone
-from diffdepth_jax.training.run_log import inform
+from diffdepth_jax.training.announcements import inform
 
 _OF_A_BACKBONE = ("model.position_interpolation", "model.window_shift")
 # Where the authors of Swin keep its ImageNet weights, under the names that their README lists.
