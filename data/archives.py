@@ -76,8 +76,12 @@ def extract_once(
     if target.is_dir():
         print(f"using {target}, extracted before")
         return target
-    with whole_folder(target) as unfinished:
-        write(unfinished)
+    try:
+        with whole_folder(target) as unfinished:
+            write(unfinished)
+    except OSError:
+        if not target.is_dir():
+            raise  # otherwise another program has extracted it meanwhile
     return target
 
 

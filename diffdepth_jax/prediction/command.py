@@ -1,6 +1,7 @@
 """What the command line predicts once its flags and files are known. Imports JAX."""
 
 import dataclasses
+import sys
 from collections.abc import Sequence
 
 from diffdepth_jax.prediction import outputs
@@ -12,6 +13,9 @@ from diffdepth_jax.prediction.options import Options
 from diffdepth_jax.prediction.report import Report
 from diffdepth_jax.prediction.writers import Writers
 from diffdepth_jax.program import compilation_cache
+from diffdepth_jax.program.devices import describe_devices
+from diffdepth_jax.program.folder_lock import FolderLock
+from diffdepth_jax.program.progress import awaited
 
 
 @compilation_cache.kept()
@@ -29,9 +33,13 @@ def predict_with(
     Raises:
       UserError: there is no such model, or it cannot predict like this.
     """
-    estimator = DepthEstimator.from_pretrained(model)
+    with awaited(f"loading {model}"):
+        estimator = DepthEstimator.from_pretrained(model)
     estimator.check(dataclasses.replace(options, trajectory="gif" in writers.kinds))
     outputs.check_spread(writers.kinds, options.ensemble, estimator.has_scale)
     cameras = cameras.completed(has_canonical_camera=estimator.has_canonical_camera)
     cameras.check(estimator.focal_length, writers.kinds)
-    return predict_files(estimator, files, writers, cameras, options, overwrite=overwrite)
+    print(f"device: {describe_devices()}", file=sys.stderr)
+    with FolderLock(writers.photos.directory) as lock:
+        lock.share("wait until it ends, or give another --output")
+        return predict_files(estimator, files, writers, cameras, options, overwrite=overwrite)

@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import itertools
 import pathlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from fractions import Fraction
 from typing import NamedTuple
 
@@ -77,6 +77,7 @@ class FilePredictor:
         self._estimator, self._writer, self._cameras = estimator, writer, cameras
         self._options = dataclasses.replace(options, trajectory="gif" in writer.kinds)
         self._overwrite = overwrite
+        self._compiled: set[Size] = set()
 
     def predict_photos(self, files: Sequence[InputFile]) -> Report:
         """Predicts photos, in batches of one size, and prints a line about each."""
@@ -193,16 +194,28 @@ class FilePredictor:
 
     def _predict(self, batch: list[_Job]) -> list[_Result]:
         focal_lengths = [None if job.camera is None else job.camera.fx for job in batch]
-        predictions = self._estimator(
-            [job.photo.image for job in batch],
-            # Without the model's focal length metres cannot be rescaled; points alone use cameras.
-            focal_length=focal_lengths if self._estimator.focal_length else None,
-            **vars(self._options),
-        )
+        with self._first_of(batch[0].target):
+            predictions = self._estimator(
+                [job.photo.image for job in batch],
+                # Without the model's focal length metres cannot be rescaled; points use cameras.
+                focal_length=focal_lengths if self._estimator.focal_length else None,
+                **vars(self._options),
+            )
         return [
             _Result(job, prediction, job.camera or _assumed_camera(prediction))
             for job, prediction in zip(batch, predictions, strict=True)
         ]
+
+    @contextlib.contextmanager
+    def _first_of(self, size: Size) -> Generator[None]:
+        """Tells what the first prediction of a size waits for."""
+        if size in self._compiled:
+            yield
+            return
+        height, width = size
+        with progress.awaited(f"compiling for images of {height} x {width}, and predicting"):
+            yield
+        self._compiled.add(size)
 
     def _write(self, result: _Result) -> None:
         self._writer.write(result.job.name, result.prediction, result.camera)
