@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import itertools
 import pathlib
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from typing import NamedTuple
 
@@ -194,28 +194,20 @@ class FilePredictor:
 
     def _predict(self, batch: list[_Job]) -> list[_Result]:
         focal_lengths = [None if job.camera is None else job.camera.fx for job in batch]
-        with self._first_of(batch[0].target):
+        height, width = size = batch[0].target
+        wait = progress.awaited(f"compiling for images of {height} x {width}, and predicting")
+        with contextlib.nullcontext() if size in self._compiled else wait:
             predictions = self._estimator(
                 [job.photo.image for job in batch],
                 # Without the model's focal length metres cannot be rescaled; points use cameras.
                 focal_length=focal_lengths if self._estimator.focal_length else None,
                 **vars(self._options),
             )
+        self._compiled.add(size)
         return [
             _Result(job, prediction, job.camera or _assumed_camera(prediction))
             for job, prediction in zip(batch, predictions, strict=True)
         ]
-
-    @contextlib.contextmanager
-    def _first_of(self, size: Size) -> Generator[None]:
-        """Tells what the first prediction of a size waits for."""
-        if size in self._compiled:
-            yield
-            return
-        height, width = size
-        with progress.awaited(f"compiling for images of {height} x {width}, and predicting"):
-            yield
-        self._compiled.add(size)
 
     def _write(self, result: _Result) -> None:
         self._writer.write(result.job.name, result.prediction, result.camera)
