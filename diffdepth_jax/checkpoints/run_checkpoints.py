@@ -16,7 +16,7 @@ from diffdepth_jax.checkpoints import (
     saved_steps,
     weights_file,
 )
-from diffdepth_jax.checkpoints.fitting import RESTORE_ERRORS, check_leaves, first_line
+from diffdepth_jax.checkpoints.fitting import check_leaves, first_line
 from diffdepth_jax.checkpoints.saved_steps import SavedSteps
 from diffdepth_jax.distributed import processes
 from diffdepth_jax.errors import UserError
@@ -68,7 +68,7 @@ class RunCheckpoints:
 
         try:
             restored = saved_steps.read_step(folder / "state", to_restore)
-        except RESTORE_ERRORS as error:
+        except Exception as error:  # of many classes, see `fitting.explained`
             raise UserError(
                 f"{folder} cannot be restored ({first_line(error)}): its files are as "
                 "they were written, so resume with the version that wrote them, or give another "

@@ -22,7 +22,7 @@ def test_a_difference_in_one_bit_is_found(tmp_path):
         state = {"same": jnp.ones(3), "other": jnp.full(2, value, jnp.float32)}
         with RunCheckpoints(tmp_path / name) as checkpoints:
             checkpoints.save(7, state)
-            checkpoints.save_best(7, {"same": jnp.ones(3)}, score=0.5)
+            checkpoints.save_best(7, {"params": {"same": jnp.ones(3)}}, score=0.5)
     assert chaos.differing(tmp_path / "a", tmp_path / "a", 7) == []
     assert chaos.differing(tmp_path / "a", tmp_path / "b", 7) == ["[0]['other']"]
 
