@@ -34,7 +34,7 @@ SYNC = "nyu_depth/sync"
 STATUSES = {signal.SIGKILL: {-9}, signal.SIGTERM: {75}}
 PLACES = ("anywhere", "in compilation", "after a save", "in a save", "in an evaluation")
 EVALUATE_EVERY = 5
-PATIENCE = 600  # seconds for a program to get anywhere
+PATIENCE = 1800  # seconds for a program to end, also on a machine that others use
 KINDS = ("rooms", "streets")  # of scenes
 CLOCK = ("time", "train/images_per_second")
 

@@ -10,7 +10,7 @@ from tests.support import chaos
 
 @pytest.mark.slow
 def test_what_is_killed_thirty_times_ends_as_if_it_had_not_been(tmp_path, capsys):
-    """Takes a quarter of an hour."""
+    """Of training, of the preparation of data and of prediction."""
     assert chaos.chaos(tmp_path, kills=30, seconds=3600, seed=0)
     lines = capsys.readouterr().out.splitlines()
     assert len([line for line in lines if line.startswith("kill ")]) == 30
