@@ -19,7 +19,7 @@ from diffdepth_jax.method import diffusion, refinement
 from diffdepth_jax.models.assembly import DiffusionDepth, create_model
 from diffdepth_jax.models.variables import abstract_variables
 from diffdepth_jax.program.environment import describe_environment
-from diffdepth_jax.training import loop
+from diffdepth_jax.training import configured
 from diffdepth_jax.training.state import create_train_state
 
 PRODUCT = {False: (2048, jnp.float32, 3), True: (8192, jnp.bfloat16, 50)}  # size, dtype, repeats
@@ -68,13 +68,13 @@ def create_program(
             refinement.predict_depth, model, schedule=schedule, **vars(config.sampler)
         )
         return model, jax.jit(predict), _prediction_arguments
-    _, optimizer = loop.configured_optimizer(config)
+    _, optimizer = configured.configured_optimizer(config)
     create = functools.partial(
         create_train_state, model, optimizer, ema_decay=config.train.ema_decay
     )
     abstract = jax.eval_shape(create, jax.random.key(0))
     layout = sharding.Layout(config.train.parallel, sharding.create_mesh(_first(num_devices)))
-    step = loop.create_step(config, model, schedule, optimizer, layout, abstract)
+    step = configured.create_step(config, model, schedule, optimizer, layout, abstract)
 
     def place(variables, inputs):
         zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), abstract)

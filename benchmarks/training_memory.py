@@ -33,7 +33,7 @@ from diffdepth_jax.configuration.groups import Configuration
 from diffdepth_jax.distributed import sharding
 from diffdepth_jax.method import diffusion
 from diffdepth_jax.models.assembly import create_model
-from diffdepth_jax.training import loop
+from diffdepth_jax.training import configured
 from diffdepth_jax.training.state import create_train_state
 
 SIZES = {"swin_tiny": (228, 304), "swin_large": (352, 906)}
@@ -68,11 +68,11 @@ def abstract_step(config: Configuration, batch_size: int = 1) -> tuple[Any, tupl
     """Returns (jitted training step, its arguments as shapes and types)."""
     model = create_model(config.model)
     schedule = diffusion.create_schedule(**vars(config.diffusion))
-    _, optimizer = loop.configured_optimizer(config)
+    _, optimizer = configured.configured_optimizer(config)
     key = jax.eval_shape(lambda: jax.random.key(0))
     state = jax.eval_shape(lambda key: create_train_state(model, optimizer, key, 0.0), key)
     layout = sharding.Layout("jit", sharding.create_mesh(jax.devices()[:1]))
-    step = loop.create_step(config, model, schedule, optimizer, layout, state)
+    step = configured.create_step(config, model, schedule, optimizer, layout, state)
     height, width = config.frame.size
     batch = {
         name: jax.ShapeDtypeStruct((batch_size, height, width, channels), dtype)

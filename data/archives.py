@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from diffdepth_jax.data import full_disk
 from diffdepth_jax.errors import UserError
+from diffdepth_jax.program import progress
 from diffdepth_jax.whole_files import whole_folder
 
 _SUFFIXES = (".tar", ".tar.gz", ".tgz", ".zip")
@@ -72,8 +73,12 @@ def extract_once(
     if target.is_dir():
         print(f"using {target}, extracted before")
         return target
-    with whole_folder(target) as unfinished:
-        write(unfinished)
+    try:
+        with whole_folder(target) as unfinished:
+            write(unfinished)
+    except OSError:
+        if not target.is_dir():
+            raise  # otherwise another program has extracted it meanwhile
     return target
 
 
@@ -111,7 +116,7 @@ def _extract_zip(archive: pathlib.Path, folder: pathlib.Path, unread: Collection
 
 
 def _progress(total: int) -> tqdm:
-    return tqdm(desc="extract", total=total, unit="B", unit_scale=True)
+    return progress.bar(desc="extract", total=total, unit="B", unit_scale=True)
 
 
 def _is_unread(name: str, unread: Collection[str]) -> bool:

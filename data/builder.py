@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 from PIL import Image
-from tqdm import tqdm
 
 from diffdepth_jax.data import full_disk
 from diffdepth_jax.data.frames import Frame, Source, depth_bytes, depth_format
 from diffdepth_jax.data.parallel import ordered_map
 from diffdepth_jax.datasets.samples import RGB
+from diffdepth_jax.program import progress
 
 _SHARD_BYTES = 200e6  # TFDS holds a whole shard in memory while it writes it
 
@@ -62,7 +62,7 @@ class DepthBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
         # TFDS writes one shard after another, so one iterator, with one pool, serves all of them.
         with (
             contextlib.closing(ordered_map(to_example, in_order, num_workers)) as examples,
-            tqdm(desc="write", total=len(in_order), unit="frame", smoothing=0) as bar,
+            progress.bar(desc="write", total=len(in_order), unit="frame", smoothing=0) as bar,
             contextlib.redirect_stdout(io.StringIO()),  # TFDS prints that it downloads
         ):
             self._examples, self._bar, self._frames = examples, bar, frames

@@ -12,7 +12,6 @@ import statistics
 from collections.abc import Iterable, Iterator
 
 import numpy as np
-from tqdm import tqdm
 
 from diffdepth_jax.data.frames import (
     Found,
@@ -31,6 +30,7 @@ from diffdepth_jax.datasets.samples import RGB
 from diffdepth_jax.media.orientation import AS_STORED
 from diffdepth_jax.media.photo_formats import open_picture
 from diffdepth_jax.media.photo_metadata import read_metadata
+from diffdepth_jax.program import progress
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +51,7 @@ def check(found: Found, source: Source, options: Options) -> int:
     frames = [frame for split in found.frames.values() for frame in split]
     check_one = functools.partial(check_frame, source=source, any_size=options.any_size)
     results = ordered_map(check_one, frames, options.num_workers)
-    verdicts = list(tqdm(results, "check", len(frames), unit="frame", smoothing=0))
+    verdicts = list(progress.bar(results, "check", total=len(frames), unit="frame", smoothing=0))
     found.problems += [verdict.problem for verdict in verdicts if verdict.problem]
     remaining = iter(verdicts)
     for split, members in found.frames.items():

@@ -14,6 +14,7 @@ from diffdepth_jax.data.archives import extract, is_archive
 from diffdepth_jax.data.checks import check
 from diffdepth_jax.data.frames import Found, Frame, Options, Source
 from diffdepth_jax.errors import UserError
+from diffdepth_jax.program.folder_lock import FolderLock
 
 if TYPE_CHECKING:
     from diffdepth_jax.data.builder import DepthBuilder
@@ -38,16 +39,27 @@ def prepare(dataset: str, options: Options, overwrite: bool = False) -> pathlib.
     if target.exists() and not overwrite:
         print(f"{dataset} is prepared already in {target}; --overwrite prepares it anew")
         return target
+    with FolderLock(target.parent) as lock:
+        alone = lock.take("wait until it ends, or give another --data_dir")
+        frames, num_bytes = _frames_to_write(dataset, source, options)
+        with _set_aside(target):
+            builder = builder_class(config=config, data_dir=str(options.data_dir))
+            builder.write(frames, num_bytes=num_bytes, num_workers=options.num_workers)
+        _tidy(target, alone=alone)
+    _print_summary(dataset, frames, target)
+    return target
+
+
+def _frames_to_write(
+    dataset: str, source: Source, options: Options
+) -> tuple[dict[str, list[Frame]], int]:
+    """As `_checked_frames`, after a look at the options and before one at the disk."""
     _check_roots(options)
     options = _with_all_splits(dataset, source, options)
     _check_test_depth(dataset, source, options)
     frames, num_bytes = _checked_frames(source, options)
     _check_space(options.data_dir, num_bytes)
-    with _set_aside(target):
-        builder = builder_class(config=config, data_dir=str(options.data_dir))
-        builder.write(frames, num_bytes=num_bytes, num_workers=options.num_workers)
-    _print_summary(dataset, frames, target)
-    return target
+    return frames, num_bytes
 
 
 def _checked_frames(source: Source, options: Options) -> tuple[dict[str, list[Frame]], int]:
@@ -89,9 +101,17 @@ def _print_summary(dataset: str, frames: dict[str, list[Frame]], target: pathlib
         scenes = len({frame.scene for frame in members} - {""})
         of_scenes = f" of {scenes} scenes" if scenes else ""
         print(f"{dataset} {split}: {len(members)} frames{of_scenes}")
-    for left in sorted(target.parent.glob("incomplete.*")):
-        print(f"{left} was left by an interrupted run: delete it, unless that run still writes")
     print(f"written to {target}")
+
+
+def _tidy(target: pathlib.Path, *, alone: bool) -> None:
+    """Deletes what interrupted runs left beside a dataset, if surely no other run writes there."""
+    for left in sorted(target.parent.glob("incomplete.*")):
+        if alone:
+            print(f"{left}, left by an interrupted run, is deleted")
+            shutil.rmtree(left, ignore_errors=True)
+        else:
+            print(f"{left} was left by an interrupted run: delete it, unless that run still writes")
 
 
 def _builder(dataset: str) -> tuple[str, str, type["DepthBuilder"]]:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from diffdepth_jax.checkpoints import weights_file
 from diffdepth_jax.checkpoints.model_directory import load_variables
 from diffdepth_jax.datasets import sources
 from diffdepth_jax.distributed.preemption import EXIT_STATUS
@@ -18,6 +19,7 @@ from diffdepth_jax.errors import UserError
 from diffdepth_jax.evaluation import evaluator, metrics, report
 from diffdepth_jax.models.assembly import create_model
 from diffdepth_jax.models.variables import abstract_variables
+from diffdepth_jax.program.folder_lock import FolderLock
 from diffdepth_jax.training import loop
 from tests.support import small_run
 
@@ -128,6 +130,44 @@ def test_a_run_that_is_asked_to_stop_saves_and_goes_on_to_the_same_end(
         small_run.read_state(tmp_path, 6),
         small_run.read_state(workdir, 6),
     )
+
+
+def test_an_evaluation_that_is_broken_off_has_lost_nothing(finished_run, tmp_path, monkeypatch):
+    """At step 3, where no checkpoint was due: it is saved before, and evaluated again after."""
+    workdir, rows = finished_run
+    config = small_run.config(checkpoint_every=100)
+
+    def fail(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(evaluator.Evaluator, "evaluate", fail)
+        loop.train(config, tmp_path)
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["3"]
+    assert loop.train(config, tmp_path) == rows
+    assert _logged(tmp_path) == _logged(workdir)
+
+
+def test_a_kill_between_the_best_model_and_its_card_leaves_no_older_card(finished_run, tmp_path):
+    shutil.copytree(finished_run[0], tmp_path / "run")
+    card = (tmp_path / "run/README.md").read_text()
+    (tmp_path / "run/README.md").unlink()
+    if weights_file.read_weights(tmp_path / "run")[1].step == 3:
+        shutil.rmtree(tmp_path / "run/checkpoints/6")
+    loop.train(small_run.config(), tmp_path / "run")
+    assert (tmp_path / "run/README.md").read_text() == card
+
+
+def test_a_second_run_in_a_directory_is_refused_and_touches_nothing(finished_run, tmp_path):
+    workdir = shutil.copytree(finished_run[0], tmp_path / "run")
+    (workdir / "checkpoints/7.orbax-checkpoint-tmp").mkdir()  # what the first run is saving
+    before = sorted(path.name for path in workdir.rglob("*"))
+    with FolderLock(workdir) as lock:
+        lock.take("wait")
+        with pytest.raises(UserError, match=rf"in use by process {os.getpid()} on .*--workdir$"):
+            loop.train(small_run.config(), workdir)
+        assert sorted(path.name for path in workdir.rglob("*")) == sorted([*before, ".lock"])
+    loop.train(small_run.config(), workdir)
 
 
 def test_evaluation_needs_the_same_diffusion_and_not_the_same_run(finished_run):

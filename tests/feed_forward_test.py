@@ -17,7 +17,7 @@ from diffdepth_jax.models.assembly import create_model
 from diffdepth_jax.models.variables import abstract_variables
 from diffdepth_jax.prediction.options import Options
 from diffdepth_jax.prediction.stablehlo import depth_function
-from diffdepth_jax.training import loop
+from diffdepth_jax.training import configured, loop
 from tests.support import small_run, tiny
 
 
@@ -64,7 +64,7 @@ def test_noise_and_keys_have_no_influence():
 def test_its_objective_has_the_pixel_losses_alone():
     config = _config()
     model = create_model(config.model)
-    objective = loop.configured_objective(config, model, tiny.schedule())
+    objective = configured.configured_objective(config, model, tiny.schedule())
     assert isinstance(objective, Regression)
     batch = tiny.batch(2)
     variables = tiny.init(model, batch["image"], batch["depth"], batch["mask"])

@@ -2,8 +2,11 @@
 
 import functools
 import io
+import os
+import re
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -17,7 +20,9 @@ from diffdepth_jax.errors import UserError
 from diffdepth_jax.prediction import placement, record
 from diffdepth_jax.prediction.estimator import DepthEstimator
 from diffdepth_jax.prediction.image_prediction import ImagePredictor
-from diffdepth_jax.program import default_model, shipped_models
+from diffdepth_jax.program import default_model, progress, shipped_models
+from diffdepth_jax.program.folder_lock import FolderLock
+from diffdepth_jax.program.messages import show_messages
 from tests.media.video_test import write_lossless
 from tests.support import small_model, small_run
 from tests.support.paths import ROOT
@@ -98,6 +103,33 @@ def test_one_broken_file_does_not_stop_the_rest(photos, run, tmp_path, capsys):
     printed = capsys.readouterr()
     assert "2 of 3 written" in printed.out
     assert printed.err.count("b.jpg") == 1 and "Traceback" not in printed.err
+
+
+def test_two_may_write_into_one_folder_and_the_second_is_told(photos, run, tmp_path, capsys):
+    """What the first has begun stays; what a killed one has begun goes when nobody writes."""
+    output = tmp_path / "out"
+    output.mkdir()
+    begun = output / ".unfinished-0123456789abcdef.npy"
+    begun.write_text("half")
+    with FolderLock(output) as first:
+        first.share("wait")
+        show_messages("warning")
+        assert run(input=photos / "a.png") == 0
+        told = f"{output} is in use by process {os.getpid()} on"
+        assert told in capsys.readouterr().err and begun.exists()
+    assert _names(output) == {f"a{end}" for end in DEFAULT_ENDS} | {begun.name}
+    (output / ".lock").touch()
+    assert run(input=photos / "a.png", overwrite=True) == 0
+    assert _names(output) == {f"a{end}" for end in DEFAULT_ENDS}
+
+
+def test_what_takes_long_is_told_and_the_device_named(photos, run, load, monkeypatch, capsys):
+    monkeypatch.setattr(progress, "MOMENT", 0.0)
+    monkeypatch.setattr(DepthEstimator, "from_checkpoint", lambda x: time.sleep(0.1) or load(x))
+    assert run(input=photos / "a.png") == 0
+    told = capsys.readouterr().err
+    assert re.search(r"loading .*random: \d+\.\d s\n", told) and "device: CPU, " in told
+    assert re.search(r"compiling for images of \d+ x \d+, and predicting: \d+\.\d s\n", told)
 
 
 def test_status_is_0_when_all_are_written(photos, run):

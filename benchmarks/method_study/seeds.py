@@ -22,7 +22,7 @@ from diffdepth_jax.arrays import Variables
 from diffdepth_jax.configuration.groups import Configuration
 from diffdepth_jax.datasets.samples import Source
 from diffdepth_jax.distributed import sharding
-from diffdepth_jax.training import batches, loop
+from diffdepth_jax.training import batches, configured
 from diffdepth_jax.training.pretrained import start_from
 from diffdepth_jax.training.state import create_train_state
 
@@ -57,10 +57,10 @@ def _stack(trees):
 def train_all(configs: Sequence[Configuration], source: Source) -> list[Variables]:
     """Variables of each configuration, which differ in their seeds alone."""
     model, schedule = training.create_parts(configs[0])
-    _, optimizer = loop.configured_optimizer(configs[0])
+    _, optimizer = configured.configured_optimizer(configs[0])
     state = _stack([_state(config, model, optimizer) for config in configs])
     keys = jax.vmap(jax.random.key)(np.array([config.seed for config in configs]))
-    step = loop.create_step(configs[0], model, schedule, optimizer, SeedsLayout(), state)
+    step = configured.create_step(configs[0], model, schedule, optimizer, SeedsLayout(), state)
     streams = [batches.augmented_batches(config, source, 0) for config in configs]
     for _ in range(configs[0].train.num_steps):
         state, _ = step(state, _stack([next(stream) for stream in streams]), keys)

@@ -30,7 +30,8 @@ from diffdepth_jax.method import losses
 from diffdepth_jax.method.pixel_objective import total_loss
 from diffdepth_jax.program.messages import show_messages
 from diffdepth_jax.training.batches import augmented_batches
-from diffdepth_jax.training.loop import configured_optimizer, train
+from diffdepth_jax.training.configured import configured_optimizer
+from diffdepth_jax.training.loop import train
 
 RESULTS = pathlib.Path(__file__).parents[2] / "docs" / "refinement_study"
 PRINTED = ("abs_rel", "rmse", "d1", "aligned_abs_rel", "boundary_f1", "aligned_edge_abs_rel")

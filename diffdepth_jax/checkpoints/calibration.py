@@ -135,9 +135,36 @@ def load_calibration(directory: str | os.PathLike) -> Calibration | None:
         fields = json.loads(path.read_text())
         if fields.pop("checksum") != _checksum(fields):
             raise ValueError("its checksum differs")
-        return Calibration(widths=IntervalWidths(**fields.pop("widths")), **fields)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        found = Calibration(widths=IntervalWidths(**fields.pop("widths")), **fields)
+        _check_fields(found)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise UserError(f"{path} is damaged ({error}): delete it, or {_AGAIN}") from error
+    return found
+
+
+def _check_fields(found: Calibration) -> None:
+    """Raises a ValueError or TypeError unless fields have the types and shapes of their classes."""
+    widths = found.widths
+    numbers = (widths.levels, widths.distances, (found.stretch,), *widths.spreads)
+    for ends in numbers:
+        rising = np.asarray(ends, np.float64)
+        if rising.ndim != 1 or not np.isfinite(rising).all() or (np.diff(rising) < 0).any():
+            raise ValueError("its numbers do not rise, or are not finite")
+    for spreads, rows in zip(widths.spreads, widths.half_widths, strict=True):
+        shape = len(widths.levels), len(spreads) + 1
+        if np.shape(rows) != shape or not np.isfinite(np.asarray(rows, np.float64)).all():
+            raise ValueError(f"its half widths are not {shape[0]} x {shape[1]} finite numbers")
+    if len(widths.spreads) != len(widths.distances) + 1 or found.stretch <= 0:
+        raise ValueError("its bins do not fit together")
+    _check_types(found)
+
+
+def _check_types(found: Calibration) -> None:
+    for name, kind in (("ensemble", int), ("num_steps", int), ("parameters", str)):
+        if not isinstance(getattr(found, name), kind):
+            raise TypeError(f"its {name} is {getattr(found, name)!r}")
+    if not isinstance(found.held_out, dict) or not isinstance(found.description, str):
+        raise TypeError("its description or scores are of another type")
 
 
 def _checksum(fields: dict[str, Any]) -> int:

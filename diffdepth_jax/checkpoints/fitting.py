@@ -3,15 +3,13 @@
 import contextlib
 import os
 import pathlib
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 
+import jax
 from jaxtyping import PyTree
 
 from diffdepth_jax.errors import UserError
-
-# Orbax and tensorstore raise these on files of another form or other shapes, and `check_leaves`
-# one of them.
-RESTORE_ERRORS = (ValueError, KeyError, TypeError, AttributeError, FileNotFoundError)
+from diffdepth_jax.program import lowered_programs
 
 
 def check_leaves(saved: PyTree, expected: PyTree) -> None:
@@ -25,6 +23,17 @@ def check_leaves(saved: PyTree, expected: PyTree) -> None:
     if is_backbone_alone(saved):
         raise ValueError("it holds a backbone alone, for model.backbone_weights")
     raise ValueError(difference)
+
+
+def check_fit(found: PyTree, abstract: Callable[[], PyTree], identity: str | None) -> None:
+    """As `check_leaves`, with what `abstract` makes; but what fitted before is not compared again.
+
+    `identity` says of which model `abstract` is, if that is known. To make it takes a second.
+    """
+    if identity is None:
+        return check_leaves(found, abstract())
+    shapes = jax.tree.map(lambda leaf: (leaf.shape, str(leaf.dtype)), found)
+    lowered_programs.once(f"fits {identity} {shapes}", lambda: check_leaves(found, abstract()))
 
 
 def first_line(error: BaseException) -> str:
@@ -44,7 +53,9 @@ def explained(directory: str | os.PathLike, weights: str) -> Generator[None]:
     """Turns what a block raises about weights of a directory into a UserError with the remedy."""
     try:
         yield
-    except RESTORE_ERRORS as error:
+    except UserError:
+        raise
+    except Exception as error:  # Orbax and tensorstore raise many classes, and Exception itself
         raise UserError(
             f"{pathlib.Path(directory) / weights} does not fit the model of {directory} "
             f"({first_line(error)}): use a checkpoint together with its own configuration"

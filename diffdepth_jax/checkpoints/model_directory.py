@@ -27,6 +27,7 @@ from diffdepth_jax.configuration.renamed import in_all_data, in_parts, with_new_
 from diffdepth_jax.configuration.stored import CONFIG_FILE, read_fields, read_file
 from diffdepth_jax.distributed.processes import in_first
 from diffdepth_jax.errors import UserError
+from diffdepth_jax.program.compilation_cache import own_directory
 from diffdepth_jax.whole_files import whole_file, whole_folder
 
 CARD_FILE = "README.md"
@@ -200,8 +201,9 @@ def load_variables(
     Args:
       directory: of the model.
       abstract: makes the leaves and shapes that the model of the directory's configuration has. It
-        is called if the weights were not written for this very configuration. Without it any
-        variables will do, such as the backbone that a conversion wrote.
+        is called unless such weights fitted before, see `fitting.check_fit`, or were written for
+        this very configuration and nothing is kept. Without it any variables will do, such as the
+        backbone that a conversion wrote.
 
     Raises:
       UserError: the files are missing or damaged, or hold another model.
@@ -212,15 +214,17 @@ def load_variables(
 
         return load_parameters(directory, None if abstract is None else abstract())
     variables, header = weights_file.read_weights(directory)
-    if abstract is not None and not _written_for(header, directory):
+    if abstract is not None and not (_written_for(header, directory) and own_directory() is None):
+        claimed = (pathlib.Path(directory) / CONFIG_FILE).exists()
+        identity = repr(read_fields(directory)["model"]) if claimed else None
         with fitting.explained(directory, weights_file.FILE):
-            fitting.check_leaves(variables, abstract())
+            fitting.check_fit(variables, abstract, identity)
     return jax.device_put(variables, jax.local_devices()[0])
 
 
 def _written_for(header: Header, directory: str | os.PathLike) -> bool:
     """Whether weights were written for the model that the configuration describes."""
-    if header.model is None:
+    if header.model is None or not header.checked:
         return False
     fields = read_fields(directory)
     return fields == with_new_names({**fields, "model": header.model})

@@ -11,6 +11,7 @@ from diffdepth_jax.arrays import Variables
 from diffdepth_jax.checkpoints import checksums, saved_steps
 from diffdepth_jax.checkpoints.fitting import check_leaves, explained
 from diffdepth_jax.checkpoints.numbered_folders import steps
+from diffdepth_jax.checkpoints.weights_file import check_values
 from diffdepth_jax.errors import UserError
 
 FOLDER = "parameters"
@@ -26,7 +27,9 @@ def load_parameters(directory: str | os.PathLike, abstract: Variables | None) ->
         return _on_one_device(saved)
 
     with explained(directory, f"{FOLDER}/{folder.name}"):
-        return saved_steps.read_step(folder / "default", to_restore)
+        variables = saved_steps.read_step(folder / "default", to_restore)
+    check_values(folder, variables)
+    return variables
 
 
 def best_score(directory: str | os.PathLike) -> float | None:
@@ -35,7 +38,10 @@ def best_score(directory: str | os.PathLike) -> float | None:
         folder = pathlib.Path(directory) / FOLDER / str(step)
         if checksums.find_damage(folder):
             return None
-        return json.loads((folder / "metrics/metrics").read_text())["score"]
+        try:
+            return float(json.loads((folder / "metrics/metrics").read_text())["score"])
+        except (OSError, ValueError, TypeError, KeyError):
+            return None
     return None
 
 

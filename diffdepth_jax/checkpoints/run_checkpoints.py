@@ -16,7 +16,7 @@ from diffdepth_jax.checkpoints import (
     saved_steps,
     weights_file,
 )
-from diffdepth_jax.checkpoints.fitting import RESTORE_ERRORS, check_leaves, first_line
+from diffdepth_jax.checkpoints.fitting import check_leaves, first_line
 from diffdepth_jax.checkpoints.saved_steps import SavedSteps
 from diffdepth_jax.distributed import processes
 from diffdepth_jax.errors import UserError
@@ -33,7 +33,7 @@ class RunCheckpoints:
         processes.in_first(_set_damaged_aside, directory)
         self._directory, self._checkpoints = directory, directory / "checkpoints"
         self._latest = SavedSteps(self._checkpoints, "state", keep=2)
-        self._score = _best_score(directory)
+        self._best = _best(directory)
 
     def __enter__(self) -> Self:
         return self
@@ -68,7 +68,7 @@ class RunCheckpoints:
 
         try:
             restored = saved_steps.read_step(folder / "state", to_restore)
-        except RESTORE_ERRORS as error:
+        except Exception as error:  # of many classes, see `fitting.explained`
             raise UserError(
                 f"{folder} cannot be restored ({first_line(error)}): its files are as "
                 "they were written, so resume with the version that wrote them, or give another "
@@ -78,10 +78,21 @@ class RunCheckpoints:
             logging.info("resuming from checkpoints/%d", step)
         return restored
 
-    def save(self, step: int, state: PyTree) -> None:
-        """Saves the state to resume from; a second save of one step does nothing."""
-        if step != self._latest.newest:
-            self._latest.save(step, state)
+    def save(self, step: int, state: PyTree) -> bool:
+        """Saves the state to resume from; a second save of one step does nothing: False."""
+        if step == self._latest.newest:
+            return False
+        self._latest.save(step, state)
+        return True
+
+    def wait(self) -> None:
+        """Waits for the save in progress; raises as `save` does."""
+        self._latest.finish()
+
+    @property
+    def best(self) -> int | None:
+        """The step of the best variables; None if it is not known."""
+        return None if self._best is None else self._best[0]
 
     def save_best(self, step: int, variables: Variables, score: float) -> bool:
         """Keeps these whole variables if their score is the lowest so far; tells whether it is.
@@ -89,10 +100,13 @@ class RunCheckpoints:
         Raises:
           UserError: they cannot be written.
         """
-        if self._score is not None and not (score < self._score or math.isnan(self._score)):
-            return False
+        if self._best is not None:
+            best_step, best = self._best
+            # The same step comes again where the run was killed after it: perhaps before its card.
+            if not (score < best or math.isnan(best) or step == best_step):
+                return False
         processes.in_first(_write_best, self._directory, step, variables, score)
-        self._score = score
+        self._best = step, score
         return True
 
 
@@ -103,10 +117,13 @@ def _write_best(directory: pathlib.Path, step: int, variables: Variables, score:
         raise saved_steps.unwritten(directory / weights_file.FILE, str(error)) from error
 
 
-def _best_score(directory: pathlib.Path) -> float | None:
+def _best(directory: pathlib.Path) -> tuple[int | None, float] | None:
+    """The step and the score of the variables that are kept; None if no score is known."""
     if model_directory.holds_weights(directory):
-        return weights_file.read_weights(directory)[1].score
-    return older_parameters.best_score(directory)
+        header = weights_file.read_weights(directory)[1]
+        return None if header.score is None else (header.step, header.score)
+    score = older_parameters.best_score(directory)
+    return None if score is None else (None, score)
 
 
 def _set_damaged_aside(workdir: pathlib.Path) -> None:

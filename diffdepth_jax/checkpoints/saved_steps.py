@@ -71,7 +71,7 @@ class SavedSteps:
         Raises:
           UserError: this step cannot be written, or the one before could not.
         """
-        self._finish()
+        self.finish()
         in_first(_check_space, self._directory, step, tree)
         self._saving = step
         args = ocp.args.Composite(**{self._item: ocp.args.StandardSave(tree)})
@@ -81,7 +81,7 @@ class SavedSteps:
     def close(self) -> None:
         """Waits until all is written; raises as `save` does."""
         try:
-            self._finish()
+            self.finish()
         finally:
             self._manager.close()
 
@@ -89,7 +89,8 @@ class SavedSteps:
         """Called by orbax when all files are written, before the folder gets its name."""
         write_checksums(self._directory / f"{self._saving}{ocp.utils.TMP_DIR_SUFFIX}")
 
-    def _finish(self) -> None:
+    def finish(self) -> None:
+        """Waits until what was saved is written; raises as `save` does."""
         with self._named_errors():
             self._manager.wait_until_finished()
 

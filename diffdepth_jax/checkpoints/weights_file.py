@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Mapping
 from typing import Any, Self
 
+import jax
 import numpy as np
 import safetensors
 import safetensors.numpy
@@ -24,6 +25,7 @@ from diffdepth_jax.whole_files import whole_file
 
 FILE = "model.safetensors"
 _Arrays = Mapping[str, np.ndarray]
+_TEXTS: dict[str, Any] = {"model": dict, "step": int, "score": int | float}  # see `Header`
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,24 +34,36 @@ class Header:
 
     Attributes:
       model: the fields of the configuration's `model` group that they were written for; None: not
-        known. Whoever reads equal fields need not compare shapes.
+        known.
       step: of training.
       score: of the evaluation there, lower is better.
+      checked: whether the file had a checksum; it was then found to be right.
     """
 
     model: dict[str, Any] | None = None
     step: int | None = None
     score: float | None = None
+    checked: bool = dataclasses.field(default=False, compare=False)
 
     def texts(self) -> dict[str, str]:
         """As safetensors keeps them."""
-        return {name: json.dumps(x) for name, x in vars(self).items() if x is not None}
+        return {name: json.dumps(getattr(self, name)) for name in _TEXTS if self._has(name)}
+
+    def _has(self, name: str) -> bool:
+        return getattr(self, name) is not None
 
     @classmethod
     def of(cls, texts: Mapping[str, str]) -> Self:
-        """The inverse of `texts`; other programs' texts are left out."""
-        names = {field.name for field in dataclasses.fields(cls)}
-        return cls(**{name: json.loads(text) for name, text in texts.items() if name in names})
+        """The inverse of `texts`; other programs' texts are left out.
+
+        Raises:
+          ValueError: a text is not of its type.
+        """
+        found = {name: json.loads(texts[name]) for name in _TEXTS if name in texts}
+        for name, value in found.items():
+            if not isinstance(value, _TEXTS[name]) or isinstance(value, bool):
+                raise ValueError(f"its {name} is {texts[name][:40]}")
+        return cls(**found, checked="checksum" in texts)
 
 
 def write_weights(
@@ -76,18 +90,34 @@ def read_weights(directory: str | os.PathLike) -> tuple[dict[str, Any], Header]:
     """The nested variables of a directory, and their header. What is a float comes as float32.
 
     Raises:
-      UserError: the file is damaged.
+      UserError: the file is damaged, holds no parameters, or one that is not finite.
     """
     path = pathlib.Path(directory) / FILE
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
             texts, arrays = dict(file.metadata() or {}), file.get_tensors()
         header, checksum = Header.of(texts), texts.pop("checksum", None)
-    except (safetensors.SafetensorError, ValueError, TypeError) as error:
+        if checksum not in (None, _checksum(arrays, texts)):  # other programs write none
+            raise ValueError("its checksum differs")
+        variables = _nested({name: _restored(x) for name, x in arrays.items()})
+    except (safetensors.SafetensorError, ValueError, TypeError, RecursionError) as error:
         raise UserError(f"{path} is damaged ({error}): restore it from a backup") from error
-    if checksum not in (None, _checksum(arrays, texts)):  # other programs write none
-        raise UserError(f"{path} is damaged (its checksum differs): restore it from a backup")
-    return _nested({name: _restored(x) for name, x in arrays.items()}), header
+    check_values(path, variables)
+    return variables, header
+
+
+def check_values(path: pathlib.Path, variables: Variables) -> None:
+    """Raises a UserError if variables of a file or folder are none, or not finite."""
+    if not jax.tree.leaves(variables.get("params", {})):
+        raise UserError(f"{path} holds no parameters of a model: restore it from a backup")
+    for name, leaf in jax.tree.leaves_with_path(variables):
+        count = np.size(leaf) - np.isfinite(leaf).sum() if leaf.dtype.kind == "f" else 0
+        if count:
+            where = jax.tree_util.keystr(name, simple=True, separator="/")
+            raise UserError(
+                f"{path}: {count} of {np.size(leaf)} numbers of {where} are not finite, so that "
+                "the model predicts nothing: restore it from a backup, or train it anew"
+            )
 
 
 def _stored(array: np.ndarray, half: bool) -> np.ndarray:
@@ -101,12 +131,23 @@ def _nested(arrays: _Arrays) -> dict[str, Any]:
     variables: dict[str, Any] = {}
     for name, array in arrays.items():
         *path, last = name.split(".")
-        functools.reduce(lambda tree, key: tree.setdefault(key, {}), path, variables)[last] = array
+        tree = functools.reduce(_below, path, variables)
+        if last in tree:
+            raise ValueError(f"{name} is an array and a group of arrays")
+        tree[last] = array
     return variables
 
 
+def _below(tree: dict[str, Any], key: str) -> dict[str, Any]:
+    below = tree.setdefault(key, {})
+    if not isinstance(below, dict):
+        raise ValueError(f"{key} is an array and a group of arrays")
+    return below
+
+
 def _restored(array: np.ndarray) -> np.ndarray:
-    return array.astype(np.float32, copy=False) if array.dtype.kind == "f" else array
+    with np.errstate(over="ignore"):
+        return array.astype(np.float32, copy=False) if array.dtype.kind == "f" else array
 
 
 def _checksum(arrays: _Arrays, texts: Mapping[str, str]) -> str:

@@ -151,7 +151,7 @@ def only_in_first(function: Callable[..., None]) -> Callable[..., None]:
     return wrapped
 
 
-def in_first(function: Callable[..., None], *args: Any, **kwargs: Any) -> None:
+def in_first(function: Callable[..., object], *args: Any, **kwargs: Any) -> None:
     """Calls a function in process 0, and raises its failure in all processes.
 
     For functions that check or change what all processes share, such as a directory.

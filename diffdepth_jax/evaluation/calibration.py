@@ -4,7 +4,6 @@ import os
 import pathlib
 
 import numpy as np
-from tqdm import tqdm
 
 from diffdepth_jax.arrays import Variables
 from diffdepth_jax.checkpoints import calibration as files
@@ -18,6 +17,7 @@ from diffdepth_jax.evaluation.report import describe, format_table, protocol_of
 from diffdepth_jax.media import drawing
 from diffdepth_jax.media.reliability_plot import reliability_picture
 from diffdepth_jax.models.variables import parameters_identity
+from diffdepth_jax.program import progress
 from diffdepth_jax.program.interruption import telling
 from diffdepth_jax.whole_files import whole_file
 
@@ -63,7 +63,7 @@ def collect_pixels(config: Configuration, evaluator: Evaluator, variables: Varia
     for name, count in evaluator.scorer.sets.items():
         frames = evaluator.scorer.frames(name, predict)
         with telling(lambda: f"{picture} pictures predicted; nothing was written"):  # noqa: B023
-            for index, sample, maps in tqdm(frames, desc=f"predict {name}", total=count):
+            for index, sample, maps in progress.bar(frames, f"predict {name}", total=count):
                 column = _pixels_of(config, name, index, sample, np.asarray(maps))
                 columns.append(np.concatenate([np.full((1, column.shape[1]), picture), column]))
                 picture += 1

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 from diffdepth_jax.configuration.groups import Configuration
 from diffdepth_jax.datasets.samples import EvaluationSample
@@ -18,6 +17,7 @@ from diffdepth_jax.evaluation import scoring
 from diffdepth_jax.evaluation.evaluator import load_evaluator
 from diffdepth_jax.evaluation.scoring import Prediction
 from diffdepth_jax.media.photo_formats import open_picture
+from diffdepth_jax.program import progress
 from diffdepth_jax.program.interruption import telling
 from diffdepth_jax.whole_files import whole_file
 
@@ -108,7 +108,7 @@ def write_submission(
         raise UserError(f"output {path} exists: give another, or delete it")
     path.parent.mkdir(parents=True, exist_ok=True)
     with telling(lambda: f"{path} was not written"), whole_file(path) as unfinished:
-        sizes = _write_frames(unfinished, tqdm(frames, desc="predict", total=total))
+        sizes = _write_frames(unfinished, progress.bar(frames, "predict", total=total))
         problems = check_submission(unfinished, [sizes[name] for name in sorted(sizes)])
         if problems:
             raise UserError(f"{path} would not be accepted: {'; '.join(problems[:_SHOWN])}")

@@ -1,6 +1,7 @@
 """A model's variables: random ones, their shapes, a comparison of shapes, and their identity."""
 
 import zlib
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -33,8 +34,8 @@ def abstract_backbone(backbone: nn.Module) -> Variables:
 
 
 def leaf_difference(found: PyTree, expected: PyTree) -> str | None:
-    """Says in which leaves two trees differ, by name or shape; None if they do not differ."""
-    theirs, ours = _shapes(found), _shapes(expected)
+    """Says in which leaves two trees differ, by name, shape or type; None if they do not differ."""
+    theirs, ours = _forms(found), _forms(expected)
     differing = sorted(path for path in ours | theirs if ours.get(path) != theirs.get(path))
     if not differing:
         return None
@@ -54,8 +55,14 @@ def parameters_identity(variables: Variables) -> str:
     return f"{checksum:08x}"
 
 
-def _shapes(tree: PyTree) -> dict[str, tuple[int, ...]]:
+def _forms(tree: PyTree) -> dict[str, str]:
+    """Shapes; and types, where they are none of floats."""
     return {
-        jax.tree_util.keystr(path, simple=True, separator="/"): tuple(leaf.shape)
+        jax.tree_util.keystr(path, simple=True, separator="/"): _form(leaf)
         for path, leaf in jax.tree.leaves_with_path(tree)
     }
+
+
+def _form(leaf: Any) -> str:
+    is_float = jnp.issubdtype(leaf.dtype, jnp.floating)
+    return str(tuple(leaf.shape)) if is_float else f"{tuple(leaf.shape)} {leaf.dtype}"

@@ -1,6 +1,7 @@
 """What the command line predicts once its flags and files are known. Imports JAX."""
 
 import dataclasses
+import sys
 from collections.abc import Sequence
 
 from diffdepth_jax.prediction import outputs, placement
@@ -17,6 +18,9 @@ from diffdepth_jax.prediction.report import Report
 from diffdepth_jax.prediction.video_prediction import VideoPredictor
 from diffdepth_jax.prediction.writers import Writers
 from diffdepth_jax.program import compilation_cache
+from diffdepth_jax.program.devices import describe_devices
+from diffdepth_jax.program.folder_lock import FolderLock
+from diffdepth_jax.program.progress import awaited
 
 
 @compilation_cache.kept()
@@ -38,18 +42,22 @@ def predict_files(
     Raises:
       UserError: there is no such model, or it cannot predict like this.
     """
-    estimator = DepthEstimator.from_pretrained(model)
+    with awaited(f"loading {model}"):
+        estimator = DepthEstimator.from_pretrained(model)
     cameras = _checked(estimator, writers.kinds, cameras, options)
+    print(f"device: {describe_devices()}", file=sys.stderr)
     photos = [file for file in files if not file.is_video]
     videos = [file for file in files if file.is_video]
     padded = placement.shared_sizes(image_sizes(photos)) if options.native_size else ()
     of_photos = dataclasses.replace(options, padded_sizes=padded)
     existing = ExistingResults(writers.photos, Record(writers.photos.directory), overwrite)
-    images = ImagePredictor(estimator, writers.photos, cameras, of_photos)
-    PhotoPredictor(images, existing, report).predict(photos)
-    existing = dataclasses.replace(existing, writer=writers.videos)
-    images = ImagePredictor(estimator, writers.videos, cameras, options)
-    VideoPredictor(images, existing, report).predict(videos)
+    with FolderLock(writers.photos.directory) as lock:
+        lock.share("wait until it ends, or give another --output")
+        images = ImagePredictor(estimator, writers.photos, cameras, of_photos)
+        PhotoPredictor(images, existing, report).predict(photos)
+        existing = dataclasses.replace(existing, writer=writers.videos)
+        images = ImagePredictor(estimator, writers.videos, cameras, options)
+        VideoPredictor(images, existing, report).predict(videos)
 
 
 def _checked(

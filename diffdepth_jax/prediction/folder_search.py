@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.media import marks, photo_formats, video
 from diffdepth_jax.prediction import record
+from diffdepth_jax.program import folder_lock
 
 # Why a file or folder is passed over, and the names of those that are.
 PassedOver = Mapping[str, list[str]]
@@ -69,7 +70,7 @@ class FolderSearch:
             self._take(entry)
 
     def _take(self, entry: pathlib.Path) -> None:
-        if entry.name == record.FILE:
+        if entry.name in (record.FILE, folder_lock.FILE):
             return
         if entry.name.startswith("."):
             self._pass_over(HIDDEN, entry)

@@ -22,6 +22,7 @@ from diffdepth_jax.prediction.output_kinds import NEED_CAMERA
 from diffdepth_jax.prediction.output_names import InputFile
 from diffdepth_jax.prediction.outputs import OutputWriter, trajectory_steps
 from diffdepth_jax.prediction.record import Fingerprint
+from diffdepth_jax.program.progress import awaited
 
 # Reasons for which no other file could be written either.
 _ENDS_ALL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ENODEV, errno.EMFILE}
@@ -74,6 +75,7 @@ class ImagePredictor:
         self.writer, self.cameras = writer, cameras
         self._estimator = estimator
         self._options = dataclasses.replace(options, trajectory=trajectory_steps(writer.kinds))
+        self._compiled: set[Size] = set()
 
     def job(self, file: InputFile, name: str, photo: Photo) -> Job:
         """Raises a UserError if the photo cannot be predicted, or not into the kinds of output."""
@@ -108,12 +110,16 @@ class ImagePredictor:
     def predict(self, batch: list[Job]) -> list[Result]:
         """Predicts images of one size; raises a UserError if that is not possible."""
         focal_lengths = [None if job.camera is None else job.camera.fx for job in batch]
-        predictions = self._estimator(
-            [job.photo.image for job in batch],
-            # Without the model's focal length metres cannot be rescaled; points alone use cameras.
-            focal_length=focal_lengths if self._estimator.focal_length else None,
-            **vars(self._options),
-        )
+        height, width = size = batch[0].target
+        wait = awaited(f"compiling for images of {height} x {width}, and predicting")
+        with contextlib.nullcontext() if size in self._compiled else wait:
+            predictions = self._estimator(
+                [job.photo.image for job in batch],
+                # Without the model's focal length metres cannot be rescaled; points use cameras.
+                focal_length=focal_lengths if self._estimator.focal_length else None,
+                **vars(self._options),
+            )
+        self._compiled.add(size)
         return [
             Result(job, prediction, job.camera or _assumed_camera(prediction))
             for job, prediction in zip(batch, predictions, strict=True)

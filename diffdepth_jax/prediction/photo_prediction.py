@@ -2,8 +2,6 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from tqdm import tqdm
-
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.media import camera
 from diffdepth_jax.media.reading import read_photo
@@ -13,6 +11,7 @@ from diffdepth_jax.prediction.output_names import InputFile
 from diffdepth_jax.prediction.outputs import count_beyond_png
 from diffdepth_jax.prediction.record import Made, fingerprint
 from diffdepth_jax.prediction.report import Report, notes_on_denoising, tell
+from diffdepth_jax.program import progress
 
 
 class PhotoPredictor:
@@ -25,7 +24,7 @@ class PhotoPredictor:
         """Predicts photos, in batches of one size, and prints a line about each."""
         missing = [file for file in files if not self._existing.of_photo(file)]
         self._report.skipped += len(files) - len(missing)
-        bar = tqdm(missing, desc="predict", disable=len(files) == 1)
+        bar = progress.bar(missing, "predict", disable=len(files) == 1)
         for batch in self._images.batches(self._jobs(bar)):
             self._predict_batch(batch)
 

@@ -4,8 +4,6 @@ import contextlib
 import itertools
 from collections.abc import Iterable, Iterator
 
-from tqdm import tqdm
-
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.media.camera import Camera
 from diffdepth_jax.media.frame_times import Clock
@@ -16,6 +14,7 @@ from diffdepth_jax.prediction.image_prediction import ImagePredictor, Job, expla
 from diffdepth_jax.prediction.output_names import InputFile
 from diffdepth_jax.prediction.record import Made, fingerprint
 from diffdepth_jax.prediction.report import Report, tell
+from diffdepth_jax.program import progress
 
 
 class VideoPredictor:
@@ -42,7 +41,7 @@ class VideoPredictor:
     def _predict_video(self, file: InputFile) -> None:
         source, cameras = fingerprint(file.path), []
         with VideoReader(file.path) as reader:
-            bar = tqdm(reader, desc="predict", total=reader.num_frames or None)
+            bar = progress.bar(reader, "predict", total=reader.num_frames or None)
             frames = _UntilBroken(bar)
             clock = reader.clock if self._makes_video(file) else None
             for pinhole in self._written_frames(file, frames, clock):

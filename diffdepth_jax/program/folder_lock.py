@@ -43,18 +43,21 @@ class FolderLock:
     def __init__(self, folder: str | os.PathLike) -> None:
         self._folder = pathlib.Path(folder)
         self._path = self._folder / FILE
+        self._made = [x for x in (self._folder, *self._folder.parents) if not x.exists()]
         self._file: int | None = None  # its descriptor
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Gives the lock back; the file goes, unless others share the lock."""
+        """Gives the lock back; the file goes unless others share the lock, and empty folders do."""
         if self._file is None:
             return
         with contextlib.suppress(OSError):  # shared, not to be deleted, or without locks
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self._path.unlink()
+            for folder in self._made:
+                folder.rmdir()
         os.close(self._file)
         self._file = None
 

@@ -43,6 +43,20 @@ def kept(create: Callable[[], Wrapped], identity: str) -> Callable[..., Any]:
     return create() if directory is None else KeptFunction(create, identity, directory / "lowered")
 
 
+def once(identity: str, check: Callable[[], None]) -> None:
+    """Calls `check`, unless it has passed before in a program of this source; files tell of that.
+
+    `identity` says what is checked.
+    """
+    directory = compilation_cache.own_directory()
+    if directory is None:
+        return check()
+    path = directory / "checked" / f"{_key(identity, None)}-cache"
+    if not path.exists():
+        check()
+        _keep(path, b"")
+
+
 class KeptFunction:
     """A function, and its lowered program for each kind of arguments; see `kept`."""
 
@@ -115,12 +129,17 @@ def _read(path: pathlib.Path, key: str) -> Exported | None:
 
 
 def _write(path: pathlib.Path, key: str, exported: Exported) -> None:
-    """Writes a program; warns if it cannot be written."""
+    """Writes a program."""
     content = bytes(exported.serialize())
+    _keep(path, _digest(key, content) + content)
+
+
+def _keep(path: pathlib.Path, content: bytes) -> None:
+    """Writes a file; warns if it cannot be written."""
     try:
         path.parent.mkdir(mode=0o700, exist_ok=True)
         with whole_file(path) as unfinished:
-            unfinished.write_bytes(_digest(key, content) + content)
+            unfinished.write_bytes(content)
     except OSError as error:
         _warn(error.strerror)
 

@@ -1,7 +1,8 @@
 """The batches of a run: augmented ones, or fixed views with the features of a frozen backbone."""
 
+import contextlib
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import jax
@@ -17,8 +18,10 @@ from diffdepth_jax.datasets.views import FixedViews
 from diffdepth_jax.distributed import sharding
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.models.assembly import DepthNetwork
-from diffdepth_jax.training.feature_cache import FeatureCache, checksum
+from diffdepth_jax.training.announcements import inform
+from diffdepth_jax.training.feature_cache import Encode, FeatureCache, checksum
 from diffdepth_jax.training.optimizer import frozen
+from diffdepth_jax.training.run_log import counted
 
 # The fields of the group `model` that a backbone's features depend on.
 _BACKBONE_FIELDS = (
@@ -100,6 +103,13 @@ def open_cache(
     )
     folder = pathlib.Path(config.train.features_dir or workdir / "features")
     return FeatureCache(folder, views, maps, _facts(config, views, variables))
+
+
+def filled(cache: FeatureCache, encode: Encode, batch_size: int) -> Generator[int]:
+    """Fills a cache under a progress bar; yields how many rows are there, and may be broken off."""
+    inform(str(cache))
+    with contextlib.closing(cache.fill(encode, batch_size)) as done:  # it saves when it is closed
+        yield from counted(done, "features", cache.done, len(cache))
 
 
 def _facts(config: Configuration, views: FixedViews, variables: Variables) -> dict[str, Any]:

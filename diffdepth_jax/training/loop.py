@@ -5,8 +5,8 @@ import dataclasses
 import functools
 import os
 import pathlib
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+import time
+from collections.abc import Callable, Generator, Iterator, Mapping
 
 import jax
 import optax
@@ -25,19 +25,19 @@ from diffdepth_jax.distributed.preemption import EXIT_STATUS, Preemption
 from diffdepth_jax.evaluation.evaluator import Evaluator, create_evaluator
 from diffdepth_jax.evaluation.model_card import model_card, write_card
 from diffdepth_jax.evaluation.scoring import Means, mean_of
-from diffdepth_jax.method.diffusion import NoiseSchedule
-from diffdepth_jax.method.objective import Objective
-from diffdepth_jax.method.pixel_objective import Regression
-from diffdepth_jax.models.assembly import (
-    DepthNetwork,
-    DiffusionDepth,
-    FeedForwardDepth,
-    with_rematerialised_backbone,
-)
 from diffdepth_jax.program.environment import describe_environment
-from diffdepth_jax.training.batches import augmented_batches, cached_batches, open_cache
+from diffdepth_jax.program.folder_lock import FolderLock
+from diffdepth_jax.training.announcements import (
+    compiling,
+    describe_parameters,
+    inform,
+    inform_of_end,
+    inform_of_evaluation,
+    inform_of_start,
+)
+from diffdepth_jax.training.batches import augmented_batches, cached_batches, filled, open_cache
+from diffdepth_jax.training.configured import configured_optimizer, create_step
 from diffdepth_jax.training.feature_cache import create_encode
-from diffdepth_jax.training.optimizer import create_optimizer, create_schedule
 from diffdepth_jax.training.pretrained import (
     check_backbone_path,
     check_origin,
@@ -46,68 +46,9 @@ from diffdepth_jax.training.pretrained import (
     start_from,
 )
 from diffdepth_jax.training.profiling import Trace
-from diffdepth_jax.training.run_log import LossMeter, RunLog, counted, inform, progress
+from diffdepth_jax.training.run_log import LossMeter, RunLog, progress
 from diffdepth_jax.training.skipped_updates import SkippedUpdates
 from diffdepth_jax.training.state import TrainState, create_train_state
-from diffdepth_jax.training.step import train_step
-
-
-def configured_objective(
-    config: Configuration, model: DepthNetwork, schedule: NoiseSchedule
-) -> Objective | Regression:
-    """The losses that a configuration asks for; terms of weight 0 are only logged."""
-    fields = dict(vars(config.loss))
-    until, weights = fields.pop("l1_l2_until"), vars(fields.pop("weights"))
-    pixel: dict[str, Any] = {
-        "silog_lambda": fields.pop("silog_lambda"),
-        "clamp_depth": fields.pop("clamp_depth"),
-        "weights": {name: weight for name, weight in sorted(weights.items()) if weight},
-        "l1_l2_steps": int(until * config.train.num_steps),
-    }
-    if isinstance(model, FeedForwardDepth):
-        return Regression(model=model, **pixel)
-    assert isinstance(model, DiffusionDepth)
-    sampler = vars(config.sampler)
-    return Objective(model=model, schedule=schedule, sampler=sampler, **pixel, **fields)
-
-
-def configured_optimizer(
-    config: Configuration,
-) -> tuple[optax.Schedule, optax.GradientTransformation]:
-    """The learning rate by step, and the optimizer."""
-    fields = dict(vars(config.optimizer))
-    del fields["boundaries"]
-    names = ("schedule", "learning_rate", "warmup_steps", "end_fraction", "power", "factors")
-    steps = config.train.num_steps
-    rate = create_schedule(
-        num_steps=steps,
-        starts=config.optimizer.starts(steps),
-        **{name: fields.pop(name) for name in names},
-    )
-    return rate, create_optimizer(rate=rate, **fields)
-
-
-def create_step(
-    config: Configuration,
-    model: DepthNetwork,
-    schedule: NoiseSchedule,
-    optimizer: optax.GradientTransformation,
-    layout: sharding.Layout,
-    state: TrainState,
-) -> Callable:
-    """train_step with its fixed arguments filled in, compiled; a call reuses its state's memory."""
-    if config.train.remat_backbone:
-        model = with_rematerialised_backbone(model)
-    step = functools.partial(
-        train_step,
-        objective=configured_objective(config, model, schedule),
-        optimizer=optimizer,
-        freeze=config.optimizer.freeze,
-        ema_decay=config.train.ema_decay,
-        accumulate=config.train.accumulate,
-        layout=layout,
-    )
-    return layout.compile(step, state)
 
 
 def _started(
@@ -154,7 +95,8 @@ def train(
 ) -> Mapping[str, Means]:
     """Trains in `workdir`, going on from its newest checkpoint if there is one.
 
-    SIGTERM or SIGINT saves after the step and exits with `preemption.EXIT_STATUS`.
+    SIGTERM or SIGINT saves after the step and exits with `preemption.EXIT_STATUS`. While the step
+    compiles, or the model is evaluated, all is saved, and the exit does not wait.
 
     Args:
       config: the configuration.
@@ -165,18 +107,21 @@ def train(
       {row: metrics}: the last evaluation, beside the baselines if the configuration asks for them.
 
     Raises:
-      UserError: the configuration does not fit the machine, the data or the directory.
+      UserError: the configuration does not fit the machine, the data or the directory, or another
+        run goes on in the directory.
     """
     sharding.local_batch_size(config.train.batch_size, config.train.accumulate)
     if not holds_steps(workdir):
         check_backbone_path(config.model.backbone_weights, config.train.initial_weights)
         check_origin(config)
-    with Preemption() as preemption:  # closed last: the last checkpoint is then written
+    # `Preemption` is closed last: the last checkpoint is then written.
+    with Preemption() as preemption, FolderLock(workdir) as lock:
         source, sets = sources or create_sources(config.data, config.seed)
         if config.data.missing_depth == "hole":
             source = DenselyMeasured(source)
         evaluator = create_evaluator(config, sets)
         _check_ground_truth(config, source, evaluator)
+        processes.in_first(lock.take, "wait until it ends, or give another --workdir")
         claim_directory(workdir, config)
         with (
             RunCheckpoints(workdir) as checkpoints,
@@ -184,11 +129,10 @@ def train(
             Trace(workdir, *config.train.profile_steps) as trace,
         ):
             log.append("environment.jsonl", describe_environment())
-            run = _Run(
-                config, pathlib.Path(workdir), evaluator, checkpoints, log, trace, preemption
-            )
-            results = run.steps(source)
-    return evaluator.scorer.with_baselines(results, score_untrained(config, evaluator))
+            opened = evaluator, checkpoints, log, trace, preemption
+            results = _Run(config, pathlib.Path(workdir), source, *opened).steps()
+        with preemption.ending_at_once():
+            return evaluator.scorer.with_baselines(results, score_untrained(config, evaluator))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -197,13 +141,14 @@ class _Run:
 
     config: Configuration
     workdir: pathlib.Path
+    source: Source
     evaluator: Evaluator
     checkpoints: RunCheckpoints
     log: RunLog
     trace: Trace
     preemption: Preemption
 
-    def steps(self, source: Source) -> dict[str, Means]:
+    def steps(self) -> dict[str, Means]:
         """Trains from the first or resumed step to the last, and returns the last evaluation."""
         fields, total = self.config.train, self.config.train.num_steps
         layout = sharding.Layout(fields.parallel, sharding.create_mesh())
@@ -211,12 +156,13 @@ class _Run:
         key = jax.random.key(self.config.seed)
         state, step_fn = self._start(layout, optimizer, key)
         first = int(state.step)
-        batches = self._batches(source, first, state, layout) if first < total else iter(())
+        batches = self._batches(first, state, layout) if first < total else iter(())
         meter = LossMeter(self.log, rate, fields.batch_size)
         skipped = SkippedUpdates(self.workdir, fields.max_skipped)
         agreement = processes.Agreement()
         results = {}
-        # Save, evaluate, next batch, step: in this order a resumed run skips and repeats no update.
+        # Save, evaluate, next batch, step: in this order a resumed run skips and repeats no update,
+        # and an evaluation may be broken off.
         for step in progress(first, total, meter):
             self.trace.at(step)
             last = step == total
@@ -226,16 +172,19 @@ class _Run:
             if last or step % fields.log_every == 0:
                 meter.flush(step)
             with meter.paused():
-                self._save(step, state, now=stop or last, first=first)
+                evaluated = _is_evaluated(step, self.config)
+                self._save(step, state, now=stop or last or evaluated, first=first)
                 if stop:
                     raise SystemExit(EXIT_STATUS)
-                if _is_evaluated(step, self.config):
+                if evaluated:
                     results = self._evaluate(step, state.evaluated, layout, last)
             if not last:
                 batch = next(batches)
                 skipped.keep(step, batch)
-                state, terms = step_fn(state, layout.shard_batch(batch), key)
+                with self._compiling() if step == first else contextlib.nullcontext():
+                    state, terms = step_fn(state, layout.shard_batch(batch), key)
                 skipped.check(step - 1, meter.add(terms))
+        inform_of_end(self.workdir, total, self.checkpoints.best)
         return results
 
     def _start(
@@ -246,43 +195,70 @@ class _Run:
         ema_decay = self.config.train.ema_decay
         create = functools.partial(create_train_state, model, optimizer, key, ema_decay)
         abstract = layout.abstract(create)
+        self._inform(abstract.variables["params"])
         step_fn = create_step(self.config, model, schedule, optimizer, layout, abstract)
         state = _started(self.checkpoints, layout, create, self.config)
         overview = get_parameter_overview(state.variables["params"], include_stats=False)
         self.log.text("parameters.txt", overview)
         return state, step_fn
 
-    def _batches(
-        self, source: Source, first: int, state: TrainState, layout: sharding.Layout
-    ) -> Iterator[Batch]:
+    def _inform(self, params: Variables) -> None:
+        config = self.config
+        inform_of_start(
+            self.workdir,
+            samples=len(self.source),
+            held_out=self.evaluator.scorer.sets,
+            parameters=describe_parameters(params, config.optimizer.freeze),
+            steps=(self.checkpoints.newest or 0, config.train.num_steps),
+        )
+
+    def _batches(self, first: int, state: TrainState, layout: sharding.Layout) -> Iterator[Batch]:
         if not self.config.train.cache_features:
-            return augmented_batches(self.config, source, first)
-        cache = open_cache(self.config, source, self.evaluator.model, state.variables, self.workdir)
-        inform(str(cache))
-        variables = layout.local(state.variables)
-        encode = create_encode(self.evaluator.model, variables, layout.mesh)
+            return augmented_batches(self.config, self.source, first)
+        model, variables = self.evaluator.model, state.variables
+        cache = open_cache(self.config, self.source, model, variables, self.workdir)
+        encode = create_encode(model, layout.local(variables), layout.mesh)
         size = sharding.divisible(self.config.evaluation.batch_size, layout.mesh)
-        with contextlib.closing(cache.fill(encode, size)) as done:  # it saves when it is closed
-            for _ in counted(done, "features", cache.done, len(cache)):
+        with contextlib.closing(filled(cache, encode, size)) as rows:
+            for _ in rows:
                 if self.preemption.requested is not None:
                     raise SystemExit(EXIT_STATUS)
-        return cached_batches(self.config, source, cache, first)
+        return cached_batches(self.config, self.source, cache, first)
 
     def _save(self, step: int, state: TrainState, *, now: bool, first: int) -> None:
         due = step > first and step % self.config.train.checkpoint_every == 0
-        if now or due:
-            self.checkpoints.save(step, state)
+        if (now or due) and self.checkpoints.save(step, state):
+            inform(f"step {step}: saving to checkpoints/{step}")
+
+    @contextlib.contextmanager
+    def _compiling(self) -> Generator[None]:
+        """For the first step: it compiles, and is not saved, so that the run may end meanwhile."""
+        with self._ending_at_once(), compiling():
+            yield
+
+    def _ending_at_once(self) -> contextlib.AbstractContextManager[None]:
+        """While nothing is lost that is not saved, or being saved."""
+
+        def finish() -> None:
+            self.log.flush()
+            self.checkpoints.wait()
+
+        return self.preemption.ending_at_once(finish)
 
     def _evaluate(
         self, step: int, variables: Variables, layout: sharding.Layout, last: bool
     ) -> dict[str, Means]:
         """Scores the variables and keeps them if they are the best so far."""
-        directory = self.workdir / "evaluation" if last else None
+        directory, began = self.workdir / "evaluation" if last else None, time.monotonic()
         whole = layout.local(variables)
-        results = self.evaluator.evaluate(whole, self.log, step, directory)
-        if self.checkpoints.save_best(step, whole, mean_of(results)):
+        inform(f"step {step}: evaluating ...")
+        with self._ending_at_once():
+            results = self.evaluator.evaluate(whole, self.log, step, directory)
+        best = self.checkpoints.save_best(step, whole, mean_of(results))
+        if best:
             fields = self.config.train
             origin = f"Step {step} of {fields.num_steps}, with {fields.batch_size} images each."
             card = model_card(self.config, origin, results)
             processes.in_first(write_card, self.workdir, card)
+        inform_of_evaluation(step, began, results, best=best)
         return results

@@ -17,9 +17,10 @@ from diffdepth_jax.configuration.groups import Configuration
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.evaluation.evaluator import Evaluator
 from diffdepth_jax.evaluation.scoring import Means
-from diffdepth_jax.models.variables import init_variables, leaf_difference
+from diffdepth_jax.models.assembly import create_model
+from diffdepth_jax.models.variables import abstract_variables, init_variables, leaf_difference
 from diffdepth_jax.torch_import.conversion import load_backbone, only_backbone
-from diffdepth_jax.training.run_log import inform
+from diffdepth_jax.training.announcements import inform
 
 _OF_A_BACKBONE = ("model.position_interpolation", "model.window_shift")
 # Where the authors of Swin keep its ImageNet weights, under the names that their README lists.
@@ -59,7 +60,7 @@ def start_from(
         messages = [f"all weights come from {initial_weights}; {backbone_weights} is not read"]
         backbone_weights = ""
     if initial_weights:
-        initial = jax.device_get(load_variables(find_model(initial_weights), None))
+        initial = _load_model(find_model(initial_weights))
         for completed in (_with_denoiser, _with_further_outputs):
             initial, lacking = completed(initial, variables)
             messages += lacking
@@ -75,6 +76,12 @@ def start_from(
             for collection, tree in variables.items()
         }
     return variables, messages
+
+
+def _load_model(path: pathlib.Path) -> Variables:
+    """The variables of a directory. No more is read than the model of its configuration has."""
+    fields = read_config(path).model
+    return jax.device_get(load_variables(path, lambda: abstract_variables(create_model(fields))))
 
 
 def origins(config: Configuration) -> dict[str, str]:

@@ -5,7 +5,6 @@ import json
 import math
 import os
 import pathlib
-import sys
 import time
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from typing import Any, Self
@@ -13,20 +12,15 @@ from typing import Any, Self
 import jax
 import numpy as np
 import optax
-from absl import logging
 from tensorboardX import SummaryWriter
 from tqdm import tqdm
 
 from diffdepth_jax.arrays import Term
 from diffdepth_jax.distributed.processes import is_first, only_in_first
 from diffdepth_jax.media import drawing
+from diffdepth_jax.program.progress import bar
+from diffdepth_jax.training.stuck_loss import StuckLoss
 from diffdepth_jax.whole_files import whole_file
-
-
-@only_in_first
-def inform(message: str) -> None:
-    """Writes a line for the person who watches the run."""
-    logging.info("%s", message)
 
 
 class RunLog:
@@ -73,6 +67,11 @@ class RunLog:
     def __exit__(self, *_: Any) -> None:
         self._lines.close()
         self._events.close()
+
+    @only_in_first
+    def flush(self) -> None:
+        """Brings all to the disk; lines are there at once, events now and then."""
+        self._events.flush()
 
     @only_in_first
     def scalars(self, step: int, **values: float) -> None:
@@ -155,6 +154,7 @@ class LossMeter:
     def __init__(self, log: RunLog, rate: optax.Schedule, batch_size: int):
         self._log, self._rate, self._batch_size = log, rate, batch_size
         self._newest: dict[str, Term] | None = None
+        self._stuck = StuckLoss()
         self._reset()
         self.postfix: dict[str, str] = {}
 
@@ -204,23 +204,11 @@ class LossMeter:
             **peak_memory(jax.local_devices()),
         }
         self._log.scalars(step, **means | extra)
+        if is_first():
+            norm = means.get("train/gradient_norm", math.nan)
+            self._stuck.see(step, means["train/loss"], norm)
         self.postfix = {"loss": f"{means['train/loss']:.3f}", "images/s": f"{speed:.1f}"}
         self._reset()
-
-
-class _Stderr:
-    """The stream of the progress bar; a closed stream, as after Ctrl-C to a pipe, ends no run."""
-
-    def write(self, text: str) -> None:
-        with contextlib.suppress(OSError):
-            sys.stderr.write(text)
-
-    def flush(self) -> None:
-        with contextlib.suppress(OSError):
-            sys.stderr.flush()
-
-    def isatty(self) -> bool:
-        return sys.stderr.isatty()
 
 
 def progress(first: int, total: int, meter: LossMeter) -> Iterator[int]:
@@ -228,27 +216,20 @@ def progress(first: int, total: int, meter: LossMeter) -> Iterator[int]:
 
     No update follows after `total`.
     """
-    with _bar("train", first, total) as bar:
+    with _bar("train", first, total) as steps:
         for step in range(first, total + 1):
             yield step
-            bar.set_postfix(meter.postfix, refresh=False)
-            bar.update(step < total)
+            steps.set_postfix(meter.postfix, refresh=False)
+            steps.update(step < total)
 
 
 def counted(numbers: Iterable[int], name: str, first: int, total: int) -> Iterator[int]:
     """Yields rising numbers under a bar of how many of `total` are reached, from `first` on."""
-    with _bar(name, first, total) as bar:
+    with _bar(name, first, total) as reached:
         for number in numbers:
-            bar.update(number - bar.n)
+            reached.update(number - reached.n)
             yield number
 
 
 def _bar(name: str, first: int, total: int) -> tqdm:
-    return tqdm(
-        initial=first,
-        total=total,
-        desc=name,
-        mininterval=1,
-        disable=not is_first(),
-        file=_Stderr(),
-    )
+    return bar(desc=name, initial=first, total=total, mininterval=1, disable=not is_first())

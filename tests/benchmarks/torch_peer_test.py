@@ -14,7 +14,7 @@ from diffdepth_jax.method import diffusion, objective, refinement
 from diffdepth_jax.method.pixel_objective import total_loss
 from diffdepth_jax.models.assembly import create_model
 from diffdepth_jax.models.backbones import swin
-from diffdepth_jax.training.loop import configured_objective
+from diffdepth_jax.training.configured import configured_objective
 from diffdepth_jax.training.optimizer import create_optimizer
 from tests.support import parity, tiny
 

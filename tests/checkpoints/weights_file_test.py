@@ -8,11 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import safetensors.numpy
+from flax.traverse_util import flatten_dict
 
-from diffdepth_jax.checkpoints import weights_file
+from diffdepth_jax.checkpoints import model_directory, weights_file
 from diffdepth_jax.checkpoints.weights_file import Header, read_weights, write_weights
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.prediction.estimator import DepthEstimator
+from diffdepth_jax.program import compilation_cache
 from tests.support import small_model
 
 VARIABLES = {
@@ -130,3 +132,118 @@ def test_weights_of_another_programs_file_are_compared_with_the_model(tmp_path):
     safetensors.numpy.save_file(arrays, tmp_path / "model/model.safetensors")
     with pytest.raises(UserError, match=r"does not fit the model .* leaves differ"):
         DepthEstimator.from_checkpoint(tmp_path / "model")
+
+
+def _spoiled(value, dtype=np.float32):
+    kernel = np.ones((2, 3), dtype)
+    kernel[1, 2] = value
+    return {"params": {"head": {"kernel": kernel}}}
+
+
+@pytest.mark.parametrize("checksum", [True, False])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_number_that_is_not_finite_is_named(tmp_path, value, checksum):
+    _write(tmp_path, _spoiled(value), checksum)
+    message = r"model\.safetensors: 1 of 6 numbers of params/head/kernel are not finite"
+    with pytest.raises(UserError, match=message):
+        read_weights(tmp_path)
+
+
+def test_a_double_beyond_float32_is_not_finite(tmp_path):
+    _write(tmp_path, _spoiled(1e300, np.float64), checksum=False)
+    with pytest.raises(UserError, match="are not finite"):
+        read_weights(tmp_path)
+
+
+@pytest.mark.parametrize("checksum", [True, False])
+@pytest.mark.parametrize("variables", [{}, {"batch_stats": {"mean": np.ones(2)}}])
+def test_a_file_without_parameters_is_named(tmp_path, variables, checksum):
+    _write(tmp_path, variables, checksum)
+    with pytest.raises(UserError, match=r"model\.safetensors holds no parameters of a model"):
+        read_weights(tmp_path)
+
+
+@pytest.mark.parametrize("names", [("params.a", "params.a.b"), ("params.a.b", "params.a")])
+def test_a_name_that_is_an_array_and_a_group_is_damage(tmp_path, names):
+    arrays = {name: np.ones(2, np.float32) for name in names}
+    safetensors.numpy.save_file(arrays, tmp_path / "model.safetensors")
+    with pytest.raises(UserError, match="is an array and a group of arrays"):
+        read_weights(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "texts", [{"model": "3"}, {"step": "null"}, {"step": "[]"}, {"score": '"low"'}, {"model": "{"}]
+)
+def test_a_header_of_other_types_is_damage(tmp_path, texts):
+    arrays = {"params.kernel": np.ones(2, np.float32)}
+    safetensors.numpy.save_file(arrays, tmp_path / "model.safetensors", texts)
+    with pytest.raises(UserError, match=r"model\.safetensors is damaged"):
+        read_weights(tmp_path)
+
+
+def _write(directory, variables, checksum):
+    """As this program writes it, or as another one that copies the header but the checksum."""
+    write_weights(directory, variables, Header())
+    if not checksum:
+        arrays = flatten_dict(variables, sep=".")
+        safetensors.numpy.save_file(arrays, directory / "model.safetensors")
+
+
+@pytest.fixture
+def incomplete(tmp_path):
+    """A model directory, and a function that writes what is left of its weights."""
+    small_model.save(tmp_path / "model")
+    variables, header = read_weights(tmp_path / "model")
+
+    def write(change, checksum):
+        change(variables["params"])
+        write_weights(tmp_path / "model", variables, header)
+        if not checksum:
+            path = tmp_path / "model/model.safetensors"
+            arrays = safetensors.numpy.load_file(path)
+            safetensors.numpy.save_file(arrays, path, header.texts())
+        return tmp_path / "model"
+
+    return write
+
+
+def _without_codec(params):
+    del params["codec"]
+
+
+def _with_integers(params):
+    params["codec"] = jax.tree.map(lambda x: np.ones(x.shape, np.int32), params["codec"])
+
+
+@pytest.mark.parametrize("change", [_without_codec, _with_integers])
+@pytest.mark.parametrize("checksum", [True, False])
+def test_parameters_that_are_missing_or_others_are_named(
+    incomplete, monkeypatch, tmp_path, change, checksum
+):
+    """With a checksum by a program; one that keeps nothing trusts what this program wrote."""
+    directory = incomplete(change, checksum)
+    if checksum:
+        monkeypatch.setattr(compilation_cache, "own_directory", lambda: tmp_path)
+        monkeypatch.setattr(model_directory, "own_directory", lambda: tmp_path)
+    for _ in range(2):  # that they do not fit is not kept
+        with pytest.raises(UserError, match=r"does not fit the model .* params/codec/"):
+            DepthEstimator.from_checkpoint(directory)
+
+
+def test_what_fitted_is_not_compared_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(compilation_cache, "own_directory", lambda: tmp_path)
+    monkeypatch.setattr(model_directory, "own_directory", lambda: tmp_path)
+    small_model.save(tmp_path / "model")
+    made = []
+
+    def abstract():
+        made.append(None)
+        return read_weights(tmp_path / "model")[0]
+
+    for _ in range(2):
+        model_directory.load_variables(tmp_path / "model", abstract)
+    assert len(made) == 1
+    path = tmp_path / "model/config.json"  # another model, so what fitted says nothing
+    path.write_text(path.read_text().replace('"neck_features": 8', '"neck_features": 16'))
+    model_directory.load_variables(tmp_path / "model", abstract)
+    assert len(made) == 2

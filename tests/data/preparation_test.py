@@ -16,6 +16,7 @@ from diffdepth_jax.data import builder
 from diffdepth_jax.data.parallel import ordered_map
 from diffdepth_jax.datasets.records import Records
 from diffdepth_jax.errors import UserError
+from diffdepth_jax.program.folder_lock import FolderLock
 from tests.support import depth_forms, raw_datasets
 from tests.support.paths import ROOT
 from tests.support.raw_datasets import (
@@ -66,7 +67,7 @@ def test_documented_command(tmp_path):
     done = command(SYNC, tmp_path / "raw", tmp_path / "data", "--any_size", "--num_workers=2")
     assert done.returncode == 0, done.stderr
     assert "train: 4 frames of 2 scenes" in done.stdout
-    assert "check" in done.stderr and "write" in done.stderr  # progress
+    assert done.stderr == ""  # bars are for terminals
     assert_lossless(SYNC, tmp_path / "data", expected)
 
 
@@ -265,7 +266,26 @@ def test_a_killed_run_leaves_nothing_readable_and_the_next_one_completes(raw, tm
     assert_nothing_readable(tmp_path / "data")
     prepare_small(SYNC, raw, tmp_path / "data")
     assert len(Records(SYNC, "train", tmp_path / "data")) == 4
-    assert "left by an interrupted run: delete it" in capsys.readouterr().out
+    assert "left by an interrupted run, is deleted" in capsys.readouterr().out
+    left = {path.name for path in (tmp_path / "data/nyu_depth/sync").iterdir()}
+    assert left == {"1.0.0"}
+
+
+def test_a_second_run_into_one_dataset_is_refused_and_one_into_another_is_not(raw, tmp_path):
+    data_dir = tmp_path / "data"
+    with FolderLock(data_dir / "nyu_depth/sync") as lock, FolderLock(data_dir / "kitti") as other:
+        lock.take("wait")
+        with pytest.raises(UserError, match=rf"in use by process {os.getpid()} on .*--data_dir$"):
+            prepare_small(SYNC, raw, data_dir)
+        other.take("wait")
+    prepare_small(SYNC, raw, data_dir)
+    assert len(Records(SYNC, "train", data_dir)) == 4
+
+
+def test_what_is_refused_leaves_no_folder(raw, tmp_path):
+    (raw / "kitchen_0000/rgb_00000.jpg").unlink()
+    refused(raw, tmp_path / "a/data")
+    assert not (tmp_path / "a").exists()
 
 
 def _square(number):

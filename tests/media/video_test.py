@@ -223,6 +223,6 @@ def test_any_error_of_the_decoder_names_the_video(tmp_path, monkeypatch, error):
         patch.setattr(video, "_pixels", fail)
         with pytest.raises(UserError, match=r"v\.mp4 cannot be read"):
             list(reader)
-    monkeypatch.setattr(video, "_library", lambda: types.SimpleNamespace(open=fail))
+    monkeypatch.setattr(video, "library", lambda: types.SimpleNamespace(open=fail))
     with pytest.raises(UserError, match=r"v\.mp4 cannot be read"):
         VideoReader(path)

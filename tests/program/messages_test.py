@@ -8,7 +8,7 @@ from absl import logging as absl_logging
 from diffdepth_jax.distributed import processes
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.program import messages
-from diffdepth_jax.training import run_log
+from diffdepth_jax.training import announcements
 
 
 @pytest.fixture(autouse=True)
@@ -62,7 +62,7 @@ def test_libraries_speak_from_warnings_on_unless_at_debug(level, shown, capsys):
 def test_absl_and_the_run_log_speak_once_after_repeated_calls(capsys):
     for level in ("debug", "error", "info"):
         messages.show_messages(level)
-    run_log.inform("resuming at 100 %")
+    announcements.inform("resuming at 100 %")
     absl_logging.info("of a library: this file is none of the package's")
     assert capsys.readouterr().err.splitlines() == ["resuming at 100 %"]
 
@@ -70,7 +70,7 @@ def test_absl_and_the_run_log_speak_once_after_repeated_calls(capsys):
 def test_only_the_first_process_informs(capsys, monkeypatch):
     messages.show_messages("info")
     monkeypatch.setattr(processes, "is_first", lambda: False)
-    run_log.inform("resuming")
+    announcements.inform("resuming")
     assert capsys.readouterr().err == ""
 
 

@@ -19,7 +19,7 @@ from diffdepth_jax.media import preprocessing
 from diffdepth_jax.method.refinement import refine
 from diffdepth_jax.models.assembly import create_model
 from diffdepth_jax.models.variables import abstract_variables
-from diffdepth_jax.training import batches, feature_cache, loop
+from diffdepth_jax.training import batches, configured, feature_cache, loop
 from diffdepth_jax.training.state import create_train_state
 from tests.support import small_run, tiny
 
@@ -53,7 +53,7 @@ def parts():
     config = _config()
     model = create_model(config.model)
     source, _ = create_sources(config.data, config.seed)
-    _, optimizer = loop.configured_optimizer(config)
+    _, optimizer = configured.configured_optimizer(config)
     state = jax.jit(functools.partial(create_train_state, model, optimizer, jax.random.key(0), 0.0))
     return source, model, state().variables
 
@@ -82,7 +82,7 @@ def test_losses_are_those_of_the_backbone_itself(run, parts):
     assert cache.done == len(cache) == 16
     batch = next(batches.cached_batches(config, source, cache, 0))
     assert [x.dtype.name for x in batch["features"]] == ["float16"] * 4
-    objective = loop.configured_objective(config, model, tiny.schedule())
+    objective = configured.configured_objective(config, model, tiny.schedule())
     without = {name: batch[name] for name in ("image", "depth", "mask")}
     ours, theirs = (
         jax.jit(lambda batch: objective.terms(variables, batch, (), None)[0])(x)

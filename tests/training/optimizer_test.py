@@ -15,7 +15,7 @@ from diffdepth_jax.errors import UserError
 from diffdepth_jax.models.assembly import create_model
 from diffdepth_jax.models.backbones.dinov2 import DINOv2
 from diffdepth_jax.models.variables import abstract_variables
-from diffdepth_jax.training import loop
+from diffdepth_jax.training import configured
 from diffdepth_jax.training.optimizer import (
     create_optimizer,
     create_schedule,
@@ -113,7 +113,7 @@ def test_rates_at_the_corners_of_each_schedule(fields, rates):
 def test_a_run_too_short_for_its_fractions_has_a_rate(num_steps):
     overrides = {"schedule": "steps", "warmup_steps": 0, "learning_rate": 2e-3}
     fields = {f"optimizer__{name}": value for name, value in overrides.items()}
-    rate, _ = loop.configured_optimizer(small_run.config(num_steps=num_steps, **fields))
+    rate, _ = configured.configured_optimizer(small_run.config(num_steps=num_steps, **fields))
     assert 0 < float(rate(num_steps - 1)) <= 2e-3
 
 
@@ -375,7 +375,7 @@ def _three_steps(**fields):
     overrides = default.get_config()
     overrides.train.num_steps = 1000
     overrides.optimizer.update({"warmup_steps": 1, "clip_norm": 100.0, **fields})
-    rate, optimizer = loop.configured_optimizer(groups.read(overrides))
+    rate, optimizer = configured.configured_optimizer(groups.read(overrides))
     parts = {name: {"kernel": jnp.ones(2)} for name in ("patch_embed", "stage0_block0")}
     params = {"backbone": parts, "neck": {"kernel": jnp.ones(2)}}
     state = optimizer.init(params)
@@ -395,7 +395,7 @@ def test_every_field_counts(field):
 def test_the_released_recipe():
     """Adam at 1e-3, one epoch of warm-up, x0.2 from epoch 10 and x0.04 from 15 of 20."""
     config = groups.read(released_swin.get_config())
-    rate, optimizer = loop.configured_optimizer(config)
+    rate, optimizer = configured.configured_optimizer(config)
     epoch = config.train.num_steps // 20
     factors = {0: 0.0, 1: 1.0, 9.99: 1.0, 10: 0.2, 14.99: 0.2, 15: 0.04, 20: 0.04}
     for epochs, factor in factors.items():

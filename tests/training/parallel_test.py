@@ -25,7 +25,7 @@ from diffdepth_jax.models.detail import DetailPath
 from diffdepth_jax.models.layers import resize_bilinear
 from diffdepth_jax.models.necks.fpn import FPN
 from diffdepth_jax.models.released import ReleasedCodec, ReleasedDenoiser
-from diffdepth_jax.training import loop
+from diffdepth_jax.training import configured
 from diffdepth_jax.training.state import TrainState
 from tests.support import compile_flags, small_run, tiny
 from tests.support.paths import ROOT
@@ -182,14 +182,14 @@ def _run(model, devices, parallel, accumulate):
     The optimizer's momentum after one step is the clipped gradient.
     """
     config, model = _config(model, parallel, accumulate), MODELS[model]()
-    _, optimizer = loop.configured_optimizer(config)
+    _, optimizer = configured.configured_optimizer(config)
     variables = tiny.init_model(model)
     layout = sharding.Layout(parallel, sharding.create_mesh(jax.devices()[:devices]))
     state = layout.place(
         TrainState(jnp.zeros((), jnp.int32), variables, optimizer.init(variables["params"]))
     )
     schedule = diffusion.create_schedule(**vars(config.diffusion))
-    step_fn = loop.create_step(config, model, schedule, optimizer, layout, state)
+    step_fn = configured.create_step(config, model, schedule, optimizer, layout, state)
     losses, gradients = [], None
     for batch in _batches():
         state, terms = step_fn(state, layout.shard_batch(batch), jax.random.key(0))
@@ -270,7 +270,7 @@ def test_a_step_is_the_same_in_the_other_combinations():
 WRITE = """
 import sys
 from diffdepth_jax.distributed import sharding
-from diffdepth_jax.training import loop
+from diffdepth_jax.training import configured, loop
 from tests.support import small_run
 sharding.MIN_SPLIT = 64
 loop.train(small_run.config(parallel=sys.argv[1], num_steps=3), sys.argv[2])

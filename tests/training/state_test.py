@@ -12,7 +12,7 @@ from diffdepth_jax.checkpoints.model_directory import load_variables
 from diffdepth_jax.checkpoints.weights_file import read_weights
 from diffdepth_jax.distributed import sharding
 from diffdepth_jax.method import diffusion
-from diffdepth_jax.training import loop
+from diffdepth_jax.training import configured, loop
 from diffdepth_jax.training.state import TrainState, create_train_state, update_average
 from tests.support import small_run, tiny
 
@@ -84,13 +84,13 @@ def test_evaluated_are_averaged_parameters_and_current_statistics():
 def _run_steps(config, count):
     """(state of a tiny model before, the states after each step, the terms of the last)."""
     model, layout = tiny.model(), sharding.Layout("jit", sharding.create_mesh())
-    _, optimizer = loop.configured_optimizer(config)
+    _, optimizer = configured.configured_optimizer(config)
     variables = tiny.init_model(model)
     params = variables["params"]
     state = TrainState(jnp.int32(0), variables, optimizer.init(params), params)
     states = [layout.place(state.started_from(variables))]
     schedule = diffusion.create_schedule(**vars(config.diffusion))
-    step_fn = loop.create_step(config, model, schedule, optimizer, layout, state)
+    step_fn = configured.create_step(config, model, schedule, optimizer, layout, state)
     for _ in range(count):
         copy = jax.tree.map(jnp.copy, states[-1])  # the step gives its memory away
         state, terms = step_fn(copy, tiny.batch(), jax.random.key(0))

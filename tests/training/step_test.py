@@ -7,7 +7,7 @@ import pytest
 
 from diffdepth_jax.distributed import sharding
 from diffdepth_jax.method import diffusion
-from diffdepth_jax.training import loop
+from diffdepth_jax.training import configured
 from diffdepth_jax.training.state import TrainState
 from tests.support import small_run, tiny
 from tests.training.parallel_test import normed_model
@@ -30,7 +30,7 @@ def _config(**fields):
 
 def _initial_state(model):
     variables = tiny.init_model(model)
-    _, optimizer = loop.configured_optimizer(_config())
+    _, optimizer = configured.configured_optimizer(_config())
     opt_state = optimizer.init(variables["params"])
     return LAYOUT.place(TrainState(jnp.zeros((), jnp.int32), variables, opt_state))
 
@@ -39,9 +39,9 @@ def _step_fn(model, **fields):
     """The compiled step as the loop calls it, but its argument can be used again."""
     config = _config(**fields)
     schedule = diffusion.create_schedule(**vars(config.diffusion))
-    _, optimizer = loop.configured_optimizer(config)
+    _, optimizer = configured.configured_optimizer(config)
     state = jax.eval_shape(lambda: _initial_state(model))
-    compiled = loop.create_step(config, model, schedule, optimizer, LAYOUT, state)
+    compiled = configured.create_step(config, model, schedule, optimizer, LAYOUT, state)
     return lambda state, batch, key: compiled(jax.tree.map(jnp.copy, state), batch, key)
 
 
