@@ -74,14 +74,17 @@ def export_onnx(
     if num_steps is not None:
         sampler["num_steps"] = num_steps
     factor = metres_per_unit(config.frame, None)
-    made = onnx_model(model, schedule, variables, sampler, size, factor)
     with whole_file(output) as unfinished:
+        made = onnx_model(model, schedule, variables, sampler, size, factor)
         unfinished.write_bytes(made.SerializeToString())
+    return _description_of_onnx(output, sampler["num_steps"], size, config.frame)
+
+
+def _description_of_onnx(output: pathlib.Path, num_steps: int, size: Size, frame: Frame) -> str:
     return (
         f"{output}: images uint8 [batch, height, width, 3] -> depth float32 in metres; images seen "
-        f"at {size[0]} x {size[1]}, {sampler['num_steps']} steps; "
-        f"{output.stat().st_size / 2**20:.1f} MiB; python docs/load_onnx.py runs it; "
-        f"{_camera(config.frame)}"
+        f"at {size[0]} x {size[1]}, {num_steps} steps; {output.stat().st_size / 2**20:.1f} MiB; "
+        f"python docs/load_onnx.py runs it; {_camera(frame)}"
     )
 
 
