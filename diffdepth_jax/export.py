@@ -1,18 +1,24 @@
-"""Writes a model as one file of StableHLO, which a program that has only jax can run.
+"""Writes a model as one file of StableHLO, which a program that has only jax can run, or of ONNX.
 
 diffdepth export --checkpoint=runs/synthetic --output=depth.stablehlo
 
 With --format=model it writes a model directory for others instead: without paths of this machine,
 and in float16 if that does not change depth, see `published_model`.
 
-The function in the file takes uint8 RGB images [B, H, W, 3] and a seed, uint32 []. It returns
-metres, float32 [B, H, W]. Equal images have equal depth. The batch and the size of the images are
-symbolic, so that one file serves all of them, on CPU, CUDA and TPU: one image or more, with sides
-from 1 to 16384 pixels. Images are taken as they are: the caller turns a photo by its EXIF
-orientation. docs/load_exported.py runs the file.
+With --output=FILE.onnx it writes ONNX, which ONNX Runtime runs (pip install '.[onnx]' writes it).
+docs/load_onnx.py runs the file, which takes images like the one below, and has the noise of seed 0
+inside.
+
+The function in a file of StableHLO takes uint8 RGB images [B, H, W, 3] and a seed, uint32 []. It
+returns metres, float32 [B, H, W]. Equal images have equal depth. The batch and the size of the
+images are symbolic, so that one file serves all of them, on CPU, CUDA and TPU: one image or more,
+with sides from 1 to 16384 pixels. Images are taken as they are: the caller turns a photo by its
+EXIF orientation. docs/load_exported.py runs the file.
 """
 
+import os
 import pathlib
+from collections.abc import Sequence
 
 from absl import flags
 
@@ -29,9 +35,10 @@ _OUTPUT = define_path(
 )
 _FORMAT = flags.DEFINE_enum(
     "format",
-    "stablehlo",
-    ["stablehlo", "model"],
-    "stablehlo: one file that needs only jax. model: a model directory to give to others.",
+    None,
+    ["stablehlo", "onnx", "model"],
+    "stablehlo: one file that needs only jax. onnx: one file for ONNX Runtime and others; the "
+    "default if the output ends in .onnx. model: a model directory to give to others.",
     allow_override=True,
 )
 _NETWORK_SIZE = flags.DEFINE_string(
@@ -60,31 +67,43 @@ _PAGE = Page(
     __doc__,
     {"Required": ("checkpoint", "output"), "What is written": ("format", *_OF_STABLEHLO)},
 )
+_MEANINGLESS = {  # flags that a format does not know
+    "model": _OF_STABLEHLO,
+    "onnx": ("dtype", "parameters"),
+    "stablehlo": (),
+}
 
 
 def run() -> None:
     # Here, because --help and wrong flags need not wait for JAX.
     from diffdepth_jax.checkpoints.model_names import find_model
-    from diffdepth_jax.prediction.model_file import ExportOptions, export_model
-    from diffdepth_jax.prediction.published_model import publish_model
 
     # `start` requires both flags: they have values.
     directory, output = find_model(_CHECKPOINT.value or ""), pathlib.Path(_OUTPUT.value or "")
+    kind = _FORMAT.value or ("onnx" if output.suffix == ".onnx" else "stablehlo")
+    _refuse(_MEANINGLESS[kind], kind)
     with telling(lambda: f"{output} was not written"):
-        if _FORMAT.value == "model":
-            _refuse_flags_of_stablehlo()
-            print(publish_model(directory, output))
-            return
-        options = ExportOptions(
-            _NETWORK_SIZE.value, _NUM_STEPS.value, _DTYPE.value, _PARAMETERS.value == "inside"
-        )
-        print(export_model(directory, output, options))
+        print(_written(directory, output, kind))
 
 
-def _refuse_flags_of_stablehlo() -> None:
-    for name in _OF_STABLEHLO:
+def _written(directory: str | os.PathLike, output: pathlib.Path, kind: str) -> str:
+    """Writes the file or directory; returns a line on it."""
+    from diffdepth_jax.prediction.model_file import ExportOptions, export_model, export_onnx
+    from diffdepth_jax.prediction.published_model import publish_model
+
+    if kind == "model":
+        return publish_model(directory, output)
+    size, num_steps = _NETWORK_SIZE.value, _NUM_STEPS.value
+    if kind == "onnx":
+        return export_onnx(directory, output, size, num_steps)
+    options = ExportOptions(size, num_steps, _DTYPE.value, _PARAMETERS.value == "inside")
+    return export_model(directory, output, options)
+
+
+def _refuse(names: Sequence[str], kind: str) -> None:
+    for name in names:
         if flags.FLAGS[name].present:
-            raise UserError(f"--{name} means nothing to --format=model: leave it out")
+            raise UserError(f"--{name} means nothing to --format={kind}: leave it out")
 
 
 def main() -> None:

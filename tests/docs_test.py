@@ -315,7 +315,12 @@ def test_python_examples_run(page, desk, monkeypatch):
 
 # Of data that the desk lacks, or of a second process.
 _BEYOND = ("models/released", "backbone_weights", "localhost:", "diode/")
-_PREDICTING = ("diffdepth_jax.predict", "diffdepth_jax.export", "docs/load_exported.py")
+_PREDICTING = (
+    "diffdepth_jax.predict",
+    "diffdepth_jax.export",
+    "docs/load_exported.py",
+    "docs/load_onnx.py",
+)
 _TRAINING = r"(main --config=configs/|diffdepth_jax train --config=)(synthetic|folder|mixture)\b"
 
 

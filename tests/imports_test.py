@@ -23,6 +23,7 @@ ONLY_IN = {  # each library, and the modules that may know it
     "grain": {"datasets.pipeline"},
     "av": {"media.video"},
     "gradio": {"app", "web.page"},
+    "onnx": {f"prediction.onnx_{name}" for name in ("graph", "operators", "model")},
     "trimesh": set(),
     "tensorflow": set(),
     "torch": set(),

@@ -1,8 +1,9 @@
-"""Writes a model as one file of StableHLO."""
+"""Writes a model as one file, of StableHLO or of ONNX."""
 
 import dataclasses
 import os
 import pathlib
+from collections.abc import Callable
 from typing import Any
 
 import jax.export
@@ -54,6 +55,49 @@ def export_model(
     _write(output, exported, arrays)
     described = _description(output, exported, sampler["num_steps"], size)
     return f"{described}; {_camera(config.frame)}"
+
+
+def export_onnx(
+    directory: str | os.PathLike[str],
+    output: pathlib.Path,
+    network_size: str,
+    num_steps: int | None,
+) -> str:
+    """Writes an ONNX file, which computes in float32; see `ExportOptions` and `export_model`."""
+    onnx_model = _import_onnx_model()
+    _check_output(output)
+    model, schedule, variables, config = load_model(directory, "float32")
+    size = parse_size(network_size, config.frame.size)
+    if size is None:
+        raise UserError("network_size native: ONNX export needs a size: model or HEIGHTxWIDTH")
+    sampler = dict(vars(config.sampler))
+    if num_steps is not None:
+        sampler["num_steps"] = num_steps
+    factor = metres_per_unit(config.frame, None)
+    with whole_file(output) as unfinished:
+        made = onnx_model(model, schedule, variables, sampler, size, factor)
+        unfinished.write_bytes(made.SerializeToString())
+    return _description_of_onnx(output, sampler["num_steps"], size, config.frame)
+
+
+def _description_of_onnx(output: pathlib.Path, num_steps: int, size: Size, frame: Frame) -> str:
+    return (
+        f"{output}: images uint8 [batch, height, width, 3] -> depth float32 in metres; images seen "
+        f"at {size[0]} x {size[1]}, {num_steps} steps; {output.stat().st_size / 2**20:.1f} MiB; "
+        f"python docs/load_onnx.py runs it; {_camera(frame)}"
+    )
+
+
+def _import_onnx_model() -> Callable[..., Any]:
+    try:
+        from diffdepth_jax.prediction.onnx_model import onnx_model
+    except ModuleNotFoundError as error:
+        if error.name != "onnx":
+            raise
+        raise UserError(
+            "ONNX export needs onnx: pip install onnx, or pip install '.[onnx]' in this folder"
+        ) from error
+    return onnx_model
 
 
 def _camera(frame: Frame) -> str:

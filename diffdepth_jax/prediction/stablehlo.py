@@ -132,22 +132,41 @@ def depth_function(
       target: (height, width) that the network sees, or None for the size of the images.
       metres_per_unit: of what the model says, see `CanonicalCamera`.
     """
+    refine = depth_from_noise(model, schedule, sampler, target, metres_per_unit)
 
-    def at_network_size(variables, levels, seed):
+    def predict(variables, image, seed):
+        keys = jnp.broadcast_to(jax.random.key(seed), (image.shape[0],))
+        noise = normal_per_image(keys, model.latent_shape(*(target or image.shape[1:3])))
+        return refine(variables, image, noise, keys)
+
+    return predict
+
+
+def depth_from_noise(
+    model: DepthNetwork,
+    schedule: diffusion.NoiseSchedule,
+    sampler: Mapping[str, Any],
+    target: Size | None,
+    metres_per_unit: float = 1.0,
+) -> Callable[..., jax.Array]:
+    """Creates (variables, images, start noise [B, h, w, d], keys or None) -> metres [B, H, W].
+
+    The keys are for the noise of a sampler with `eta` > 0. The rest is as in `depth_function`.
+    """
+
+    def at_network_size(variables, levels, noise, keys):
         x = (levels / 255 - preprocessing.IMAGENET_MEAN) / preprocessing.IMAGENET_STD
-        keys = jnp.broadcast_to(jax.random.key(seed), (x.shape[0],))
-        noise = normal_per_image(keys, model.latent_shape(*x.shape[1:3]))
         depth = refinement.predict_depth(
             model, variables, x, noise, schedule=schedule, keys=keys, **sampler
         )
         return metres_per_unit * depth[..., 0]
 
-    def predict(variables, image, seed):
+    def predict(variables, image, noise, keys):
         if target is None:
-            return at_network_size(variables, image.astype(jnp.float32), seed)
+            return at_network_size(variables, image.astype(jnp.float32), noise, keys)
         height, width = image.shape[1:3]
         content = content_size(height, width, target)
-        depth = at_network_size(variables, letterbox(image, content, target), seed)
+        depth = at_network_size(variables, letterbox(image, content, target), noise, keys)
         return restore_size(depth, content, height, width)
 
     return predict
