@@ -70,6 +70,8 @@ def run() -> None:
     os.environ["HF_HUB_OFFLINE"] = "1"
     page = _page()
     estimator = DepthEstimator.from_pretrained(default_model.chosen(_CHECKPOINT.value))
+    if estimator.is_relative:
+        raise UserError("the page shows metres, and this model is relative: give a metric one")
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())

@@ -11,14 +11,16 @@ from ml_collections import config_flags
 from diffdepth_jax.checkpoints.model_directory import save_model
 from diffdepth_jax.configuration import groups
 from diffdepth_jax.configuration.groups import Configuration
-from diffdepth_jax.evaluation.model_card import model_card, write_card
+from diffdepth_jax.evaluation.model_card import licence_section, model_card, write_card
 from diffdepth_jax.models.assembly import create_model
 from diffdepth_jax.models.backbone_choice import create_backbone
 from diffdepth_jax.models.variables import abstract_backbone, abstract_variables
 from diffdepth_jax.program.entry import start
 from diffdepth_jax.program.path_flags import define_path
 from diffdepth_jax.torch_import.conversion import convert
+from diffdepth_jax.torch_import.hugging_face_config import check_hugging_face_config
 from diffdepth_jax.torch_import.kinds import Kind
+from diffdepth_jax.torch_import.licences import licence_of
 from diffdepth_jax.torch_import.state_dicts import read_state_dict
 
 # `allow_override`: other programs have flags of these names, and one process may import several.
@@ -48,6 +50,7 @@ def convert_file(
       UserError: the file is no checkpoint, does not fit the configuration, or `output` exists.
     """
     tensors, kind = read_state_dict(path)
+    check_hugging_face_config(path, config.model)
     config, field_messages = with_fields_of_code(config, kind)
     if kind.backbone_only:
         abstract = abstract_backbone(create_backbone(config.model))
@@ -56,8 +59,11 @@ def convert_file(
     variables, messages = convert(tensors, kind, abstract)
     save_model(output, config, variables)
     origin = f"Converted from `{os.path.basename(path)}` ({kind.name})."
-    write_card(output, model_card(config, origin))
-    return [f"{path}: {kind.name}, {len(tensors)} tensors", *field_messages, *messages]
+    licence = licence_of(kind, config.model.backbone)
+    section = "" if licence is None else licence_section(*licence)
+    write_card(output, model_card(config, origin, licence=section))
+    told = [] if licence is None else [f"licence of the weights: {licence.text}"]
+    return [f"{path}: {kind.name}, {len(tensors)} tensors", *field_messages, *messages, *told]
 
 
 def with_fields_of_code(config: Configuration, kind: Kind) -> tuple[Configuration, list[str]]:

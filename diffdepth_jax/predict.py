@@ -35,7 +35,8 @@ _OUTPUTS = flags.DEFINE_list(
     "outputs",
     None,
     f"What to write: names of {', '.join(outputs.KINDS)}. Default: {','.join(outputs.DEFAULT)} for "
-    "photos, video for videos. A video's other outputs are written for each frame.",
+    f"photos, {','.join(outputs.RELATIVE_DEFAULT)} if the model is relative, video for videos. A "
+    "video's other outputs are written for each frame.",
 )
 _OVERWRITE = flags.DEFINE_bool("overwrite", False, "Predict again what exists already.")
 _SIZE = flags.DEFINE_enum(
@@ -143,7 +144,8 @@ def run() -> int:
     with quick_imports():
         # Here, because it imports JAX, for which --help and wrong flags need not wait.
         from diffdepth_jax.prediction.command import predict_with
-    report = predict_with(model, files, writers, cameras, _options(), overwrite=overwrite)
+    chosen = model, files, writers, cameras, _options()
+    report, writers = predict_with(*chosen, overwrite=overwrite)
     only_videos = all(file.is_video for file in files)
     if passed_over:
         print(passed_over)

@@ -131,6 +131,8 @@ class Configuration(ModelConfiguration):
             fitted, canonical = self.evaluation.alignment, self.frame.canonical_focal_length
             rule = "scale_shift_disparity for a relative model, which knows no metres"
             require(fitted == "scale_shift_disparity", "evaluation.alignment", fitted, rule)
+            flips = self.evaluation.flip_average
+            require(not flips, "evaluation.flip_average", flips, "False for a relative model")
             rule = "0 for a relative model, which knows no metres"
             require(canonical == 0, "frame.canonical_focal_length", canonical, rule)
 

@@ -97,6 +97,24 @@ def depth_picture(depth: Depth, limits: Limits, image: Picture | None = None) ->
     return _with_scale(picture, DEPTH_MAP, marks)
 
 
+def relative_limits(inverse_depth: Depth) -> Limits:
+    """Returns the far and the near end of the colours that suit a relative inverse depth."""
+    low, high = np.percentile(plane(_thin_out(inverse_depth)), (2, 98))
+    room = max(0.01 * float(high - low), 1e-6)  # a constant gets the colour in the middle
+    return float(low) - room, float(high) + room
+
+
+def relative_picture(inverse_depth: Depth, limits: Limits, image: Picture | None = None) -> Picture:
+    """Draws an inverse depth without unit, from far to near, else as `depth_picture`."""
+    low, high = limits
+    position = (high - plane(_thin_out(inverse_depth))) / (high - low)
+    picture = _enlarge(apply_map(DEPTH_MAP, position))
+    if image is not None:
+        _check_sizes(image=image, depth=inverse_depth)
+        picture = _join([_enlarge(_thin_out(image)), picture], axis=1)
+    return _with_scale(picture, DEPTH_MAP, [(0.0, "near"), (1.0, "far")])
+
+
 def spread_picture(spread: Depth, depth: Depth) -> Picture:
     """Draws spread / depth, dark where it is small, with a scale in percent on the right.
 

@@ -23,15 +23,23 @@ def predict_with(
     options: Options,
     *,
     overwrite: bool,
-) -> Report:
+) -> tuple[Report, Writers]:
     """Predicts files with the model of a name, see `find_model`; compiled programs are kept.
+
+    Returns the report, and the writers, whose kinds are what such a model writes.
 
     Raises:
       UserError: there is no such model, or it cannot predict like this.
     """
     estimator = DepthEstimator.from_pretrained(model)
+    if estimator.is_relative:
+        writers = writers.of_relative_model()
+        writers.check(files, overwrite=overwrite)
+    else:
+        writers = writers.of_metric_model()
     estimator.check(dataclasses.replace(options, trajectory="gif" in writers.kinds))
     outputs.check_spread(writers.kinds, options.ensemble, estimator.has_scale)
     cameras = cameras.completed(has_canonical_camera=estimator.has_canonical_camera)
     cameras.check(estimator.focal_length, writers.kinds)
-    return predict_files(estimator, files, writers, cameras, options, overwrite=overwrite)
+    done = predict_files(estimator, files, writers, cameras, options, overwrite=overwrite)
+    return done, writers

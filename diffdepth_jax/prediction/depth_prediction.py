@@ -1,4 +1,7 @@
-"""The result for one image: its depth in metres, and what is known beside it."""
+"""The result for one image: its depth in metres, and what is known beside it.
+
+Of a relative model it is an inverse depth without unit, a class of its own: it has no metres.
+"""
 
 import dataclasses
 from collections.abc import Mapping
@@ -6,7 +9,9 @@ from collections.abc import Mapping
 import numpy as np
 from jaxtyping import Bool, Float32
 
+from diffdepth_jax.configuration.model import Frame
 from diffdepth_jax.media.reading import RGB
+from diffdepth_jax.prediction.focal_lengths import assumed, metres_per_unit
 from diffdepth_jax.prediction.placement import Placement, take_back
 
 _PLANES = ("depth", "spread", "low", "high")  # maps at the image's size
@@ -63,6 +68,38 @@ class DepthPrediction:
         return "" if self.valid is None else f"{np.mean(~self.valid):.1%} without depth"
 
 
+@dataclasses.dataclass(frozen=True)
+class RelativePrediction:
+    """What a relative model says of one image.
+
+    Attributes:
+      inverse_depth: a number that is the larger the nearer a pixel is, 0 or more: an unknown scale
+        and shift of it are 1 / metres.
+      image: the RGB image, turned the way the camera was held.
+    """
+
+    inverse_depth: Float32[np.ndarray, "height width"]
+    image: RGB
+
+    @property
+    def limits(self) -> str:
+        """The least and the greatest inverse depth, as text."""
+        low, high = self.inverse_depth.min(), self.inverse_depth.max()
+        return f"relative inverse depth {low:.4g} to {high:.4g}"
+
+    @property
+    def holes(self) -> str:
+        """Nothing: a relative model has a number for each pixel."""
+        return ""
+
+
+def relative_at_image_size(
+    image: RGB, placed: Placement, maps: Mapping[str, np.ndarray]
+) -> RelativePrediction:
+    """Returns the prediction of an image from the map "inverse_depth", see `at_image_size`."""
+    return RelativePrediction(take_back(maps["inverse_depth"], placed), image)
+
+
 def at_image_size(image: RGB, placed: Placement, maps: Mapping[str, np.ndarray]) -> DepthPrediction:
     """Returns the prediction of an image, without a focal length, from maps of `create_predict`.
 
@@ -90,3 +127,22 @@ def rescaled(
     maps = {name: getattr(prediction, name) for name in (*_PLANES, "trajectory")}
     maps = {name: factor * metres for name, metres in maps.items() if metres is not None}
     return dataclasses.replace(prediction, focal_length=focal_length, **maps)
+
+
+def for_camera(
+    prediction: DepthPrediction, frame: Frame, scale: float, focal_length: float | None
+) -> DepthPrediction:
+    """Brings what the model says to metres for the camera; `scale` is the placement's.
+
+    Metres are proportional to the focal length: an object twice as far away, seen through a lens of
+    twice the focal length, has the same image.
+
+    Args:
+      prediction: without a focal length.
+      frame: of the model's configuration.
+      scale: of the picture that the network sees, see `Placement`.
+      focal_length: of the camera in pixels of the image; None: the one that the model assumes.
+    """
+    own = None if focal_length is None else focal_length * scale
+    known = focal_length or assumed(frame) / scale or None
+    return rescaled(prediction, np.float32(metres_per_unit(frame, own)), known)

@@ -2,8 +2,8 @@
 
 import functools
 import os
-from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, TypeVar, overload
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import jax
 import numpy as np
@@ -13,13 +13,20 @@ from PIL import Image
 from diffdepth_jax.arrays import Array, Variables
 from diffdepth_jax.checkpoints import model_names
 from diffdepth_jax.configuration.groups import ModelConfiguration
+from diffdepth_jax.errors import UserError
 from diffdepth_jax.media import preprocessing
 from diffdepth_jax.media.preprocessing import Size
 from diffdepth_jax.media.reading import RGB, FilePath, as_rgb
 from diffdepth_jax.method import diffusion
 from diffdepth_jax.prediction import memory, placement
-from diffdepth_jax.prediction.depth_prediction import DepthPrediction, at_image_size, rescaled
-from diffdepth_jax.prediction.focal_lengths import FocalLengths, assumed, metres_per_unit, one_each
+from diffdepth_jax.prediction.depth_prediction import (
+    DepthPrediction,
+    RelativePrediction,
+    at_image_size,
+    for_camera,
+    relative_at_image_size,
+)
+from diffdepth_jax.prediction.focal_lengths import FocalLengths, assumed, one_each
 from diffdepth_jax.prediction.intervals import Intervals
 from diffdepth_jax.prediction.loading import predict_function, read_model
 from diffdepth_jax.prediction.options import Options, check_options
@@ -95,6 +102,11 @@ class DepthEstimator:
         Its metres are then right for any camera whose focal length is given.
         """
         return self._config.frame.canonical_focal_length > 0
+
+    @property
+    def is_relative(self) -> bool:
+        """Whether the model knows no metres; `relative` then says what it knows."""
+        return self._config.model.is_relative
 
     @property
     def diffuses(self) -> bool:
@@ -189,11 +201,14 @@ class DepthEstimator:
 
         Raises:
           UserError: an image is none or too large for the memory, the focal length is unknown, a
-            number is out of range, or the interval cannot be made, see `Intervals.check`.
+            number is out of range, the interval cannot be made, see `Intervals.check`, or the model
+            is relative.
         """
         options = Options(
             num_steps, seed, ensemble, trajectory, native_size, padded_sizes, batch_size, interval
         )
+        if self.is_relative:
+            raise UserError("this model is relative and knows no metres: call estimator.relative")
         self.check(options)
         if isinstance(images, (list, tuple)):
             return self._predict([as_rgb(image) for image in images], focal_length, options)
@@ -217,31 +232,39 @@ class DepthEstimator:
         check_options(options, self._config)
         self._intervals.check(options, self.num_steps)
 
+    def relative(self, images: Sequence[ImageLike], **fields: Any) -> list[RelativePrediction]:
+        """What a relative model says of each image; `fields` are those of `Options`."""
+        if not self.is_relative:
+            raise UserError("this model is no relative one: call it, and get metres")
+        self.check(options := Options(**fields))
+        read = [as_rgb(image) for image in images]
+        each = zip(read, self._placed_maps(read, options), strict=True)
+        return [relative_at_image_size(image, *found) for image, found in each]
+
     def _predict(
         self, images: list[RGB], focal_length: FocalLengths, options: Options
     ) -> list[DepthPrediction]:
         focal_lengths = one_each(focal_length, len(images))
-        placements = [self.placement(*image.shape[:2], options) for image in images]
-        predictions: dict[int, DepthPrediction] = {}
-        for rows in _batches([placed.target for placed in placements], options.batch_size):
-            batch = [(images[row], placements[row]) for row in rows]
-            for row, prediction in zip(rows, self._predict_batch(batch, options), strict=True):
-                camera = placements[row].scale, focal_lengths[row]
-                predictions[row] = self._completed(prediction, options, *camera)
-        return [predictions[row] for row in range(len(images))]
-
-    def _predict_batch(
-        self, batch: list[tuple[RGB, Placement]], options: Options
-    ) -> list[DepthPrediction]:
-        """Predicts images of one target size; the predictions have no focal length yet."""
-        pictures = [placement.place(image, placed) for image, placed in batch]
-        pictures += pictures[-1:] * (options.batch_size - len(pictures))
-        normalized = np.stack([preprocessing.normalize_image(picture) for picture in pictures])
-        maps = self._maps(normalized, options)
+        each = zip(images, self._placed_maps(images, options), focal_lengths, strict=True)
         return [
-            at_image_size(image, placed, {name: maps[name][row] for name in maps})
-            for row, (image, placed) in enumerate(batch)
+            self._completed(at_image_size(image, placed, maps), options, placed.scale, own)
+            for image, (placed, maps), own in each
         ]
+
+    def _placed_maps(
+        self, images: list[RGB], options: Options
+    ) -> list[tuple[Placement, dict[str, np.ndarray]]]:
+        """Where each image lies in what the network sees, and the maps of that, by batches."""
+        placements = [self.placement(*image.shape[:2], options) for image in images]
+        found: dict[int, dict[str, np.ndarray]] = {}
+        for rows in placement.batches([placed.target for placed in placements], options.batch_size):
+            pictures = [placement.place(images[row], placements[row]) for row in rows]
+            pictures += pictures[-1:] * (options.batch_size - len(pictures))
+            normalized = np.stack([preprocessing.normalize_image(picture) for picture in pictures])
+            maps = self._maps(normalized, options)
+            for index, row in enumerate(rows):
+                found[row] = {name: maps[name][index] for name in maps}
+        return [(placed, found[row]) for row, placed in enumerate(placements)]
 
     def _maps(
         self, image: Float32[np.ndarray, "batch height width 3"], options: Options
@@ -272,28 +295,7 @@ class DepthEstimator:
     ) -> DepthPrediction:
         """Adds the interval and the focal length; see `Intervals.add` for their order."""
         if self.has_canonical_camera:
-            metric = self._with_focal_length(prediction, scale, focal_length)
+            metric = for_camera(prediction, self._config.frame, scale, focal_length)
             return self._intervals.add(metric, options)
         prediction = self._intervals.add(prediction, options)
-        return self._with_focal_length(prediction, scale, focal_length)
-
-    def _with_focal_length(
-        self, prediction: DepthPrediction, scale: float, focal_length: float | None
-    ) -> DepthPrediction:
-        """Brings what the model says to metres for the camera; `scale` is the placement's.
-
-        Metres are proportional to the focal length: an object twice as far away, seen through a
-        lens of twice the focal length, has the same image.
-        """
-        own = None if focal_length is None else focal_length * scale
-        factor = np.float32(metres_per_unit(self._config.frame, own))
-        known = focal_length or self.focal_length / scale or None
-        return rescaled(prediction, factor, known)
-
-
-def _batches(targets: Sequence[Size], batch_size: int) -> Iterator[list[int]]:
-    """Yields lists of up to `batch_size` indices of equal targets, until each index came once."""
-    for target in dict.fromkeys(targets):
-        rows = [row for row, other in enumerate(targets) if other == target]
-        for first in range(0, len(rows), batch_size):
-            yield rows[first : first + batch_size]
+        return for_camera(prediction, self._config.frame, scale, focal_length)

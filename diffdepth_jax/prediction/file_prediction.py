@@ -23,7 +23,12 @@ from diffdepth_jax.prediction.depth_prediction import DepthPrediction
 from diffdepth_jax.prediction.estimator import DepthEstimator
 from diffdepth_jax.prediction.input_files import InputFile, image_sizes
 from diffdepth_jax.prediction.options import Options
-from diffdepth_jax.prediction.outputs import NEED_CAMERA, OutputWriter, count_beyond_png
+from diffdepth_jax.prediction.outputs import (
+    NEED_CAMERA,
+    AnyPrediction,
+    OutputWriter,
+    count_beyond_png,
+)
 from diffdepth_jax.prediction.report import Failure, Report, VideoOutcome
 from diffdepth_jax.prediction.writers import Writers
 
@@ -52,7 +57,7 @@ class _Result(NamedTuple):
     """A prediction, and the camera for which it holds; None if the model states no camera."""
 
     job: _Job
-    prediction: DepthPrediction
+    prediction: AnyPrediction
     camera: Camera | None
 
 
@@ -130,7 +135,7 @@ class FilePredictor:
                 frames = _UntilBroken(tqdm(reader, desc="predict", total=reader.num_frames or None))
                 clock = reader.clock if makes_video else None
                 for pinhole in self._written_frames(file, frames, clock):
-                    count, notes = count + 1, (_metres_hold(pinhole),)
+                    count, notes = count + 1, (self._metres_hold(pinhole),)
             error = frames.error
         except UserError as raised:
             error = raised
@@ -189,9 +194,13 @@ class FilePredictor:
         yield from waiting.values()
 
     def _predict(self, batch: list[_Job]) -> list[_Result]:
+        images = [job.photo.image for job in batch]
+        if self._estimator.is_relative:
+            relative = self._estimator.relative(images, **vars(self._options))
+            return [_Result(job, x, None) for job, x in zip(batch, relative, strict=True)]
         focal_lengths = [None if job.camera is None else job.camera.fx for job in batch]
         predictions = self._estimator(
-            [job.photo.image for job in batch],
+            images,
             # Without the model's focal length metres cannot be rescaled; points alone use cameras.
             focal_length=focal_lengths if self._estimator.focal_length else None,
             **vars(self._options),
@@ -204,19 +213,29 @@ class FilePredictor:
     def _write(self, result: _Result) -> None:
         self._writer.write(result.job.name, result.prediction, result.camera)
 
+    def _metres_hold(self, pinhole: Camera | None) -> str:
+        """Says for which camera the metres hold; None: the model states no focal length."""
+        if self._estimator.is_relative:
+            return "the model is relative and knows no metres"
+        if pinhole is None:
+            return (
+                "metres hold for cameras like those of the training data (focal length not stated)"
+            )
+        return f"metres hold for a focal length of {pinhole.fx:.1f} pixels ({pinhole.source})"
+
     def _describe(self, result: _Result) -> str:
         """Says what a user should know of a photo's result: its size, range and camera."""
         photo, prediction = result.job.photo, result.prediction
-        height, width = prediction.depth.shape
+        height, width = prediction.image.shape[:2]
         size_and_range = f"{height} x {width}, {prediction.limits}"
-        notes = [size_and_range, _metres_hold(result.camera)]
+        notes = [size_and_range, self._metres_hold(result.camera)]
         notes += [prediction.holes] * bool(prediction.holes)
         if result.camera is not None and photo.focal_length_35mm and not self._cameras.is_given:
             stated = camera.from_exif(photo.focal_length_35mm, height, width).fx
             notes.append(f"its EXIF says {stated:.1f}: --camera=exif")
         if photo.num_pictures > 1:
             notes.append(f"the first of the file's {photo.num_pictures} pictures")
-        if "png16" in self._writer.kinds:
+        if isinstance(prediction, DepthPrediction) and "png16" in self._writer.kinds:
             beyond = count_beyond_png(prediction.marked_depth, self._writer.depth_scale)
             notes += [f"{beyond} pixels beyond the PNG's range"] * (beyond > 0)
         return "; ".join([*notes, *photo.notes])
@@ -251,13 +270,6 @@ def _assumed_camera(prediction: DepthPrediction) -> Camera | None:
         return None
     size = prediction.depth.shape
     return camera.centred(prediction.focal_length, *size, "the model's assumption")
-
-
-def _metres_hold(pinhole: Camera | None) -> str:
-    """Says for which camera the metres hold; None: the model states no focal length."""
-    if pinhole is None:
-        return "metres hold for cameras like those of the training data (focal length not stated)"
-    return f"metres hold for a focal length of {pinhole.fx:.1f} pixels ({pinhole.source})"
 
 
 def predict_files(

@@ -19,9 +19,10 @@ from diffdepth_jax.media.frame_times import Clock, Span
 from diffdepth_jax.media.point_cloud import PointCloud
 from diffdepth_jax.media.reading import RGB
 from diffdepth_jax.media.video import VideoWriter
-from diffdepth_jax.prediction.depth_prediction import DepthPrediction
+from diffdepth_jax.prediction.depth_prediction import DepthPrediction, RelativePrediction
 from diffdepth_jax.whole_files import whole_file
 
+AnyPrediction = DepthPrediction | RelativePrediction
 Metres = Float32[np.ndarray, "height width"]
 _T = TypeVar("_T")
 
@@ -44,10 +45,14 @@ KINDS = {
     "interval": Kind(("_low.npy", "_high.npy"), "ends of the interval, float32 metres"),
     "ply": Kind((".ply",), "points in metres"),
     "glb": Kind((".glb",), "points in metres"),
+    "inverse_depth": Kind(("_inverse_depth.npy",), "of a relative model: float32 without unit"),
     "gif": Kind(("_trajectory.gif",), "the denoising, step by step"),
     "video": Kind(("_depth.mp4",), "of a video: photo and depth"),
 }
 DEFAULT = ("npy", "png16", "color")
+# What a relative model can write, which knows no metres, and what it writes by default.
+RELATIVE = ("inverse_depth", "color", "side_by_side", "video")
+RELATIVE_DEFAULT = ("inverse_depth", "color")
 NEED_CAMERA = {"ply", "glb"}
 _PNG_MAX = np.iinfo(np.uint16).max
 _GIF_MILLISECONDS = 2000  # of the whole denoising, and again of the result at its end
@@ -107,16 +112,33 @@ class OutputWriter:
         """Whether all files of an image exist already."""
         return all(path.exists() for path in self.paths(name))
 
-    def limits(self, depth: Metres) -> Limits:
-        """Returns the metres at the two ends of the colours."""
-        return self.color_range or drawing.depth_limits(depth)
+    def limits(self, prediction: AnyPrediction) -> Limits:
+        """Returns the metres, or the inverse depths, at the two ends of the colours."""
+        if isinstance(prediction, RelativePrediction):
+            return drawing.relative_limits(prediction.inverse_depth)
+        return self.color_range or drawing.depth_limits(prediction.marked_depth)
 
-    def write(self, name: str, prediction: DepthPrediction, camera: Camera | None) -> None:
+    def write(self, name: str, prediction: AnyPrediction, camera: Camera | None) -> None:
         """Writes all files of an image, each whole or not at all."""
-        writers = self._writers(prediction, camera)
+        writers = self._pictures(prediction)
+        if isinstance(prediction, RelativePrediction):
+            inverse_depth = prediction.inverse_depth
+            writers["_inverse_depth.npy"] = lambda path: np.save(path, inverse_depth)
+        else:
+            writers |= self._writers(prediction, camera)
         for suffix in self._suffixes():
             with _file_in_folder(self._path(name, suffix)) as unfinished:
                 writers[suffix](unfinished)
+
+    def _pictures(self, prediction: AnyPrediction) -> dict[str, Callable[[pathlib.Path], object]]:
+        """Returns for each suffix of a picture of any prediction the function that writes it."""
+        limits, image = self.limits(prediction), prediction.image
+        return {
+            "_color.png": lambda path: drawing.write_png(path, _picture(prediction, limits)),
+            "_side_by_side.png": lambda path: drawing.write_png(
+                path, _picture(prediction, limits, image)
+            ),
+        }
 
     def _writers(
         self, prediction: DepthPrediction, camera: Camera | None
@@ -128,8 +150,6 @@ class OutputWriter:
             ".npz": lambda path: _write_npz(path, prediction, camera),
             ".png": lambda path: _write_png16(path, depth, self.depth_scale),
             ".tiff": lambda path: Image.fromarray(depth).save(path, **marks.TIFF),
-            "_color.png": lambda path: self._draw(path, depth),
-            "_side_by_side.png": lambda path: self._draw(path, depth, prediction.image),
             "_spread.npy": lambda path: np.save(path, _marked(prediction, "spread")),
             "_spread.png": lambda path: _draw_spread(path, prediction),
             "_low.npy": lambda path: np.save(path, _marked(prediction, "low")),
@@ -138,9 +158,6 @@ class OutputWriter:
             ".glb": lambda path: point_cloud.write_glb(path, self._cloud(prediction, camera)),
             "_trajectory.gif": lambda path: _write_gif(path, _present(prediction.trajectory)),
         }
-
-    def _draw(self, path: pathlib.Path, depth: Metres, image: RGB | None = None) -> None:
-        drawing.write_png(path, drawing.depth_picture(depth, self.limits(depth), image))
 
     def _cloud(self, prediction: DepthPrediction, camera: Camera | None) -> PointCloud:
         return point_cloud.create(
@@ -154,7 +171,7 @@ class OutputWriter:
     @contextlib.contextmanager
     def open_video(
         self, name: str, clock: Clock
-    ) -> Generator[Callable[[DepthPrediction, Span], None], None, None]:
+    ) -> Generator[Callable[[AnyPrediction, Span], None], None, None]:
         """Makes a video, whole or not at all; yields a function that appends a prediction to it.
 
         Each frame shows the image and its depth. All frames have the colour range of the first one
@@ -164,15 +181,28 @@ class OutputWriter:
         with _file_in_folder(path) as unfinished:
             with VideoWriter(unfinished, clock) as video:
 
-                def append(prediction: DepthPrediction, span: Span) -> None:
+                def append(prediction: AnyPrediction, span: Span) -> None:
                     nonlocal limits
-                    depth = prediction.marked_depth
-                    found = limits or self.limits(depth)
-                    limits = found if np.isfinite(depth).any() else limits
-                    video.write(drawing.depth_picture(depth, found, prediction.image), span)
+                    found = limits or self.limits(prediction)
+                    limits = found if _has_depth(prediction) else limits
+                    video.write(_picture(prediction, found, prediction.image), span)
 
                 yield append
             marks.mark_video(unfinished)
+
+
+def _picture(
+    prediction: AnyPrediction, limits: Limits, image: RGB | None = None
+) -> drawing.Picture:
+    if isinstance(prediction, RelativePrediction):
+        return drawing.relative_picture(prediction.inverse_depth, limits, image)
+    return drawing.depth_picture(prediction.marked_depth, limits, image)
+
+
+def _has_depth(prediction: AnyPrediction) -> bool:
+    if isinstance(prediction, RelativePrediction):
+        return True
+    return bool(np.isfinite(prediction.marked_depth).any())
 
 
 @contextlib.contextmanager

@@ -6,7 +6,7 @@ Sizes are (height, width) in pixels.
 import collections
 import dataclasses
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Float32
@@ -105,6 +105,14 @@ def _added_pixels(first: Size, second: Size, counts: Mapping[Size, int]) -> int:
     """Returns how many pixels all images of both sizes have more at the joint size."""
     height, width = _joint(first, second)
     return sum(counts[size] * (height * width - size[0] * size[1]) for size in (first, second))
+
+
+def batches(targets: Sequence[Size], batch_size: int) -> Iterator[list[int]]:
+    """Yields lists of up to `batch_size` indices of equal targets, until each index came once."""
+    for target in dict.fromkeys(targets):
+        rows = [row for row, other in enumerate(targets) if other == target]
+        for first in range(0, len(rows), batch_size):
+            yield rows[first : first + batch_size]
 
 
 def place(image: RGB, placement: Placement) -> RGB:

@@ -126,6 +126,8 @@ def depth_function(
 ) -> Predict:
     """Creates (variables, images uint8 [B, H, W, 3], seed uint32 []) -> metres float32 [B, H, W].
 
+    Of a relative model it is the inverse depth without unit.
+
     Args:
       model, schedule: to predict with.
       sampler: see `diffusion.ddim_sample`.
@@ -137,10 +139,12 @@ def depth_function(
         x = (levels / 255 - preprocessing.IMAGENET_MEAN) / preprocessing.IMAGENET_STD
         keys = jnp.broadcast_to(jax.random.key(seed), (x.shape[0],))
         noise = normal_per_image(keys, model.latent_shape(*x.shape[1:3]))
-        depth = refinement.predict_depth(
+        decoded = refinement.predict(
             model, variables, x, noise, schedule=schedule, keys=keys, **sampler
         )
-        return metres_per_unit * depth[..., 0]
+        if decoded.inverse_depth is not None:
+            return decoded.inverse_depth[..., 0]
+        return metres_per_unit * jnp.exp(decoded.log_depth[..., 0])
 
     def predict(variables, image, seed):
         if target is None:

@@ -41,6 +41,7 @@ from diffdepth_jax.training.optimizer import create_optimizer, create_schedule
 from diffdepth_jax.training.pretrained import (
     check_backbone_path,
     check_origin,
+    licences,
     origins,
     score_untrained,
     start_from,
@@ -283,6 +284,6 @@ class _Run:
         if self.checkpoints.save_best(step, whole, mean_of(results)):
             fields = self.config.train
             origin = f"Step {step} of {fields.num_steps}, with {fields.batch_size} images each."
-            card = model_card(self.config, origin, results)
+            card = model_card(self.config, origin, results, licences(self.config))
             processes.in_first(write_card, self.workdir, card)
         return results
