@@ -9,9 +9,9 @@ After the colon stands the size, small, base or large, and for the metric models
 or `_outdoor` (80 m); without it the model is relative. Its scores are aligned to the ground truth.
 
 Fine-tuning of a metric model follows the authors' metric_depth/train.py: a rate of 5e-6, ten times
-that outside of the encoder, falling as a polynomial, a decay of .01, flips alone, and the silog loss
-with .5 (ours is without the square root). There a batch has 32 images, and 120 epochs are run. It
-has not been run in full here.
+that outside of the encoder, falling as a polynomial, a decay of .01, flips alone, and the silog
+loss with .5 (ours is without the square root). There a batch has 32 images, and 120 epochs are
+run. It has not been run in full here.
 """
 
 from diffdepth_jax.configs import default

@@ -105,7 +105,7 @@ class DepthEstimator:
 
     @property
     def is_relative(self) -> bool:
-        """Whether the model knows no metres; `relative` then says what it knows."""
+        """Whether the model knows no metres, see `relative`."""
         return self._config.model.is_relative
 
     @property
@@ -262,8 +262,7 @@ class DepthEstimator:
             pictures += pictures[-1:] * (options.batch_size - len(pictures))
             normalized = np.stack([preprocessing.normalize_image(picture) for picture in pictures])
             maps = self._maps(normalized, options)
-            for index, row in enumerate(rows):
-                found[row] = {name: maps[name][index] for name in maps}
+            found |= {row: {k: maps[k][i] for k in maps} for i, row in enumerate(rows)}
         return [(placed, found[row]) for row, placed in enumerate(placements)]
 
     def _maps(
