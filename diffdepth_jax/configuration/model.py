@@ -103,7 +103,7 @@ class Model:
         if chosen:
             rule = "feed_forward with model.codec depth_anything"
             require(self.kind == "feed_forward", "model.kind", self.kind, rule)
-            for name in ("detail_features", "laplace_scale", "validity"):
+            for name in ("laplace_scale", "validity"):
                 given = getattr(self, name)
                 require(not given, f"model.{name}", given, "off with model.codec depth_anything")
 

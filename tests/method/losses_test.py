@@ -21,6 +21,7 @@ LOSSES = {
     "crps_pooled of one sample": lambda log_depth, *truth: losses.crps_pooled(
         log_depth[:, None], *truth
     ),
+    "scale_shift_invariant": losses.scale_shift_invariant,
     # With b = 1/2: log 2b is 0, and the loss twice the absolute error.
     "laplace": lambda x, y, mask: losses.laplace(x, y, mask, jnp.full(x.shape, jnp.log(0.5))),
 }
@@ -395,3 +396,23 @@ def test_the_loss_of_a_hopeless_logit_is_finite():
     loss = jax.value_and_grad(lambda x: losses.validity(x, ones, ~ones)[0])
     total, gradient = loss(np.full(SHAPE, -1e4, np.float32))
     assert float(total) == 4e4 and np.isfinite(gradient).all()
+
+
+def test_scale_shift_invariant_by_hand():
+    """Less the medians, 3 and 2, over the mean sizes, 2 and 1: -1, 0, 1 and -1, 0, 1/2 or so."""
+    mask = row(1, 1, 1, 0).astype(bool)
+    pair = row(1, 3, 5, 9), row(1, 2, 3, np.nan)
+    assert mean(losses.scale_shift_invariant(*pair, mask)) == pytest.approx(0, abs=1e-6)
+    # -2, 0, 1 over 1 beside -1, 0, 1 over 2/3.
+    pair = row(1, 3, 4, 9), row(1, 2, 3, np.nan)
+    assert mean(losses.scale_shift_invariant(*pair, mask)) == pytest.approx((0.5 + 0.5) / 3)
+
+
+def test_scale_and_shift_do_not_matter_and_a_power_does():
+    """Also where predictions are constant: their size is not 0."""
+    mask, target = half_mask(), np.exp(normal(1))
+    found = [
+        mean(losses.scale_shift_invariant(x, target, mask))
+        for x in (3 * target + 2, target**3, np.ones_like(target))
+    ]
+    assert found[0] < 1e-5 and found[1] > 0.05 and found[2] == pytest.approx(1, rel=1e-4)

@@ -38,7 +38,7 @@ def test_depth_equals_that_of_transformers(kind, tmp_path, small_table):
     """At the trained size, and at 3x7 patches, of which the image is not padded."""
     path = save(tmp_path / "model.safetensors", file_of(kind))
     messages = convert_file(path, config_of(kind), tmp_path / "converted")
-    assert messages[0].endswith("Depth Anything, Hugging Face naming, 131 tensors")
+    assert messages[0].endswith("Depth Anything, Hugging Face naming, 127 tensors")
     model = create_model(read_config(tmp_path / "converted").model)
     variables = load_variables(tmp_path / "converted")
     settings = {"schedule": tiny.schedule(), "num_steps": 1}
@@ -88,7 +88,8 @@ def tiny_init(model):
         ({"neck": "dpt"}, r"model\.neck 'dpt'"),
         ({"codec": "bounded", "max_depth": 0.0}, r"model\.neck 'depth_anything'"),
         ({"kind": "diffusion"}, r"model\.kind 'diffusion': must be feed_forward"),
-        ({"detail_features": 4}, r"model\.detail_features 4: must be off"),
+        ({"detail_features": 4}, r"model\.detail_features 4: must be 0"),
+        ({"laplace_scale": True}, r"model\.laplace_scale True: must be off"),
         ({"backbone": "swin_nano"}, "is for dinov2_nano, dinov2_small"),
         ({"backbone": "dinov2_small_registers"}, "is for dinov2_nano, dinov2_small"),
     ],

@@ -116,7 +116,7 @@ NAMINGS = {
 }
 
 
-def _unread(shape):
+def unread(shape):
     return StoredTensor(shape, np.dtype(np.float32), lambda: np.zeros(shape, np.float32))
 
 
@@ -126,7 +126,7 @@ def test_each_name_has_one_rule_and_each_parameter_is_filled_once(variant, namin
     """In its shape; a timm without biases of queries and values says that they start at 0."""
     module, kind = dinov3.DINOv3(**dinov3.VARIANTS[variant]), naming.removesuffix(" with biases")
     shapes = NAMINGS[naming](**dinov3.VARIANTS[variant])
-    tensors = join_tensors({name: _unread(shape) for name, shape in shapes.items()})
+    tensors = join_tensors({name: unread(shape) for name, shape in shapes.items()})
     wanted, filled = parity.leaves_of(abstract_of(module)), {}
     for name, tensor in tensors.items():
         target, transform = parity.match(KIND[f"DINOv3, {kind} naming"].rules, name)
@@ -232,7 +232,7 @@ def test_a_missing_bias_is_named(tmp_path):
 def test_a_giant_dinov2_has_one_rule_for_each_name():
     module = dinov2.DINOv2(16, 2, 2, (1, 2), gated=24, table_side=5)
     rules = KIND["DINOv2, Hugging Face naming"].rules
-    stored = {name: _unread(tensor.shape) for name, tensor in file_of("dinov2_giant").items()}
+    stored = {name: unread(tensor.shape) for name, tensor in file_of("dinov2_giant").items()}
     matches = [parity.match(rules, name) for name in join_tensors(stored)]
     filled = [target for target, transform in matches if transform in TRANSFORMS]
     assert sorted(filled) == sorted(parity.leaves_of(abstract_of(module)))
