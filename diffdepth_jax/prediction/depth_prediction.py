@@ -9,9 +9,7 @@ from collections.abc import Mapping
 import numpy as np
 from jaxtyping import Bool, Float32
 
-from diffdepth_jax.configuration.model import Frame
 from diffdepth_jax.media.reading import RGB
-from diffdepth_jax.prediction.focal_lengths import assumed, metres_per_unit
 from diffdepth_jax.prediction.placement import Placement, take_back
 
 _PLANES = ("depth", "spread", "low", "high")  # maps at the image's size
@@ -127,22 +125,3 @@ def rescaled(
     maps = {name: getattr(prediction, name) for name in (*_PLANES, "trajectory")}
     maps = {name: factor * metres for name, metres in maps.items() if metres is not None}
     return dataclasses.replace(prediction, focal_length=focal_length, **maps)
-
-
-def for_camera(
-    prediction: DepthPrediction, frame: Frame, scale: float, focal_length: float | None
-) -> DepthPrediction:
-    """Brings what the model says to metres for the camera; `scale` is the placement's.
-
-    Metres are proportional to the focal length: an object twice as far away, seen through a lens of
-    twice the focal length, has the same image.
-
-    Args:
-      prediction: without a focal length.
-      frame: of the model's configuration.
-      scale: of the picture that the network sees, see `Placement`.
-      focal_length: of the camera in pixels of the image; None: the one that the model assumes.
-    """
-    own = None if focal_length is None else focal_length * scale
-    known = focal_length or assumed(frame) / scale or None
-    return rescaled(prediction, np.float32(metres_per_unit(frame, own)), known)

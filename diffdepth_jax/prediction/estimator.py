@@ -23,10 +23,9 @@ from diffdepth_jax.prediction.depth_prediction import (
     DepthPrediction,
     RelativePrediction,
     at_image_size,
-    for_camera,
     relative_at_image_size,
 )
-from diffdepth_jax.prediction.focal_lengths import FocalLengths, assumed, one_each
+from diffdepth_jax.prediction.focal_lengths import FocalLengths, assumed, for_camera, one_each
 from diffdepth_jax.prediction.intervals import Intervals
 from diffdepth_jax.prediction.loading import predict_function, read_model
 from diffdepth_jax.prediction.options import Options, check_options

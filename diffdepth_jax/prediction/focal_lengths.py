@@ -9,6 +9,7 @@ import numpy as np
 from diffdepth_jax.arrays import Array
 from diffdepth_jax.configuration.model import Frame
 from diffdepth_jax.errors import UserError
+from diffdepth_jax.prediction.depth_prediction import DepthPrediction, rescaled
 
 FocalLength = float | Array | None
 FocalLengths = FocalLength | Sequence[FocalLength]
@@ -61,6 +62,25 @@ def metres_per_unit(frame: Frame, own: float | None) -> float:
             "set it in the config.json of the model"
         )
     return (assumed(frame) if own is None else own) / learned
+
+
+def for_camera(
+    prediction: DepthPrediction, frame: Frame, scale: float, focal_length: float | None
+) -> DepthPrediction:
+    """Brings what the model says to metres for the camera; `scale` is the placement's.
+
+    Metres are proportional to the focal length: an object twice as far away, seen through a lens of
+    twice the focal length, has the same image.
+
+    Args:
+      prediction: without a focal length.
+      frame: of the model's configuration.
+      scale: of the picture that the network sees, see `Placement`.
+      focal_length: of the camera in pixels of the image; None: the one that the model assumes.
+    """
+    own = None if focal_length is None else focal_length * scale
+    known = focal_length or assumed(frame) / scale or None
+    return rescaled(prediction, np.float32(metres_per_unit(frame, own)), known)
 
 
 def _number(value: Any) -> float | None:
