@@ -32,12 +32,12 @@ def predict_with(
       UserError: there is no such model, or it cannot predict like this.
     """
     estimator = DepthEstimator.from_pretrained(model)
+    estimator.check(dataclasses.replace(options, trajectory="gif" in writers.kinds))
     if estimator.is_relative:
         writers = writers.of_relative_model()
         writers.check(files, overwrite=overwrite)
     else:
         writers = writers.of_metric_model()
-    estimator.check(dataclasses.replace(options, trajectory="gif" in writers.kinds))
     outputs.check_spread(writers.kinds, options.ensemble, estimator.has_scale)
     cameras = cameras.completed(has_canonical_camera=estimator.has_canonical_camera)
     cameras.check(estimator.focal_length, writers.kinds)

@@ -132,12 +132,13 @@ class OutputWriter:
 
     def _pictures(self, prediction: AnyPrediction) -> dict[str, Callable[[pathlib.Path], object]]:
         """Returns for each suffix of a picture of any prediction the function that writes it."""
-        limits, image = self.limits(prediction), prediction.image
+
+        def draw(path: pathlib.Path, image: RGB | None = None) -> None:
+            drawing.write_png(path, _picture(prediction, self.limits(prediction), image))
+
         return {
-            "_color.png": lambda path: drawing.write_png(path, _picture(prediction, limits)),
-            "_side_by_side.png": lambda path: drawing.write_png(
-                path, _picture(prediction, limits, image)
-            ),
+            "_color.png": draw,
+            "_side_by_side.png": lambda path: draw(path, prediction.image),
         }
 
     def _writers(
