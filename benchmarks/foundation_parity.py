@@ -71,7 +71,7 @@ def depth_anything(variant: str) -> Compare:
         fusion_hidden_size=widths.fused,
         head_hidden_size=32,
         depth_estimation_type="metric" if fields.max_depth else "relative",
-        max_depth=fields.max_depth or 1,
+        max_depth=int(fields.max_depth) or 1,
     )
     model, ours = DepthAnythingForDepthEstimation(config).eval(), create_model(fields)
     randomize(model)

@@ -21,7 +21,6 @@ LOSSES = {
     "crps_pooled of one sample": lambda log_depth, *truth: losses.crps_pooled(
         log_depth[:, None], *truth
     ),
-    "scale_shift_invariant": losses.scale_shift_invariant,
     # With b = 1/2: log 2b is 0, and the loss twice the absolute error.
     "laplace": lambda x, y, mask: losses.laplace(x, y, mask, jnp.full(x.shape, jnp.log(0.5))),
 }
@@ -416,3 +415,19 @@ def test_scale_and_shift_do_not_matter_and_a_power_does():
         for x in (3 * target + 2, target**3, np.ones_like(target))
     ]
     assert found[0] < 1e-5 and found[1] > 0.05 and found[2] == pytest.approx(1, rel=1e-4)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e30])
+def test_what_is_invalid_has_no_influence_on_a_standardised_loss(value):
+    """Nor an image without ground truth, of which value and gradient are 0."""
+    prediction, target, mask = normal(0), normal(1), half_mask()
+    mask[2] = False
+    loss = jax.value_and_grad(lambda x, y: losses.scale_shift_invariant(x, y, mask)[0])
+    expected, expected_gradient = loss(prediction, target)
+    total, gradient = loss(prediction, np.where(mask, target, np.float32(value)))
+    assert total == expected > 0
+    np.testing.assert_array_equal(gradient, expected_gradient)
+    assert np.isfinite(gradient).all() and np.all(gradient[~mask] == 0)
+    kept = np.array([0, 1, 3])
+    pair = losses.scale_shift_invariant(prediction[kept], target[kept], mask[kept])
+    assert float(total) == pytest.approx(float(pair[0]), rel=1e-6) and int(pair[1]) == 3
