@@ -100,9 +100,9 @@ def theirs(form: str, arguments: Arguments) -> Callable[[], np.ndarray]:
     from transformers import DepthAnythingForDepthEstimation
 
     attention = "eager" if form == "eager" else "sdpa"
-    model = DepthAnythingForDepthEstimation.from_pretrained(
-        arguments.directory, attn_implementation=attention
-    ).to(arguments.device)
+    model = DepthAnythingForDepthEstimation.from_pretrained(arguments.directory)
+    model.backbone.set_attn_implementation(attention)  # the whole model does not take one
+    model = model.to(arguments.device)
     image, target = (torch.from_numpy(x) for x in random_arrays(tuple(arguments.size)))
     image = image.permute(0, 3, 1, 2).contiguous().to(arguments.device)
     target = target.to(arguments.device)
