@@ -108,17 +108,23 @@ def get_config():
             # are longer than the window), larger_maps (if both are). `convert` sets it.
             "window_shift": "always",
             "position_embedding": True,  # patch coordinates into a Swin
-            # Of a DINOv2: the blocks, counted from 1, whose outputs are the maps; (): the four of
-            # its table. And how its position table is resized, which `convert` sets for a file:
-            # size (Hugging Face), size_antialiased (registers, timm), scale_offset (the authors).
+            # Of a DINOv2 or DINOv3: the blocks, counted from 1, whose outputs are the maps; (): the
+            # four of its table. And how a DINOv2's position table is resized, which `convert` sets
+            # for a file: size (Hugging Face), size_antialiased (registers, timm), scale_offset (the
+            # authors).
             "backbone_layers": (),
             "position_interpolation": "size",
             # The batch norms of an EfficientNet keep their statistics in training.
             "freeze_statistics": False,
             "drop_path_rate": 0.1,  # stochastic depth of the last block
-            "neck": "fpn",  # fpn, dpt; of released checkpoints: released, released_hahi
+            # fpn, dpt; depth_anything, with the codec of this name; of released checkpoints:
+            # released, released_hahi.
+            "neck": "fpn",
             "neck_features": 256,
-            "codec": "bounded",  # bounded (ours, after the paper), released
+            "codec": "bounded",  # bounded (ours, after the paper), depth_anything, released
+            # Of Depth Anything: metres that its sigmoid is multiplied by. 0: it is relative, and
+            # says an inverse depth up to an unknown scale and shift.
+            "max_depth": 0.0,
             "latent_channels": 16,
             "encoder_kernel": 1,  # of the bounded codec: 1 (paper), 3
             "decoder_width": 32,
@@ -191,6 +197,8 @@ def get_config():
                 "l2": 0.01,
                 "laplace": 0.0,  # for model.laplace_scale
                 "validity": 0.0,  # for model.validity
+                # For relative models, alone: of inverse depth after shift and scale of the image.
+                "scale_shift_invariant": 0.0,
                 "latent": 1.0,
                 "reconstruction": 1.0,
             },

@@ -88,6 +88,8 @@ def run() -> None:
 
 def _run_page(page: ModuleType, hosts: Hosts) -> None:
     estimator = DepthEstimator.from_pretrained(default_model.chosen(_CHECKPOINT.value))
+    if estimator.is_relative:
+        raise UserError("the page shows metres, and this model is relative: give a metric one")
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())

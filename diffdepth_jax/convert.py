@@ -47,17 +47,23 @@ def convert_file(
       UserError: the file is no checkpoint, does not fit the configuration, or `output` exists.
     """
     from diffdepth_jax.checkpoints.model_directory import save_model
-    from diffdepth_jax.evaluation.model_card import model_card, write_card
+    from diffdepth_jax.evaluation.model_card import licence_section, model_card, write_card
     from diffdepth_jax.torch_import.conversion import convert
+    from diffdepth_jax.torch_import.hugging_face_config import check_hugging_face_config
+    from diffdepth_jax.torch_import.licences import licence_of
     from diffdepth_jax.torch_import.state_dicts import read_state_dict
 
     tensors, kind = read_state_dict(path)
+    check_hugging_face_config(path, config.model)
     config, field_messages = with_fields_of_code(config, kind)
     variables, messages = convert(tensors, kind, _abstract(config, kind))
     save_model(output, config, variables)
     origin = f"Converted from `{os.path.basename(path)}` ({kind.name})."
-    write_card(output, model_card(config, origin))
-    return [f"{path}: {kind.name}, {len(tensors)} tensors", *field_messages, *messages]
+    licence = licence_of(kind, config.model.backbone)
+    section = "" if licence is None else licence_section(*licence)
+    write_card(output, model_card(config, origin, licence=section))
+    told = [] if licence is None else [f"licence of the weights: {licence.text}"]
+    return [f"{path}: {kind.name}, {len(tensors)} tensors", *field_messages, *messages, *told]
 
 
 def _abstract(config: "Configuration", kind: "Kind") -> "Variables":

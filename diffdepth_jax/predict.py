@@ -47,8 +47,8 @@ _OUTPUTS = flags.DEFINE_list(
     "outputs",
     None,
     f"What to write: names of {', '.join(output_kinds.KINDS)}. Default: "
-    f"{','.join(output_kinds.DEFAULT)} for photos, video for videos. "
-    "A video's other outputs are written for each frame.",
+    f"{','.join(output_kinds.DEFAULT)} for photos ({','.join(output_kinds.RELATIVE_DEFAULT)} of a "
+    "relative model), video for videos. A video's other outputs are written for each frame.",
 )
 _OVERWRITE = flags.DEFINE_bool("overwrite", False, "Predict again what exists already.")
 _SIZE = flags.DEFINE_enum(
@@ -213,7 +213,7 @@ def run(arguments: Sequence[str]) -> int:
     writers = _writers(_output(inputs))
     files, passed_over = find_inputs(inputs, writers.photos.directory)
     writers.check(files)
-    report = _predict(files, writers, cameras)
+    report, writers = _predict(files, writers, cameras)
     only_videos = all(file.is_video for file in files)
     if passed_over:
         print(printable(passed_over))
@@ -221,8 +221,13 @@ def run(arguments: Sequence[str]) -> int:
     return 1 if report.failures else 0
 
 
-def _predict(files: Sequence["InputFile"], writers: "Writers", cameras: "CameraChoice") -> "Report":
-    """Predicts the files; what failed is printed also where Ctrl-C ends the program."""
+def _predict(
+    files: Sequence["InputFile"], writers: "Writers", cameras: "CameraChoice"
+) -> tuple["Report", "Writers"]:
+    """Predicts the files; what failed is printed also where Ctrl-C ends the program.
+
+    Returns the writers with the kinds of output that the model has.
+    """
     from diffdepth_jax.prediction.report import Report
 
     report, model = Report(len(files)), default_model.chosen(_CHECKPOINT.value)
@@ -232,11 +237,12 @@ def _predict(files: Sequence["InputFile"], writers: "Writers", cameras: "CameraC
             with quick_imports():
                 # Here, because it imports JAX, for which --help and wrong flags need not wait.
                 from diffdepth_jax.prediction.command import predict_files
-            predict_files(model, files, writers, cameras, _options(), report, overwrite=overwrite)
+            chosen = model, files, writers, cameras, _options(), report
+            writers = predict_files(*chosen, overwrite=overwrite)
     finally:
         for line in report.errors():
             print(line, file=sys.stderr)
-    return report
+    return report, writers
 
 
 def main() -> None:

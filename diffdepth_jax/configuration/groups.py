@@ -81,6 +81,7 @@ class Configuration(ModelConfiguration):
         if self.train.cache_features:
             self._check_cached_features()
         self._check_outputs()
+        self._check_relative()
         self._check_missing_depth()
         self._check_parts()
 
@@ -118,6 +119,24 @@ class Configuration(ModelConfiguration):
             rule = f"above 0 with model.{output}, and 0 without"
             valid = weight > 0 if given else weight == 0
             require(valid, f"loss.weights.{name}", weight, rule)
+
+    def _check_relative(self) -> None:
+        """A relative model learns and is scored up to the scale and the shift it does not know."""
+        weights, relative = self.loss.weights, self.model.is_relative
+        name, weight = "scale_shift_invariant", self.loss.weights.scale_shift_invariant
+        rule = "above 0 for a relative model (model.max_depth 0), and 0 for others"
+        require(weight > 0 if relative else weight == 0, f"loss.weights.{name}", weight, rule)
+        if relative:
+            for other in (each for each in vars(weights) if each != name):
+                given = getattr(weights, other)
+                require(given == 0, f"loss.weights.{other}", given, f"0 beside {name}")
+            fitted, canonical = self.evaluation.alignment, self.frame.canonical_focal_length
+            rule = "scale_shift_disparity for a relative model, which knows no metres"
+            require(fitted == "scale_shift_disparity", "evaluation.alignment", fitted, rule)
+            flips = self.evaluation.flip_average
+            require(not flips, "evaluation.flip_average", flips, "False for a relative model")
+            rule = "0 for a relative model, which knows no metres"
+            require(canonical == 0, "frame.canonical_focal_length", canonical, rule)
 
     def _check_missing_depth(self) -> None:
         """Validity needs to know holes from somewhere, and nothing else has a use for them."""

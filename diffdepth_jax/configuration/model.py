@@ -24,6 +24,7 @@ from diffdepth_jax.configuration.values import (
 
 # Rows of the table of time embeddings in the released denoisers; a timestep beyond would be nan.
 RELEASED_TIMESTEPS = 1280
+_OF_DEPTH_ANYTHING = "0 unless model.codec is depth_anything"
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -56,9 +57,10 @@ class Model:
     position_interpolation: Literal["size", "size_antialiased", "scale_offset"]
     freeze_statistics: Flag
     drop_path_rate: Annotated[float, Field(strict=True, ge=0, le=0.99)]
-    neck: Literal["fpn", "dpt", "released", "released_hahi"]
+    neck: Literal["fpn", "dpt", "depth_anything", "released", "released_hahi"]
     neck_features: Channels
-    codec: Literal["bounded", "released"]
+    codec: Literal["bounded", "depth_anything", "released"]
+    max_depth: Annotated[float, Field(strict=True, ge=0, le=1e6)]
     latent_channels: Channels
     encoder_kernel: Literal[1, 3]
     decoder_width: Annotated[int, Field(strict=True, ge=2, le=4096)]
@@ -92,6 +94,25 @@ class Model:
         for name in ("neck_features", "latent_channels") if self.denoiser != "attention" else ():
             width = getattr(self, name)
             require(width % 4 == 0, f"model.{name}", width, "a multiple of 4 for released ones")
+        self._check_depth_anything()
+
+    def _check_depth_anything(self) -> None:
+        """Neck and codec belong together, and have none of our further outputs."""
+        chosen = self.codec == "depth_anything"
+        rule = "depth_anything together with model.codec, and no other"
+        require((self.neck == "depth_anything") == chosen, "model.neck", self.neck, rule)
+        require(chosen or not self.max_depth, "model.max_depth", self.max_depth, _OF_DEPTH_ANYTHING)
+        if chosen:
+            rule = "feed_forward with model.codec depth_anything"
+            require(self.kind == "feed_forward", "model.kind", self.kind, rule)
+            for name in ("laplace_scale", "validity"):
+                given = getattr(self, name)
+                require(not given, f"model.{name}", given, "off with model.codec depth_anything")
+
+    @property
+    def is_relative(self) -> bool:
+        """Whether the model knows no metres: it says inverse depth up to a scale and a shift."""
+        return self.codec == "depth_anything" and not self.max_depth
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

@@ -40,6 +40,7 @@ class Weights:
     l2: float
     laplace: float
     validity: float
+    scale_shift_invariant: float
     latent: float
     reconstruction: float
 

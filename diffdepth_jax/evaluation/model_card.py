@@ -6,7 +6,8 @@ not hold the line `MARK` is somebody's own and stays.
 
 import os
 import pathlib
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 
 from diffdepth_jax.checkpoints.model_directory import CARD_FILE
 from diffdepth_jax.configuration.groups import Configuration
@@ -23,7 +24,9 @@ _ORIGINS = {
 _KINDS = {
     "diffusion": "A latent diffusion model, after DiffusionDepth (Duan, Guo, Zhu, ECCV 2024)",
     "feed_forward": "A feed-forward model",
+    "depth_anything": "A Depth Anything V2 (Yang et al., NeurIPS 2024)",
 }
+_LICENCE = "## Licence"
 
 
 def write_card(directory: str | os.PathLike, text: str) -> None:
@@ -35,31 +38,60 @@ def write_card(directory: str | os.PathLike, text: str) -> None:
         unfinished.write_text(text)
 
 
-def model_card(config: Configuration, origin: str, rows: Mapping[str, Means] | None = None) -> str:
+def licence_section(identifier: str, text: str) -> str:
+    """The section of a card on the licence of its parameters, see `licences_in`."""
+    return f"{_LICENCE}\n\n`{identifier}`: {text}."
+
+
+def licences_in(directories: Iterable[str | os.PathLike]) -> str:
+    """The licence sections of the cards of model directories, "" if there are none."""
+    found = []
+    for directory in directories:
+        path = pathlib.Path(directory) / CARD_FILE
+        text = path.read_text() if path.is_file() else ""
+        found += [part.partition("\n## ")[0].strip() for part in text.split(_LICENCE)[1:]]
+    lines = list(dict.fromkeys(found))
+    return "\n\n".join([_LICENCE, *lines]) if lines else ""
+
+
+def model_card(
+    config: Configuration,
+    origin: str,
+    rows: Mapping[str, Means] | None = None,
+    licence: str = "",
+) -> str:
     """The text of a card.
 
     Args:
       config: the model's.
       origin: a sentence on where the parameters come from; it tells no path of this machine.
       rows: {evaluation set: metrics}; None: it was not evaluated.
+      licence: a licence section; "": the licence is not known.
     """
-    parts = [_head(config), f"## Origin\n\n{origin}\n\n{_data(config)}", _scores(config, rows)]
-    return "\n\n".join([*parts, _limits(config)]) + "\n"
+    parts = [_head(config, licence), f"## Origin\n\n{origin}\n\n{_data(config)}"]
+    parts += [licence] * bool(licence)
+    return "\n\n".join([*parts, _scores(config, rows), _limits(config)]) + "\n"
 
 
-def _head(config: Configuration) -> str:
+def _head(config: Configuration, licence: str) -> str:
     height, width = config.frame.size
+    kind = config.model.codec if config.model.codec == "depth_anything" else config.model.kind
+    identifiers = re.findall(r"^`([\w.-]+)`:", licence, re.MULTILINE)
+    # The hub has one licence for a model; of several, none is right.
+    stated = f"license: {identifiers[0]}\n" if len(set(identifiers)) == 1 else ""
+    relative = config.model.is_relative
+    title = "Relative inverse depth" if relative else "Metric depth"
+    reach = "without metres" if relative else f"depth up to {config.frame.max_depth:g} m"
     return f"""---
 library_name: diffdepth_jax
 pipeline_tag: depth-estimation
----
+{stated}---
 {MARK}
 
-# Metric depth from one image
+# {title} from one image
 
-{_KINDS[config.model.kind]}.
-Backbone `{config.model.backbone}`, images of {height}x{width} pixels, depth up to \
-{config.frame.max_depth:g} m.
+{_KINDS[kind]}.
+Backbone `{config.model.backbone}`, images of {height}x{width} pixels, {reach}.
 
     python -m diffdepth_jax.predict --checkpoint=DIR --input=photo.jpg --output=depth
 
@@ -92,18 +124,24 @@ def _scores(config: Configuration, rows: Mapping[str, Means] | None) -> str:
 
 
 def _limits(config: Configuration) -> str:
+    if config.model.is_relative:
+        metres = "It knows no metres: an unknown scale and shift of what it says are 1 / metres"
+    else:
+        metres = f"Metres hold for {_cameras(config)}"
+    return f"""## Limits
+
+- {metres}.
+- Depth of scenes unlike the training data is not reliable. Nothing here is fit for decisions on
+  which somebody's safety depends."""
+
+
+def _cameras(config: Configuration) -> str:
     frame = config.frame
     if frame.canonical_focal_length:
-        cameras = "any camera whose focal length is given"
-    elif frame.focal_length:
-        cameras = (
+        return "any camera whose focal length is given"
+    if frame.focal_length:
+        return (
             f"cameras of a focal length of {frame.focal_length:g} pixels at this size; for others "
             "give `--fov` or `--focal_length`"
         )
-    else:
-        cameras = "cameras like those of the training data"
-    return f"""## Limits
-
-- Metres hold for {cameras}.
-- Depth of scenes unlike the training data is not reliable. Nothing here is fit for decisions on
-  which somebody's safety depends."""
+    return "cameras like those of the training data"

@@ -16,7 +16,7 @@ from diffdepth_jax.evaluation.alignment import ALIGNMENTS, check_alignment
 from diffdepth_jax.media import preprocessing
 from diffdepth_jax.media.preprocessing import Size
 
-Resize = Literal["nearest", "bilinear", "bilinear_corners"]
+Resize = Literal["nearest", "bilinear", "bilinear_corners", "bilinear_disparity"]
 # The metres that a 16-bit PNG of metres x 256 can hold. Its 0 means "no depth here".
 PNG_LIMITS = (1 / 256, 65535 / 256)
 

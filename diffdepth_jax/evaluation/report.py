@@ -1,6 +1,7 @@
 """Scores as text and as files."""
 
 import csv
+import dataclasses
 import json
 import math
 import os
@@ -46,7 +47,10 @@ def protocol_of(config: Configuration, name: str) -> protocols.Protocol:
         mixed = config.data.mixture[part]
         limits, protocol = mixed.limits(frame), mixed.protocol or protocol
     with fields_of_part(part):
-        return protocols.create_protocol(protocol, *limits, fields.alignment)
+        created = protocols.create_protocol(protocol, *limits, fields.alignment)
+    if config.model.is_relative:
+        return dataclasses.replace(created, resize="bilinear_disparity")
+    return created
 
 
 def describe(config: Configuration, sets: Iterable[str], origin: str | None = None) -> str:

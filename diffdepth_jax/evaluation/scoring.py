@@ -36,12 +36,15 @@ def resize_depth(depth: Prediction, size: Size, rule: Resize = "bilinear") -> Pr
     """Metres [H, W, C] -> [*size, C]; maps of that size come back unchanged.
 
     "bilinear" puts the centre of pixel i at i + 1/2, PyTorch's align_corners=False;
-    "bilinear_corners" is align_corners=True; "nearest" mixes no two depths.
+    "bilinear_corners" is align_corners=True; "nearest" mixes no two depths; "bilinear_disparity"
+    mixes 1 / depth, for relative models.
     """
     if depth.shape[:2] == tuple(size):
         return depth
     if rule == "bilinear_corners":
         return layers.resize_align_corners(depth[None], *size)[0]
+    if rule == "bilinear_disparity":
+        return 1 / resize_depth(1 / depth, size)
     return jax.image.resize(depth, (*size, depth.shape[-1]), rule, antialias=False)
 
 

@@ -132,6 +132,8 @@ def submit(config: Configuration, workdir: str | os.PathLike, output: str | None
     """Predicts the test set with the model of `workdir` into a zip; returns a line for the user."""
     if not output:
         raise UserError("--mode=submit needs --output=FILE.zip")
+    if config.model.is_relative:
+        raise UserError("a submission is of metres, and this model is relative: take a metric one")
     evaluator, variables = load_evaluator(config, workdir)
     sets = evaluator.scorer.sets
     if len(sets) != 1:

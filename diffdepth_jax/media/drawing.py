@@ -16,6 +16,7 @@ from diffdepth_jax.media.color_maps import (
     Depth,
     apply_map,
     colorize_depth,
+    depth_map,
     percentile_limits,
     plane,
     valid_or_nan,
@@ -72,6 +73,31 @@ def depth_picture(
         check_sizes(image=image, depth=depth)
         picture = join([resize_image(_thin_out(image), size), picture], axis=1)
     return add_scale(picture, scale_of_depth(depth, limits, colormap), text_size(*size))
+
+
+def relative_limits(inverse_depth: Depth) -> Limits:
+    """Returns the far and the near end of the colours that suit a relative inverse depth."""
+    low, high = np.percentile(plane(_thin_out(inverse_depth)), (2, 98))
+    room = max(0.01 * float(high - low), 1e-6)  # a constant gets the colour in the middle
+    return float(low) - room, float(high) + room
+
+
+def relative_picture(
+    inverse_depth: Depth,
+    limits: Limits,
+    image: Picture | None = None,
+    *,
+    colormap: str = COLORMAP,
+) -> Picture:
+    """Draws an inverse depth without unit, from far to near, else as `depth_picture`."""
+    (low, high), thin = limits, plane(_thin_out(inverse_depth))
+    size, colors = _shown_size(*thin.shape), depth_map(colormap)
+    picture = apply_map(colors, (high - _resized(thin, size)) / (high - low))
+    if image is not None:
+        check_sizes(image=image, depth=inverse_depth)
+        picture = join([resize_image(_thin_out(image), size), picture], axis=1)
+    scale = Scale(colors, [Mark(0, "near"), Mark(1, "far")], [], "near")
+    return add_scale(picture, scale, text_size(*size))
 
 
 def spread_picture(spread: Depth, depth: Depth) -> Picture:

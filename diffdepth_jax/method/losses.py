@@ -55,6 +55,27 @@ def l2(prediction: Map, target: Map, mask: Valid) -> Term:
     return _sum_and_count(_per_image_sum(delta**2), _valid_counts(mask))
 
 
+def scale_shift_invariant(prediction: Map, target: Map, mask: Valid) -> Term:
+    """1/T sum |delta|, of inverse depth that is known up to a scale and a shift alone.
+
+    delta is the difference after prediction and target are each brought to a median of 0 and a mean
+    absolute value of 1 over the mask (MiDaS, Ranftl et al. 2020, arXiv 1907.01341; Depth Anything).
+    """
+    ours, theirs = _standardised(prediction.astype(jnp.float32), mask), _standardised(target, mask)
+    return _sum_and_count(_per_image_sum(jnp.abs(ours - theirs)), _valid_counts(mask))
+
+
+def _standardised(x: Map, mask: Valid) -> Map:
+    """Less each image's median over the mask, over the mean size of that; 0 outside the mask."""
+    count, shape = _valid_counts(mask), (-1, *[1] * (x.ndim - 1))
+    ordered = jnp.sort(jnp.where(mask, x, jnp.inf).reshape(len(x), -1), axis=1)
+    middle = jnp.maximum(count.astype(jnp.int32) - 1, 0) // 2
+    median = jnp.take_along_axis(ordered, middle[:, None], axis=1)
+    centred = jnp.where(mask, jnp.where(mask, x, 0) - median.reshape(shape), 0)
+    size = _per_image_sum(jnp.abs(centred)) / jnp.maximum(count, 1)
+    return centred / jnp.maximum(size, 1e-6).reshape(shape)
+
+
 def _variance_like(delta: Map, mask: Valid, weight: float) -> Term:
     """1/T sum delta^2 + weight/T^2 (sum delta)^2 for each image."""
     count = _valid_counts(mask)

@@ -65,6 +65,8 @@ class PixelObjective:
         counts = dict.fromkeys(PIXEL_LOSSES, images)
         if "laplace" in self.weights:
             counts["laplace"] = images
+        if "scale_shift_invariant" in self.weights:
+            counts["scale_shift_invariant"] = images
         if "validity" in self.weights:
             counts["validity"] = (batch["surface"] | batch["hole"]).any((1, 2, 3)).sum()
         return counts
@@ -128,6 +130,9 @@ class PixelObjective:
         if "laplace" in self.weights:
             scale = decoded.log_scale
             terms["laplace"] = losses.laplace(decoded.log_depth, log_target, mask, scale)
+        if "scale_shift_invariant" in self.weights:
+            pair = decoded.inverse_depth, jnp.exp(-log_target)
+            terms["scale_shift_invariant"] = losses.scale_shift_invariant(*pair, mask)
         if known is not None:
             terms["validity"] = losses.validity(decoded.validity, *known)
         return terms

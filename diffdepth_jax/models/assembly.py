@@ -21,8 +21,9 @@ from diffdepth_jax.arrays import (
 )
 from diffdepth_jax.configuration.groups import Model
 from diffdepth_jax.errors import UserError
+from diffdepth_jax.models import depth_anything
 from diffdepth_jax.models.backbone_choice import DTYPES, create_backbone
-from diffdepth_jax.models.backbones import dinov2
+from diffdepth_jax.models.backbones import dinov2, dinov3
 from diffdepth_jax.models.codec import Decoded, DepthCodec
 from diffdepth_jax.models.denoiser import ConditionedHead, Denoiser, Regressor
 from diffdepth_jax.models.detail import DetailPath
@@ -32,6 +33,11 @@ from diffdepth_jax.models.necks.hahi import HAHI
 from diffdepth_jax.models.released import ReleasedCodec, ReleasedDenoiser
 
 BackboneMaps = Sequence[Features] | None  # None: the backbone has to run
+# Pixels of a patch's side, by the name of the backbone.
+_PATCHES = {
+    **dict.fromkeys(dinov2.VARIANTS, dinov2.DINOv2.patch),
+    **dict.fromkeys(dinov3.VARIANTS, dinov3.DINOv3.patch),
+}
 
 
 class DepthNetwork(nn.Module):
@@ -226,28 +232,37 @@ def create_model(fields: Model) -> DepthNetwork:
         "detail": DetailPath(fields.detail_features, dtype) if fields.detail_features else None,
     }
     if fields.kind == "feed_forward":
-        return FeedForwardDepth(**parts, head=_head(Regressor, fields, dtype))
+        return FeedForwardDepth(**parts, head=_regressor(fields, dtype))
     hahi = HAHI(dtype=dtype) if fields.neck == "released_hahi" else None
     return DiffusionDepth(**parts, denoiser=_denoiser(fields, dtype), hahi=hahi)
 
 
 def _neck(fields: Model, dtype: DTypeLike) -> nn.Module:
+    if fields.neck == "depth_anything":
+        return depth_anything.Fusion(depth_anything.widths_of(fields.backbone).fused, dtype)
     if fields.neck == "dpt":
         return DPT(fields.neck_features, dtype)
     return FPN(fields.neck_features, fields.neck != "fpn", dtype)
 
 
 def _reassemble(fields: Model, dtype: DTypeLike) -> nn.Module | None:
-    """Only a DINOv2's maps, which all have one size, have to become a pyramid."""
-    if fields.backbone not in dinov2.VARIANTS:
+    """Only the maps of a DINO, which all have one size, have to become a pyramid."""
+    if fields.backbone not in _PATCHES:
         return None
     layers = fields.backbone_layers
     if layers and len(layers) != len(STRIDES):
         raise UserError(f"model.backbone_layers {layers}: must be {len(STRIDES)} for the neck")
-    return Reassemble(fields.neck_features, dinov2.PATCH, dtype)
+    if fields.neck == "depth_anything":
+        widths = depth_anything.widths_of(fields.backbone)
+        return depth_anything.Pyramid(widths.pyramid, widths.fused, dtype)
+    return Reassemble(fields.neck_features, _PATCHES[fields.backbone], dtype)
 
 
 def _codec(fields: Model) -> nn.Module:
+    if fields.codec == "depth_anything":
+        channels = depth_anything.widths_of(fields.backbone).fused // 2
+        patch, dtype = _PATCHES[fields.backbone], DTYPES[fields.dtype]
+        return depth_anything.DepthAnythingCodec(channels, patch, fields.max_depth, dtype)
     if fields.codec == "released":
         return ReleasedCodec(fields.latent_channels)
     return DepthCodec(
@@ -257,6 +272,12 @@ def _codec(fields: Model) -> nn.Module:
         fields.laplace_scale,
         fields.validity,
     )
+
+
+def _regressor(fields: Model, dtype: DTypeLike) -> nn.Module:
+    if fields.neck == "depth_anything":
+        return depth_anything.Head(depth_anything.widths_of(fields.backbone).fused, dtype)
+    return _head(Regressor, fields, dtype)
 
 
 def _denoiser(fields: Model, dtype: DTypeLike) -> nn.Module:

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from diffdepth_jax.configuration.model import Model
 from diffdepth_jax.errors import UserError, did_you_mean
-from diffdepth_jax.models.backbones import dinov2, efficientnet, mpvit, resnet, swin
+from diffdepth_jax.models.backbones import dinov2, dinov3, efficientnet, mpvit, resnet, swin
 
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
@@ -54,6 +54,15 @@ def _dinov2(fields: Model) -> nn.Module:
     )
 
 
+def _dinov3(fields: Model) -> nn.Module:
+    return dinov3.create(
+        fields.backbone,
+        layers=fields.backbone_layers,
+        drop_path_rate=fields.drop_path_rate,
+        dtype=DTYPES[fields.dtype],
+    )
+
+
 def _efficientnet(fields: Model) -> nn.Module:
     return efficientnet.EfficientNetLite(
         **efficientnet.VARIANTS[fields.backbone],
@@ -75,6 +84,7 @@ def _mpvit(fields: Model) -> nn.Module:
 _BACKBONES: dict[str, Callable[[Model], nn.Module]] = {
     **dict.fromkeys(swin.VARIANTS, _swin),
     **dict.fromkeys(dinov2.VARIANTS, _dinov2),
+    **dict.fromkeys(dinov3.VARIANTS, _dinov3),
     **dict.fromkeys(efficientnet.VARIANTS, _efficientnet),
     **dict.fromkeys(resnet.VARIANTS, _resnet),
     **dict.fromkeys(mpvit.VARIANTS, _mpvit),

@@ -125,11 +125,14 @@ class Decoded:
       log_scale: log of the scale b of a Laplace distribution of log depth, whose centre is
         `log_depth` (Kendall and Gal 2017, arXiv 1703.04977).
       validity: logit of the probability that the pixel has a depth at all.
+      inverse_depth: of a relative model, up to an unknown scale and shift, 0 or more: the model
+        knows no metres, and `log_depth` stands for -log of this alone.
     """
 
     log_depth: Any
     log_scale: Any = None
     validity: Any = None
+    inverse_depth: Any = None
 
 
 def padded_to(x: Features, shape: tuple[Size, ...]) -> Features:

@@ -33,17 +33,20 @@ def predict_files(
     report: Report,
     *,
     overwrite: bool,
-) -> None:
+) -> Writers:
     """Predicts all photos, then all videos, and adds to a report what became of them.
 
     `model` is a name, see `find_model`; compiled programs are kept. Photos at their native size are
     padded to a few sizes that they share.
+
+    Returns the report, and the writers, whose kinds are what such a model writes.
 
     Raises:
       UserError: there is no such model, or it cannot predict like this.
     """
     with awaited(f"loading {model}"):
         estimator = DepthEstimator.from_pretrained(model)
+    writers = _fitting(estimator, writers, files)
     cameras = _checked(estimator, writers.kinds, cameras, options)
     print(f"device: {describe_devices()}", file=sys.stderr)
     photos = [file for file in files if not file.is_video]
@@ -58,6 +61,16 @@ def predict_files(
         existing = dataclasses.replace(existing, writer=writers.videos)
         images = ImagePredictor(estimator, writers.videos, cameras, options)
         VideoPredictor(images, existing, report).predict(videos)
+    return writers
+
+
+def _fitting(estimator: DepthEstimator, writers: Writers, files: Sequence[InputFile]) -> Writers:
+    """Returns the writers of what such a model tells; or raises a UserError."""
+    if not estimator.is_relative:
+        return writers.of_metric_model()
+    writers = writers.of_relative_model()
+    writers.check(files)
+    return writers
 
 
 def _checked(

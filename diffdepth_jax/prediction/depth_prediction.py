@@ -1,4 +1,7 @@
-"""The result for one image: its depth in metres, and what is known beside it."""
+"""The result for one image: its depth in metres, and what is known beside it.
+
+Of a relative model it is an inverse depth without unit, a class of its own: it has no metres.
+"""
 
 import dataclasses
 import io
@@ -159,6 +162,38 @@ class DepthPrediction:
     def holes(self) -> str:
         """Which share of the pixels has no depth, as text; "" if the model does not say."""
         return "" if self.valid is None else f"{np.mean(~self.valid):.1%} without depth"
+
+
+@dataclasses.dataclass(frozen=True)
+class RelativePrediction:
+    """What a relative model says of one image.
+
+    Attributes:
+      inverse_depth: a number that is the larger the nearer a pixel is, 0 or more: an unknown scale
+        and shift of it are 1 / metres.
+      image: the RGB image, turned the way the camera was held.
+    """
+
+    inverse_depth: Float32[np.ndarray, "height width"]
+    image: RGB
+
+    @property
+    def limits(self) -> str:
+        """The least and the greatest inverse depth, as text."""
+        low, high = self.inverse_depth.min(), self.inverse_depth.max()
+        return f"relative inverse depth {low:.4g} to {high:.4g}"
+
+    @property
+    def holes(self) -> str:
+        """Nothing: a relative model has a number for each pixel."""
+        return ""
+
+
+def relative_at_image_size(
+    image: RGB, placed: Placement, maps: Mapping[str, np.ndarray]
+) -> RelativePrediction:
+    """Returns the prediction of an image from the map "inverse_depth", see `at_image_size`."""
+    return RelativePrediction(take_back(maps["inverse_depth"], placed), image)
 
 
 def at_image_size(image: RGB, placed: Placement, maps: Mapping[str, np.ndarray]) -> DepthPrediction:

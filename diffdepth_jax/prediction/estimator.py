@@ -5,7 +5,7 @@ import functools
 import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack, overload
 
 import jax
 import numpy as np
@@ -15,12 +15,18 @@ from PIL import Image
 from diffdepth_jax.arrays import Array, Variables
 from diffdepth_jax.checkpoints import model_names
 from diffdepth_jax.configuration.groups import ModelConfiguration
+from diffdepth_jax.errors import UserError
 from diffdepth_jax.media import preprocessing
 from diffdepth_jax.media.preprocessing import Size
 from diffdepth_jax.media.reading import RGB, FilePath, as_rgb
 from diffdepth_jax.method import diffusion
 from diffdepth_jax.prediction import memory, placement
-from diffdepth_jax.prediction.depth_prediction import DepthPrediction, at_image_size
+from diffdepth_jax.prediction.depth_prediction import (
+    DepthPrediction,
+    RelativePrediction,
+    at_image_size,
+    relative_at_image_size,
+)
 from diffdepth_jax.prediction.focal_lengths import FocalLengths, assumed, in_metres, one_each
 from diffdepth_jax.prediction.intervals import Intervals
 from diffdepth_jax.prediction.loading import predict_function, read_model
@@ -97,6 +103,11 @@ class DepthEstimator:
         Its metres are then right for any camera whose focal length is given.
         """
         return self._config.frame.canonical_focal_length > 0
+
+    @property
+    def is_relative(self) -> bool:
+        """Whether the model knows no metres, see `relative`."""
+        return self._config.model.is_relative
 
     @property
     def diffuses(self) -> bool:
@@ -179,11 +190,14 @@ class DepthEstimator:
 
         Raises:
           UserError: an image is none or too large for the memory, the focal length is unknown, a
-            number is out of range, or the interval cannot be made, see `Intervals.check`.
+            number is out of range, the interval cannot be made, see `Intervals.check`, or the model
+            is relative.
         """
         options = Options(
             num_steps, seed, ensemble, trajectory, native_size, padded_sizes, batch_size, interval
         )
+        if self.is_relative:
+            raise UserError("this model is relative and knows no metres: call estimator.relative")
         self.check(options)
         if isinstance(images, (list, tuple)):
             return self._predict([as_rgb(image) for image in images], focal_length, options)
@@ -226,31 +240,38 @@ class DepthEstimator:
         check_options(options, self._config)
         self._intervals.check(options, self.num_steps)
 
+    def relative(self, images: Sequence[ImageLike], **fields: Any) -> list[RelativePrediction]:
+        """What a relative model says of each image; `fields` are those of `Options`."""
+        if not self.is_relative:
+            raise UserError("this model is no relative one: call it, and get metres")
+        self.check(options := Options(**fields))
+        read = [as_rgb(image) for image in images]
+        each = zip(read, self._placed_maps(read, options), strict=True)
+        return [relative_at_image_size(image, *found) for image, found in each]
+
     def _predict(
         self, images: list[RGB], focal_length: FocalLengths, options: Options
     ) -> list[DepthPrediction]:
         focal_lengths = one_each(focal_length, len(images))
-        placements = [self.placement(*image.shape[:2], options) for image in images]
-        predictions: dict[int, DepthPrediction] = {}
-        for rows in placement.batches(placements, options.batch_size):
-            batch = [(images[row], placements[row]) for row in rows]
-            for row, prediction in zip(rows, self._predict_batch(batch, options), strict=True):
-                camera = placements[row].scale, focal_lengths[row]
-                predictions[row] = self._completed(prediction, options, *camera)
-        return [predictions[row] for row in range(len(images))]
-
-    def _predict_batch(
-        self, batch: list[tuple[RGB, Placement]], options: Options
-    ) -> list[DepthPrediction]:
-        """Predicts images of one target size; the predictions have no focal length yet."""
-        pictures = [placement.place(image, placed) for image, placed in batch]
-        pictures += pictures[-1:] * (options.batch_size - len(pictures))
-        normalized = np.stack([preprocessing.normalize_image(picture) for picture in pictures])
-        maps = self._maps(normalized, options)
+        each = zip(images, self._placed_maps(images, options), focal_lengths, strict=True)
         return [
-            at_image_size(image, placed, {name: maps[name][row] for name in maps})
-            for row, (image, placed) in enumerate(batch)
+            self._completed(at_image_size(image, placed, maps), options, placed.scale, own)
+            for image, (placed, maps), own in each
         ]
+
+    def _placed_maps(
+        self, images: list[RGB], options: Options
+    ) -> list[tuple[Placement, dict[str, np.ndarray]]]:
+        """Where each image lies in what the network sees, and the maps of that, by batches."""
+        placements = [self.placement(*image.shape[:2], options) for image in images]
+        found: dict[int, dict[str, np.ndarray]] = {}
+        for rows in placement.batches([placed.target for placed in placements], options.batch_size):
+            pictures = [placement.place(images[row], placements[row]) for row in rows]
+            pictures += pictures[-1:] * (options.batch_size - len(pictures))
+            normalized = np.stack([preprocessing.normalize_image(picture) for picture in pictures])
+            maps = self._maps(normalized, options)
+            found |= {row: {k: maps[k][i] for k in maps} for i, row in enumerate(rows)}
+        return [(placed, found[row]) for row, placed in enumerate(placements)]
 
     def _maps(
         self, image: Float32[np.ndarray, "batch height width 3"], options: Options

@@ -15,12 +15,12 @@ from diffdepth_jax.media.frame_times import Span
 from diffdepth_jax.media.preprocessing import Size
 from diffdepth_jax.media.reading import Photo
 from diffdepth_jax.prediction.camera_choice import CameraChoice
-from diffdepth_jax.prediction.depth_prediction import DepthPrediction
+from diffdepth_jax.prediction.depth_prediction import DepthPrediction, RelativePrediction
 from diffdepth_jax.prediction.estimator import DepthEstimator
 from diffdepth_jax.prediction.options import Options
 from diffdepth_jax.prediction.output_kinds import NEED_CAMERA
 from diffdepth_jax.prediction.output_names import InputFile
-from diffdepth_jax.prediction.outputs import OutputWriter, trajectory_steps
+from diffdepth_jax.prediction.outputs import AnyPrediction, OutputWriter, trajectory_steps
 from diffdepth_jax.prediction.record import Fingerprint
 from diffdepth_jax.program.progress import awaited
 
@@ -54,7 +54,7 @@ class Result(NamedTuple):
     """A prediction, and the camera for which it holds; None if the model states no camera."""
 
     job: Job
-    prediction: DepthPrediction
+    prediction: AnyPrediction
     camera: Camera | None
 
 
@@ -109,17 +109,26 @@ class ImagePredictor:
 
     def predict(self, batch: list[Job]) -> list[Result]:
         """Predicts images of one size; raises a UserError if that is not possible."""
-        focal_lengths = [None if job.camera is None else job.camera.fx for job in batch]
         height, width = size = batch[0].target
         wait = awaited(f"compiling for images of {height} x {width}, and predicting")
         with contextlib.nullcontext() if size in self._compiled else wait:
-            predictions = self._estimator(
-                [job.photo.image for job in batch],
-                # Without the model's focal length metres cannot be rescaled; points use cameras.
-                focal_length=focal_lengths if self._estimator.focal_length else None,
-                **vars(self._options),
-            )
+            results = self._relative(batch) if self._estimator.is_relative else self._metric(batch)
         self._compiled.add(size)
+        return results
+
+    def _relative(self, batch: list[Job]) -> list[Result]:
+        images = [job.photo.image for job in batch]
+        predictions = self._estimator.relative(images, **vars(self._options))
+        return [Result(job, each, None) for job, each in zip(batch, predictions, strict=True)]
+
+    def _metric(self, batch: list[Job]) -> list[Result]:
+        focal_lengths = [None if job.camera is None else job.camera.fx for job in batch]
+        predictions = self._estimator(
+            [job.photo.image for job in batch],
+            # Without the model's focal length metres cannot be rescaled; points alone use cameras.
+            focal_length=focal_lengths if self._estimator.focal_length else None,
+            **vars(self._options),
+        )
         return [
             Result(job, prediction, job.camera or _assumed_camera(prediction))
             for job, prediction in zip(batch, predictions, strict=True)
@@ -156,8 +165,10 @@ def _assumed_camera(prediction: DepthPrediction) -> Camera | None:
     return camera.centred(prediction.focal_length, *size, "the model's assumption")
 
 
-def metres_hold(pinhole: Camera | None) -> str:
+def metres_hold(prediction: AnyPrediction, pinhole: Camera | None) -> str:
     """Says for which camera the metres hold; None: the model states no focal length."""
+    if isinstance(prediction, RelativePrediction):
+        return "the model is relative and knows no metres"
     if pinhole is None:
         return "metres hold for cameras like those of the training data (focal length not stated)"
     return f"metres hold for a focal length of {pinhole.fx:.1f} pixels ({pinhole.source})"

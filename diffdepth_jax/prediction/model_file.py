@@ -53,8 +53,10 @@ def export_model(
     predict = depth_function(model, schedule, sampler, size, factor)
     exported, arrays = export_depth(predict, variables, size, options.parameters_inside)
     _write(output, exported, arrays)
-    described = _description(output, exported, sampler["num_steps"], size)
-    return f"{described}; {_camera(config.frame)}"
+    result = "relative inverse depth" if config.model.is_relative else "metres"
+    described = _description(output, exported, result, sampler["num_steps"], size)
+    holds = "it knows no metres" if config.model.is_relative else _camera(config.frame)
+    return f"{described}; {holds}"
 
 
 def export_onnx(
@@ -124,7 +126,11 @@ def _write(output: pathlib.Path, exported: jax.export.Exported, arrays: dict[str
 
 
 def _description(
-    output: pathlib.Path, exported: jax.export.Exported, num_steps: int, size: Size | None
+    output: pathlib.Path,
+    exported: jax.export.Exported,
+    result: str,
+    num_steps: int,
+    size: Size | None,
 ) -> str:
     *parameters, images, _ = exported.in_avals
     first = f"parameters of {output}.npz, " if parameters else ""
@@ -133,6 +139,6 @@ def _description(
     )
     return (
         f"{output}: ({first}images uint8 [{', '.join(map(str, images.shape))}], seed uint32 []) -> "
-        f"metres float32; images {seen}, {num_steps} steps; {', '.join(exported.platforms)}; "
+        f"{result} float32; images {seen}, {num_steps} steps; {', '.join(exported.platforms)}; "
         f"{output.stat().st_size / 2**20:.1f} MiB; python docs/load_exported.py runs it"
     )

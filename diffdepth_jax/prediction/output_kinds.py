@@ -23,11 +23,15 @@ KINDS = {
     "interval": Kind(("_low.npy", "_high.npy"), "ends of the interval, float32 metres"),
     "ply": Kind((".ply",), "points or a surface, metres"),
     "glb": Kind((".glb",), "points or a surface, metres"),
+    "inverse_depth": Kind(("_inverse_depth.npy",), "of a relative model: float32 without unit"),
     "gif": Kind(("_trajectory.gif",), "the denoising, step by step"),
     "mp4": Kind(("_trajectory.mp4",), "the denoising, step by step"),
     "video": Kind(("_depth.mp4",), "of a video: photo and depth"),
 }
 DEFAULT = ("npy", "png16", "color")
+# What a relative model can write, which knows no metres, and what it writes by default.
+RELATIVE = ("inverse_depth", "color", "side_by_side", "video")
+RELATIVE_DEFAULT = ("inverse_depth", "color")
 FRAME = re.compile(r"^\d{6,}")  # with which the names of a frame's files begin
 NEED_CAMERA = {"ply", "glb"}
 NEED_TRAJECTORY = {"gif", "mp4"}

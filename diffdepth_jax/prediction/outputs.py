@@ -21,10 +21,11 @@ from diffdepth_jax.media.point_cloud import PointCloud
 from diffdepth_jax.media.reading import RGB
 from diffdepth_jax.media.video import VideoWriter
 from diffdepth_jax.prediction import file_formats
-from diffdepth_jax.prediction.depth_prediction import DepthPrediction
+from diffdepth_jax.prediction.depth_prediction import DepthPrediction, RelativePrediction
 from diffdepth_jax.prediction.output_kinds import FRAME, KINDS, NEED_TRAJECTORY
 from diffdepth_jax.whole_files import whole_file
 
+AnyPrediction = DepthPrediction | RelativePrediction
 Metres = Float32[np.ndarray, "height width"]
 _T = TypeVar("_T")
 _PNG_MAX = np.iinfo(np.uint16).max
@@ -98,16 +99,43 @@ class OutputWriter:
         """Whether all files of an image exist already."""
         return all(path.exists() for path in self.paths(name))
 
-    def limits(self, depth: Metres) -> Limits:
-        """Returns the metres at the two ends of the colours."""
-        return self.color_range or drawing.depth_limits(depth)
+    def limits(self, prediction: AnyPrediction) -> Limits:
+        """Returns the metres, or the inverse depths, at the two ends of the colours."""
+        if isinstance(prediction, RelativePrediction):
+            return drawing.relative_limits(prediction.inverse_depth)
+        return self.color_range or drawing.depth_limits(prediction.marked_depth)
 
-    def write(self, name: str, prediction: DepthPrediction, camera: Camera | None) -> None:
+    def write(self, name: str, prediction: AnyPrediction, camera: Camera | None) -> None:
         """Writes all files of an image, each whole or not at all."""
-        writers = self._writers(prediction, camera)
+        writers = self._pictures(prediction)
+        if isinstance(prediction, RelativePrediction):
+            inverse_depth = prediction.inverse_depth
+            writers["_inverse_depth.npy"] = lambda path: np.save(path, inverse_depth)
+        else:
+            writers |= self._writers(prediction, camera)
         for suffix in self._suffixes():
             with _file_in_folder(self._path(name, suffix)) as unfinished:
                 writers[suffix](unfinished)
+
+    def _pictures(self, prediction: AnyPrediction) -> dict[str, Callable[[pathlib.Path], object]]:
+        """Returns for each suffix of a picture of any prediction the function that writes it."""
+
+        def draw(path: pathlib.Path, image: RGB | None = None) -> None:
+            drawing.write_png(path, self._picture(prediction, self.limits(prediction), image))
+
+        return {
+            "_color.png": draw,
+            "_side_by_side.png": lambda path: draw(path, prediction.image),
+        }
+
+    def _picture(
+        self, prediction: AnyPrediction, limits: Limits, image: RGB | None = None
+    ) -> drawing.Picture:
+        colormap = self.colormap
+        if isinstance(prediction, RelativePrediction):
+            inverse_depth = prediction.inverse_depth
+            return drawing.relative_picture(inverse_depth, limits, image, colormap=colormap)
+        return drawing.depth_picture(prediction.marked_depth, limits, image, colormap=colormap)
 
     def _writers(
         self, prediction: DepthPrediction, camera: Camera | None
@@ -123,8 +151,6 @@ class OutputWriter:
             ".png": lambda path: _write_png16(path, depth, self.depth_scale),
             ".tiff": lambda path: file_formats.write_tiff(path, depth),
             ".exr": lambda path: file_formats.write_exr(path, depth),
-            "_color.png": lambda path: self._draw(path, depth),
-            "_side_by_side.png": lambda path: self._draw(path, depth, prediction.image),
             "_spread.npy": lambda path: np.save(path, _marked(prediction, "spread")),
             "_spread.png": lambda path: _draw_spread(path, prediction),
             "_low.npy": lambda path: np.save(path, _marked(prediction, "low")),
@@ -136,10 +162,6 @@ class OutputWriter:
             "_trajectory.gif": animate,
             "_trajectory.mp4": animate,
         }
-
-    def _draw(self, path: pathlib.Path, depth: Metres, image: RGB | None = None) -> None:
-        picture = drawing.depth_picture(depth, self.limits(depth), image, colormap=self.colormap)
-        drawing.write_png(path, picture)
 
     def _cloud(self, prediction: DepthPrediction, camera: Camera | None) -> PointCloud:
         return point_cloud.create(
@@ -154,7 +176,7 @@ class OutputWriter:
     @contextlib.contextmanager
     def open_video(
         self, name: str, clock: Clock
-    ) -> Generator[Callable[[DepthPrediction, Span], None], None, None]:
+    ) -> Generator[Callable[[AnyPrediction, Span], None], None, None]:
         """Makes a video, whole or not at all; yields a function that appends a prediction to it.
 
         Each frame shows the image and its depth. All frames have the colour range of the first one
@@ -164,18 +186,20 @@ class OutputWriter:
         with _file_in_folder(path) as unfinished:
             with VideoWriter(unfinished, clock) as video:
 
-                def append(prediction: DepthPrediction, span: Span) -> None:
+                def append(prediction: AnyPrediction, span: Span) -> None:
                     nonlocal limits
-                    depth = prediction.marked_depth
-                    found = limits or self.limits(depth)
-                    limits = found if np.isfinite(depth).any() else limits
-                    picture = drawing.depth_picture(
-                        depth, found, prediction.image, colormap=self.colormap
-                    )
-                    video.write(picture, span)
+                    found = limits or self.limits(prediction)
+                    limits = found if _has_depth(prediction) else limits
+                    video.write(self._picture(prediction, found, prediction.image), span)
 
                 yield append
             marks.mark_video(unfinished)
+
+
+def _has_depth(prediction: AnyPrediction) -> bool:
+    if isinstance(prediction, RelativePrediction):
+        return True
+    return bool(np.isfinite(prediction.marked_depth).any())
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.media import camera
 from diffdepth_jax.media.reading import read_photo
+from diffdepth_jax.prediction.depth_prediction import DepthPrediction
 from diffdepth_jax.prediction.existing_results import ExistingResults
 from diffdepth_jax.prediction.image_prediction import ImagePredictor, Job, Result, metres_hold
 from diffdepth_jax.prediction.output_names import InputFile
@@ -62,23 +63,23 @@ class PhotoPredictor:
     def _describe(self, result: Result) -> str:
         """Says what a user should know of a photo's result: its size, range and camera."""
         photo, prediction = result.job.photo, result.prediction
-        height, width = prediction.depth.shape
+        height, width = prediction.image.shape[:2]
         size_and_range = f"{height} x {width}, {prediction.limits}"
-        notes = [size_and_range, metres_hold(result.camera)]
+        notes = [size_and_range, metres_hold(prediction, result.camera)]
         notes += [prediction.holes] * bool(prediction.holes)
         is_given = self._images.cameras.is_given
         if result.camera is not None and photo.focal_length_35mm and not is_given:
             stated = camera.from_exif(photo.focal_length_35mm, height, width).fx
             notes.append(f"its EXIF says {stated:.1f}: --camera=exif")
-        if prediction.trajectory is not None:
+        if isinstance(prediction, DepthPrediction) and prediction.trajectory is not None:
             notes += notes_on_denoising(prediction.trajectory, self._images.num_steps)
         if photo.num_pictures > 1:
             notes.append(f"the first of the file's {photo.num_pictures} pictures")
         return "; ".join([*notes, *self._notes_on_png(result), *photo.notes])
 
     def _notes_on_png(self, result: Result) -> list[str]:
-        writer = self._images.writer
-        if "png16" not in writer.kinds:
+        writer, prediction = self._images.writer, result.prediction
+        if "png16" not in writer.kinds or not isinstance(prediction, DepthPrediction):
             return []
-        beyond = count_beyond_png(result.prediction.marked_depth, writer.depth_scale)
+        beyond = count_beyond_png(prediction.marked_depth, writer.depth_scale)
         return [f"{beyond} pixels beyond the PNG's range"] * (beyond > 0)

@@ -107,6 +107,14 @@ def _added_pixels(first: Size, second: Size, counts: Mapping[Size, int]) -> int:
     return sum(counts[size] * (height * width - size[0] * size[1]) for size in (first, second))
 
 
+def batches(targets: Sequence[Size], batch_size: int) -> Iterator[list[int]]:
+    """Yields lists of up to `batch_size` indices of equal targets, until each index came once."""
+    for target in dict.fromkeys(targets):
+        rows = [row for row, other in enumerate(targets) if other == target]
+        for first in range(0, len(rows), batch_size):
+            yield rows[first : first + batch_size]
+
+
 def place(image: RGB, placement: Placement) -> RGB:
     """Scales an image, and repeats its last row and column up to the target size."""
     if placement.content != placement.size:
@@ -128,11 +136,3 @@ def take_back(
         return np.array(metres)
     resized = Image.fromarray(metres).resize((width, height), Image.Resampling.BILINEAR)
     return np.array(resized)
-
-
-def batches(placements: Sequence[Placement], batch_size: int) -> Iterator[list[int]]:
-    """Yields lists of up to `batch_size` indices of equal targets, until each index came once."""
-    for target in dict.fromkeys(placed.target for placed in placements):
-        rows = [row for row, placed in enumerate(placements) if placed.target == target]
-        for first in range(0, len(rows), batch_size):
-            yield rows[first : first + batch_size]

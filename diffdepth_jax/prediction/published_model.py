@@ -59,10 +59,17 @@ def _rounded(array: np.ndarray) -> np.ndarray:
 
 
 def _largest_move(before: DepthEstimator, after: DepthEstimator) -> float:
-    """The largest relative difference of the depth of two rooms and two streets."""
+    """The largest relative difference of the depth of two rooms and two streets.
+
+    Inverse depth may be 0, so that its difference is relative to the greatest of the picture.
+    """
     height, width = before.image_size
     scenes = SyntheticScenes("mixed", "eval", 4, height, width)
     images = [scene["image"] for scene in scenes]
+    if before.is_relative:
+        first, second = (each.relative(images) for each in (before, after))
+        planes = [(a.inverse_depth, b.inverse_depth) for a, b in zip(first, second, strict=True)]
+        return float(np.max([np.abs(b - a).max() / a.max() for a, b in planes]))
     pairs = zip(before(images), after(images), strict=True)
     return float(np.max([np.abs(b.depth / a.depth - 1).max() for a, b in pairs]))
 

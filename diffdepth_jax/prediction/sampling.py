@@ -17,7 +17,7 @@ from diffdepth_jax.models.assembly import DepthNetwork
 from diffdepth_jax.models.codec import Decoded
 
 # "depth", and by choice "spread", "low" and "high", and "trajectory", in metres; "validity", a
-# probability.
+# probability. Of a relative model "inverse_depth" alone, without unit.
 Maps = dict[str, Array]
 
 
@@ -62,7 +62,9 @@ def create_predict(model: DepthNetwork, schedule: NoiseSchedule, sampler: Sample
 
 
 def _maps(members: Decoded, interval: float | None) -> Maps:
-    """Sums up the members of each image, [B, members, H, W]."""
+    """Sums up the members of each image, [B, members, H, W]; a relative model has one."""
+    if members.inverse_depth is not None:
+        return {"inverse_depth": members.inverse_depth[:, 0]}
     scale = None if members.log_scale is None else jnp.exp(members.log_scale)
     maps = summarize(jnp.exp(members.log_depth), scale, interval)
     if members.validity is not None:

@@ -126,6 +126,8 @@ def depth_function(
 ) -> Predict:
     """Creates (variables, images uint8 [B, H, W, 3], seed uint32 []) -> metres float32 [B, H, W].
 
+    Of a relative model it is the inverse depth without unit.
+
     Args:
       model, schedule: to predict with.
       sampler: see `diffusion.ddim_sample`.
@@ -156,10 +158,12 @@ def depth_from_noise(
 
     def at_network_size(variables, levels, noise, keys):
         x = (levels / 255 - preprocessing.IMAGENET_MEAN) / preprocessing.IMAGENET_STD
-        depth = refinement.predict_depth(
+        decoded = refinement.predict(
             model, variables, x, noise, schedule=schedule, keys=keys, **sampler
         )
-        return metres_per_unit * depth[..., 0]
+        if decoded.inverse_depth is not None:
+            return decoded.inverse_depth[..., 0]
+        return metres_per_unit * jnp.exp(decoded.log_depth[..., 0])
 
     def predict(variables, image, noise, keys):
         if target is None:

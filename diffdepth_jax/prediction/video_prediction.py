@@ -5,7 +5,6 @@ import itertools
 from collections.abc import Iterable, Iterator
 
 from diffdepth_jax.errors import UserError
-from diffdepth_jax.media.camera import Camera
 from diffdepth_jax.media.frame_times import Clock
 from diffdepth_jax.media.reading import Photo
 from diffdepth_jax.media.video import Frame, VideoReader
@@ -39,22 +38,21 @@ class VideoPredictor:
                 self._report.fail(file.path, error)
 
     def _predict_video(self, file: InputFile) -> None:
-        source, cameras = fingerprint(file.path), []
+        source = fingerprint(file.path)
         with VideoReader(file.path) as reader:
             bar = progress.bar(reader, "predict", total=reader.num_frames or None)
             frames = _UntilBroken(bar)
             clock = reader.clock if self._makes_video(file) else None
-            for pinhole in self._written_frames(file, frames, clock):
-                cameras.append(pinhole)
+            notes = list(self._written_frames(file, frames, clock))
         if frames.error is not None:
             raise frames.error
         if source is not None:
             self._existing.record.add(file.name, Made(source, frames.count))
-        if not cameras:
+        if not notes:
             self._report.skipped += 1
             return
         self._report.written += 1
-        tell(f"{file.name}: {len(cameras)} frames; {metres_hold(cameras[-1])}")
+        tell(f"{file.name}: {len(notes)} frames; {notes[-1]}")
 
     def _makes_video(self, file: InputFile) -> bool:
         """Whether a video is made, of all frames: what exists of it may be of other frames."""
@@ -64,8 +62,8 @@ class VideoPredictor:
 
     def _written_frames(
         self, file: InputFile, frames: Iterable[Frame], clock: Clock | None
-    ) -> Iterator[Camera | None]:
-        """Predicts frames and writes the results; then yields each frame's camera.
+    ) -> Iterator[str]:
+        """Predicts frames and writes the results; then yields for which camera each one holds.
 
         With a clock, which counts their times, a video is made of the depth of all frames.
         """
@@ -78,7 +76,7 @@ class VideoPredictor:
                 images.write(result)
                 if append is not None:
                     append(result.prediction, result.job.span)
-                yield result.camera
+                yield metres_hold(result.prediction, result.camera)
 
     def _jobs(self, file: InputFile, frames: Iterable[Frame], skip_existing: bool) -> Iterator[Job]:
         skip_existing = skip_existing and self._existing.are_current(file)

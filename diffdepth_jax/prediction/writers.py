@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.media import marks, video
 from diffdepth_jax.prediction import outputs
-from diffdepth_jax.prediction.output_kinds import DEFAULT
+from diffdepth_jax.prediction.output_kinds import DEFAULT, RELATIVE, RELATIVE_DEFAULT
 from diffdepth_jax.prediction.output_names import InputFile
 from diffdepth_jax.prediction.outputs import OutputWriter
 
@@ -18,10 +18,36 @@ class Writers:
     """The writer for photos and the writer for videos.
 
     They have the same settings. Their kinds of output differ only by default.
+
+    Attributes:
+      by_default: whether the user has chosen no kinds.
     """
 
     photos: OutputWriter
     videos: OutputWriter
+    by_default: bool = False
+
+    def of_relative_model(self) -> "Writers":
+        """The writers for a model that knows no metres.
+
+        Raises:
+          UserError: the user wants a kind, or a range of colours, in metres.
+        """
+        reason = "this model is relative and knows no metres"
+        if self.photos.color_range is not None:
+            raise UserError(f"color_range: {reason}: leave it out")
+        if self.by_default:
+            photos = dataclasses.replace(self.photos, kinds=RELATIVE_DEFAULT)
+            return dataclasses.replace(self, photos=photos)
+        for kind in (each for each in self.kinds if each not in RELATIVE):
+            raise UserError(f"outputs {kind}: {reason}: take some of {', '.join(RELATIVE)}")
+        return self
+
+    def of_metric_model(self) -> "Writers":
+        """The same writers; a UserError if the user wants what only a relative model has."""
+        if "inverse_depth" in self.kinds:
+            raise UserError("outputs inverse_depth: this model knows metres: take npy")
+        return self
 
     def existing(self, file: InputFile) -> list[pathlib.Path]:
         """Returns what exists at the paths that are written for a file, of whichever frame."""
@@ -80,7 +106,7 @@ def create_writers(
     outputs.check_kinds(once, interval)
     photos = dataclasses.replace(settings, kinds=once)
     videos = dataclasses.replace(settings, kinds=("video",) if kinds is None else once)
-    return Writers(photos, videos)
+    return Writers(photos, videos, by_default=kinds is None and once == DEFAULT)
 
 
 def _check_pictures(existing: Sequence[pathlib.Path]) -> None:

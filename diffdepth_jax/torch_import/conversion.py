@@ -167,8 +167,8 @@ def load_backbone(
             f"{path} ({kind.name}) does not interpolate positions by {position_interpolation}: "
             f"set model.position_interpolation={wanted}"
         )
-    if not kind.backbone_only:
-        tensors = {k: v for k, v in tensors.items() if k.startswith("depth_backbone.")}
+    if kind.backbone is not None:
+        tensors = {k: v for k, v in tensors.items() if re.fullmatch(kind.backbone, k)}
     return convert(tensors, kind, only_backbone(abstract))
 
 

@@ -4,10 +4,8 @@ import re
 
 from diffdepth_jax.torch_import.kinds import Tensors
 
-_GATED = "a DINOv2 with SwiGLU (giant), which is not read; small, base and large are"
 # Networks that have the names of a known kind, and these beside them.
 _LOOKALIKES = (
-    (r".*\.mlp\.(?:w12|weights_in|gate_proj)\..+", _GATED),
     (
         r".*_blocks\.\d+\._se_reduce\..+",
         "an EfficientNet with squeeze-and-excitation; EfficientNet-Lite0 is read",
@@ -66,26 +64,15 @@ def is_of_videos(tensors: Tensors) -> bool:
 
 def is_lookalike(tensors: Tensors) -> bool:
     """Whether another network has the names of a known kind."""
-    return (
-        is_of_videos(tensors)
-        or _is_packed(tensors)
-        or any(re.fullmatch(pattern, name) for pattern, _ in _LOOKALIKES for name in tensors)
+    return is_of_videos(tensors) or any(
+        re.fullmatch(pattern, name) for pattern, _ in _LOOKALIKES for name in tensors
     )
-
-
-def _is_packed(tensors: Tensors) -> bool:
-    """Whether an MLP's first layer makes gates and values, as timm packs SwiGLU."""
-    second = ((name, x) for name, x in tensors.items() if name.endswith(".mlp.fc2.weight"))
-    firsts = ((tensors.get(name.replace("fc2", "fc1")), x) for name, x in second)
-    return any(first is not None and first.shape[:1] != x.shape[1:2] for first, x in firsts)
 
 
 def described(tensors: Tensors) -> str:
     """Returns what network the tensors are of; if unknown, the name of one of them."""
     if is_of_videos(tensors):
         return "a network of videos, such as a Video Swin"
-    if _is_packed(tensors):
-        return _GATED
     for pattern, description in _LOOKALIKES + _NETWORKS:
         if any(re.fullmatch(pattern, name) for name in tensors):
             return description

@@ -15,10 +15,19 @@ from diffdepth_jax.torch_import.rules import (
     Rule,
     within,
 )
+from diffdepth_jax.torch_import.rules_depth_anything import (
+    DEPTH_ANYTHING_HUGGING_FACE,
+    DEPTH_ANYTHING_OFFICIAL,
+)
 from diffdepth_jax.torch_import.rules_dinov2 import (
     DINOV2_HUGGING_FACE,
     DINOV2_OFFICIAL,
     DINOV2_TIMM_REGISTERS,
+)
+from diffdepth_jax.torch_import.rules_dinov3 import (
+    DINOV3_HUGGING_FACE,
+    DINOV3_OFFICIAL,
+    DINOV3_TIMM,
 )
 from diffdepth_jax.torch_import.rules_efficientnet import EFFICIENTNET_LITE
 from diffdepth_jax.torch_import.rules_torchvision import SWIN_TORCHVISION
@@ -40,6 +49,8 @@ class Kind(NamedTuple):
       position_interpolation: the `model.position_interpolation` of that code, likewise.
       second_marker: pattern of a name that the file must have too.
       notes: messages about one file, from `read_state_dict`.
+      backbone: pattern of the names of the backbone's tensors in a file of a whole model; None: the
+        file holds a backbone alone.
     """
 
     name: str
@@ -50,11 +61,12 @@ class Kind(NamedTuple):
     second_marker: str = ".*"
     notes: tuple[str, ...] = ()
     position_interpolation: str | None = None
+    backbone: str | None = None
 
     @property
     def backbone_only(self) -> bool:
         """Whether the file holds a backbone and not a whole model."""
-        return not self.name.startswith("released")
+        return self.backbone is None
 
 
 # A moving average of torch.optim.swa_utils counts its updates.
@@ -71,6 +83,7 @@ def _released(
         [*rules, _COUNTER],
         r"^$",
         window_shift,
+        backbone=r"depth_backbone\..*",
     )
 
 
@@ -101,6 +114,30 @@ def _dinov2(
     )
 
 
+def _dinov3(name: str, marker: str, rules: Iterable[Rule], second_marker: str) -> Kind:
+    """A kind of DINOv3. timm leaves biases of query and value out where they are 0."""
+    return Kind(
+        f"DINOv3, {name} naming",
+        marker,
+        [*within("", "backbone", rules), _COUNTER],
+        r"params/backbone/block\d+/attn/query_value_bias" if name == "timm" else r"^$",
+        second_marker=second_marker,
+    )
+
+
+def _depth_anything(
+    name: str, marker: str, rules: list[Rule], interpolation: str, backbone: str
+) -> Kind:
+    return Kind(
+        f"Depth Anything, {name} naming",
+        marker,
+        [*rules, _COUNTER],
+        r"^$",
+        position_interpolation=interpolation,
+        backbone=backbone,
+    )
+
+
 _IN_LAYERS = r"layers\.\d+\.blocks\.\d+\.attn"
 _IN_STAGES = r"stages\.\d+\.blocks\.\d+\.attn\.w_msa"
 _IN_FEATURES = r"features\.\d+\.\d+\.attn"
@@ -112,6 +149,7 @@ _LATE_DOWNSAMPLE = r"layers\.3\.downsample\..*"
 # Of ViTs, layer scales have these names in DINOv2 alone, as far as the position tables agree.
 _LAYER_SCALE = r"blocks\.(?:\d+\.)?\d+\.ls1\.gamma"
 _HUGGING_FACE_SCALE = r"encoder\.layer\.\d+\.layer_scale1\.lambda1"
+_DINOV3_SCALE = r"layer\.\d+\.layer_scale1\.lambda1"
 _HUGGING_FACE_REGISTERS = r"embeddings\.register_tokens"
 
 KINDS = (
@@ -124,6 +162,23 @@ KINDS = (
     _swin("timm (from 0.9)", _IN_LAYERS, SWIN_TIMM, "larger_axes", _LATE_DOWNSAMPLE),
     _swin("torchvision", _IN_FEATURES, SWIN_TORCHVISION, "larger_axes"),
     _swin("official", _IN_LAYERS, SWIN_OFFICIAL, "larger_maps"),
+    _depth_anything(
+        "official",
+        r"depth_head\.scratch\.refinenet1\..*",
+        DEPTH_ANYTHING_OFFICIAL,
+        "scale_offset",
+        r"pretrained\..*",
+    ),
+    _depth_anything(
+        "Hugging Face",
+        r"neck\.fusion_stage\..*",
+        DEPTH_ANYTHING_HUGGING_FACE,
+        "size",
+        r"(?!neck\.|head\.).*",
+    ),
+    _dinov3("official", "storage_tokens", DINOV3_OFFICIAL, _LAYER_SCALE),
+    _dinov3("Hugging Face", _DINOV3_SCALE, DINOV3_HUGGING_FACE, _HUGGING_FACE_REGISTERS),
+    _dinov3("timm", r"blocks\.\d+\.gamma_1", DINOV3_TIMM, "reg_token"),
     _dinov2(
         "Hugging Face (registers)",
         _HUGGING_FACE_REGISTERS,

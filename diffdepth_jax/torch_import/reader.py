@@ -1,11 +1,14 @@
 """Reads .pt, .pth and .safetensors files without PyTorch, and runs no code from them.
 
+An index, model.safetensors.index.json, stands for the files that it names.
+
 PyTorch's files hold a pickle, which `reader_pickles` reads, and the tensors' bytes outside of it,
 which are read on demand.
 """
 
 import functools
 import io
+import json
 import os
 import pickle
 import struct
@@ -41,6 +44,8 @@ def read_torch_file(path: str | os.PathLike[str]) -> Any:
             if start.startswith(b"PK") and zipfile.is_zipfile(file):
                 return _read_zip(file)
             # Safetensors starts with a length; its first byte may look like a pickle's.
+            if start.startswith(b"{"):
+                return _read_index(path)
             if start[8:] == b"{":
                 return _read_safetensors(path)
             if start.startswith(pickle.PROTO):
@@ -102,6 +107,23 @@ def _read_stream(file: BinaryIO) -> Any:
         storages[key].place(file, file.tell(), size)
         file.seek(size, os.SEEK_CUR)
     return data
+
+
+def _read_index(path: str) -> dict[str, StoredTensor]:
+    """Reads the tensors of an index from the files beside it; nothing may be missing."""
+    with open(path, encoding="utf-8") as file:
+        places = json.load(file).get("weight_map")
+    named = isinstance(places, dict) and all(isinstance(x, str) for x in places.values())
+    if not named or not places:
+        raise UserError("is JSON without a weight_map: give an index of safetensors")
+    tensors: dict[str, StoredTensor] = {}
+    for name in sorted(set(places.values())):
+        if os.path.basename(name) != name:
+            raise UserError(f"names {name}, which is not beside it")
+        tensors |= _read_safetensors(os.path.join(os.path.dirname(path), name))
+    if missing := sorted(places.keys() - tensors.keys()):
+        raise UserError(f"names {missing[0]}, which {places[missing[0]]} lacks: use whole files")
+    return {name: tensors[name] for name in places}
 
 
 def _read_safetensors(path: str) -> dict[str, StoredTensor]:

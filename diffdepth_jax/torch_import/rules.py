@@ -29,6 +29,12 @@ def _without_class(tensor: np.ndarray) -> np.ndarray:
     return np.pad(np.squeeze(tensor, 0), ((1, 0), (0, 0)))
 
 
+def _without_key(tensor: np.ndarray) -> np.ndarray:
+    """Leaves the middle third out: the biases of query, key and value, [3 C] -> [2 C]."""
+    query, _, value = np.split(tensor, 3)
+    return np.concatenate([query, value])
+
+
 TRANSFORMS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "same": lambda x: x,
     "dense": lambda x: x.transpose(1, 0),  # [O, I] -> [I, O]
@@ -39,6 +45,7 @@ TRANSFORMS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "merging_dense": lambda x: _unfold_order(x, 1).transpose(1, 0),
     "tokens": lambda x: np.squeeze(x, 0),  # [1, N, C] -> [N, C]
     "patch_positions": _without_class,
+    "query_value": _without_key,
 }
 
 

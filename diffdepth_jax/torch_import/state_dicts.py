@@ -51,7 +51,7 @@ def read_state_dict(path: str | os.PathLike[str]) -> tuple[Tensors, Kind]:
             f"{path} holds {described(tensors)}: give one of these instead: "
             + "; ".join(kind.name for kind in KINDS)
         )
-    return _join_query_key_value(tensors), kind._replace(notes=notes)
+    return join_tensors(tensors), kind._replace(notes=notes)
 
 
 def _weights(data: Any, path: str | os.PathLike[str]) -> tuple[Tensors, tuple[str, ...]]:
@@ -132,30 +132,49 @@ def _renamed(
     return renamed
 
 
-_QUERY = re.compile(r"(.+\.attention\.)(self\.query|attention\.query|q_proj)(\.\w+)")
-_PARTS = {
-    "self.query": ("self.query", "self.key", "self.value"),
-    "attention.query": ("attention.query", "attention.key", "attention.value"),
-    "q_proj": ("q_proj", "k_proj", "v_proj"),
-}
+# Tensors that are one in other files: (pattern of the first one's name, names of all, the joint
+# name), the last two by `Match.expand`.
+_JOINED = (
+    *(
+        (
+            rf"(.+\.attention\.){re.escape(query)}\.(weight|bias)",
+            [rf"\1{name}.\2" for name in (query, key, value)],
+            r"\1qkv.\2",
+        )
+        for query, key, value in (
+            ("self.query", "self.key", "self.value"),
+            ("attention.query", "attention.key", "attention.value"),
+            ("q_proj", "k_proj", "v_proj"),
+        )
+    ),
+    # Of DINOv3, whose keys have no bias.
+    (r"(.+\.attention\.)q_proj\.bias", [r"\1q_proj.bias", r"\1v_proj.bias"], r"\1qv_bias"),
+    (r"(.+\.attn\.)q_bias", [r"\1q_bias", r"\1v_bias"], r"\1qv_bias"),
+    # Of SwiGLU, the gate and the value.
+    *(
+        (rf"(.+\.mlp\.){gate}\.(weight|bias)", [rf"\1{gate}.\2", rf"\1{value}.\2"], r"\1w12.\2")
+        for gate, value in (("gate_proj", "up_proj"), ("w1", "w2"), ("fc1_g", "fc1_x"))
+    ),
+)
 
 
-def _join_query_key_value(tensors: Tensors) -> Tensors:
-    """Joins query, key and value, three matrices in Hugging Face's files and one in all others.
+def join_tensors(tensors: Tensors) -> Tensors:
+    """Joins what is several tensors here and one in other files.
 
-    An incomplete three stays as it is, so that `convert` reports the tensors by their names.
+    Incomplete ones stay as they are, so that `convert` reports the tensors by their names.
     """
     joined = dict(tensors)
-    for match in filter(None, map(_QUERY.fullmatch, tensors)):
-        block, query, parameter = match.groups()
-        names = [block + part + parameter for part in _PARTS[query]]
-        if all(name in tensors for name in names):
-            parts = [joined.pop(name) for name in names]
-            if len({part.shape for part in parts}) > 1 or not parts[0].shape:
-                raise UserError(
-                    f"{', '.join(names)} differ in shape or have none: use a whole file"
-                )
-            joined[f"{block}qkv{parameter}"] = _concatenated(parts)
+    for name in tensors:
+        for pattern, names, target in _JOINED:
+            match = re.fullmatch(pattern, name)
+            wanted = [match.expand(each) for each in names] if match else []
+            if match and all(each in joined for each in wanted):
+                parts = [joined.pop(each) for each in wanted]
+                if len({part.shape for part in parts}) > 1 or not parts[0].shape:
+                    raise UserError(
+                        f"{', '.join(wanted)} differ in shape or have none: use a whole file"
+                    )
+                joined[match.expand(target)] = _concatenated(parts)
     return joined
 
 

@@ -41,6 +41,7 @@ from diffdepth_jax.training.feature_cache import create_encode
 from diffdepth_jax.training.pretrained import (
     check_backbone_path,
     check_origin,
+    licences,
     origins,
     score_untrained,
     start_from,
@@ -258,7 +259,7 @@ class _Run:
         if best:
             fields = self.config.train
             origin = f"Step {step} of {fields.num_steps}, with {fields.batch_size} images each."
-            card = model_card(self.config, origin, results)
+            card = model_card(self.config, origin, results, licences(self.config))
             processes.in_first(write_card, self.workdir, card)
         inform_of_evaluation(step, began, results, best=best)
         return results

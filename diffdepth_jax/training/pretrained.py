@@ -5,6 +5,7 @@ import os
 import pathlib
 import re
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import jax
 import numpy as np
@@ -16,10 +17,13 @@ from diffdepth_jax.checkpoints.model_names import find_model, shipped_names
 from diffdepth_jax.configuration.groups import Configuration
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.evaluation.evaluator import Evaluator
+from diffdepth_jax.evaluation.model_card import licence_section, licences_in
 from diffdepth_jax.evaluation.scoring import Means
 from diffdepth_jax.models.assembly import create_model
 from diffdepth_jax.models.variables import abstract_variables, init_variables, leaf_difference
 from diffdepth_jax.torch_import.conversion import load_backbone, only_backbone
+from diffdepth_jax.torch_import.licences import licence_of
+from diffdepth_jax.torch_import.state_dicts import read_state_dict
 from diffdepth_jax.training.announcements import inform
 
 _OF_A_BACKBONE = ("model.position_interpolation", "model.window_shift")
@@ -33,6 +37,7 @@ def start_from(
     backbone_weights: str,
     initial_weights: str,
     position_interpolation: str,
+    is_relative: bool = False,
 ) -> tuple[Variables, list[str]]:
     """Puts the weights of the two paths in the place of random values.
 
@@ -47,6 +52,8 @@ def start_from(
         further outputs (a Laplace scale, validity) may start from one without them.
       position_interpolation: the configuration's. A file of a DINOv2 must be of code that has the
         same.
+      is_relative: whether the model is. If it starts from a Depth Anything that is the other of
+        relative and metric, the last layer, whose numbers mean another thing, stays random.
 
     Returns:
       The variables, and messages about leaves that were not simply copied.
@@ -60,7 +67,10 @@ def start_from(
         messages = [f"all weights come from {initial_weights}; {backbone_weights} is not read"]
         backbone_weights = ""
     if initial_weights:
-        initial = _load_model(find_model(initial_weights))
+        path = find_model(initial_weights)
+        initial = _load_model(path)
+        if read_config(path).model.is_relative != is_relative:
+            initial, messages = _with_new_head(initial, variables, messages)
         for completed in (_with_denoiser, _with_further_outputs):
             initial, lacking = completed(initial, variables)
             messages += lacking
@@ -84,13 +94,26 @@ def _load_model(path: pathlib.Path) -> Variables:
     return jax.device_get(load_variables(path, lambda: abstract_variables(create_model(fields))))
 
 
-def origins(config: Configuration) -> dict[str, str]:
+def origins(config: Configuration) -> dict[str, Any]:
     """The arguments of `start_from` that a configuration gives."""
     return {
         "backbone_weights": config.model.backbone_weights,
         "initial_weights": config.train.initial_weights,
         "position_interpolation": config.model.position_interpolation,
+        "is_relative": config.model.is_relative,
     }
+
+
+def licences(config: Configuration) -> str:
+    """The licence section of what a run starts from, for its model card; "" if none is known."""
+    start, backbone = config.train.initial_weights, config.model.backbone_weights
+    if start:
+        return licences_in([find_model(start)])
+    path = _backbone_path(backbone)
+    if path.is_dir() or not path.is_file():  # a run that was resumed needs the file no more
+        return licences_in([path])
+    licence = licence_of(read_state_dict(path)[1], config.model.backbone)
+    return "" if licence is None else licence_section(*licence)
 
 
 def score_untrained(config: Configuration, evaluator: Evaluator) -> dict[str, Mapping[str, Means]]:
@@ -162,6 +185,18 @@ def _backbone(
     backbone = only_backbone(jax.device_get(load_variables(path, None)))
     _check_leaves(path, "backbone", backbone, only_backbone(variables))
     return backbone, []
+
+
+def _with_new_head(
+    initial: Variables, variables: Variables, messages: list[str]
+) -> tuple[Variables, list[str]]:
+    """A Depth Anything with the last layer of `variables`."""
+    parts = dict(initial["params"])
+    if "head" not in parts.get("codec", {}):
+        return initial, messages
+    parts["codec"] = {**parts["codec"], "head": variables["params"]["codec"]["head"]}
+    message = "codec/head is new: one of the two models is relative, and the other metric"
+    return {**initial, "params": parts}, [*messages, message]
 
 
 # What a denoiser has beside the leaves of the head of a feed-forward model.

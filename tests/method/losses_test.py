@@ -395,3 +395,39 @@ def test_the_loss_of_a_hopeless_logit_is_finite():
     loss = jax.value_and_grad(lambda x: losses.validity(x, ones, ~ones)[0])
     total, gradient = loss(np.full(SHAPE, -1e4, np.float32))
     assert float(total) == 4e4 and np.isfinite(gradient).all()
+
+
+def test_scale_shift_invariant_by_hand():
+    """Less the medians, 3 and 2, over the mean sizes, 2 and 1: -1, 0, 1 and -1, 0, 1/2 or so."""
+    mask = row(1, 1, 1, 0).astype(bool)
+    pair = row(1, 3, 5, 9), row(1, 2, 3, np.nan)
+    assert mean(losses.scale_shift_invariant(*pair, mask)) == pytest.approx(0, abs=1e-6)
+    # -2, 0, 1 over 1 beside -1, 0, 1 over 2/3.
+    pair = row(1, 3, 4, 9), row(1, 2, 3, np.nan)
+    assert mean(losses.scale_shift_invariant(*pair, mask)) == pytest.approx((0.5 + 0.5) / 3)
+
+
+def test_scale_and_shift_do_not_matter_and_a_power_does():
+    """Also where predictions are constant: their size is not 0."""
+    mask, target = half_mask(), np.exp(normal(1))
+    found = [
+        mean(losses.scale_shift_invariant(x, target, mask))
+        for x in (3 * target + 2, target**3, np.ones_like(target))
+    ]
+    assert found[0] < 1e-5 and found[1] > 0.05 and found[2] == pytest.approx(1, rel=1e-4)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e30])
+def test_what_is_invalid_has_no_influence_on_a_standardised_loss(value):
+    """Nor an image without ground truth, of which value and gradient are 0."""
+    prediction, target, mask = normal(0), normal(1), half_mask()
+    mask[2] = False
+    loss = jax.value_and_grad(lambda x, y: losses.scale_shift_invariant(x, y, mask)[0])
+    expected, expected_gradient = loss(prediction, target)
+    total, gradient = loss(prediction, np.where(mask, target, np.float32(value)))
+    assert total == expected > 0
+    np.testing.assert_array_equal(gradient, expected_gradient)
+    assert np.isfinite(gradient).all() and np.all(gradient[~mask] == 0)
+    kept = np.array([0, 1, 3])
+    pair = losses.scale_shift_invariant(prediction[kept], target[kept], mask[kept])
+    assert float(total) == pytest.approx(float(pair[0]), rel=1e-6) and int(pair[1]) == 3

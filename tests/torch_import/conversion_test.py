@@ -499,7 +499,7 @@ def test_two_tensors_for_one_leaf_are_refused():
     table = "encoder.layers.0.blocks.0.attention.self.relative_position_bias_table"
     named[table.replace("self.", "")] = named[table]
     kind = KIND["Swin, Hugging Face naming"]
-    joined = state_dicts._join_query_key_value(stored(named))
+    joined = state_dicts.join_tensors(stored(named))
     with pytest.raises(UserError, match="relative_position_bias_table is filled already"):
         convert(joined, kind, abstract_of(tiny_swin()))
 

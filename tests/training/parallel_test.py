@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from diffdepth_jax.checkpoints.weights_file import read_weights
-from diffdepth_jax.configs import feed_forward
+from diffdepth_jax.configs import depth_anything_v2, feed_forward
 from diffdepth_jax.configuration import groups
 from diffdepth_jax.distributed import sharding
 from diffdepth_jax.method import diffusion
-from diffdepth_jax.models.assembly import DiffusionDepth
+from diffdepth_jax.models.assembly import DiffusionDepth, create_model
 from diffdepth_jax.models.backbones.dinov2 import DINOv2
 from diffdepth_jax.models.backbones.efficientnet import EfficientNetLite, Stage
 from diffdepth_jax.models.backbones.resnet import ResNet
@@ -40,6 +40,7 @@ REFERENCES = {
     "feed-forward": ("feed-forward", 1, "jit", 1),
     "efficientnet": ("efficientnet", 1, "jit", 1),
     "dinov2": ("dinov2", 1, "jit", 1),
+    "depth-anything": ("depth-anything", 1, "jit", 1),
     "samples": ("samples", 1, "jit", 1),
     "outputs": ("outputs", 1, "jit", 1),
     "details": ("details", 1, "jit", 1),
@@ -66,6 +67,9 @@ SLOW_RUNS = {
     "dinov2 jit": ("dinov2", 8, "jit", 1),
     "dinov2 pmap": ("dinov2", 8, "pmap", 1),
     "dinov2 fsdp": ("dinov2", 8, "fsdp", 1),
+    "depth-anything jit": ("depth-anything", 8, "jit", 1),
+    "depth-anything pmap": ("depth-anything", 8, "pmap", 1),
+    "depth-anything fsdp": ("depth-anything", 8, "fsdp", 1),
     "samples jit": ("samples", 8, "jit", 1),
     "samples pmap": ("samples", 8, "pmap", 1),
     "samples fsdp": ("samples", 8, "fsdp", 1),
@@ -111,6 +115,10 @@ def dinov2_model():
     return tiny.model().clone(backbone=backbone, neck=_Sum(), denoiser=denoiser)
 
 
+def depth_anything_model():
+    return create_model(_depth_anything().model)
+
+
 def model_with_outputs():
     """A Laplace scale and validity beside depth."""
     return tiny.model().clone(codec=DepthCodec(4, 8, laplace_scale=True, validity=True))
@@ -128,6 +136,7 @@ MODELS = {
     "feed-forward": tiny.feed_forward_model,
     "efficientnet": efficientnet_model,
     "dinov2": dinov2_model,
+    "depth-anything": depth_anything_model,
     "samples": tiny.model,
     "outputs": model_with_outputs,
     "details": detailed_model,
@@ -161,8 +170,16 @@ def _batches():
         yield {**batch, "mask": mask, "depth": depth, "surface": mask, "hole": hole}
 
 
+def _depth_anything(**overrides):
+    """A relative one, with its loss."""
+    fields = feed_forward.feed_forward(small_run.fields(**overrides))
+    fields.model.update(backbone="dinov2_nano", neck="depth_anything", codec="depth_anything")
+    return groups.read(depth_anything_v2.relative(fields))
+
+
 def _config(model, parallel, accumulate):
-    fields = small_run.fields(
+    make = _depth_anything if model == "depth-anything" else small_run.fields
+    fields = make(
         num_steps=STEPS,
         parallel=parallel,
         accumulate=accumulate,
@@ -173,6 +190,8 @@ def _config(model, parallel, accumulate):
         optimizer__momentum=0.9,
         **FIELDS.get(model, {}),
     )
+    if model == "depth-anything":
+        return fields
     return groups.read(feed_forward.feed_forward(fields) if model == "feed-forward" else fields)
 
 
