@@ -17,13 +17,15 @@ from diffdepth_jax.evaluation.report import describe
 from diffdepth_jax.evaluation.scoring import resize_depth
 from diffdepth_jax.evaluation.submission import submit
 from diffdepth_jax.media import drawing
+from diffdepth_jax.prediction import record
 from diffdepth_jax.prediction.camera_choice import CameraChoice
-from diffdepth_jax.prediction.command import predict_with
+from diffdepth_jax.prediction.command import predict_files
 from diffdepth_jax.prediction.model_file import ExportOptions, export_model
 from diffdepth_jax.prediction.options import Options
 from diffdepth_jax.prediction.output_names import InputFile
 from diffdepth_jax.prediction.outputs import OutputWriter
 from diffdepth_jax.prediction.published_model import publish_model
+from diffdepth_jax.prediction.report import Report
 from diffdepth_jax.prediction.writers import create_writers
 from diffdepth_jax.training import loop
 from diffdepth_jax.training.pretrained import start_from
@@ -56,16 +58,15 @@ def predicted(model, photo, output, kinds=None, **settings):
     writers = create_writers(
         OutputWriter(pathlib.Path(output), (), **settings), kinds, ensemble=1, trajectory=False
     )
-    arguments = [InputFile(photo, "a")], writers, CameraChoice(), Options()
-    return predict_with(str(model), *arguments, overwrite=False)
+    report = Report(1)
+    arguments = [InputFile(photo, "a")], writers, CameraChoice(), Options(), report
+    return report, predict_files(str(model), *arguments, overwrite=False)
 
 
 def test_files_hold_no_metres(model, photo, tmp_path, capsys):
     report, writers = predicted(model, photo, tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "a_color.png",
-        "a_inverse_depth.npy",
-    ]
+    names = {path.name for path in tmp_path.iterdir()} - {record.FILE}
+    assert names == {"a_color.png", "a_inverse_depth.npy"}
     inverse_depth = np.load(tmp_path / "a_inverse_depth.npy")
     assert inverse_depth.shape == (40, 50) and inverse_depth.dtype == np.float32
     assert inverse_depth.min() >= 0 and np.ptp(inverse_depth) > 0
@@ -101,8 +102,8 @@ def test_colours_are_warm_where_it_is_near():
     inverse_depth = np.linspace(0, 1, 300, dtype=np.float32).reshape(1, -1).repeat(200, 0)
     limits = drawing.relative_limits(inverse_depth)
     picture = drawing.relative_picture(inverse_depth, limits).astype(int)
-    assert picture[100, 295, 0] > picture[100, 295, 2]  # near: red above blue
-    assert picture[100, 5, 0] < picture[100, 5, 2]
+    near, far = picture[200, 590], picture[200, 10]  # it is drawn at twice its size
+    assert near[0] > near[2] and far[0] < far[2]  # near: red above blue
     assert drawing.relative_picture(
         np.ones((9, 9), np.float32), drawing.relative_limits(np.ones((9, 9)))
     ).any()

@@ -39,7 +39,7 @@ def predict_files(
     `model` is a name, see `find_model`; compiled programs are kept. Photos at their native size are
     padded to a few sizes that they share.
 
-    Returns the report, and the writers, whose kinds are what such a model writes.
+    Returns the writers, whose kinds are what such a model writes.
 
     Raises:
       UserError: there is no such model, or it cannot predict like this.
@@ -53,14 +53,15 @@ def predict_files(
     videos = [file for file in files if file.is_video]
     padded = placement.shared_sizes(image_sizes(photos)) if options.native_size else ()
     of_photos = dataclasses.replace(options, padded_sizes=padded)
-    existing = ExistingResults(writers.photos, Record(writers.photos.directory), overwrite)
+    images = ImagePredictor(estimator, writers.photos, cameras, of_photos)
+    frames = ImagePredictor(estimator, writers.videos, cameras, options)
     with FolderLock(writers.photos.directory) as lock:
         lock.share("wait until it ends, or give another --output")
-        images = ImagePredictor(estimator, writers.photos, cameras, of_photos)
+        record = Record(writers.photos.directory)
+        existing = ExistingResults(writers.photos, record, overwrite)
         PhotoPredictor(images, existing, report).predict(photos)
-        existing = dataclasses.replace(existing, writer=writers.videos)
-        images = ImagePredictor(estimator, writers.videos, cameras, options)
-        VideoPredictor(images, existing, report).predict(videos)
+        existing = ExistingResults(writers.videos, record, overwrite)
+        VideoPredictor(frames, existing, report).predict(videos)
     return writers
 
 

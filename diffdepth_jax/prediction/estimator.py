@@ -27,9 +27,10 @@ from diffdepth_jax.prediction.depth_prediction import (
     at_image_size,
     relative_at_image_size,
 )
-from diffdepth_jax.prediction.focal_lengths import FocalLengths, assumed, in_metres, one_each
+from diffdepth_jax.prediction.focal_lengths import FocalLengths, in_metres, one_each
 from diffdepth_jax.prediction.intervals import Intervals
 from diffdepth_jax.prediction.loading import predict_function, read_model
+from diffdepth_jax.prediction.model_facts import ModelFacts
 from diffdepth_jax.prediction.options import Keywords, Options, check_options
 from diffdepth_jax.prediction.placement import Placement
 
@@ -40,7 +41,7 @@ ImageLike = Array | Image.Image | FilePath
 _ImageT = TypeVar("_ImageT", bound=ImageLike)
 
 
-class DepthEstimator:
+class DepthEstimator(ModelFacts):
     """A trained or converted model that turns images into metres.
 
     >>> import numpy as np
@@ -68,7 +69,8 @@ class DepthEstimator:
         `model=None` stands for the model that `config` describes, see `predict_function`.
         """
         self._model, self._schedule = model, schedule
-        self._variables, self._config = variables, config
+        super().__init__(config)
+        self._variables = variables
         self._intervals = Intervals(directory, variables, self.has_scale)
 
     @classmethod
@@ -85,44 +87,6 @@ class DepthEstimator:
         See `find_model`.
         """
         return cls.from_checkpoint(model_names.find_model(name))
-
-    @property
-    def focal_length(self) -> float:
-        """The focal length in pixels, at the model's image size, that metres assume; 0: unknown."""
-        return assumed(self._config.frame)
-
-    @property
-    def image_size(self) -> Size:
-        """(height, width) to which images are resized, aspect kept."""
-        return self._config.frame.size
-
-    @property
-    def has_canonical_camera(self) -> bool:
-        """Whether the model learned from cameras of several focal lengths, see `CanonicalCamera`.
-
-        Its metres are then right for any camera whose focal length is given.
-        """
-        return self._config.frame.canonical_focal_length > 0
-
-    @property
-    def is_relative(self) -> bool:
-        """Whether the model knows no metres, see `relative`."""
-        return self._config.model.is_relative
-
-    @property
-    def diffuses(self) -> bool:
-        """Whether the model refines noise; otherwise it is a feed-forward model."""
-        return self._config.model.kind == "diffusion"
-
-    @property
-    def has_scale(self) -> bool:
-        """Whether one sample has a spread, from its Laplace scale."""
-        return self._config.model.laplace_scale
-
-    @property
-    def num_steps(self) -> int:
-        """The number of sampler steps of the model's configuration."""
-        return self._config.sampler.num_steps
 
     def is_calibrated(self, ensemble: int, num_steps: int) -> bool:
         """Tells whether intervals of so many samples and sampler steps are calibrated."""

@@ -238,6 +238,7 @@ _SAME_MEANING = {
     "exp": "Exp",
     "sqrt": "Sqrt",
     "tanh": "Tanh",
+    "erf": "Erf",
     "logistic": "Sigmoid",
     "sin": "Sin",
     "cos": "Cos",

@@ -19,7 +19,8 @@ from diffdepth_jax.prediction.outputs import OutputWriter, check_kinds, check_sp
 
 SIZE = (40, 50)
 # All but those that need a library which is no requirement.
-KINDS = tuple(kind for kind in outputs.KINDS if kind not in ("video", "mp4", "exr"))
+APART = ("video", "mp4", "exr", "inverse_depth")
+KINDS = tuple(kind for kind in outputs.KINDS if kind not in APART)
 CAMERA = camera.centred(60.0, *SIZE, "test")
 
 
@@ -96,7 +97,7 @@ def test_settings_reach_the_files(tmp_path, prediction):
     meshes = [trimesh.load(writer.directory / "x.ply", process=False) for writer in (plain, other)]
     assert [len(mesh.vertices) for mesh in meshes] == [2000, 500]
     pictures = [np.array(Image.open(w.directory / "x_color.png")) for w in (plain, other)]
-    assert other.limits(prediction.depth) == (1.0, 2.0)
+    assert other.limits(prediction) == (1.0, 2.0)
     assert len(np.unique(pictures[1][:, :200])) < len(np.unique(pictures[0][:, :200]))
     colored = dataclasses.replace(plain, colormap="grey")
     colored.write("y", prediction, CAMERA)
@@ -244,7 +245,7 @@ def test_the_colours_of_a_video_are_those_of_its_first_frame_with_depth(
     with writer.open_video("a", clock(second, second)) as append:
         for number, frame in enumerate((sky, near, far, sky)):
             append(frame, Span(number * second, second))
-    assert drawn[1:] == [writer.limits(near.depth)] * 3 and drawn[0] != drawn[1]
+    assert drawn[1:] == [writer.limits(near)] * 3 and drawn[0] != drawn[1]
 
 
 def test_an_image_that_is_all_sky_is_written(tmp_path, prediction):

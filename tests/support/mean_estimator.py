@@ -20,6 +20,8 @@ from tests.media.video_test import write_lossless
 class MeanEstimator:
     """Depth is 1 m plus the mean brightness; remembers the sizes of its batches."""
 
+    is_relative = False
+
     def __init__(self, focal_length=50.0):
         self.focal_length, self.batches = focal_length, []
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from diffdepth_jax.errors import UserError
-from diffdepth_jax.models.backbones import dinov2
+from diffdepth_jax.models.backbones import dinov2, vit
 from diffdepth_jax.models.backbones.dinov2 import DINOv2
 from diffdepth_jax.torch_import.conversion import convert
 from diffdepth_jax.torch_import.state_dicts import read_state_dict
@@ -239,7 +239,7 @@ def test_drop_rates_rise_linearly_and_whole_images_are_dropped():
     rates = []
 
     def record(call, args, kwargs, context):
-        if isinstance(context.module, dinov2.Block):
+        if isinstance(context.module, vit.Block) and context.method_name == "__call__":
             rates.append(context.module.drop_path_rate)
         return call(*args, **kwargs)
 
