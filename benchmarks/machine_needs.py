@@ -115,12 +115,12 @@ def format_recipe(recipe: str, needs: Needs, batch_size: int, num_steps: int) ->
         own = -(-batch_size // devices)
         operations = needs.operations * batch_size * num_steps
         hours = operations / (devices * peak * 1e12 * UTILISATION) / 3600
+        split = f" ({needs.device_bytes(0, devices, 'fsdp') / GIB:.1f})" if devices > 1 else ""
         lines.append(
-            f"| {machine} | {needs.device_bytes(0, devices, 'jit') / GIB:.1f} GiB"
-            f" ({needs.device_bytes(0, devices, 'fsdp') / GIB:.1f})"
+            f"| {machine} | {needs.device_bytes(0, devices, 'jit') / GIB:.1f} GiB{split}"
             f" | {needs.image / GIB:.2f} GiB | {at_once}"
             f" | {-(-own // at_once) if at_once else 'does not fit'}"
-            f" | {needs.network_bytes(devices) / GIB:.2f} GiB | {hours:.0f} |"
+            f" | {needs.network_bytes(devices) / GIB:.2f} GiB | {hours:.1f} |"
         )
     return "\n".join(lines)
 

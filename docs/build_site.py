@@ -30,6 +30,7 @@ NAVIGATION = {
         "Evaluate": "docs/evaluating.md",
         "PyTorch weights": "docs/porting_weights.md",
         "Several devices": "docs/scaling.md",
+        "What machine": "docs/machines.md",
         "Depth Anything and DINO": "docs/foundation_models.md",
         "ONNX": "docs/onnx.md",
         "Contribute": "CONTRIBUTING.md",

@@ -39,8 +39,9 @@ def test_the_table_has_a_line_for_each_machine():
     needs = Needs(parameters=2**30, fixed=2**30, image=2**30, operations=1e12)
     lines = machine_needs.format_recipe("name", needs, batch_size=16, num_steps=1000).splitlines()
     assert len(lines) == 2 + len(machine_needs.MACHINES)
-    # 24 GiB x .9 - 4 GiB = 17.6 GiB; 16e15 operations at .3 of 165e12 a second.
-    assert "| 4.0 GiB (5.0) | 1.00 GiB | 17 | 1 | 0.00 GiB | 0 |" in lines[2]
+    # 24 GiB x .9 - 4 GiB = 17.6 GiB; 16e15 operations at .3 of 165e12 a second: 323 s.
+    assert "| 4.0 GiB | 1.00 GiB | 17 | 1 | 0.00 GiB | 0.1 |" in lines[2]
+    assert "| 4.0 GiB (2.4) | 1.00 GiB | 68 | 1 | 1.75 GiB |" in lines[4]
 
 
 def test_the_recipes_are_measured_at_the_size_of_their_crops():
