@@ -51,6 +51,7 @@ NAVIGATION = {
         "Speed": "docs/speed.md",
         "Benchmarks": "benchmarks/README.md",
         "Photos": "docs/photos/README.md",
+        "Security": "SECURITY.md",
     },
 }
 PAGES = [page for group in NAVIGATION.values() for page in group.values()]

@@ -22,7 +22,7 @@ ONLY_IN = {  # each library, and the modules that may know it
     "tensorflow_datasets": {"datasets.records"},
     "grain": {"datasets.pipeline"},
     "av": {"media.video"},
-    "gradio": {"app", "web.page"},
+    "gradio": {"app", "web.answers", "web.layout", "web.page"},
     "onnx": {f"prediction.onnx_{name}" for name in ("graph", "operators", "model")},
     "trimesh": set(),
     "tensorflow": set(),

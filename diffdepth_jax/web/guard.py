@@ -4,24 +4,23 @@ Gradio offers far more than the page needs: routes that fetch web addresses, tha
 past the queue, that hand out every file of its folder. So here is a list of what is let through.
 """
 
-import json
 import re
 from urllib.parse import urlencode
 
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from diffdepth_jax.web import events, session_cookie
 from diffdepth_jax.web.hosts import Hosts
 from diffdepth_jax.web.owned_files import OwnedFiles
+from diffdepth_jax.web.password import Password
+from diffdepth_jax.web.uploads import Uploads
 
 _UPLOAD, _JOIN = "/gradio_api/upload", "/gradio_api/queue/join"
-_NAMED = {  # requests with a name that the browser chose, and the parameter that holds it
-    "/gradio_api/queue/data": "session_hash",
-    "/gradio_api/upload_progress": "upload_id",
-}
+_MESSAGES = "/gradio_api/queue/data"
+_START = "/gradio_api/startup-events"  # Gradio asks itself for it, without a password
 _FILE = "/gradio_api/file="
 _HEARTBEAT = "/gradio_api/heartbeat/"
 _OPEN = re.compile(  # what every visitor gets: the page with its scripts, pictures and fonts
@@ -29,10 +28,9 @@ _OPEN = re.compile(  # what every visitor gets: the page with its scripts, pictu
     r"|/(?:assets|static)/(?!.*\.\.)[\w./@+-]+)"
 )
 _OWN = re.compile(  # what belongs to a session
-    rf"GET (?:{_FILE}.+|{_HEARTBEAT}.+|{'|'.join(_NAMED)})|POST (?:{_UPLOAD}|{_JOIN})"
+    rf"GET (?:{_FILE}.+|{_HEARTBEAT}.+|{_MESSAGES})|POST (?:{_UPLOAD}|{_JOIN})"
 )
 _EVENT = 64 * 1024  # bytes of an event at most
-_FORM = 64 * 1024  # bytes of an upload at most, beside its file
 
 _Passed = tuple[Scope, Receive, Send]
 
@@ -40,10 +38,17 @@ _Passed = tuple[Scope, Receive, Send]
 class Guard:
     """ASGI middleware: passes the page's own requests on, and refuses all others."""
 
-    def __init__(self, app: ASGIApp, hosts: Hosts, files: OwnedFiles, max_upload: int) -> None:
-        """Guards `app`; uploads of more than `max_upload` bytes are refused."""
+    def __init__(
+        self,
+        app: ASGIApp,
+        hosts: Hosts,
+        files: OwnedFiles,
+        uploads: Uploads,
+        password: Password | None = None,
+    ) -> None:
+        """Guards `app`; `uploads` takes the photos in its place."""
         self._app, self._hosts, self._files = app, hosts, files
-        self._max_upload = max_upload
+        self._uploads, self._password = uploads, password
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -56,13 +61,16 @@ class Guard:
     async def _answer(self, request: Request, send: Send) -> None:
         try:
             self._check_sender(request)
+            if self._password is not None and request.scope["path"] != _START:
+                await self._password.check(request)
             passed = await self._let_through(request, send)
         except HTTPException as refusal:
-            answer = JSONResponse({"detail": refusal.detail}, refusal.status_code)
+            answer = _refused(refusal, plain=request.scope["path"] == _UPLOAD)
             return await answer(request.scope, request.receive, send)
         except ClientDisconnect:
             return None
-        await self._app(*passed)
+        if passed is not None:
+            await self._app(*passed)
 
     def _check_sender(self, request: Request) -> None:
         host = ",".join(request.headers.getlist("host"))
@@ -72,8 +80,8 @@ class Guard:
             if not self._hosts.sends(origin, host):
                 raise HTTPException(403, "another site sent this request: open the page itself")
 
-    async def _let_through(self, request: Request, send: Send) -> _Passed:
-        """Returns what Gradio gets to see of a request."""
+    async def _let_through(self, request: Request, send: Send) -> _Passed | None:
+        """Returns what Gradio gets to see of a request; None if it is answered here."""
         path = request.scope["path"]
         line = f"{request.method} {path}"
         if _OPEN.fullmatch(line):
@@ -87,7 +95,9 @@ class Guard:
         if path == _JOIN:
             return await self._event(request, send, owner)
         if path == _UPLOAD:
-            return self._upload(request, send, owner)
+            stored = [str(await self._uploads.receive(request, owner))]
+            await JSONResponse(stored)(request.scope, request.receive, send)
+            return None
         return self._reading(request, owner), request.receive, send
 
     def _reading(self, request: Request, owner: str) -> Scope:
@@ -100,32 +110,7 @@ class Guard:
             if self._files.file(owner, path.removeprefix(_FILE)) is None:
                 raise _unknown()
             return _scope(request)
-        return _scope(request, query=_own_query(request, _NAMED[path], owner))
-
-    def _upload(self, request: Request, send: Send, owner: str) -> _Passed:
-        size = request.headers.get("content-length", "")
-        if not size.isdecimal() or "transfer-encoding" in request.headers:
-            raise HTTPException(411, "an upload has to state its size")
-        if int(size) > self._max_upload + _FORM:
-            raise HTTPException(413, f"a photo may have {self._max_upload / 2**20:g} MB at most")
-        query = _own_query(request, "upload_id", owner) if request.query_params else b""
-        return _scope(request, query=query), request.receive, self._noting(owner, send)
-
-    def _noting(self, owner: str, send: Send) -> Send:
-        """Returns a `send` that notes who owns the stored files; the answer is their paths."""
-        held: list[Message] = []
-
-        async def note(message: Message) -> None:
-            held.append(message)
-            if message["type"] == "http.response.start" or message.get("more_body"):
-                return
-            if held[0]["status"] == 200:
-                for path in json.loads(b"".join(each.get("body", b"") for each in held)):
-                    self._files.add_upload(owner, path)
-            for each in held:
-                await send(each)
-
-        return note
+        return _scope(request, query=_own_query(request, "session_hash", owner))
 
     async def _event(self, request: Request, send: Send, owner: str) -> _Passed:
         """Passes an event on in a body of our own; `request.state.owner` tells whose it is."""
@@ -140,6 +125,13 @@ class Guard:
         scope = _scope(request)
         scope["state"] = {**scope.get("state", {}), "owner": owner}
         return scope, _replayed(body, request.receive), send
+
+
+def _refused(refusal: HTTPException, *, plain: bool) -> Response:
+    """Returns the answer; a plain one to uploads, for the page shows it as it is."""
+    if plain:
+        return PlainTextResponse(refusal.detail, refusal.status_code, refusal.headers)
+    return JSONResponse({"detail": refusal.detail}, refusal.status_code, refusal.headers)
 
 
 def _unknown() -> HTTPException:

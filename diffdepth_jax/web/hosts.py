@@ -31,6 +31,12 @@ def _is_address(host: str) -> bool:
     return True
 
 
+def is_loopback(host: str) -> bool:
+    """Whether this machine alone reaches a server that listens at this address."""
+    host = host.strip("[]").lower()
+    return host == "localhost" or (_is_address(host) and ipaddress.ip_address(host).is_loopback)
+
+
 class Hosts:
     """The names and addresses of the page.
 

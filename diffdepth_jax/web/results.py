@@ -1,30 +1,29 @@
 """Writes the files that the web page shows and offers for a photo, into the photo's folder."""
 
 import dataclasses
-import os
 import pathlib
-import re
-import warnings
+import zipfile
 
 import numpy as np
-from PIL import Image
 
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.media import camera, drawing
 from diffdepth_jax.media.camera import Camera
-from diffdepth_jax.media.photo_formats import open_picture
+from diffdepth_jax.media.defaults import DENOISING_STEPS
 from diffdepth_jax.media.preprocessing import letterbox_size, resize_image
-from diffdepth_jax.media.reading import Photo, read_photo
+from diffdepth_jax.prediction.camera_choice import CameraChoice
 from diffdepth_jax.prediction.estimator import DepthEstimator, DepthPrediction
+from diffdepth_jax.prediction.options import Options
 from diffdepth_jax.prediction.outputs import OutputWriter
+from diffdepth_jax.web.markup import escaped
+from diffdepth_jax.web.photos import Upload
 
-MAX_SIDE = 10_000  # pixels of an upload's longer side
-WORK_SIDE = 2048  # pixels to which a longer side is reduced, so that one request's cost is bounded
 MAX_ENSEMBLE = 16
-INTERVAL = 0.9  # the level of the interval, if the model is calibrated
+_INTERVAL = 0.9  # the level of the interval, where the model can make one
 _SHOWN_SIDE = 960  # pixels of the longer side of the pictures on the page
 _MAX_POINTS = 200_000  # a browser turns so many smoothly
 _NAME = "depth"  # the downloads' names begin with it, whatever an upload is called
+_ARCHIVE = "depth.zip"
 _ASSUMED_FOV = 60.0  # degrees, where neither the photo nor the model states a focal length
 
 
@@ -34,14 +33,16 @@ class Result:
 
     Attributes:
       directory: the folder of all files.
-      downloads: all files that the page offers.
-      shown_size: (height, width) of the photo in the shown pictures; to its right is a scale.
+      downloads: all files that the page offers one by one.
+      size: (height, width) of the photo and of its depth.
+      is_calibrated: whether the interval, if there is one, is the model's calibration's.
       summary: sentences for the user.
     """
 
     directory: pathlib.Path
     downloads: tuple[pathlib.Path, ...]
-    shown_size: tuple[int, int]
+    size: tuple[int, int]
+    is_calibrated: bool
     summary: str
 
     @property
@@ -50,137 +51,137 @@ class Result:
         return self.directory / "shown_photo.png"
 
     @property
+    def photo_alone(self) -> pathlib.Path:
+        """The shown picture of the photo without a scale."""
+        return self.directory / "photo_alone.png"
+
+    @property
     def depth(self) -> pathlib.Path:
         """The shown picture of the depth."""
         return self.directory / "shown_depth.png"
+
+    @property
+    def archive(self) -> pathlib.Path:
+        """All downloads in one file."""
+        return self.directory / _ARCHIVE
+
+    @property
+    def shown_size(self) -> tuple[int, int]:
+        """(height, width) of the photo in the shown pictures; to its right is a scale."""
+        return letterbox_size(*self.size, (_SHOWN_SIDE, _SHOWN_SIDE))
 
     def output(self, suffix: str) -> pathlib.Path | None:
         """Returns the download whose name ends with this suffix, or None if there is none."""
         path = self.directory / f"{_NAME}{suffix}"
         return path if path in self.downloads else None
 
-    def metres_at(self, x: int, y: int) -> float | None:
-        """Returns the depth at a pixel of the shown pictures; None outside of the photo.
+    def pixel_at(self, x: int, y: int) -> tuple[int, int] | None:
+        """Returns (column, row) in the photo of a pixel of the shown pictures; None outside."""
+        (height, width), (shown_height, shown_width) = self.size, self.shown_size
+        column, row = x * width // shown_width, y * height // shown_height
+        return (column, row) if self.holds(column, row) else None
 
-        It is nan where the model says that there is no depth.
-        """
-        height, width = self.shown_size
-        if not (0 <= x < width and 0 <= y < height):
-            return None
-        return self._value(f"{_NAME}.npy", x, y)
+    def holds(self, column: int, row: int) -> bool:
+        """Whether the photo has such a pixel."""
+        height, width = self.size
+        return 0 <= column < width and 0 <= row < height
 
-    def interval_at(self, x: int, y: int) -> tuple[float, float] | None:
-        """Returns the ends of the interval at a pixel in the photo; None if the result has none."""
+    def metres_at(self, column: int, row: int) -> float:
+        """Returns the depth at a pixel; nan where the model says that there is none."""
+        return self._value(f"{_NAME}.npy", column, row)
+
+    def interval_at(self, column: int, row: int) -> str:
+        """Returns the interval at a pixel as text; "" if the result has none."""
         if self.output("_low.npy") is None:
-            return None
-        return self._value(f"{_NAME}_low.npy", x, y), self._value(f"{_NAME}_high.npy", x, y)
+            return ""
+        low, high = (self._value(f"{_NAME}_{end}.npy", column, row) for end in ("low", "high"))
+        if np.isnan(low):
+            return ""
+        doubt = "" if self.is_calibrated else ", not calibrated"
+        return f"{low:.2f} to {high:.2f} m ({100 * _INTERVAL:.0f} % interval{doubt})"
 
-    def _value(self, file: str, x: int, y: int) -> float:
-        values, (height, width) = np.load(self.directory / file, mmap_mode="r"), self.shown_size
-        return float(values[y * values.shape[0] // height, x * values.shape[1] // width])
-
-
-def _check_header(path: pathlib.Path) -> None:
-    """Refuses a file by its size or its bits, before any pixel is unpacked."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # read_photo refuses
-            with open_picture(path) as image:
-                (width, height), mode = image.size, image.mode
-    except Exception:  # metadata can raise any; read_photo passes them over, or says what is wrong
-        return
-    _check_size(path, height, width)
-    if mode[0] in "IF":
-        raise UserError(
-            f"{path.name} has more than 8 bits per channel: convert it to 8 bits per channel"
-        )
-
-
-def _check_size(path: pathlib.Path, height: int, width: int) -> None:
-    if max(height, width) > MAX_SIDE:
-        raise UserError(
-            f"{path.name} is {width} x {height} pixels: make it at most {MAX_SIDE} pixels a side"
-        )
-
-
-def read_upload(path: str | os.PathLike[str]) -> Photo:
-    """Reads a photo and reduces it to at most WORK_SIDE pixels a side.
-
-    Raises:
-      UserError: the file is no photo, or too large; the message names it without its folder, as
-        the photo's notes do.
-    """
-    path = pathlib.Path(path)
-    _check_header(path)
-    try:
-        photo = read_photo(path)
-    except UserError as error:
-        raise UserError(str(error).replace(str(path), path.name)) from error
-    height, width, _ = photo.image.shape
-    _check_size(path, height, width)
-    notes = tuple(note.replace(str(path), path.name) for note in photo.notes)
-    image = photo.image
-    if max(height, width) > WORK_SIDE:
-        image = resize_image(image, letterbox_size(height, width, (WORK_SIDE, WORK_SIDE)))
-    return dataclasses.replace(photo, image=image, notes=notes)
+    def _value(self, file: str, column: int, row: int) -> float:
+        return float(np.load(self.directory / file, mmap_mode="r")[row, column])
 
 
 def create(
     estimator: DepthEstimator,
-    photo: Photo,
+    upload: Upload,
     directory: pathlib.Path,
     *,
     num_steps: int,
     ensemble: int,
-    use_exif: bool,
+    cameras: CameraChoice,
 ) -> Result:
     """Predicts a photo's depth and writes all files for the page.
 
     Args:
       estimator: predicts the depth.
-      photo: see `read_upload`.
+      upload: see `read_upload`.
       directory: an empty folder for the files.
       num_steps: the sampler's steps.
       ensemble: the number of samples, at most MAX_ENSEMBLE.
-      use_exif: whether metres are rescaled to the focal length in the photo's EXIF data, if any.
+      cameras: the camera that the user chose, as for `predict`.
 
     Raises:
-      UserError: a number is out of range.
+      UserError: a number is out of range, or the camera does not fit the photo.
     """
     if not 1 <= ensemble <= MAX_ENSEMBLE:
         raise UserError(f"ensemble {ensemble}: must be 1 to {MAX_ENSEMBLE}")
-    size = photo.image.shape[:2]
-    stated = None
-    if use_exif and photo.focal_length_35mm:
-        stated = camera.from_exif(photo.focal_length_35mm, *size)
-    interval = INTERVAL if estimator.is_calibrated(ensemble, num_steps) else None
+    photo, chosen = upload.photo, cameras.of_photo(upload.photo)
+    if chosen and cameras.focal_length is not None:
+        chosen = dataclasses.replace(chosen, source="as you stated")  # and not as by a flag
+    interval = _interval(estimator, ensemble, num_steps)
     prediction = estimator(
         photo.image,
         num_steps=num_steps,
         ensemble=ensemble,
-        trajectory=estimator.diffuses,
-        focal_length=stated.fx if stated and estimator.focal_length else None,
+        trajectory=DENOISING_STEPS if estimator.diffuses else False,
+        focal_length=chosen.fx if chosen and estimator.focal_length else None,
         interval=interval,
     )
     assert isinstance(prediction, DepthPrediction)  # and not a list, for this is one image
-    pinhole = stated or _assumed_camera(prediction)
-    kinds = ("npy", "png16", "color", "ply", "glb")
-    kinds += ("gif",) * estimator.diffuses + ("spread",) * (prediction.spread is not None)
-    kinds += ("interval",) * (interval is not None)
-    writer = OutputWriter(directory, kinds, surface=True, max_points=_MAX_POINTS)
-    writer.write(_NAME, prediction, pinhole)
-    shown_size = letterbox_size(*size, (_SHOWN_SIDE, _SHOWN_SIDE))
-    notes = [f"{_without_markup(note)}." for note in photo.notes]
-    summary = " ".join([_summarize(prediction, pinhole), *notes])
-    downloads = tuple(sorted(writer.paths(_NAME)))
-    result = Result(directory, downloads, shown_size, summary)
+    pinhole = chosen or _assumed_camera(prediction)
+    notes = [f"{escaped(note)}." for note in photo.notes]
+    result = Result(
+        directory,
+        _write(directory, prediction, pinhole),
+        photo.image.shape[:2],
+        interval is not None and estimator.is_calibrated(ensemble, num_steps),
+        " ".join([_summarize(prediction, pinhole), *notes]),
+    )
     _draw(result, prediction)
+    _pack(result)
     return result
 
 
-def _without_markup(text: str) -> str:
-    """Returns Markdown that shows a text from a photo as it is, without links or pictures."""
-    return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", text)
+def _interval(estimator: DepthEstimator, ensemble: int, num_steps: int) -> float | None:
+    """Returns the level of the interval; None if the model cannot make one for such samples."""
+    options = Options(num_steps=num_steps, ensemble=ensemble)
+    estimator.check(options)
+    try:
+        estimator.check(dataclasses.replace(options, interval=_INTERVAL))
+    except UserError:
+        return None
+    return _INTERVAL
+
+
+def _write(
+    directory: pathlib.Path, prediction: DepthPrediction, pinhole: Camera
+) -> tuple[pathlib.Path, ...]:
+    kinds = ("npy", "png16", "color", "ply", "glb")
+    kinds += ("gif",) * (prediction.trajectory is not None)
+    kinds += ("spread",) * (prediction.spread is not None)
+    kinds += ("interval",) * (prediction.low is not None)
+    writer = OutputWriter(directory, kinds, surface=True, max_points=_MAX_POINTS)
+    writer.write(_NAME, prediction, pinhole)
+    return tuple(sorted(writer.paths(_NAME)))
+
+
+def _pack(result: Result) -> None:
+    with zipfile.ZipFile(result.archive, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        for path in result.downloads:
+            archive.write(path, path.name)
 
 
 def _assumed_camera(prediction: DepthPrediction) -> Camera:
@@ -194,12 +195,34 @@ def _assumed_camera(prediction: DepthPrediction) -> Camera:
 def _draw(result: Result, prediction: DepthPrediction) -> None:
     """Draws the photo and its depth in one size, with the scale in metres to the right of both."""
     height, width = result.shown_size
-    depth = prediction.marked_depth
-    picture = drawing.depth_picture(depth, drawing.depth_limits(depth), size=result.shown_size)
+    picture = _picture(result, drawing.depth_limits(prediction.marked_depth))
     drawing.write_png(result.depth, picture)
     picture = picture.copy()
-    picture[:height, :width] = resize_image(prediction.image, result.shown_size)
+    photo = picture[:height, :width] = resize_image(prediction.image, result.shown_size)
     drawing.write_png(result.photo, picture)
+    drawing.write_png(result.photo_alone, photo)
+
+
+def _picture(result: Result, limits: drawing.Limits) -> drawing.Picture:
+    """Draws the depth at the shown size, with colours between these limits in metres."""
+    depth = np.load(result.directory / f"{_NAME}.npy")
+    return drawing.depth_picture(depth, limits, size=result.shown_size)
+
+
+def draw_pair(left: Result, right: Result, directory: pathlib.Path) -> list[pathlib.Path]:
+    """Draws the depth of two results in the same colours; returns the pictures' paths.
+
+    The colours reach from the nearer near end of the two to the farther far end.
+    """
+    limits = [
+        drawing.depth_limits(np.load(result.directory / f"{_NAME}.npy")) for result in (left, right)
+    ]
+    (near, far), (other_near, other_far) = limits
+    shared = min(near, other_near), max(far, other_far)
+    paths = [directory / "left_depth.png", directory / "right_depth.png"]
+    for result, path in zip((left, right), paths, strict=True):
+        drawing.write_png(path, _picture(result, shared))
+    return paths
 
 
 def _summarize(prediction: DepthPrediction, pinhole: Camera) -> str:

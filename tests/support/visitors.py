@@ -1,9 +1,11 @@
 """The web page as a process, a visitor without a browser, an estimator that costs nothing."""
 
 import contextlib
+import html
 import http.cookiejar
 import json
 import os
+import re
 import subprocess
 import sys
 import urllib.error
@@ -11,6 +13,7 @@ import urllib.request
 
 import numpy as np
 
+from diffdepth_jax.errors import UserError
 from diffdepth_jax.prediction.depth_prediction import DepthPrediction
 from tests.support import uploads
 
@@ -21,13 +24,18 @@ class Estimator:
     """Depth that grows from left to right; remembers how it was called."""
 
     num_steps, focal_length, diffuses, has_scale = 2, 0.0, True, False
+    has_canonical_camera = False
     calibrated = 3  # samples
 
     def is_calibrated(self, ensemble, num_steps):
         return ensemble == self.calibrated
 
+    def check(self, options):
+        if options.interval and options.ensemble < 2 and not self.has_scale:
+            raise UserError("one sample says nothing of it")
+
     def __call__(self, image, *, ensemble, trajectory, **options):
-        self.options = options
+        self.options = {**options, "trajectory": trajectory}
         height, width = image.shape[:2]
         depth = np.tile(np.linspace(1, 9, width, dtype=np.float32), (height, 1))
         return DepthPrediction(
@@ -35,17 +43,18 @@ class Estimator:
             options["focal_length"],
             image,
             spread=0.01 * depth if ensemble > 1 else None,
-            trajectory=np.stack([depth, depth]),
+            trajectory=np.stack([depth, depth]) if trajectory else None,
             low=depth / 2 if options["interval"] else None,
             high=2 * depth if options["interval"] else None,
         )
 
 
 @contextlib.contextmanager
-def running_page(model, folder):
+def running_page(model, folder, *more):
     """The program as a process of its own, with its temporary files in a folder; its address."""
     port = uploads.free_port()
-    command = [sys.executable, "-m", "diffdepth_jax.app", f"--checkpoint={model}", f"--port={port}"]
+    flags = [f"--checkpoint={model}", f"--port={port}", *more]
+    command = [sys.executable, "-m", "diffdepth_jax.app", *flags]
     environment = {**os.environ, "TMPDIR": str(folder)}
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
     try:
@@ -105,13 +114,23 @@ class Visitor:
             if line.startswith(b"data: "):
                 yield json.loads(line.removeprefix(b"data: "))
 
-    def estimate(self, photo):
-        """The outcome for a photo, which may be any JSON: {"data": [...]} or {"error": "..."}."""
-        status, body = self.join([photo, 2, 2, True])
+    def estimate(self, photo, ensemble=2):
+        """The values for the page's parts that a photo gets, which may be any JSON."""
+        status, body = self.join([photo, 2, ensemble, 0, 60, None])
         assert status == 200, body
-        return next(
-            each["output"] for each in self.messages() if each["msg"] == "process_completed"
-        )
+        return self.answer()
+
+    def answer(self):
+        """The values for the page's parts after an event."""
+        for each in self.messages():
+            if each["msg"] == "process_completed":
+                return each["output"].get("data") or each["output"]
+
+
+def message(values):
+    """What went wrong, as the page tells it; "" if nothing did."""
+    texts = (re.search(r'<p role="alert">(.*)</p>', str(value)) for value in values)
+    return "".join(html.unescape(text[1]) for text in texts if text)
 
 
 def stored(path):

@@ -19,7 +19,7 @@ def test_a_signal_ends_a_prediction_and_deletes_the_photos(tmp_path, number):
     with running_page(tmp_path / "model", folder) as (process, address):
         visitor = Visitor(address)
         photo = visitor.upload(uploads.photo_file(tmp_path))
-        visitor.join([stored(photo), 20, 16, True])
+        visitor.join([stored(photo), 20, 16, 0, 60, None])
         next(each for each in visitor.messages() if each["msg"] == "process_starts")
         time.sleep(1)  # then it compiles, which takes several seconds
         assert list(folder.glob("diffdepth_jax_*"))

@@ -1,6 +1,7 @@
 """The guard before Gradio, around an application that only notes what reaches it."""
 
 import asyncio
+import base64
 import json
 import types
 
@@ -11,6 +12,9 @@ from diffdepth_jax.web import events
 from diffdepth_jax.web.guard import Guard
 from diffdepth_jax.web.hosts import Hosts
 from diffdepth_jax.web.owned_files import OwnedFiles
+from diffdepth_jax.web.password import Password
+from diffdepth_jax.web.upload_limits import Share, UploadLimits
+from diffdepth_jax.web.uploads import Uploads
 
 SECRET, OTHER = "a" * 43, "b" * 43
 
@@ -20,16 +24,18 @@ class _Site:
 
     scheme = "http"
 
-    def __init__(self, folder, answer=b"[]"):
-        self.reached, self._answer = [], answer
-        self.files = OwnedFiles(folder)
-        self._guard = Guard(self._application, Hosts("127.0.0.1"), self.files, max_upload=1000)
+    def __init__(self, folder, password=None):
+        self.reached, self.files = [], OwnedFiles(folder)
+        share = Share(20, 10**6)
+        uploads = Uploads(self.files, UploadLimits(share, share), max_size=1000)
+        hosts = Hosts("127.0.0.1")
+        self._guard = Guard(self._application, hosts, self.files, uploads, password)
 
     async def _application(self, scope, receive, send):
         body = (await receive())["body"]
         self.reached.append(types.SimpleNamespace(scope=scope, body=body))
         await send({"type": "http.response.start", "status": 200, "headers": []})
-        await send({"type": "http.response.body", "body": self._answer})
+        await send({"type": "http.response.body", "body": b"[]"})
 
     def ask(self, line, body=b"", secret=SECRET, **headers):
         """The start of the answer."""
@@ -82,6 +88,7 @@ REFUSED = [
     "GET /gradio_api/queue/data",
     "GET /gradio_api/queue/data?session_hash=a&session_hash=b",
     "GET /gradio_api/queue/status",
+    "GET /gradio_api/upload_progress?upload_id=a",
     "POST /",
     "POST /gradio_api/run/estimate",
     "POST /gradio_api/api/estimate",
@@ -145,23 +152,32 @@ def test_nothing_of_a_session_is_had_without_its_secret(site, secret):
     assert not site.reached
 
 
-def test_an_upload_belongs_to_who_sent_it(tmp_path):
-    path = tmp_path / "a.jpg"
-    path.touch()
-    site = _Site(tmp_path, json.dumps([str(path)]).encode())
-    site.ask("POST /gradio_api/upload?upload_id=u", b"form")
-    assert site.reached[0].scope["query_string"] == b"upload_id=%s" % _own(SECRET, "u")
+def test_an_upload_belongs_to_who_sent_it_and_never_reaches_gradio(site, tmp_path):
+    form = (
+        b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.jpg"\r\n\r\nA\r\n--x--'
+    )
+    kind = "multipart/form-data; boundary=x"
+    assert site.ask("POST /gradio_api/upload?upload_id=u", form, content_type=kind)["status"] == 200
+    (path,) = tmp_path.rglob("a.jpg")
+    assert path.read_bytes() == b"A" and not site.reached
     assert site.ask(f"GET /gradio_api/file={path}")["status"] == 200
     assert site.ask(f"GET /gradio_api/file={path}", secret=OTHER)["status"] == 404
-    assert len(site.reached) == 2
+    assert len(site.reached) == 1
 
 
-def test_an_upload_states_a_size_within_the_limit(site):
-    for size, status in (("", 411), ("-1", 411), ("66536", 200), ("66537", 413)):
-        answer = site.ask("POST /gradio_api/upload", content_length=size)
-        assert answer["status"] == status
-    answer = site.ask("POST /gradio_api/upload", transfer_encoding="chunked")
-    assert answer["status"] == 411
+def test_refusals_of_uploads_are_plain_text_for_the_page_shows_them(site):
+    answer = site.ask("POST /gradio_api/upload", content_length="66537")
+    assert answer["status"] == 413
+    assert dict(answer["headers"])[b"content-type"].startswith(b"text/plain")
+
+
+def test_with_a_password_nothing_is_had_without_it(tmp_path, monkeypatch):
+    monkeypatch.setattr("diffdepth_jax.web.password._DELAY", 0)
+    site = _Site(tmp_path, Password("ann", "secret"))
+    for line in ("GET /", "GET /assets/a.js", "POST /gradio_api/upload"):
+        assert site.ask(line)["status"] == 401 and not site.reached
+    authorization = "Basic " + base64.b64encode(b"ann:secret").decode()
+    assert site.ask("GET /", authorization=authorization)["status"] == 200
 
 
 def _own(secret, name):

@@ -5,6 +5,7 @@ import io
 import json
 import re
 import threading
+import types
 
 import numpy as np
 import pytest
@@ -12,11 +13,13 @@ from PIL import Image
 
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.web.hosts import Hosts
+from diffdepth_jax.web.model_facts import ModelFacts
 from diffdepth_jax.web.owned_files import OwnedFiles
+from diffdepth_jax.web.upload_limits import Share, UploadLimits
 from tests.support import uploads
-from tests.support.visitors import Estimator, Visitor, stored
+from tests.support.visitors import Estimator, Visitor, message, stored
 
-NO_PHOTO = {"error": "no photo here: upload one, or take one with the camera"}
+NO_PHOTO = "no photo here: upload one, take one, or choose an example"
 
 
 @pytest.fixture(scope="module")
@@ -24,14 +27,17 @@ def served(tmp_path_factory):
     """(module, page, options of `serve`, address) of a page that answers."""
     pytest.importorskip("gradio")
     from diffdepth_jax.web import page
+    from diffdepth_jax.web.uploads import Uploads
 
     with pytest.MonkeyPatch.context() as patch:
         files = OwnedFiles(tmp_path_factory.mktemp("kept"))
         patch.setenv("GRADIO_TEMP_DIR", str(files.directory))
-        created = page.create(Estimator(), files)
-        options = {"host": "127.0.0.1", "port": uploads.free_port(), "max_upload_mb": 0.1}
+        share = Share(1000, 10**9)
+        received = Uploads(files, UploadLimits(share, share), max_size=100_000)
+        created = page.create(Estimator(), files, received, ModelFacts("a model", "photos"))
+        options = {"host": "127.0.0.1", "port": uploads.free_port()}
         hosts = Hosts("127.0.0.1", ["depth.example.org"])
-        address = page.serve(created, files, hosts, **options)
+        address = page.serve(created, files, received, hosts, **options)
         yield page, created, options, address
         created.close()
 
@@ -55,10 +61,10 @@ def test_a_visitor_gets_the_page_its_parts_and_a_result(visitor, tmp_path):
     assert visitor.ask("gradio_api/app_id")[0] == visitor.ask("config")[0] == 200
     photo = visitor.upload(uploads.photo_file(tmp_path, "a[1].jpg"))
     assert visitor.file(photo)[0] == 200
-    outcome = visitor.estimate(stored(photo))
-    paths = _files_in(outcome["data"])
+    paths = _files_in(visitor.estimate(stored(photo)))
     names = {path.rpartition("/")[2] for path in paths}
-    assert {"depth.npy", "depth.png", "depth.glb", "shown_depth.png"} <= names and len(names) == 10
+    assert {"depth.npy", "depth.png", "depth.glb", "depth.zip", "shown_depth.png"} <= names
+    assert len(names) == 13
     assert not [path for path in paths if "a[1]" in path]
     answers = {path.rpartition("/")[2]: visitor.file(path) for path in paths}
     assert {status for status, _ in answers.values()} == {200}
@@ -66,27 +72,45 @@ def test_a_visitor_gets_the_page_its_parts_and_a_result(visitor, tmp_path):
     assert (png.mode, png.size) == ("I;16", (96, 64))
 
 
+def _index(created, name):
+    """The number of the first event that calls a function of this name."""
+    return next(number for number, each in created.fns.items() if each.name == name)
+
+
 def test_a_click_is_answered_from_the_sessions_own_result(visitor, served, tmp_path):
     click = {"index": [500, 300], "value": None}
     visitor.estimate(stored(visitor.upload(uploads.photo_file(tmp_path))))
     texts = {}
     for each in (visitor, Visitor(served[-1])):  # another visitor with the same session_hash
-        assert each.join([None], 1, click)[0] == 200
-        outcome = next(m["output"] for m in each.messages() if m["msg"] == "process_completed")
-        texts[each] = outcome["data"]
+        assert each.join([None], _index(served[1], "clicked"), click)[0] == 200
+        texts[each] = each.answer()
     metres = np.linspace(1, 9, 96, dtype=np.float32)[50]
     mine, others = texts.values()
-    assert mine == [f"**{metres:.2f} m** at column 500, row 300"]
-    assert others == ["This result was deleted meanwhile: estimate it again."]
+    assert mine[0].startswith(f"**{metres:.2f} m** at column 50, row 30") and mine[1:] == [50, 30]
+    assert others[0] == "This result was deleted meanwhile: estimate it again."
+
+
+def test_an_example_becomes_the_visitors_own_photo(visitor, served):
+    assert visitor.join([], _index(served[1], "choose"))[0] == 200
+    (photo,) = _files_in(visitor.answer())
+    assert visitor.file(photo)[0] == 200 and Visitor(served[-1]).file(photo)[0] == 404
+    assert message(visitor.estimate(stored(photo))) == ""
+
+
+def test_a_message_is_cleared_by_the_next_success(visitor, tmp_path):
+    bad = visitor.upload(uploads.hostile(tmp_path, "text"))
+    assert message(visitor.estimate(stored(bad))).startswith("image text.png cannot be read")
+    good = visitor.upload(uploads.photo_file(tmp_path))
+    assert "" in visitor.estimate(stored(good))
 
 
 def test_uploads_and_results_are_shown_to_their_session_alone(visitor, served, tmp_path):
     photo = visitor.upload(uploads.photo_file(tmp_path))
-    paths = [photo, *_files_in(visitor.estimate(stored(photo))["data"])]
+    paths = [photo, *_files_in(visitor.estimate(stored(photo)))]
     stranger = Visitor(served[-1])
     assert {stranger.file(path)[0] for path in paths} == {404}
     assert stranger.estimate(stored(photo)) == visitor.estimate(None)
-    assert NO_PHOTO.items() <= stranger.estimate(stored(photo)).items()
+    assert message(stranger.estimate(stored(photo))) == NO_PHOTO
 
 
 def test_a_path_that_was_not_uploaded_is_like_no_photo(visitor, tmp_path):
@@ -98,8 +122,7 @@ def test_a_path_that_was_not_uploaded_is_like_no_photo(visitor, tmp_path):
     paths += [f"{folder}/../{folder.rpartition('/')[2]}/{name}", folder]
     for path in map(str, paths):
         for photo in (stored(path), {"path": path}, {"path": path, "url": "/x"}):
-            outcome = visitor.estimate(photo)
-            assert outcome["error"] == NO_PHOTO["error"], path
+            assert message(visitor.estimate(photo)) == NO_PHOTO, path
         if path:
             assert visitor.file(path.replace("\0", "%00"))[0] == 404
 
@@ -132,7 +155,7 @@ def test_no_address_is_fetched_for_anyone(visitor, elsewhere):
     for photo in ({"path": address}, {"path": "", "url": address}, {"url": address}, address):
         marked = {**photo, "meta": {"_type": "gradio.FileData"}} if photo != address else photo
         for each in (photo, marked):
-            assert visitor.estimate(each)["error"] == NO_PHOTO["error"]
+            assert message(visitor.estimate(each)) == NO_PHOTO
     assert not asked
 
 
@@ -153,8 +176,10 @@ def test_nothing_is_loaded_from_elsewhere_and_uploads_are_limited(visitor, serve
 def test_refuses_a_port_in_use(served):
     page, created, options, _ = served
     files, hosts = OwnedFiles("."), Hosts("127.0.0.1")
+    unused = types.SimpleNamespace(max_size=1)
+    another = page.create(Estimator(), files, unused, ModelFacts("a model", "photos"))
     with pytest.raises(UserError, match=r"port \d+ of 127\.0\.0\.1 cannot be had"):
-        page.serve(page.create(Estimator(), files), files, hosts, **options)
+        page.serve(another, files, unused, hosts, **options)
     assert created.is_running
 
 
