@@ -14,6 +14,7 @@ from absl.testing import flagsaver
 from diffdepth_jax import export
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.media import preprocessing
+from diffdepth_jax.models.codec import Decoded
 from diffdepth_jax.prediction import placement, stablehlo
 from diffdepth_jax.prediction.estimator import DepthEstimator
 from diffdepth_jax.prediction.loading import load_model
@@ -182,10 +183,10 @@ def test_a_canonical_model_exports_metres_of_the_focal_length_that_it_names(
 ):
     """It assumes 20 pixels and has learned as if through 40; a stand-in for it says 1."""
 
-    def predict_depth(model, variables, image, *_, **__):
-        return jnp.ones_like(image[..., :1])
+    def predict(model, variables, image, *_, **__):
+        return Decoded(jnp.zeros_like(image[..., :1]))
 
-    monkeypatch.setattr(stablehlo.refinement, "predict_depth", predict_depth)
+    monkeypatch.setattr(stablehlo.refinement, "predict", predict)
     lens = {"frame__canonical_focal_length": 40.0, "frame__focal_length": 20.0}
     small_model.save(tmp_path / "canonical", small_run.config(**lens))
     _write(checkpoint=tmp_path / "canonical", output=tmp_path / "model")

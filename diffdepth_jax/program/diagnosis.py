@@ -23,6 +23,8 @@ FEATURES = {
     "app": Feature(("gradio",), "pip install gradio"),
     "video": Feature(("av",), "pip install av"),
     "heif": Feature(("pillow-heif",), "pip install pillow-heif"),
+    "exr": Feature(("OpenEXR",), "pip install OpenEXR"),
+    "onnx": Feature(("onnx",), "pip install onnx"),
     "hub": Feature(("huggingface_hub",), "pip install huggingface_hub"),
     "cuda": Feature(("jax-cuda13-plugin", "jax-cuda12-plugin"), "pip install 'jax[cuda13]'"),
     "tpu": Feature(("libtpu",), "pip install 'jax[tpu]'"),

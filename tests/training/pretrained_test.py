@@ -268,7 +268,7 @@ def test_a_directory_of_another_model_is_refused_as_a_whole(tmp_path, other):
 def test_a_backbone_alone_is_no_whole_model(tmp_path):
     theirs = only_backbone(variables_of(resnet_model(), 1))
     save_model(tmp_path / "model", small_run.config(), theirs)
-    with pytest.raises(UserError, match=r"leaves differ; batch_stats/codec/.*: saved not"):
+    with pytest.raises(UserError, match="it holds a backbone alone, for model.backbone_weights"):
         start(variables_of(resnet_model(), 0), initial_weights=tmp_path / "model")
 
 
@@ -277,7 +277,7 @@ def test_paths_that_hold_nothing_are_refused(tmp_path):
     with pytest.raises(UserError, match=r"none\.pt"):
         start(variables, tmp_path / "none.pt")
     for field in ("backbone_weights", "initial_weights"):
-        with pytest.raises(UserError, match="has no parameters"):
+        with pytest.raises(UserError, match=r"has no parameters|is no model directory"):
             start(variables, **{field: tmp_path})
     with pytest.raises(UserError, match="none does not exist"):
         start(variables, initial_weights=tmp_path / "none")
