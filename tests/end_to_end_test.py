@@ -132,6 +132,7 @@ def test_a_run_that_is_asked_to_stop_saves_and_goes_on_to_the_same_end(
     )
 
 
+@pytest.mark.slow
 def test_an_evaluation_that_is_broken_off_has_lost_nothing(finished_run, tmp_path, monkeypatch):
     """At step 3, where no checkpoint was due: it is saved before, and evaluated again after."""
     workdir, rows = finished_run

@@ -59,6 +59,7 @@ def summaries():
     return found, {name: competitors.summary(scores) for name, scores in found.items()}
 
 
+@pytest.mark.slow
 def test_intervals_of_every_competitor_cover_as_much_as_they_say(summaries):
     for name, scores in summaries[1].items():
         assert scores["coverage"] == pytest.approx(0.9, abs=0.02), name
@@ -92,6 +93,7 @@ def test_a_ratio_of_paired_scores_has_an_interval(summaries):
     assert better["low"] < better["ratio"] < better["high"] < 1
 
 
+@pytest.mark.slow
 def test_the_unet_is_trained_and_scored_like_the_other_rows(monkeypatch):
     config = rows.create_config(rows.ROWS["unet"], 0)
     scenes = dataclasses.replace(config.data.synthetic, num_train=4, num_eval=2)

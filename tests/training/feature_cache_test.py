@@ -114,6 +114,7 @@ def test_a_diffusion_model_refines_from_maps_too():
     assert np.abs(without - other).max() > 1e-2
 
 
+@pytest.mark.slow
 def test_neither_a_signal_nor_a_power_cut_changes_the_run(run, tmp_path, monkeypatch):
     """The signal comes while features are computed, the power cut while the model learns."""
     encoded = []

@@ -268,7 +268,7 @@ def test_a_directory_of_another_model_is_refused_as_a_whole(tmp_path, other):
 def test_a_backbone_alone_is_no_whole_model(tmp_path):
     theirs = only_backbone(variables_of(resnet_model(), 1))
     save_model(tmp_path / "model", small_run.config(), theirs)
-    with pytest.raises(UserError, match="it holds a backbone alone, for model.backbone_weights"):
+    with pytest.raises(UserError, match=r"it holds a backbone alone, for model\.backbone_weights"):
         start(variables_of(resnet_model(), 0), initial_weights=tmp_path / "model")
 
 
