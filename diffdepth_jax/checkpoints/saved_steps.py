@@ -44,6 +44,9 @@ class SavedSteps:
       directory: the folder.
       item: the name of the folder, within the folder of a step, that holds the tree.
       keep: the number of checkpoints that are kept.
+
+    Raises:
+      UserError: what orbax keeps beside the checkpoints is damaged.
     """
 
     def __init__(self, directory: str | os.PathLike, item: str, keep: int):
@@ -55,7 +58,13 @@ class SavedSteps:
             async_options=ocp.AsyncOptions(post_finalization_callback=self._seal),
         )
         _silence_orbax()
-        self._manager = ocp.CheckpointManager(self._directory, options=manager_options)
+        try:
+            self._manager = ocp.CheckpointManager(self._directory, options=manager_options)
+        except (ValueError, TypeError, ArithmeticError) as error:  # of damaged metadata
+            raise UserError(
+                f"{self._directory} cannot be read ({first_line(error)}): restore the folder from "
+                "a backup, or give another --workdir"
+            ) from error
 
     @property
     def newest(self) -> int | None:

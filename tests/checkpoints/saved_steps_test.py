@@ -236,3 +236,11 @@ def test_with_space_again_the_same_step_is_saved(tmp_path, monkeypatch):
     _save(tmp_path, 3)
     _assert_equal(_restore(tmp_path), _state(3))
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["3"]
+
+
+def test_damage_beside_the_checkpoints_is_named(saved, tmp_path):
+    workdir = shutil.copytree(saved, tmp_path / "run")
+    for path in workdir.rglob("_CHECKPOINT_METADATA"):
+        path.write_text('{"init_timestamp_nsecs": []}')
+    with pytest.raises(UserError, match=r"checkpoints cannot be read .*restore the folder"):
+        _restore(workdir)
