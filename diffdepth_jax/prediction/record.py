@@ -108,11 +108,14 @@ class Record:
         return {folder: made for folder, _, last, made in split if folder and FRAME.fullmatch(last)}
 
     def add(self, name: str, made: Made) -> None:
-        """Appends a line; raises an OSError if that fails."""
+        """Appends a line that says something new; raises an OSError if that fails."""
+        key = name, made.frames > 0
+        if self._made.get(key) == made:
+            return
         line = json.dumps({"name": name, **made.source._asdict(), "frames": made.frames})
         with open(self._path, "a") as file:
             file.write(f"\n{line}")  # so that half a line of a killed program spoils no other
-        self._made[name, made.frames > 0] = made
+        self._made[key] = made
 
 
 def _parsed(line: str) -> dict[_Key, Made]:

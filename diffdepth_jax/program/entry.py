@@ -84,6 +84,16 @@ def parse_flags(argv: list[str]) -> list[str]:
         raise UserError(flag_errors.sentence(error)) from error
 
 
+def configuration_first(argv: Sequence[str]) -> list[str]:
+    """Moves --config ahead of its fields: ml_collections refuses them in another order."""
+    name, rest = "--config", list(argv)
+    for position, argument in enumerate(argv):
+        if argument == name or argument.startswith(f"{name}="):
+            end = position + (2 if argument == name else 1)
+            return [rest[0], *rest[position:end], *rest[1:position], *rest[end:]]
+    return rest
+
+
 def start(
     run: Callable[..., Any],
     required: Sequence[str],
@@ -114,6 +124,7 @@ def start(
 
     _answer_questions(run, page)
     keep_freed_memory()
+    sys.argv = configuration_first(sys.argv)  # where ml_collections looks, too
     with one_line_errors():
         app.run(checked, flags_parser=lambda argv: parse_flags([argv[0], *complete(argv[1:])]))
 

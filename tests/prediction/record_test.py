@@ -28,6 +28,13 @@ def test_what_is_added_is_read_again_and_the_last_line_counts(tmp_path, photo):
     assert again != first and _made(tmp_path, "a") == again and _made(tmp_path, "b") is None
 
 
+def test_what_is_known_already_is_not_written_again(tmp_path, photo):
+    for made in (Made(fingerprint(photo), 0), Made(fingerprint(photo), 7)):
+        for _ in range(3):
+            Record(tmp_path).add("a", made)
+    assert (tmp_path / FILE).read_text().count("\n") == 2
+
+
 @pytest.mark.parametrize(
     "damage", [b"\n{", b"\n[1]", b"\n" + b"[" * 100_000, b'\n{"name": "b"}', b"\n7\n\n"]
 )

@@ -3,7 +3,7 @@
 import pytest
 
 from diffdepth_jax.errors import UserError
-from diffdepth_jax.program.entry import one_line_errors, parse_flags
+from diffdepth_jax.program.entry import configuration_first, one_line_errors, parse_flags
 
 
 @pytest.mark.parametrize(
@@ -38,3 +38,16 @@ def test_unknown_flag_is_refused_in_one_line():
     with pytest.raises(UserError, match="nonsense") as caught:
         parse_flags(["main", "--nonsense=1"])
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "parsed"),
+    [
+        (["--config.seed=1", "x", "--config=nyu"], ["--config=nyu", "--config.seed=1", "x"]),
+        (["--config.seed=1", "--config", "nyu", "x"], ["--config", "nyu", "--config.seed=1", "x"]),
+        (["--config=nyu", "--config.seed=1"], ["--config=nyu", "--config.seed=1"]),
+        (["--config.seed=1"], ["--config.seed=1"]),
+    ],
+)
+def test_the_configuration_comes_before_its_fields(given, parsed):
+    assert configuration_first(["main", *given]) == ["main", *parsed]
