@@ -9,8 +9,8 @@ import functools
 import pathlib
 import pickle
 import zipfile
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -120,3 +120,12 @@ class _Unpickler(pickle._Unpickler):
 
     def get_extension(self, code: int) -> None:
         raise ValueError(f"it has the extension code {code}, which is refused")
+
+    def refuse(self) -> None:
+        """BYTEARRAY8, for which Python takes as much memory as it states."""
+        raise ValueError("it has a bytearray, which is refused")
+
+    dispatch: ClassVar[dict[int, Callable[..., None]]] = {
+        **pickle._Unpickler.dispatch,
+        pickle.BYTEARRAY8[0]: refuse,
+    }

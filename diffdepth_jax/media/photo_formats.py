@@ -44,6 +44,18 @@ def _readable(formats: Sequence[str]) -> list[str]:
     return [name for name in formats if name in Image.OPEN]
 
 
+class _NoLongerThanItIs(io.BufferedReader):
+    """A file of which no more bytes are asked than it has, whatever length a header states.
+
+    Python takes the memory for the answer before it reads.
+    """
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is not None and size > 2**20:
+            size = min(size, os.fstat(self.fileno()).st_size)
+        return super().read(size)
+
+
 def open_file(path: str | os.PathLike[str]) -> io.BufferedReader:
     """Opens a file to read its bytes; raises an OSError unless it is a regular file.
 
@@ -53,7 +65,7 @@ def open_file(path: str | os.PathLike[str]) -> io.BufferedReader:
     """
     if not stat.S_ISREG(os.stat(path).st_mode):
         raise OSError("it is no regular file")
-    return open(path, "rb")
+    return _NoLongerThanItIs(io.FileIO(path))
 
 
 @functools.cache

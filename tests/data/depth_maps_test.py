@@ -124,6 +124,7 @@ def test_other_names_of_known_modules_are_refused(tmp_path, name):
     [
         b"\x80\x02\x82\xf0.",  # an extension code
         b"\x80\x02K\x01r\xff\xff\xff\x7f.",  # a memo index of 2^31, and a number
+        b"\x80\x05\x96\0\0\0\0\1\0\0\0.",  # a bytearray
         b"",
         b"\x80",
         b"cnumpy\ndtype\n}b.",  # state for a class

@@ -90,6 +90,17 @@ def test_one_function_opens_all_pictures():
     }
 
 
+def test_a_file_is_asked_for_no_more_than_it_has(tmp_path):
+    """Python takes the memory for what a damaged header states before it reads."""
+    (tmp_path / "a.jp2").write_bytes(b"0123456789")
+    with photo_formats.open_file(tmp_path / "a.jp2") as file:
+        assert file.read(4) == b"0123"
+        assert file.read(2**50) == b"456789"
+        assert file.read(2**50) == b""
+        file.seek(0)
+        assert file.read() == b"0123456789"
+
+
 def test_a_pipe_is_no_file(tmp_path):
     """It would be waited for without end."""
     os.mkfifo(tmp_path / "a.png")
