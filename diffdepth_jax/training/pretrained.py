@@ -44,8 +44,9 @@ def start_from(
     Args:
       variables: nested arrays, as initialised.
       backbone_weights: a PyTorch file of a backbone or of a released model, a model directory, or
-        the name of a model that ships. Its backbone is taken. "" and "none" stand for no file; for
-        "none" a message says so.
+        the name of a model that ships. Its backbone is taken, and of a directory the convolutions
+        beside it, too, which see the image's details: together they encode the image. "" and "none"
+        stand for no file; for "none" a message says so.
       initial_weights: a model, see `find_model`, or "". It brings its backbone, so
         `backbone_weights` is then not read, and a message says so. A diffusion model may start
         from a feed-forward one: the denoiser takes the weights of the head. And a model with
@@ -182,9 +183,16 @@ def _backbone(
 ) -> tuple[Variables, list[str]]:
     if not path.is_dir():
         return load_backbone(path, variables, position_interpolation)
-    backbone = only_backbone(jax.device_get(load_variables(path, None)))
-    _check_leaves(path, "backbone", backbone, only_backbone(variables))
-    return backbone, []
+    found = jax.device_get(load_variables(path, None))
+    encoder = only_backbone(found)
+    _check_leaves(path, "backbone", encoder, only_backbone(variables))
+    if "detail" not in variables["params"]:
+        return encoder, []
+    theirs, ours = (tree["params"].get("detail", {}) for tree in (found, variables))
+    if leaf_difference(theirs, ours):
+        return encoder, [f"{path} has no details of this size: they start from random weights"]
+    encoder["params"]["detail"] = theirs
+    return encoder, []
 
 
 def _with_new_head(

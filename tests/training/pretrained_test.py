@@ -14,7 +14,7 @@ from diffdepth_jax.configs.feed_forward import feed_forward
 from diffdepth_jax.configuration import groups
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.method.refinement import refine
-from diffdepth_jax.models.assembly import DiffusionDepth
+from diffdepth_jax.models.assembly import DiffusionDepth, create_model
 from diffdepth_jax.models.backbones import resnet
 from diffdepth_jax.models.backbones.swin import SwinTransformer
 from diffdepth_jax.models.necks.fpn import FPN
@@ -135,6 +135,23 @@ def test_a_backbone_with_our_position_embedding_starts_it_at_0(tmp_path):
         f"params/backbone/position/{name} is not in the file and starts at 0"
         for name in ("bias", "kernel")
     ]
+
+
+def test_the_details_of_a_model_directory_come_with_its_backbone(tmp_path):
+    theirs, ours, wider = (
+        variables_of(create_model(small_run.config(model__detail_features=features).model), seed)
+        for seed, features in ((1, 4), (0, 4), (0, 6))
+    )
+    save_model(tmp_path / "model", small_run.config(), theirs)
+    started, messages = start(ours, tmp_path / "model")
+    assert not messages
+    for name in ("backbone", "detail"):
+        assert_equal(started["params"][name], theirs["params"][name])
+    for name in ours["params"].keys() - {"backbone", "detail"}:
+        assert_equal(started["params"][name], ours["params"][name])
+    started, (message,) = start(wider, tmp_path / "model")
+    assert "has no details of this size: they start from random weights" in message
+    assert_backbone_replaced(started, wider, theirs)
 
 
 @pytest.mark.parametrize("alone", [False, True], ids=["whole model", "backbone alone"])
