@@ -117,18 +117,19 @@ def licences(config: Configuration) -> str:
     return "" if licence is None else licence_section(*licence)
 
 
-def score_untrained(config: Configuration, evaluator: Evaluator) -> dict[str, Mapping[str, Means]]:
-    """What a trained backbone is worth by itself: {title: evaluation} before the first step."""
-    no_backbone = config.model.backbone_weights in ("", "none") or config.train.initial_weights
-    if no_backbone or not config.evaluation.baselines:
+def score_start(config: Configuration, evaluator: Evaluator) -> dict[str, Mapping[str, Means]]:
+    """What a run starts from is worth by itself: {title: evaluation} before the first step."""
+    whole, backbone = config.train.initial_weights, config.model.backbone_weights
+    if not config.evaluation.baselines or (whole or backbone) in ("", "none"):
         return {}
     initial = init_variables(evaluator.model, jax.random.key(config.seed))
     try:
         variables, _ = start_from(initial, **origins(config))
-    except UserError as error:  # a run that was resumed needs its backbone's file no more
-        inform(f"the backbone is not scored by itself: {error}")
+    except UserError as error:  # a run that was resumed needs what it started from no more
+        inform(f"what it started from is not scored by itself: {error}")
         return {}
-    return {"its backbone, heads untrained": evaluator.evaluate(variables)}
+    title = "the model it started from" if whole else "its backbone, heads untrained"
+    return {title: evaluator.evaluate(variables)}
 
 
 def check_backbone_path(backbone_weights: str, initial_weights: str) -> None:
