@@ -1,5 +1,6 @@
 """The start of training from given weights: a backbone, or a whole model."""
 
+import math
 import operator
 import os
 import pathlib
@@ -156,9 +157,22 @@ def check_origin(config: Configuration) -> None:
     if initial:
         path = find_model(initial)
         _check_clip(path, config)
-        _check_fields(path, config, (*_OF_A_BACKBONE, "frame.canonical_focal_length"))
+        _check_fields(path, config, _OF_A_BACKBONE)
+        if not _is_the_only_camera(path, config):
+            _check_fields(path, config, ["frame.canonical_focal_length"])
     elif backbone and _backbone_path(backbone).is_dir():
         _check_fields(_backbone_path(backbone), config, _OF_A_BACKBONE)
+
+
+def _is_the_only_camera(path: pathlib.Path, config: Configuration) -> bool:
+    """Whether the canonical camera is the one whose metres a model learned, up to roundings.
+
+    Then the canonical camera's units are that model's metres.
+    """
+    theirs = read_config(path).frame
+    learned = 0.0 if theirs.canonical_focal_length else theirs.focal_length
+    canonical = config.frame.canonical_focal_length
+    return canonical > 0 and math.isclose(learned, canonical, rel_tol=1e-3)
 
 
 def _check_clip(path: pathlib.Path, config: Configuration) -> None:
