@@ -92,6 +92,11 @@ class DepthEstimator(ModelFacts):
         """Tells whether intervals of so many samples and sampler steps are calibrated."""
         return self._intervals.are_calibrated(ensemble, num_steps)
 
+    @property
+    def identity(self) -> str:
+        """A short text that differs for other parameters."""
+        return self._intervals.identity
+
     def __repr__(self) -> str:
         (height, width), model = self.image_size, self._config.model
         return f"DepthEstimator({model.kind}, {model.backbone}, {height} x {width})"
