@@ -11,13 +11,14 @@ from typing import Any
 from absl import app, flags
 
 import diffdepth_jax
+from diffdepth_jax.configuration.paths import table_of_configurations
 from diffdepth_jax.configuration.renamed import refuse_old_names
 from diffdepth_jax.errors import UserError, printable
 from diffdepth_jax.program import flag_errors, interruption
 from diffdepth_jax.program.heap import keep_freed_memory
 from diffdepth_jax.program.help_page import Page, render
 
-HELP, VERSION = {"-h", "--help"}, {"--version"}
+HELP, VERSION, CONFIGURATIONS = {"-h", "--help"}, {"--version"}, {"--config=?"}
 
 
 @contextlib.contextmanager
@@ -136,13 +137,15 @@ def _check_given(required: Sequence[str]) -> None:
 
 
 def _answer_questions(run: Callable[..., Any], page: Page) -> None:
-    """--help and --version print, and end the program."""
+    """--help, --version and --config=? print, and end the program."""
     if HELP & set(sys.argv[1:]):
         # absl calls a module that runs by `python -m` by its path.
         module = sys.argv[0] if run.__module__ == "__main__" else run.__module__
         print(render(command(), page, flags.FLAGS.get_key_flags_for_module(module)))
     elif VERSION & set(sys.argv[1:]):
         print(f"diffdepth_jax {diffdepth_jax.__version__}")
+    elif CONFIGURATIONS & set(sys.argv[1:]):
+        print(table_of_configurations())
     else:
         return
     sys.exit(0)

@@ -9,6 +9,7 @@ from absl import flags
 
 from diffdepth_jax import __main__ as dispatcher
 from diffdepth_jax import __version__
+from diffdepth_jax.configuration.paths import shipped_configurations
 from diffdepth_jax.program.help_page import Page, render
 from tests.support.paths import ROOT
 
@@ -57,6 +58,14 @@ def test_the_page_of_all_commands_has_each_with_an_example(arguments):
 @pytest.mark.parametrize("arguments", [("--version",), ("predict", "--version")])
 def test_the_version(arguments):
     assert ask(*arguments) == (f"diffdepth_jax {__version__}", "0 []")
+
+
+def test_the_configurations_are_listed_with_what_they_are_for():
+    text, last = ask("train", "--config=?")
+    assert last == "0 []"
+    purposes = dict(line.split(maxsplit=1) for line in text.splitlines())
+    assert list(purposes) == shipped_configurations()
+    assert purposes["nyu"] == "NYU Depth V2 with Swin-L."
 
 
 def test_a_page_has_defaults_choices_and_flags_of_no_group():
