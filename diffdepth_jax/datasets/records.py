@@ -179,7 +179,7 @@ def _remedy(name: str, data_dir: str) -> str:
     if name == _TFDS_NYU:
         return "TFDS prepares it; from HDF5 frames prepare nyu_depth/hdf5 (see data/README.md)"
     if name.split("/")[0] not in _OWN_DATASETS or name.count("/") != 1:
-        return "diffdepth prepare knows nyu_depth/SOURCE and kitti_depth/SOURCE (see data/README.md)"
+        return "prepare knows nyu_depth/SOURCE and kitti_depth/SOURCE (see data/README.md)"
     return (
         f"run: diffdepth prepare --dataset={name} --source=DIR --data_dir={data_dir}"
         " (data/README.md says what DIR must hold)"
