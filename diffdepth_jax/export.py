@@ -5,7 +5,7 @@ diffdepth export --checkpoint=runs/synthetic --output=depth.stablehlo
 With --format=model it writes a model directory for others instead: without paths of this machine,
 and in float16 if that does not change depth, see `published_model`.
 
-With --output=FILE.onnx it writes ONNX, which ONNX Runtime runs (pip install '.[onnx]' writes it).
+With --output=FILE.onnx it writes ONNX, which ONNX Runtime runs (pip install onnx, which writes it).
 docs/load_onnx.py runs the file, which takes images like the one below, and has the noise of seed 0
 inside.
 

@@ -40,7 +40,7 @@ def library() -> ModuleType:
         import av
     except ImportError as error:
         raise UserError(
-            "video needs PyAV: pip install av, or pip install '.[video]' in this folder"
+            "video needs PyAV: pip install av, or pip install '.[video]' in the checkout"
         ) from error
     return av
 

@@ -58,7 +58,7 @@ def exr_library() -> ModuleType:
         return importlib.import_module("OpenEXR")
     except ImportError as error:
         raise UserError(
-            "EXR needs OpenEXR: pip install OpenEXR, or pip install '.[exr]' in this folder"
+            "EXR needs OpenEXR: pip install OpenEXR, or pip install '.[exr]' in the checkout"
         ) from error
 
 

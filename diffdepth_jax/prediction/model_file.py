@@ -98,7 +98,7 @@ def _import_onnx_model() -> Callable[..., Any]:
         if error.name != "onnx":
             raise
         raise UserError(
-            "ONNX export needs onnx: pip install onnx, or pip install '.[onnx]' in this folder"
+            "ONNX export needs onnx: pip install onnx, or pip install '.[onnx]' in the checkout"
         ) from error
     return onnx_model
 
