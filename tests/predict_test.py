@@ -251,6 +251,19 @@ def test_the_command_line_is_read_as_one_types_it():
         assert done.returncode == 2 and done.stderr.startswith("error: /proc/out"), done.stderr
 
 
+def test_a_file_that_a_list_names_and_that_is_missing_is_named_with_its_line(photos, run, capsys):
+    (photos / "list.txt").write_text("a.png\n\ngone.png\n")
+    assert run(photos / "list.txt") == 1
+    said = r"^error: list /\S+list\.txt, line 3: image \S+gone\.png cannot be read \(No such file"
+    assert re.search(rf"{said} or directory\); check its path$", capsys.readouterr().err, re.M)
+
+
+def test_a_refused_choice_leaves_no_folder(photos, run, tmp_path):
+    with pytest.raises(UserError, match="num_steps 9999"):
+        run(photos / "a.png", num_steps=9999)
+    assert not (tmp_path / "out").exists()
+
+
 def test_pictures_of_others_are_not_replaced(photos, run):
     other = photos / "c.png"
     _picture(5, 5).save(other)

@@ -176,8 +176,17 @@ def _eight_bits(image: UInt16[np.ndarray, "*shape"]) -> UInt8[np.ndarray, "*shap
 
 def unreadable(kind: str, path: FilePath, error: Exception) -> UserError:
     """Returns the UserError that names a damaged file and the decoder's reason in one line."""
-    return UserError(f"{kind} {path} cannot be read ({_one_line(error)}); replace or remove it")
+    return UserError(f"{kind} {path} cannot be read ({_one_line(error)}); {remedy(error)}")
+
+
+def remedy(error: Exception | str) -> str:
+    """Returns what to do about a file that cannot be read for this reason."""
+    if isinstance(error, PermissionError):
+        return "make it readable (chmod +r)"
+    return "check its path" if isinstance(error, FileNotFoundError) else "replace or remove it"
 
 
 def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+    """Returns the reason; that of the system without its number and the path."""
+    reason = getattr(error, "strerror", None) or str(error)
+    return " ".join(reason.split()) or type(error).__name__

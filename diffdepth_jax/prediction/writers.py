@@ -1,5 +1,6 @@
 """The writers of one run, for photos and for videos, and what a run refuses before it predicts."""
 
+import contextlib
 import dataclasses
 import pathlib
 import tempfile
@@ -67,7 +68,7 @@ class Writers:
 
         Raises:
           UserError: photos have no output, or there is a picture or video with the name of an
-            output that this program did not write.
+            output that this program did not write, or the folder is a file.
           OSError: the folder cannot be made or written to.
         """
         photos = [file for file in files if not file.is_video]
@@ -123,6 +124,14 @@ def _check_pictures(existing: Sequence[pathlib.Path]) -> None:
 
 
 def _check_writable(directory: pathlib.Path) -> None:
-    """Makes a folder, and raises an OSError if no file can be written into it."""
-    directory.mkdir(parents=True, exist_ok=True)
-    tempfile.TemporaryFile(dir=directory).close()
+    """Raises an error if a folder is a file, or cannot be made or written to; leaves no trace."""
+    if directory.is_file():
+        raise UserError(f"output {directory} is a file: give a folder")
+    missing = [folder for folder in (directory, *directory.parents) if not folder.exists()]
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=directory).close()
+    finally:
+        with contextlib.suppress(OSError):  # another program has written there meanwhile
+            for folder in missing:
+                folder.rmdir()
