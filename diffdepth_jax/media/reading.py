@@ -138,10 +138,12 @@ def as_rgb(image: ArrayLike | Image.Image | FilePath) -> RGB:
 
     Raises:
       UserError: an array of another shape or type, 16 bits of which the upper four are not used,
-        or a PIL image or a file of more than 8 bits, which often is a depth map.
+        a PIL image or a file of more than 8 bits, which often is a depth map, or a URL.
     """
+    if isinstance(image, str) and image.startswith(("http://", "https://")):
+        raise UserError(f"image {image} is a URL: download it, and give the file")
     if isinstance(image, (str, os.PathLike)):
-        return read_photo(pathlib.Path(image)).image
+        return read_photo(image).image
     if isinstance(image, Image.Image):
         if image.mode[0] in "IF":
             raise UserError(f"image of mode {image.mode}: convert it to 8 bits per channel")

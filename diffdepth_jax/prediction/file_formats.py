@@ -32,6 +32,8 @@ def save(prediction: "DepthPrediction", path: FilePath, colormap: str) -> None:
         raise UserError(f"{path}: the extension must be one of {', '.join(_FORMATS)}")
     if write is write_animation and prediction.trajectory is None:
         raise UserError(f"{path} shows the denoising: predict with trajectory=10")
+    if not path.parent.is_dir():
+        raise UserError(f"{path}: the folder {path.parent} does not exist: make it first")
     with whole_file(path) as unfinished:
         write(unfinished, prediction, colormap)
 

@@ -51,6 +51,11 @@ def test_sixteen_bits_are_refused(tmp_path):
         as_rgb(Image.open(tmp_path / "a.png"))
 
 
+def test_a_url_is_refused_as_it_was_given():
+    with pytest.raises(UserError, match=r"image https://example\.com/a\.jpg is a URL: down"):
+        as_rgb("https://example.com/a.jpg")
+
+
 def test_an_animation_says_how_many_pictures_it_has(tmp_path):
     frames = [_picture(seed=k).convert("P") for k in range(3)]
     frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
