@@ -74,8 +74,9 @@ def test_a_page_has_defaults_choices_and_flags_of_no_group():
     flags.DEFINE_integer("seed", 3, "Of noise.", flag_values=values, short_name="s")
     flags.DEFINE_bool("mesh", False, "A surface; default: points.", flag_values=values)
     flags.DEFINE_string("secret", None, "No.", flag_values=values)
-    known = [values[name] for name in ("size", "seed", "mesh", "secret")]
-    page = Page("Does.\n\ndiffdepth x\n", {"One": ("size",)}, hidden={"secret"})
+    flags.DEFINE_multi_string("input", None, "What; several times.", flag_values=values)
+    known = [values[name] for name in ("size", "seed", "mesh", "secret", "input")]
+    page = Page("Does.\n\ndiffdepth x\n", {"One": ("size", "input")}, hidden={"secret"})
     assert render("diffdepth x", page, known).splitlines() == [
         "usage: diffdepth x [flags]",
         "",
@@ -86,6 +87,8 @@ def test_a_page_has_defaults_choices_and_flags_of_no_group():
         "One:",
         "  --size=model|native",
         "      Which. Default: model.",
+        "  --input=TEXT",
+        "      What; several times.",
         "",
         "More:",
         "  --seed=N, -s",
