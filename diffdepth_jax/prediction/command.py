@@ -54,12 +54,15 @@ def predict_files(
     padded = placement.shared_sizes(image_sizes(photos)) if options.native_size else ()
     of_photos = dataclasses.replace(options, padded_sizes=padded)
     images = ImagePredictor(estimator, writers.photos, cameras, of_photos)
-    frames = ImagePredictor(estimator, writers.videos, cameras, options)
+    of_videos = dataclasses.replace(cameras)  # whose frames have no EXIF
+    frames = ImagePredictor(estimator, writers.videos, of_videos, options)
     with FolderLock(writers.photos.directory) as lock:
         lock.share("wait until it ends, or give another --output")
         record = Record(writers.photos.directory)
         existing = ExistingResults(writers.photos, record, overwrite)
         PhotoPredictor(images, existing, report).predict(photos)
+        if not estimator.is_relative:
+            cameras.warn_of_unknown()
         existing = ExistingResults(writers.videos, record, overwrite)
         VideoPredictor(frames, existing, report).predict(videos)
     return writers

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.media import marks, video
 from diffdepth_jax.prediction import outputs
-from diffdepth_jax.prediction.output_kinds import DEFAULT, RELATIVE, RELATIVE_DEFAULT
+from diffdepth_jax.prediction.output_kinds import DEFAULT, NEED_CAMERA, RELATIVE, RELATIVE_DEFAULT
 from diffdepth_jax.prediction.output_names import InputFile
 from diffdepth_jax.prediction.outputs import OutputWriter
 
@@ -97,7 +97,7 @@ def create_writers(
       interval: its nominal coverage; with one there is also the output "interval".
 
     Raises:
-      UserError: a kind is unknown, or there is no interval for it.
+      UserError: a kind is unknown, there is no interval for it, or no kind holds the surface.
     """
     wanted = list(DEFAULT if kinds is None else kinds)
     wanted += ["spread"] * (ensemble > 1) + ["gif"] * trajectory
@@ -105,6 +105,8 @@ def create_writers(
     wanted += ["interval"] * (interval is not None)
     once = tuple(dict.fromkeys(wanted))
     outputs.check_kinds(once, interval)
+    if settings.surface and not NEED_CAMERA & set(once):
+        raise UserError("--mesh is a surface in PLY and GLB files: add glb or ply to --outputs")
     photos = dataclasses.replace(settings, kinds=once)
     videos = dataclasses.replace(settings, kinds=("video",) if kinds is None else once)
     return Writers(photos, videos, by_default=kinds is None and once == DEFAULT)
