@@ -224,6 +224,7 @@ def test_another_process_with_parameters_beside(model_directory, tmp_path, dtype
         ({"checkpoint": "nowhere"}, "nowhere does not exist"),
         ({"format": "model", "num_steps": 3}, "--num_steps means nothing to --format=model"),
         ({"output": "missing/model"}, "missing is no folder that can be written"),
+        ({"output": f"{__file__}/model"}, "is no folder that can be written"),
         ({"output": "depth.onxn"}, "end in .stablehlo or .onnx, or give --format; did you"),
         ({"output": "depth.bin"}, "depth.bin: must end in .stablehlo or .onnx, or give --format$"),
         ({"output": "."}, "is a folder: give the name of a file"),

@@ -114,7 +114,7 @@ def _check_output(path: pathlib.Path) -> None:
     """Refuses a file that cannot be written, before minutes are spent on it."""
     if path.is_dir():
         raise UserError(f"output {path} is a folder: give the name of a file")
-    if not os.access(path.parent, os.W_OK):
+    if not (path.parent.is_dir() and os.access(path.parent, os.W_OK)):
         raise UserError(f"output {path}: {path.parent} is no folder that can be written to")
 
 

@@ -33,7 +33,7 @@ def one_line_errors() -> Generator[None, None, None]:
     except UserError as error:
         message = str(error)
     except OSError as error:
-        message = f"{_reason(error)}: check that the path exists, is writable and has space left"
+        message = f"{_reason(error)}: {_remedy(error)}"
     except KeyboardInterrupt as stop:
         done = printable(" ".join(stop.args))
         print(f"interrupted{': ' if done else ''}{done}", file=sys.stderr)
@@ -53,6 +53,12 @@ def _reason(error: OSError) -> str:
     if error.filename is None or error.strerror is None:
         return " ".join(str(error).split())
     return f"{os.fsdecode(error.filename)}: {error.strerror}"
+
+
+def _remedy(error: OSError) -> str:
+    if isinstance(error, FileExistsError | NotADirectoryError):
+        return "a file is where a folder must be, give another path"
+    return "check that the path exists, is writable and has space left"
 
 
 def _missing_device(error: Exception) -> str | None:

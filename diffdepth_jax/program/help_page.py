@@ -65,11 +65,8 @@ def _form(flag: flags.Flag) -> str:
     if flag.boolean:
         return f"--[no]{flag.name}"
     choices = getattr(flag.parser, "enum_values", None)
-    value = (
-        "|".join(choices)
-        if choices
-        else _PLACEHOLDERS.get(flag.flag_type().removeprefix("multi "), "VALUE")
-    )
+    kind = flag.flag_type().removeprefix("multi ")
+    value = "|".join(choices) if choices else _PLACEHOLDERS.get(kind, "VALUE")
     return f"--{flag.name}={value}"
 
 
