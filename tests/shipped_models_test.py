@@ -10,7 +10,7 @@ from diffdepth_jax.checkpoints.calibration import load_calibration
 from diffdepth_jax.checkpoints.model_directory import read_config
 from diffdepth_jax.checkpoints.model_names import find_model, shipped_names
 from diffdepth_jax.checkpoints.weights_file import read_weights
-from diffdepth_jax.models.variables import parameters_identity
+from diffdepth_jax.models.identity import parameters_identity
 from diffdepth_jax.prediction.estimator import DepthEstimator
 from diffdepth_jax.program import default_model
 

@@ -51,6 +51,7 @@ def is_backbone_alone(variables: PyTree) -> bool:
 @contextlib.contextmanager
 def explained(directory: str | os.PathLike, weights: str) -> Generator[None]:
     """Turns what a block raises about weights of a directory into a UserError with the remedy."""
+    jax.devices()  # for its own error about a missing device, which is no fault of the weights
     try:
         yield
     except UserError:

@@ -58,7 +58,10 @@ def _newest_whole(parameters: pathlib.Path, directory: str | os.PathLike) -> pat
 def _newest_folder(parameters: pathlib.Path, directory: str | os.PathLike) -> pathlib.Path:
     saved = steps(parameters)
     if not saved:
-        raise UserError(f"{directory} has no parameters yet: its training has to evaluate once")
+        raise UserError(
+            f"{directory} has no parameters yet: its training writes them when it evaluates; it "
+            f"goes on with diffdepth train --workdir={directory}"
+        )
     return parameters / str(saved[-1])
 
 

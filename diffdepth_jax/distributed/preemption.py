@@ -71,7 +71,7 @@ class Preemption:
     def _end(self, number: int, finish: Callable[[], object]) -> None:
         if number not in self.SIGNALS:
             return
-        _say(f"{signal.Signals(number).name}: ending; the same command goes on from what is saved")
+        _say(f"{signal.Signals(number).name}: ending; the same command goes on from the last save")
         status = EXIT_STATUS
         try:
             finish()

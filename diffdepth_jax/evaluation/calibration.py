@@ -16,7 +16,7 @@ from diffdepth_jax.evaluation.evaluator import Evaluator, check_predicts_alike, 
 from diffdepth_jax.evaluation.report import describe, format_table, protocol_of
 from diffdepth_jax.media import drawing
 from diffdepth_jax.media.reliability_plot import reliability_picture
-from diffdepth_jax.models.variables import parameters_identity
+from diffdepth_jax.models.identity import parameters_identity
 from diffdepth_jax.program import progress
 from diffdepth_jax.program.interruption import telling
 from diffdepth_jax.whole_files import whole_file

@@ -28,7 +28,8 @@ from diffdepth_jax.evaluation.uncertainty_report import create_score_maps
 from diffdepth_jax.media import drawing
 from diffdepth_jax.method import diffusion
 from diffdepth_jax.models.assembly import DepthNetwork, create_model
-from diffdepth_jax.models.variables import abstract_variables, parameters_identity
+from diffdepth_jax.models.identity import parameters_identity
+from diffdepth_jax.models.variables import abstract_variables
 
 # What a calibration holds for, beside the model: how it samples, and how it sees frames. The
 # number of sampler steps is in the calibration.

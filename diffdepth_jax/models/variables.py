@@ -1,12 +1,10 @@
-"""A model's variables: random ones, their shapes, a comparison of shapes, and their identity."""
+"""A model's variables: random ones, their shapes, and a comparison of shapes."""
 
-import zlib
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Key, PyTree
 
 from diffdepth_jax.arrays import Variables
@@ -44,15 +42,6 @@ def leaf_difference(found: PyTree, expected: PyTree) -> str | None:
         f"{len(differing)} leaves differ; {path}: saved {theirs.get(path, 'not')}, "
         f"the model has {ours.get(path, 'none')}"
     )
-
-
-def parameters_identity(variables: Variables) -> str:
-    """Returns a short text that differs for other variables: a checksum of names and values."""
-    checksum = 0
-    for path, leaf in jax.tree.leaves_with_path(variables):
-        checksum = zlib.crc32(jax.tree_util.keystr(path).encode(), checksum)
-        checksum = zlib.crc32(np.asarray(leaf).tobytes(), checksum)
-    return f"{checksum:08x}"
 
 
 def _forms(tree: PyTree) -> dict[str, str]:

@@ -59,12 +59,16 @@ def predict_files(
     with FolderLock(writers.photos.directory) as lock:
         lock.share("wait until it ends, or give another --output")
         record = Record(writers.photos.directory)
-        existing = ExistingResults(writers.photos, record, overwrite)
-        PhotoPredictor(images, existing, report).predict(photos)
+        of_photo, of_frames = (
+            ExistingResults(each.writer, record, overwrite, each.settings)
+            for each in (images, frames)
+        )
+        of_photo.check(photos)
+        of_frames.check(videos)
+        PhotoPredictor(images, of_photo, report).predict(photos)
         if not estimator.is_relative:
             cameras.warn_of_unknown()
-        existing = ExistingResults(writers.videos, record, overwrite)
-        VideoPredictor(frames, existing, report).predict(videos)
+        VideoPredictor(frames, of_frames, report).predict(videos)
     return writers
 
 

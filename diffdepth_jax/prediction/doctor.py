@@ -10,7 +10,7 @@ is 1 if it fails.
 import time
 from typing import TYPE_CHECKING
 
-from diffdepth_jax.program.diagnosis import report
+from diffdepth_jax.program.diagnosis import reason, report
 from diffdepth_jax.program.entry import start
 from diffdepth_jax.program.help_page import Page
 from diffdepth_jax.program.shipped_models import shipped_names
@@ -43,7 +43,7 @@ def self_test() -> tuple[bool, str]:
         with compilation_cache.kept():
             depth = DepthEstimator.from_pretrained(_MODEL)(_picture()).depth
     except Exception as error:  # whatever is broken, the report says it
-        return False, f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+        return False, reason(error)
     mean, seconds = float(depth.mean()), time.monotonic() - began
     line = f"{_MODEL} predicts {mean:.4f} m in {seconds:.1f} s; {_METRES} m are right"
     return abs(mean - _METRES) <= _TOLERANCE * _METRES, line

@@ -94,6 +94,11 @@ class DepthEstimator(ModelFacts):
         """Tells whether intervals of so many samples and sampler steps are calibrated."""
         return self._intervals.are_calibrated(ensemble, num_steps)
 
+    @property
+    def identity(self) -> str:
+        """A short text that differs for other parameters."""
+        return self._intervals.identity
+
     def __repr__(self) -> str:
         (height, width), model = self.image_size, self._config.model
         return f"DepthEstimator({model.kind}, {model.backbone}, {height} x {width})"
@@ -195,10 +200,8 @@ class DepthEstimator(ModelFacts):
         self.check(chosen)
         remaining = iter(images)
         batches = iter(lambda: list(itertools.islice(remaining, chosen.batch_size)), [])
-        predictions = (
-            self(batch, focal_length=focal_length, fov=fov, **options) for batch in batches
-        )
-        return itertools.chain.from_iterable(predictions)
+        predict = functools.partial(self, focal_length=focal_length, fov=fov, **options)
+        return itertools.chain.from_iterable(map(predict, batches))
 
     def placement(self, height: int, width: int, options: Options) -> Placement:
         """Returns the placement at which an image of this size is predicted.

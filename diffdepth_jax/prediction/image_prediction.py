@@ -22,6 +22,7 @@ from diffdepth_jax.prediction.output_kinds import NEED_CAMERA
 from diffdepth_jax.prediction.output_names import InputFile
 from diffdepth_jax.prediction.outputs import AnyPrediction, OutputWriter, trajectory_steps
 from diffdepth_jax.prediction.record import Fingerprint
+from diffdepth_jax.prediction.settings import settings
 from diffdepth_jax.program.progress import awaited
 
 # Reasons for which no other file could be written either.
@@ -92,6 +93,12 @@ class ImagePredictor:
     def num_steps(self) -> int:
         """The number of sampler steps that the depth takes."""
         return self._options.num_steps or self._estimator.num_steps
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """By which the results are made, for the record of them."""
+        identity = self._estimator.identity
+        return settings(identity, self.num_steps, self.writer, self.cameras, self._options)
 
     @property
     def _needs_camera(self) -> bool:

@@ -10,6 +10,7 @@ from absl import logging
 from diffdepth_jax.arrays import Variables
 from diffdepth_jax.checkpoints.calibration import Calibration, load_calibration
 from diffdepth_jax.errors import UserError
+from diffdepth_jax.models.identity import parameters_identity
 from diffdepth_jax.prediction.depth_prediction import DepthPrediction
 from diffdepth_jax.prediction.options import Options
 
@@ -35,10 +36,8 @@ class Intervals:
         return None if self._directory is None else load_calibration(self._directory)
 
     @functools.cached_property
-    def _parameters(self) -> str:
-        # Here, because it imports Flax, which takes .15 s.
-        from diffdepth_jax.models.variables import parameters_identity
-
+    def identity(self) -> str:
+        """The identity of the parameters that predict."""
         return parameters_identity(self._variables)
 
     def check(self, options: Options, num_steps: int) -> None:
@@ -61,7 +60,7 @@ class Intervals:
                     "native_size (--size=native) or the interval"
                 )
             steps = options.num_steps or num_steps
-            self._calibration.check(self._directory, self._parameters, options.ensemble, steps)
+            self._calibration.check(self._directory, self.identity, options.ensemble, steps)
             self._calibration.widths.row(options.interval)
         elif options.ensemble < 2 and not self._has_scale:
             raise UserError(
@@ -97,7 +96,7 @@ class Intervals:
         if calibration is None or self._directory is None:
             return False
         try:
-            calibration.check(self._directory, self._parameters, ensemble, num_steps)
+            calibration.check(self._directory, self.identity, ensemble, num_steps)
         except UserError:
             return False
         return True

@@ -69,7 +69,7 @@ def check_options(options: Options, config: "ModelConfiguration") -> None:
 
 
 def _check_feed_forward(options: Options) -> None:
-    reason = "this model is a feed-forward one, without diffusion"
+    reason = "this model is a feed-forward one, without diffusion (synthetic_small is one with it)"
     if options.num_steps not in (None, 1):
         raise UserError(f"num_steps {options.num_steps}: {reason}: leave num_steps out")
     if options.ensemble > 1:

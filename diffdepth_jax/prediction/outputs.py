@@ -23,6 +23,7 @@ from diffdepth_jax.media.video import VideoWriter
 from diffdepth_jax.prediction import file_formats
 from diffdepth_jax.prediction.depth_prediction import DepthPrediction, RelativePrediction
 from diffdepth_jax.prediction.output_kinds import FRAME, KINDS, NEED_TRAJECTORY
+from diffdepth_jax.prediction.output_names import InputFile
 from diffdepth_jax.whole_files import whole_file
 
 AnyPrediction = DepthPrediction | RelativePrediction
@@ -85,6 +86,13 @@ class OutputWriter:
     def video_path(self, name: str) -> pathlib.Path:
         """Returns the path of the video of depth that is made of a video."""
         return self._path(name, KINDS["video"].suffixes[0])
+
+    def existing(self, file: InputFile) -> list[pathlib.Path]:
+        """Returns what exists at the paths that are written for a file, of whichever frame."""
+        if not file.is_video:
+            return [path for path in self.paths(file.name) if path.exists()]
+        video = self.video_path(file.name)
+        return [*self.existing_frames(file.name), *[video] * (self.makes_video and video.exists())]
 
     def existing_frames(self, name: str) -> list[pathlib.Path]:
         """Returns the files in a video's folder that have names of files of its frames."""

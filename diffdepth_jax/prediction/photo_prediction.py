@@ -10,7 +10,7 @@ from diffdepth_jax.prediction.existing_results import ExistingResults
 from diffdepth_jax.prediction.image_prediction import ImagePredictor, Job, Result, metres_hold
 from diffdepth_jax.prediction.output_names import InputFile
 from diffdepth_jax.prediction.outputs import count_beyond_png
-from diffdepth_jax.prediction.record import Made, fingerprint
+from diffdepth_jax.prediction.record import fingerprint
 from diffdepth_jax.prediction.report import Report, notes_on_denoising, tell
 from diffdepth_jax.program import progress
 
@@ -55,8 +55,7 @@ class PhotoPredictor:
             self._images.write(result)
         except UserError as error:
             return self._report.fail(job.path, error)
-        if job.source is not None:
-            self._existing.record.add(job.name, Made(job.source, 0))
+        self._existing.add(job.name, job.source)
         self._report.written += 1
         tell(f"{job.name}: {self._describe(result)}")
 

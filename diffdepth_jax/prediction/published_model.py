@@ -21,7 +21,7 @@ from diffdepth_jax.checkpoints.model_directory import (
 )
 from diffdepth_jax.datasets.synthetic import SyntheticScenes
 from diffdepth_jax.errors import UserError
-from diffdepth_jax.models.variables import parameters_identity
+from diffdepth_jax.models.identity import parameters_identity
 from diffdepth_jax.prediction.estimator import DepthEstimator
 from diffdepth_jax.prediction.loading import load_model
 from diffdepth_jax.whole_files import whole_folder

@@ -11,6 +11,8 @@ import hashlib
 import json
 import os
 import pathlib
+import types
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from diffdepth_jax.media.photo_formats import open_file
@@ -51,10 +53,17 @@ def _digest(path: pathlib.Path) -> str:
 
 
 class Made(NamedTuple):
-    """What a line says: the input, and the number of frames of a video, 0 of a photo."""
+    """What a line says.
+
+    Attributes:
+      source: the input.
+      frames: the number of frames of a video, 0 of a photo.
+      settings: by which the results were made, see `settings`; older lines have none.
+    """
 
     source: Fingerprint
     frames: int
+    settings: Mapping[str, str] = types.MappingProxyType({})
 
     def is_of(self, path: pathlib.Path) -> bool:
         """Whether the results are those of the file as it is now."""
@@ -112,7 +121,8 @@ class Record:
         key = name, made.frames > 0
         if self._made.get(key) == made:
             return
-        line = json.dumps({"name": name, **made.source._asdict(), "frames": made.frames})
+        fields = {"frames": made.frames, "settings": dict(made.settings)}
+        line = json.dumps({"name": name, **made.source._asdict(), **fields})
         with open(self._path, "a") as file:
             file.write(f"\n{line}")  # so that half a line of a killed program spoils no other
         self._made[key] = made
@@ -123,7 +133,8 @@ def _parsed(line: str) -> dict[_Key, Made]:
     try:
         fields: Any = json.loads(line)
         source = Fingerprint(*(fields[name] for name in Fingerprint._fields))
-        made = Made(source, int(fields["frames"]))
+        settings = {str(name): str(x) for name, x in dict(fields.get("settings", {})).items()}
+        made = Made(source, int(fields["frames"]), settings)
         return {(str(fields["name"]), made.frames > 0): made}
     except (ValueError, TypeError, KeyError, RecursionError):
         return {}

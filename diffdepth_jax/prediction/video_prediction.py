@@ -11,7 +11,7 @@ from diffdepth_jax.media.video import Frame, VideoReader
 from diffdepth_jax.prediction.existing_results import ExistingResults
 from diffdepth_jax.prediction.image_prediction import ImagePredictor, Job, explained, metres_hold
 from diffdepth_jax.prediction.output_names import InputFile
-from diffdepth_jax.prediction.record import Made, fingerprint
+from diffdepth_jax.prediction.record import fingerprint
 from diffdepth_jax.prediction.report import Report, tell
 from diffdepth_jax.program import progress
 
@@ -46,8 +46,7 @@ class VideoPredictor:
             notes = list(self._written_frames(file, frames, clock))
         if frames.error is not None:
             raise frames.error
-        if source is not None:
-            self._existing.record.add(file.name, Made(source, frames.count))
+        self._existing.add(file.name, source, frames.count)
         if not notes:
             self._report.skipped += 1
             return

@@ -52,11 +52,7 @@ class Writers:
 
     def existing(self, file: InputFile) -> list[pathlib.Path]:
         """Returns what exists at the paths that are written for a file, of whichever frame."""
-        if not file.is_video:
-            return [path for path in self.photos.paths(file.name) if path.exists()]
-        video = self.videos.video_path(file.name)
-        frames = self.videos.existing_frames(file.name)
-        return [*frames, *[video] * (self.videos.makes_video and video.exists())]
+        return (self.videos if file.is_video else self.photos).existing(file)
 
     @property
     def kinds(self) -> tuple[str, ...]:

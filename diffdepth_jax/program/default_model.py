@@ -1,5 +1,7 @@
 """What the programs say of `--checkpoint`, and the model that they take without it."""
 
+from diffdepth_jax.errors import UserError
+
 DEFAULT = "indoor_small"
 HELP = (
     "The model: a model directory such as runs/synthetic, the name of a model that ships, or "
@@ -9,7 +11,14 @@ HELP_WITH_DEFAULT = f"{HELP} Default: {DEFAULT}, which ships."
 
 
 def chosen(checkpoint: str | None) -> str:
-    """The flag's value, or the model that ships; then a line says so."""
+    """The flag's value, or the model that ships; then a line says so.
+
+    Raises:
+      UserError: the value is empty, as that of a variable that is not set.
+    """
     if checkpoint is None:
         print(f"model: {DEFAULT}, which ships with the program; --checkpoint takes another")
-    return checkpoint or DEFAULT
+        return DEFAULT
+    if not checkpoint:
+        raise UserError(f"checkpoint is empty: name a model, or leave it out for {DEFAULT}")
+    return checkpoint

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 import diffdepth_jax
+from diffdepth_jax.program import missing_device
 from diffdepth_jax.program.environment import PACKAGES, describe_source, version
 
 
@@ -37,9 +38,15 @@ def report() -> Iterator[str]:
         try:
             lines = [*describe()]
         except Exception as error:  # a report of what is broken must not break
-            lines = [f"cannot be found out: {' '.join(str(error).split())[:300]}"]
+            lines = [f"cannot be found out: {reason(error)}"]
         yield title
         yield from (f"  {line}" for line in lines)
+
+
+def reason(error: Exception) -> str:
+    """An error as one line."""
+    text = " ".join(str(error).split())[:300]
+    return missing_device.sentence(error) or f"{type(error).__name__}: {text}"
 
 
 def without_home(text: str) -> str:

@@ -4,7 +4,6 @@ import contextlib
 import os
 import pathlib
 import sys
-import traceback
 from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
@@ -14,7 +13,7 @@ import diffdepth_jax
 from diffdepth_jax.configuration.paths import table_of_configurations
 from diffdepth_jax.configuration.renamed import refuse_old_names
 from diffdepth_jax.errors import UserError, printable
-from diffdepth_jax.program import flag_errors, interruption
+from diffdepth_jax.program import flag_errors, interruption, missing_device
 from diffdepth_jax.program.heap import keep_freed_memory
 from diffdepth_jax.program.help_page import Page, render
 
@@ -39,7 +38,7 @@ def one_line_errors() -> Generator[None, None, None]:
         print(f"interrupted{': ' if done else ''}{done}", file=sys.stderr)
         sys.exit(interruption.EXIT_STATUS)
     except (RuntimeError, AssertionError) as error:
-        message = _missing_device(error)
+        message = missing_device.sentence(error)
         if message is None:
             raise
     else:
@@ -59,21 +58,6 @@ def _remedy(error: OSError) -> str:
     if isinstance(error, FileExistsError | NotADirectoryError):
         return "a file is where a folder must be, give another path"
     return "check that the path exists, is writable and has space left"
-
-
-def _missing_device(error: Exception) -> str | None:
-    """A sentence if JAX has no device of the kind that JAX_PLATFORMS asks for.
-
-    JAX 0.10 says so, or for "cuda" without its plugin fails an assertion of its own.
-    """
-    wanted = os.environ.get("JAX_PLATFORMS")
-    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
-    if not wanted or not frame.f_code.co_filename.endswith("xla_bridge.py"):
-        return None
-    return (
-        f"JAX_PLATFORMS={wanted} asks for a device that JAX does not find: an NVIDIA GPU needs "
-        "pip install 'jax[cuda13]', a TPU 'jax[tpu]'; without JAX_PLATFORMS the CPU computes"
-    )
 
 
 def parse_flags(argv: list[str]) -> list[str]:

@@ -65,6 +65,22 @@ def bar(iterable: Iterable[Any] | None = None, desc: str | None = None, **option
 
 
 @contextlib.contextmanager
+def reminders(what: str) -> Generator[None]:
+    """Says on stderr after each `EVERY` seconds for how long the block has run."""
+    began, ended = time.monotonic(), threading.Event()
+
+    def tell() -> None:
+        while not ended.wait(EVERY):
+            tqdm.write(f"{what}: {time.monotonic() - began:.0f} s so far", file=sys.stderr)
+
+    threading.Thread(target=tell, daemon=True).start()
+    try:
+        yield
+    finally:
+        ended.set()
+
+
+@contextlib.contextmanager
 def awaited(what: str) -> Generator[None]:
     """Says on stderr what the block does if it takes longer than a moment, and then how long."""
     began, told = time.monotonic(), threading.Event()

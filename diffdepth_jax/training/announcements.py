@@ -15,6 +15,7 @@ from diffdepth_jax.checkpoints.weights_file import FILE
 from diffdepth_jax.distributed.processes import only_in_first
 from diffdepth_jax.evaluation.scoring import Means
 from diffdepth_jax.program.devices import describe_devices
+from diffdepth_jax.program.progress import reminders
 from diffdepth_jax.training.optimizer import frozen
 
 
@@ -58,8 +59,8 @@ def inform_of_start(
     inform(f"parameters: {parameters}")
     inform(f"work directory: {workdir}{goes_on}")
     inform(
-        f"first of {total - first} steps: when it is compiled, in seconds where that was done "
-        "before, else in up to some minutes"
+        f"{total - first} steps; the first waits until it is compiled: one to three minutes on two "
+        "cores, some seconds if that was done before"
     )
 
 
@@ -68,7 +69,8 @@ def compiling() -> Generator[None]:
     """Tells of the first step, which compiles, and how long it took."""
     inform("compiling the training step ...")
     began = time.monotonic()
-    yield
+    with reminders("compiling"):
+        yield
     inform(f"compiled; the first step is done after {time.monotonic() - began:.1f} s")
 
 

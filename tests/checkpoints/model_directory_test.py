@@ -185,7 +185,7 @@ def test_an_unwritable_workdir_ends_in_one_line(tmp_path, capsys):
 def test_a_run_that_never_evaluated_has_no_parameters(tmp_path, empty):
     if empty:
         (tmp_path / "parameters").mkdir()
-    with pytest.raises(UserError, match="has to evaluate once"):
+    with pytest.raises(UserError, match="it goes on with diffdepth train --workdir="):
         load_variables(tmp_path, lambda: _state(0))
 
 

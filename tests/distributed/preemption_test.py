@@ -77,7 +77,7 @@ def test_what_can_be_done_again_ends_at_once_even_in_a_library(number):
         [sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60
     )
     assert (done.returncode, done.stdout) == (EXIT_STATUS, "finished\n")
-    assert done.stderr == f"{number.name}: ending; the same command goes on from what is saved\n"
+    assert done.stderr == f"{number.name}: ending; the same command goes on from the last save\n"
 
 
 def test_a_signal_from_before_ends_it_too(capsys):

@@ -28,7 +28,7 @@ from diffdepth_jax.evaluation.calibration_fit import (
 )
 from diffdepth_jax.evaluation.held_out_scores import cross_validate, reliability
 from diffdepth_jax.evaluation.report import format_report
-from diffdepth_jax.models.variables import parameters_identity
+from diffdepth_jax.models.identity import parameters_identity
 from tests.support import noisy_model, small_run
 
 DEPTH = np.array([1.0, 3.0, 1.0, 3.0], np.float32)

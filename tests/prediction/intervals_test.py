@@ -8,7 +8,7 @@ import pytest
 
 from diffdepth_jax.checkpoints.calibration import Calibration, IntervalWidths, save_calibration
 from diffdepth_jax.errors import UserError
-from diffdepth_jax.models.variables import parameters_identity
+from diffdepth_jax.models.identity import parameters_identity
 from diffdepth_jax.prediction import sampling
 from diffdepth_jax.prediction.estimator import DepthEstimator
 from diffdepth_jax.prediction.options import Options

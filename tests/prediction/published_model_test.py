@@ -11,7 +11,7 @@ from diffdepth_jax.checkpoints import calibration as calibrations
 from diffdepth_jax.checkpoints.calibration import Calibration, IntervalWidths
 from diffdepth_jax.checkpoints.model_directory import load_variables, write_variables
 from diffdepth_jax.errors import UserError
-from diffdepth_jax.models.variables import parameters_identity
+from diffdepth_jax.models.identity import parameters_identity
 from diffdepth_jax.prediction.estimator import DepthEstimator
 from diffdepth_jax.prediction.published_model import LARGEST_MOVE, publish_model
 from tests.support import small_model, small_run

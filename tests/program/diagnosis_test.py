@@ -43,7 +43,8 @@ def test_what_is_missing_is_said_with_the_remedy(monkeypatch):
 def test_a_machine_without_a_working_jax_is_reported_nevertheless(monkeypatch):
     monkeypatch.setitem(sys.modules, "jax", None)
     lines = [*diagnosis.report()]
-    assert "  cannot be found out: import of jax halted; None in sys.modules" in lines
+    reason = "ModuleNotFoundError: import of jax halted; None in sys.modules"
+    assert f"  cannot be found out: {reason}" in lines
     assert "Memory" in lines
 
 

@@ -52,6 +52,16 @@ def test_elsewhere_there_is_a_line_each_30_seconds(capsys, clock):
     assert all("loss=0.5" in line and "\r" not in line and "|" not in line for line in lines)
 
 
+def test_a_long_wait_is_told_again_and_again(capsys, monkeypatch):
+    monkeypatch.setattr(progress, "EVERY", 0.02)
+    with progress.reminders("compiling"):
+        time.sleep(0.2)
+    told = capsys.readouterr().err.splitlines()
+    assert len(told) > 1 and set(told) == {"compiling: 0 s so far"}
+    time.sleep(0.05)
+    assert capsys.readouterr().err == ""
+
+
 def test_short_work_is_not_worth_a_line(capsys):
     assert list(progress.bar(range(1000), "check")) == list(range(1000))
     assert capsys.readouterr().err == ""

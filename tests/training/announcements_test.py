@@ -41,8 +41,8 @@ def test_a_run_says_what_it_is_what_it_does_and_where_the_model_is(finished_run,
         "data: 8 training samples; evaluation samples: 3 (rooms), 3 (streets)",
         f"parameters: {count:,}",
         f"work directory: {workdir}, going on from step 3",
-        "first of 3 steps: when it is compiled, in seconds where that was done before, else in up "
-        "to some minutes",
+        "3 steps; the first waits until it is compiled: one to three minutes on two cores, some "
+        "seconds if that was done before",
     ]
     assert lines[5] == "resuming from checkpoints/3"
     rest = "\n".join(lines[6:])

@@ -1,0 +1,86 @@
+"""Results of other settings are never taken for those of these, nor replaced unasked."""
+
+import pytest
+
+from diffdepth_jax.errors import UserError
+from diffdepth_jax.prediction.camera_choice import CameraChoice
+from diffdepth_jax.prediction.existing_results import ExistingResults
+from diffdepth_jax.prediction.options import Options
+from diffdepth_jax.prediction.outputs import OutputWriter
+from diffdepth_jax.prediction.record import Record, fingerprint
+from diffdepth_jax.prediction.settings import settings
+from tests.support.mean_estimator import frames, photo, video
+
+
+@pytest.fixture
+def results(tmp_path):
+    """Makes `ExistingResults` of a run, of which most is as in other runs."""
+    (tmp_path / "out").mkdir()
+
+    def of(*, kinds=("npy",), model="1", camera=None, overwrite=False, colormap="viridis", **flags):
+        writer = OutputWriter(tmp_path / "out", kinds, colormap=colormap)
+        values = settings(model, 1, writer, camera or CameraChoice(), Options(**flags))
+        return ExistingResults(writer, Record(writer.directory), overwrite, values)
+
+    return of
+
+
+def write(results, file, count=0):
+    """As a run that predicts the file."""
+    for path in results.writer.paths(file.frame_name(0) if count else file.name):
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"")
+    results.add(file.name, fingerprint(file.path), count)
+
+
+@pytest.mark.parametrize(
+    ("flags", "names"),
+    [
+        ({"model": "2"}, "--checkpoint"),
+        ({"camera": CameraChoice(fov=66.0)}, "--fov"),
+        ({"camera": CameraChoice(name="exif"), "seed": 3}, "--camera, --seed"),
+        ({"native_size": True}, "--size"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["npy", "glb"])
+def test_results_of_other_settings_are_refused(tmp_path, results, flags, names, kind):
+    file = photo(tmp_path, "a")
+    write(results(), file)
+    with pytest.raises(UserError, match=f"out/a.* made with another {names}: add --overwrite"):
+        results(kinds=(kind,), **flags).check([file])
+    results(overwrite=True, **flags).check([file])
+
+
+def test_those_of_a_video_are_refused_too(tmp_path, results):
+    file = video(tmp_path, frames([7]))
+    write(results(), file, count=1)
+    with pytest.raises(UserError, match=r"another --checkpoint"):
+        results(model="2").check([file])
+
+
+def test_further_kinds_may_be_added_and_what_they_depend_on_counts_for_them(tmp_path, results):
+    file = photo(tmp_path, "a")
+    write(results(colormap="turbo"), file)  # which no output shows
+    colored = results(kinds=("npy", "color"))
+    colored.check([file])
+    write(colored, file)
+    write(results(), file)  # what is known of the colours stays known
+    with pytest.raises(UserError, match=r"another --colormap:"):
+        results(kinds=("color",), colormap="turbo").check([file])
+
+
+def test_settings_matter_where_results_would_stay(tmp_path, results):
+    file = photo(tmp_path, "a")
+    write(results(), file)
+    (tmp_path / "out/a.npy").unlink()
+    results(model="2").check([file])  # nothing is there any more
+    write(results(model="2", overwrite=True), file)
+    results(model="2").check([file])
+    photo(tmp_path, "a", value=7)  # another photo, which is predicted again
+    results(model="3").check([file])
+
+
+def test_results_of_older_versions_stay(tmp_path, results):
+    file = photo(tmp_path, "a")
+    write(ExistingResults(results().writer, Record(tmp_path / "out"), False), file)
+    results(model="2").check([file])
