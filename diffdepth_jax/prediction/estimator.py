@@ -200,8 +200,8 @@ class DepthEstimator(ModelFacts):
         self.check(chosen)
         remaining = iter(images)
         batches = iter(lambda: list(itertools.islice(remaining, chosen.batch_size)), [])
-        predict = functools.partial(self, focal_length=focal_length, fov=fov, **options)
-        return itertools.chain.from_iterable(map(predict, batches))
+        each = (self(some, focal_length=focal_length, fov=fov, **options) for some in batches)
+        return itertools.chain.from_iterable(each)
 
     def placement(self, height: int, width: int, options: Options) -> Placement:
         """Returns the placement at which an image of this size is predicted.
