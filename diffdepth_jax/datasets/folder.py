@@ -117,7 +117,7 @@ class RGBDFolder:
         return f"RGBDFolder({self._root!r}, {len(self)} pairs, {self._form})"
 
     def __str__(self) -> str:
-        """The folder, as messages name it; `repr` is part of what a run keeps of its data."""
+        """The folder alone, as messages name it."""
         return f"folder {self._root}"
 
     def __getitem__(self, index: int) -> Sample:

@@ -18,14 +18,14 @@ OTHER_KIND = "files of other kinds"
 RESULT = "results of this program"
 HIDDEN = "hidden files and folders"
 READ_ALREADY = "links to folders that are read already"
-UNREADABLE = "links and folders that cannot be read"
+UNREADABLE = "files and folders that cannot be read"
 NAMED_AGAIN = "that were named before"
 _ONE_OF = {  # the same of one
     OTHER_KIND: "file of another kind",
     RESULT: "result of this program",
     HIDDEN: "hidden file or folder",
     READ_ALREADY: "link to a folder that is read already",
-    UNREADABLE: "link or folder that cannot be read",
+    UNREADABLE: "file or folder that cannot be read",
 }
 _SHOWN = 3  # names, and extensions
 
@@ -70,13 +70,17 @@ class FolderSearch:
             return
         self._seen.add(place)
         try:
-            for entry in sorted(folder.iterdir()):
-                self._take(entry)
+            entries = sorted(folder.iterdir())
         except OSError as error:
             if folder == self._root:
                 text = f"input {folder} cannot be read ({error.strerror}): make it readable"
                 raise UserError(f"{text} (chmod +rx)") from error
-            self._pass_over(UNREADABLE, folder)
+            return self._pass_over(UNREADABLE, folder)
+        for entry in entries:
+            try:
+                self._take(entry)
+            except PermissionError:  # the folder may be listed, and not entered
+                self._pass_over(UNREADABLE, entry)
 
     def _take(self, entry: pathlib.Path) -> None:
         if entry.name in (record.FILE, folder_lock.FILE):

@@ -62,7 +62,7 @@ def test_what_is_passed_over_is_counted_and_named(tmp_path):
         "passed over: 2 hidden files and folders",
         "6 files of other kinds (3 .npy, 1 without extension, 1 .txt, others: Makefile, a.npy, "
         "b.npy, ...)",
-        "2 links and folders that cannot be read (gone.jpg, self.jpg)",
+        "2 files and folders that cannot be read (gone.jpg, self.jpg)",
     ]
     assert os.path.lexists(tmp_path / "gone.jpg")
 
@@ -81,11 +81,22 @@ def test_a_folder_that_cannot_be_entered_is_named(tmp_path, monkeypatch, sub):
 
     monkeypatch.setattr(pathlib.Path, "iterdir", refuse)
     if sub:
-        told = "passed over: 1 link or folder that cannot be read (sub)"
+        told = "passed over: 1 file or folder that cannot be read (sub)"
         assert _search(tmp_path) == (["a.jpg"], told)
     else:
         with pytest.raises(UserError, match=r"^input /\S+ cannot be read \(Permission den"):
             _search(tmp_path)
+
+
+def test_a_folder_that_is_listed_and_not_entered_hides_no_reason(tmp_path, monkeypatch):
+    (tmp_path / "a.jpg").touch()
+
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(pathlib.Path, "is_dir", lambda path: path == tmp_path or refuse(path))
+    told = "passed over: 1 file or folder that cannot be read (a.jpg)"
+    assert _search(tmp_path) == ([], told)
 
 
 def test_results_are_told_from_photos_of_such_names(tmp_path):
