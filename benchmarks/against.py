@@ -72,6 +72,8 @@ def _train(side: Side, steps: int) -> tuple[Row, list[float]]:
     with tempfile.TemporaryDirectory(dir=side.folder) as workdir:
         fields = {
             "model.backbone_weights": "none",
+            "optimizer.freeze": "",
+            "optimizer.backbone_multiplier": 1.0,
             "train.num_steps": steps,
             "train.evaluate_every": steps,
             "train.checkpoint_every": 10_000,

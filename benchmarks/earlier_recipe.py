@@ -1,7 +1,7 @@
 """What configs/synthetic.py was until the study of refinement, as benchmarks still measure it."""
 
 # It had no trained backbone.
-FROM_NOTHING = {"model.backbone_weights": "", "optimizer.backbone_multiplier": 1.0}
+FROM_NOTHING = {"model.backbone_weights": "", "optimizer.freeze": ""}
 FIELDS = {
     **FROM_NOTHING,
     "model.detail_features": 0,

@@ -26,7 +26,9 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from diffdepth_jax.training.environment import describe_environment
+
+from diffdepth_jax.program.environment import describe_environment
+from diffdepth_jax.program.heap import keep_freed_memory
 
 FORMS = ("eager", "sdpa", "compiled")
 WORK = ("predict", "train")
@@ -151,6 +153,8 @@ def peak_bytes(side: str, arguments: Arguments) -> int:
 
 def work(side: str, arguments: Arguments) -> None:
     """Answers each line of the input with the seconds of a call, and the memory so far."""
+    if side == "ours":
+        keep_freed_memory()  # as the programs do
     run = ours(arguments) if side == "ours" else theirs(side, arguments)
     probe = run()
     run()

@@ -2,8 +2,9 @@
 
 python -m diffdepth_jax.main --config=configs/synthetic.py
 
-Only the backbone is trained already, as those of other recipes are on ImageNet: it is that of
-synthetic_small, which saw other scenes. --config.model.backbone_weights=none starts from nothing.
+What encodes the image is trained already, as the backbones of other recipes are on ImageNet, and
+stays as it is: backbone and details of synthetic_small, which saw other scenes. To start from
+nothing add --config.model.backbone_weights=none --config.optimizer.freeze=
 """
 
 from diffdepth_jax.configs import default
@@ -37,13 +38,14 @@ def get_config():
     config.augmentation.crop_size = (64, 96)
     config.augmentation.color_probability = 0.0  # brightness tells distance here
     config.train.batch_size = 4
-    config.train.num_steps = 3200
-    config.train.evaluate_every = 1600
+    config.train.num_steps = 3000
+    config.train.evaluate_every = 1500
     config.train.checkpoint_every = 250
     config.train.num_threads = 1
     config.optimizer.learning_rate = 1e-3
-    config.optimizer.warmup_steps = 160
-    config.optimizer.backbone_multiplier = 0.3
+    config.optimizer.warmup_steps = 150
+    config.optimizer.freeze = "(backbone|detail)/.*"
+    config.optimizer.backbone_multiplier = 1.0  # of one that is not frozen
     config.evaluation.batch_size = 20
     config.evaluation.baselines = True
     return config

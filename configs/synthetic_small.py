@@ -13,7 +13,7 @@ def get_config():
     config = synthetic.get_config()
     config.seed = 1
     config.model.backbone_weights = "none"
-    config.optimizer.backbone_multiplier = 1.0
+    config.optimizer.freeze = ""
     config.data.synthetic.num_train = 200_000  # no scene twice
     config.evaluation.baselines = False  # they look at all training scenes
     config.train.batch_size = 8

@@ -152,6 +152,11 @@ def check_origin(config: Configuration) -> None:
     These are fields that the weights' shapes do not tell.
     """
     initial, backbone = config.train.initial_weights, config.model.backbone_weights
+    if backbone == "none" and not initial and re.fullmatch(config.optimizer.freeze, "backbone/any"):
+        raise UserError(
+            "model.backbone_weights is none, and optimizer.freeze would keep a backbone of random "
+            "weights as it is: add --config.optimizer.freeze="
+        )
     if initial:
         path = find_model(initial)
         _check_clip(path, config)

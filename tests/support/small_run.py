@@ -19,7 +19,7 @@ SIZE = (32, 48)
 OVERRIDES = {
     "model.backbone": "swin_nano",
     "model.backbone_weights": "",
-    "optimizer.backbone_multiplier": 1.0,
+    "optimizer.freeze": "",
     "model.window_size": 3,
     "model.neck_features": 8,
     "model.latent_channels": 4,

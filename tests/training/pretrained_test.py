@@ -271,6 +271,14 @@ def test_a_directory_of_another_backbone_is_refused(tmp_path, other):
         start(variables_of(resnet_model(), 0), tmp_path / "model")
 
 
+def test_a_frozen_backbone_of_random_weights_is_refused():
+    fields = {"model__backbone_weights": "none", "optimizer__freeze": "(backbone|detail)/.*"}
+    with pytest.raises(UserError, match=r"random weights.*add --config\.optimizer\.freeze="):
+        check_origin(small_run.config(**fields))
+    check_origin(small_run.config(**fields | {"optimizer__freeze": ""}))
+    check_origin(small_run.config(**fields | {"model__backbone_weights": "synthetic_small"}))
+
+
 @pytest.mark.parametrize(
     "other",
     [resnet_model((4, 12)), resnet_model(neck_features=8), swin_model()],
