@@ -130,6 +130,7 @@ _TEXTS = {
 Trains a model and evaluates it. The same command goes on with a run that was stopped.
 
 diffdepth train --config=synthetic
+diffdepth train --config=fine_tune --config.data.folder.root=DIR
 diffdepth train --config=folder --config.data.folder.root=DIR --workdir=runs/mine
 {_FIELDS}""",
     "evaluate": f"""\

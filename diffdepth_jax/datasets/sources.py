@@ -116,14 +116,22 @@ def _folder_sources(fields: groups.Folder) -> tuple[Source, EvaluationSets]:
     if not every:
         return train, {"train": (train, train)}
     if every < 2 or len(train) < every:
-        raise UserError(
-            f"data.folder.holdout_every {every} with {len(train)} samples holds out none or all: "
-            "set 2 up to the number of samples, or 0 to evaluate on the training samples"
-        )
+        raise _holdout_error(every, train)
     indices = range(len(train))
     held_out = train.select(indices[every - 1 :: every])
     rest = train.select([i for i in indices if (i + 1) % every])
     return rest, {"eval": (rest, held_out)}
+
+
+def _holdout_error(every: int, train: RGBDFolder) -> UserError:
+    train[0]  # a pair that cannot be read is the first thing to say
+    count = len(train)
+    some = f"2 (every second pair) up to {count}, or to " if count > 1 else ""
+    return UserError(
+        f"data.folder.holdout_every {every} with {count} samples holds out none or all: set "
+        f"--config.data.folder.holdout_every to {some}0, which evaluates on the training samples; "
+        "a dozen pairs or more can be scored better"
+    )
 
 
 def open_folder(fields: groups.Folder) -> RGBDFolder:

@@ -43,7 +43,7 @@ from diffdepth_jax.training.pretrained import (
     check_origin,
     licences,
     origins,
-    score_untrained,
+    score_start,
     start_from,
 )
 from diffdepth_jax.training.profiling import Trace
@@ -133,7 +133,7 @@ def train(
             opened = evaluator, checkpoints, log, trace, preemption
             results = _Run(config, pathlib.Path(workdir), source, *opened).steps()
         with preemption.ending_at_once():
-            return evaluator.scorer.with_baselines(results, score_untrained(config, evaluator))
+            return evaluator.scorer.with_baselines(results, score_start(config, evaluator))
 
 
 @dataclasses.dataclass(frozen=True)

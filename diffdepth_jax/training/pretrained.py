@@ -1,5 +1,6 @@
 """The start of training from given weights: a backbone, or a whole model."""
 
+import math
 import operator
 import os
 import pathlib
@@ -117,18 +118,19 @@ def licences(config: Configuration) -> str:
     return "" if licence is None else licence_section(*licence)
 
 
-def score_untrained(config: Configuration, evaluator: Evaluator) -> dict[str, Mapping[str, Means]]:
-    """What a trained backbone is worth by itself: {title: evaluation} before the first step."""
-    no_backbone = config.model.backbone_weights in ("", "none") or config.train.initial_weights
-    if no_backbone or not config.evaluation.baselines:
+def score_start(config: Configuration, evaluator: Evaluator) -> dict[str, Mapping[str, Means]]:
+    """What a run starts from is worth by itself: {title: evaluation} before the first step."""
+    whole, backbone = config.train.initial_weights, config.model.backbone_weights
+    if not config.evaluation.baselines or (whole or backbone) in ("", "none"):
         return {}
     initial = init_variables(evaluator.model, jax.random.key(config.seed))
     try:
         variables, _ = start_from(initial, **origins(config))
-    except UserError as error:  # a run that was resumed needs its backbone's file no more
-        inform(f"the backbone is not scored by itself: {error}")
+    except UserError as error:  # a run that was resumed needs what it started from no more
+        inform(f"what it started from is not scored by itself: {error}")
         return {}
-    return {"its backbone, heads untrained": evaluator.evaluate(variables)}
+    title = "the model it started from" if whole else "its backbone, heads untrained"
+    return {title: evaluator.evaluate(variables)}
 
 
 def check_backbone_path(backbone_weights: str, initial_weights: str) -> None:
@@ -160,9 +162,22 @@ def check_origin(config: Configuration) -> None:
     if initial:
         path = find_model(initial)
         _check_clip(path, config)
-        _check_fields(path, config, (*_OF_A_BACKBONE, "frame.canonical_focal_length"))
+        _check_fields(path, config, _OF_A_BACKBONE)
+        if not _is_the_only_camera(path, config):
+            _check_fields(path, config, ["frame.canonical_focal_length"])
     elif backbone and _backbone_path(backbone).is_dir():
         _check_fields(_backbone_path(backbone), config, _OF_A_BACKBONE)
+
+
+def _is_the_only_camera(path: pathlib.Path, config: Configuration) -> bool:
+    """Whether the canonical camera is the one whose metres a model learned, up to roundings.
+
+    Then the canonical camera's units are that model's metres.
+    """
+    theirs = read_config(path).frame
+    learned = 0.0 if theirs.canonical_focal_length else theirs.focal_length
+    canonical = config.frame.canonical_focal_length
+    return canonical > 0 and math.isclose(learned, canonical, rel_tol=1e-3)
 
 
 def _check_clip(path: pathlib.Path, config: Configuration) -> None:

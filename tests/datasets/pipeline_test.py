@@ -294,8 +294,23 @@ def test_without_held_out_samples_the_training_samples_are_scored(folder):
 
 @pytest.mark.parametrize("every", [1, 8])
 def test_refuses_to_hold_out_none_or_all(folder, every):
-    with pytest.raises(UserError, match=f"holdout_every {every} with 7 samples"):
+    remedy = r"set \S+holdout_every to 2 \(every second pair\) up to 7, or to 0"
+    with pytest.raises(UserError, match=f"holdout_every {every} with 7 samples .*{remedy}"):
         folder(holdout_every=every)
+
+
+def test_of_one_pair_nothing_can_be_held_out(folder, tmp_path):
+    (tmp_path / "one.txt").write_text("rgb_0.png depth_0.png\n")
+    with pytest.raises(UserError, match=r"with 1 samples .* set \S*holdout_every to 0, which"):
+        folder(list_file="one.txt")
+    train, _ = folder(list_file="one.txt", holdout_every=0)
+    assert len(train) == 1
+
+
+def test_a_pair_that_cannot_be_read_is_said_before_that_there_are_few(folder, tmp_path):
+    Image.new("L", (4, 3), 100).save(tmp_path / "depth_0.png")
+    with pytest.raises(UserError, match=r"depth_0\.png .*8"):
+        folder(holdout_every=10)
 
 
 def test_an_evaluation_list_comes_before_holding_out(folder, tmp_path):

@@ -74,13 +74,20 @@ def start(variables, backbone_weights="", initial_weights=""):
 
 
 @pytest.mark.slow
-def test_the_table_tells_what_the_backbone_is_worth_by_itself(tmp_path):
+@pytest.mark.parametrize(
+    ("field", "title"),
+    [
+        ("model__backbone_weights", "its backbone, heads untrained"),
+        ("train__initial_weights", "the model it started from"),
+    ],
+)
+def test_the_table_tells_what_the_start_is_worth_by_itself(tmp_path, field, title):
     """A run of one step that moves nothing: the row before training is that of the model."""
     small_model.save(tmp_path / "model")
     fields = {"num_steps": 1, "optimizer__learning_rate": 1e-12, "optimizer__warmup_steps": 0}
-    fields |= {"model__backbone_weights": str(tmp_path / "model"), "batch_size": 2}
+    fields |= {field: str(tmp_path / "model"), "batch_size": 2}
     rows = loop.train(small_run.config(**fields), str(tmp_path / "run"))
-    titles = ("this model", "its backbone, heads untrained", "best constant", "mean map")
+    titles = ("this model", title, "best constant", "mean map")
     assert list(rows)[:4] == [f"rooms: {title}" for title in titles]
     before, after = (rows[f"streets: {title}"]["abs_rel"] for title in titles[1::-1])
     assert before == pytest.approx(after, rel=1e-4)
