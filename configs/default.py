@@ -85,7 +85,7 @@ def get_config():
                 # Every n-th sample is held out for evaluation; 0 evaluates on the training samples.
                 "holdout_every": 10,
             },
-            "records": {  # a dataset that `python -m data.prepare` wrote
+            "records": {  # a dataset that `diffdepth prepare` wrote
                 "name": "nyu_depth/sync",
                 "data_dir": "datasets",
                 "train_split": "train",

@@ -1,6 +1,6 @@
 """KITTI, Eigen split, with Swin-L.
 
-python -m data.prepare --dataset=kitti_depth/eigen --source=DIR --data_dir=datasets
+diffdepth prepare --dataset=kitti_depth/eigen --source=DIR --data_dir=datasets
 python -m diffdepth_jax.main --config=configs/kitti.py
 
 Scored up to 80 m in the Garg crop of the 352x1216 crop, as most papers do;

@@ -1,6 +1,6 @@
 """KITTI, Eigen split: latent diffusion on a DINOv2, or on the encoder of a Depth Anything V2.
 
-python -m data.prepare --dataset=kitti_depth/eigen --source=DIR --data_dir=datasets
+diffdepth prepare --dataset=kitti_depth/eigen --source=DIR --data_dir=datasets
 python -m diffdepth_jax.main --config=configs/kitti_dinov2.py \
     --config.model.backbone_weights=FILE
 

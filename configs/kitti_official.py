@@ -1,6 +1,6 @@
 """KITTI's depth prediction benchmark with Swin-L.
 
-python -m data.prepare --dataset=kitti_depth/depth_prediction --source=DIR --data_dir=datasets
+diffdepth prepare --dataset=kitti_depth/depth_prediction --source=DIR --data_dir=datasets
 python -m diffdepth_jax.main --config=configs/kitti_official.py
 
 Scored on val_selection_cropped, without crop or cap, by the benchmark's metrics too. To submit:

@@ -1,6 +1,6 @@
 """NYU Depth V2 with Swin-L.
 
-python -m data.prepare --dataset=nyu_depth/sync --source=DIR --data_dir=datasets
+diffdepth prepare --dataset=nyu_depth/sync --source=DIR --data_dir=datasets
 python -m diffdepth_jax.main --config=configs/nyu.py
 
 --config.data.records.name takes any prepared form of NYU (data/README.md), and nyu_depth_v2 as TFDS

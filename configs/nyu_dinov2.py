@@ -1,6 +1,6 @@
 """NYU Depth V2: latent diffusion on a DINOv2, or on the encoder of a Depth Anything V2.
 
-python -m data.prepare --dataset=nyu_depth/sync --source=DIR --data_dir=datasets
+diffdepth prepare --dataset=nyu_depth/sync --source=DIR --data_dir=datasets
 python -m diffdepth_jax.main --config=configs/nyu_dinov2.py \
     --config.model.backbone_weights=depth_anything_v2_vitl.pth \
     --config.model.position_interpolation=scale_offset

@@ -1,6 +1,6 @@
 """NYU Depth V2: latent diffusion on a DINOv3.
 
-python -m data.prepare --dataset=nyu_depth/sync --source=DIR --data_dir=datasets
+diffdepth prepare --dataset=nyu_depth/sync --source=DIR --data_dir=datasets
 python -m diffdepth_jax.main --config=configs/nyu_dinov3.py \
     --config.model.backbone_weights=dinov3_vitl16_pretrain_lvd1689m-8aa4cbdd.pth
 

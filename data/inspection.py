@@ -21,6 +21,7 @@ from diffdepth_jax.datasets.sources import open_folder
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.media.depth_reading import read_values
 from diffdepth_jax.media.drawing import depth_limits, depth_picture, stack_panels, write_png
+from diffdepth_jax.media.path_lists import read_pairs
 from diffdepth_jax.media.reading import read_picture
 
 SHEET = "inspection.png"
@@ -62,7 +63,8 @@ def inspect(path: str | os.PathLike, sheet: str | os.PathLike = SHEET) -> str:
         *(f"odd: {text}" for text in _oddities(guess, samples)),
     ]
     write_png(sheet, _contact_sheet(samples[:_ROWS]))
-    return "\n".join([*lines, f"contact sheet: {sheet}", "to train on it:", _command(root, guess)])
+    drawn = f"contact sheet: {os.path.abspath(sheet)}"
+    return "\n".join([*lines, drawn, "to train on it:", _command(root, guess)])
 
 
 def _guess(path: pathlib.Path) -> tuple[pathlib.Path, _Guess]:
@@ -71,6 +73,7 @@ def _guess(path: pathlib.Path) -> tuple[pathlib.Path, _Guess]:
     if is_archive(path):
         path = extract(path, path.parent / "extracted")
     if path.is_file():
+        _check_list(path)
         root, fields = path.parent, {"list_file": path.name}
         return root, _Guess(f"the list {path}", *_readable(root, fields))
     for name, fields in PRESETS.items():
@@ -88,6 +91,17 @@ def _guess(path: pathlib.Path) -> tuple[pathlib.Path, _Guess]:
     found = {"image_pattern": patterns.image, "depth_pattern": patterns.depth}
     what = f"pictures {patterns.image} and depth {patterns.depth}"
     return path, _Guess(what, *_readable(path, found))
+
+
+def _check_list(path: pathlib.Path) -> None:
+    """Raises a UserError if a file is no list of pairs, such as a photo."""
+    wanted = "give a folder, an archive, or a list of pairs, lines 'image depth'"
+    try:
+        pairs = read_pairs(path)
+    except UserError as error:
+        raise UserError(f"{path} is one file, and no list of pairs: {wanted}") from error
+    if not pairs:
+        raise UserError(f"{path} names no pairs: {wanted}")
 
 
 def _readable(root: pathlib.Path, fields: Fields) -> tuple[Fields, RGBDFolder]:

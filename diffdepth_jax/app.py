@@ -101,7 +101,7 @@ def _page() -> ModuleType:
         import gradio  # noqa: F401
     except ImportError as error:
         raise UserError(
-            "the page needs Gradio: pip install gradio, or pip install '.[app]' in this folder"
+            "the page needs Gradio: pip install gradio, or pip install '.[app]' in the checkout"
         ) from error
 
     from diffdepth_jax.web import page

@@ -5,7 +5,7 @@ diffdepth export --checkpoint=runs/synthetic --output=depth.stablehlo
 With --format=model it writes a model directory for others instead: without paths of this machine,
 and in float16 if that does not change depth, see `published_model`.
 
-With --output=FILE.onnx it writes ONNX, which ONNX Runtime runs (pip install '.[onnx]' writes it).
+With --output=FILE.onnx it writes ONNX, which ONNX Runtime runs (pip install onnx, which writes it).
 docs/load_onnx.py runs the file, which takes images like the one below, and has the noise of seed 0
 inside.
 
@@ -22,7 +22,7 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from diffdepth_jax.errors import UserError
+from diffdepth_jax.errors import UserError, did_you_mean
 from diffdepth_jax.program import default_model
 from diffdepth_jax.program.entry import start
 from diffdepth_jax.program.help_page import Page
@@ -37,8 +37,8 @@ _FORMAT = flags.DEFINE_enum(
     "format",
     None,
     ["stablehlo", "onnx", "model"],
-    "stablehlo: one file that needs only jax. onnx: one file for ONNX Runtime and others; the "
-    "default if the output ends in .onnx. model: a model directory to give to others.",
+    "stablehlo: one file that needs only jax. onnx: one file for ONNX Runtime and others. model: a "
+    "model directory to give to others. Default: what the output ends in, .onnx or .stablehlo.",
     allow_override=True,
 )
 _NETWORK_SIZE = flags.DEFINE_string(
@@ -63,6 +63,7 @@ _PARAMETERS = flags.DEFINE_enum(
 )
 
 _OF_STABLEHLO = ("network_size", "num_steps", "dtype", "parameters")
+_ENDINGS = {".stablehlo": "stablehlo", ".onnx": "onnx"}
 _PAGE = Page(
     __doc__,
     {"Required": ("checkpoint", "output"), "What is written": ("format", *_OF_STABLEHLO)},
@@ -80,10 +81,19 @@ def run() -> None:
 
     # `start` requires both flags: they have values.
     directory, output = find_model(_CHECKPOINT.value or ""), pathlib.Path(_OUTPUT.value or "")
-    kind = _FORMAT.value or ("onnx" if output.suffix == ".onnx" else "stablehlo")
+    kind = _FORMAT.value or _kind_of(output)
     _refuse(_MEANINGLESS[kind], kind)
     with telling(lambda: f"{output} was not written"):
         print(_written(directory, output, kind))
+
+
+def _kind_of(output: pathlib.Path) -> str:
+    """The format that the ending of a file names; without an ending it is StableHLO."""
+    ending = output.suffix or ".stablehlo"
+    if ending not in _ENDINGS:
+        known, near = " or ".join(_ENDINGS), did_you_mean(ending, _ENDINGS)
+        raise UserError(f"output {output}: must end in {known}, or give --format{near}")
+    return _ENDINGS[ending]
 
 
 def _written(directory: str | os.PathLike, output: pathlib.Path, kind: str) -> str:

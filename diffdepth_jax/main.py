@@ -123,7 +123,7 @@ _GROUPS = {
     "Several processes": ("coordinator", "num_processes", "process_id"),
 }
 _FIELDS = """
-A configuration is a name, a .py file, or the directory of a run; --config=? lists the names.
+A configuration is a name, a .py file, or the directory of a run; --config='?' lists the names.
 --config.GROUP.FIELD=VALUE replaces a field; configs/default.py has them all."""
 _TEXTS = {
     "train": f"""\

@@ -230,7 +230,8 @@ def _predict(
     """
     from diffdepth_jax.prediction.report import Report
 
-    report, model = Report(len(files)), default_model.chosen(_CHECKPOINT.value)
+    model = default_model.chosen(_CHECKPOINT.value)
+    report = Report(len(files), listed={file.path: file.listed for file in files})
     overwrite = _OVERWRITE.value
     try:
         with telling(lambda: f"{report.counts} to {writers.photos.directory}"):

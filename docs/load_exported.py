@@ -9,6 +9,8 @@ import jax
 import jax.export
 import numpy as np
 
+if len(sys.argv) not in (4, 5):
+    sys.exit("usage: python load_exported.py MODEL IMAGE.npy DEPTH.npy [MODEL.npz]")
 model, image, depth, *beside = sys.argv[1:]
 with open(model, "rb") as file:
     exported = jax.export.deserialize(bytearray(file.read()))

@@ -8,6 +8,8 @@ import sys
 import numpy as np
 import onnxruntime
 
+if len(sys.argv) != 4:
+    sys.exit("usage: python load_onnx.py MODEL.onnx IMAGE.npy DEPTH.npy")
 model, image, depth = sys.argv[1:]
 images = np.load(image)[None]  # uint8 RGB [1, H, W, 3]
 if images.size == 0 or max(images.shape) > 16384:

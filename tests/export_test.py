@@ -178,6 +178,14 @@ def test_the_script_says_which_sizes_it_takes(model_file, tmp_path, shape):
     assert done.returncode == 1 and "sides must be 1 to 16384" in done.stderr
 
 
+@pytest.mark.parametrize("name", ["load_exported", "load_onnx"])
+def test_a_script_without_its_arguments_says_which_it_takes(name):
+    command = [sys.executable, ROOT / f"docs/{name}.py", "model"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    (line,) = done.stderr.splitlines()
+    assert done.returncode == 1 and line.startswith(f"usage: python {name}.py MODEL")
+
+
 def test_a_canonical_model_exports_metres_of_the_focal_length_that_it_names(
     tmp_path, monkeypatch, capsys
 ):
@@ -190,7 +198,9 @@ def test_a_canonical_model_exports_metres_of_the_focal_length_that_it_names(
     lens = {"frame__canonical_focal_length": 40.0, "frame__focal_length": 20.0}
     small_model.save(tmp_path / "canonical", small_run.config(**lens))
     _write(checkpoint=tmp_path / "canonical", output=tmp_path / "model")
-    assert "metres hold for a focal length of 20 pixels" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "metres hold for a focal length of 20 pixels" in printed
+    assert f"python docs/load_exported.py {tmp_path / 'model'} image.npy depth.npy`" in printed
     exported = jax.export.deserialize(bytearray((tmp_path / "model").read_bytes()))
     metres = exported.call(_image(*small_run.SIZE)[None], np.uint32(0))
     np.testing.assert_allclose(metres, np.full(metres.shape, 0.5), rtol=1e-6)
@@ -214,6 +224,9 @@ def test_another_process_with_parameters_beside(model_directory, tmp_path, dtype
         ({"checkpoint": "nowhere"}, "nowhere does not exist"),
         ({"format": "model", "num_steps": 3}, "--num_steps means nothing to --format=model"),
         ({"output": "missing/model"}, "missing is no folder that can be written"),
+        ({"output": f"{__file__}/model"}, "is no folder that can be written"),
+        ({"output": "depth.onxn"}, "end in .stablehlo or .onnx, or give --format; did you"),
+        ({"output": "depth.bin"}, "depth.bin: must end in .stablehlo or .onnx, or give --format$"),
         ({"output": "."}, "is a folder: give the name of a file"),
         ({"network_size": "480"}, "network_size '480': must be model, native or HEIGHTxWIDTH"),
         ({"network_size": "0x32"}, "network_size '0x32'"),

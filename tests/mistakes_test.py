@@ -54,6 +54,11 @@ MISTAKES = {
         "train --config=synthetic --config.train.num_steps=-1",
         "train.num_steps -1: must be 1 or more",
     ),
+    "a warm-up as long as the training": (
+        "train --config=nyu --config.train.num_steps=6",
+        "and below train.num_steps 6: set --config.optimizer.warmup_steps",
+    ),
+    "a field by its last part": ("train --min_depth=1", "did you mean --config.frame.min_depth?"),
     "an unknown mode": ("train --config=nyu --mode=lern", "must be one of train, evaluate"),
     "a configuration that fails": ("train --config=mine.py", "mine.py cannot be read (NameError"),
     "an old name": ("train --config=folder --config.data.root=x", "--config.data.folder.root"),
@@ -144,7 +149,7 @@ def test_a_mistake_ends_in_one_line(mistake, run):
 def test_the_names_of_configurations_are_listed(run):
     _, (line,) = run("train --config=mine")
     assert "mine.py cannot be read" in line  # a file of one's own comes first, without its .py
-    _, (line,) = run("train --config=?")
+    _, (line,) = run("train --config=nowhere")
     assert "synthetic" in line and "nyu" in line and "kitti" in line
 
 

@@ -251,6 +251,19 @@ def test_the_command_line_is_read_as_one_types_it():
         assert done.returncode == 2 and done.stderr.startswith("error: /proc/out"), done.stderr
 
 
+def test_a_file_that_a_list_names_and_that_is_missing_is_named_with_its_line(photos, run, capsys):
+    (photos / "list.txt").write_text("a.png\n\ngone.png\n")
+    assert run(photos / "list.txt") == 1
+    said = r"^error: list /\S+list\.txt, line 3: image \S+gone\.png cannot be read \(No such file"
+    assert re.search(rf"{said} or directory\); check its path$", capsys.readouterr().err, re.M)
+
+
+def test_a_refused_choice_leaves_no_folder(photos, run, tmp_path):
+    with pytest.raises(UserError, match="num_steps 9999"):
+        run(photos / "a.png", num_steps=9999)
+    assert not (tmp_path / "out").exists()
+
+
 def test_pictures_of_others_are_not_replaced(photos, run):
     other = photos / "c.png"
     _picture(5, 5).save(other)
@@ -328,7 +341,7 @@ def test_points_lie_where_the_photo_shows_them(photos, run, tmp_path):
         np.testing.assert_allclose(z, depth.ravel(), rtol=1e-6)
 
 
-def test_cameras_rescale_the_metres_and_are_named(photos, run, tmp_path, capsys):
+def test_cameras_rescale_the_metres_and_are_named(photos, run, tmp_path, capsys, caplog):
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = 1  # Pillow takes the other as nothing without one of these
     exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.FocalLengthIn35mmFilm] = 26
@@ -351,6 +364,10 @@ def test_cameras_rescale_the_metres_and_are_named(photos, run, tmp_path, capsys)
     out = capsys.readouterr().out
     assert "the model's assumption); its EXIF says 34.7: --camera=exif" in out
     assert "EXIF, 26 mm" in out and "--focal_length)" in out and out.count("its EXIF") == 1
+    assert "no focal length" not in caplog.text
+    _picture(48, 32).save(photos / "plain.png")
+    run(photos / "a.png", photos / "plain.png", output=tmp_path / "both", camera="exif")
+    assert "no focal length in the metadata of 1 of 2 photos" in caplog.text
 
 
 def test_flags_are_read_without_jax():
@@ -454,7 +471,8 @@ def test_png_beyond_its_range_is_counted(photos, run, capsys):
         ({"outputs": "video"}, r"a\.png is a photo"),
         ({"color_range": "1"}, "color_range 1: give NEAR,FAR"),
         ({"color_range": "2,1"}, "color_range 2,1: must be positive"),
-        ({"fov": 180}, "fov 180"),
+        ({"fov": 179.9}, r"fov 179\.9: must be more than 0 and at most 170 degrees"),
+        ({"mesh": True}, "--mesh is a surface in PLY and GLB files: add glb or ply to --outputs"),
         ({"focal_length": -1}, "focal_length -1"),
         ({"fov": 60, "camera": "nyu"}, "only one of"),
     ],

@@ -72,7 +72,7 @@ class Configuration(ModelConfiguration):
         rule = f"0, for all, to sampler.num_steps {total}"
         require(last <= total, "loss.gradient_steps", last, rule)
         warmup, steps = self.optimizer.warmup_steps, self.train.num_steps
-        rule = f"0 or more, and below train.num_steps {steps}"
+        rule = f"0 or more, and below train.num_steps {steps}: set --config.optimizer.warmup_steps"
         require(warmup < steps, "optimizer.warmup_steps", warmup, rule)
         self.optimizer.starts(steps)
         self._check_samples()

@@ -1,5 +1,6 @@
 """Paths that users write: with ~ for a home folder, and configurations by their names."""
 
+import ast
 import os
 import pathlib
 
@@ -24,6 +25,18 @@ def expand_home(path: str) -> str:
 def shipped_configurations() -> list[str]:
     """The names of the configurations that ship with the program."""
     return sorted(path.stem for path in _SHIPPED.glob("*.py") if path.stem != "__init__")
+
+
+def table_of_configurations() -> str:
+    """A line for each configuration that ships: its name, and what its file says of itself."""
+    names = shipped_configurations()
+    width = max(map(len, names))
+    return "\n".join(f"{name:{width}}  {_purpose(_SHIPPED / f'{name}.py')}" for name in names)
+
+
+def _purpose(path: pathlib.Path) -> str:
+    """The first line of a module's docstring."""
+    return (ast.get_docstring(ast.parse(path.read_text())) or "").partition("\n")[0]
 
 
 def find_configuration(name: str) -> pathlib.Path:

@@ -116,6 +116,10 @@ class RGBDFolder:
     def __repr__(self) -> str:
         return f"RGBDFolder({self._root!r}, {len(self)} pairs, {self._form})"
 
+    def __str__(self) -> str:
+        """The folder alone, as messages name it."""
+        return f"folder {self._root}"
+
     def __getitem__(self, index: int) -> Sample:
         files = self._files[index]
         picture = read_picture(self._path(files.image))

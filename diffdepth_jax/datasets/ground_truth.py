@@ -66,7 +66,7 @@ def check_ground_truth(
     _warn_of_shapes(sizes, name)
     shares = [_share_within(truth, limits) for truth in truths]
     if shares and np.mean(shares) < SMALLEST_SHARE:
-        described = f"{name} ({textwrap.shorten(repr(source), 200)})"
+        described = f"{name} ({textwrap.shorten(str(source), 200)})"
         raise UserError(f"{described}: {_fault(truths, limits)}")
     if 0 in shares:
         text = "%s: %d of %d samples looked at have no ground truth within %g to %g m"

@@ -39,6 +39,9 @@ class PartSource:
     def __repr__(self) -> str:
         return repr(self._source)
 
+    def __str__(self) -> str:
+        return str(self._source)
+
 
 @dataclasses.dataclass(frozen=True)
 class TrainingPart:

@@ -1,6 +1,6 @@
 """Prepared datasets, read by index: the only module that knows tensorflow_datasets.
 
-A dataset was prepared by `python -m data.prepare`, or is `nyu_depth_v2` as TFDS prepares it.
+A dataset was prepared by `diffdepth prepare`, or is `nyu_depth_v2` as TFDS prepares it.
 """
 
 import io
@@ -179,9 +179,9 @@ def _remedy(name: str, data_dir: str) -> str:
     if name == _TFDS_NYU:
         return "TFDS prepares it; from HDF5 frames prepare nyu_depth/hdf5 (see data/README.md)"
     if name.split("/")[0] not in _OWN_DATASETS or name.count("/") != 1:
-        return "data.prepare knows nyu_depth/SOURCE and kitti_depth/SOURCE (see data/README.md)"
+        return "prepare knows nyu_depth/SOURCE and kitti_depth/SOURCE (see data/README.md)"
     return (
-        f"run: python -m data.prepare --dataset={name} --source=DIR --data_dir={data_dir}"
+        f"run: diffdepth prepare --dataset={name} --source=DIR --data_dir={data_dir}"
         " (data/README.md says what DIR must hold)"
     )
 

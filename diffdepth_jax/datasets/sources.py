@@ -37,6 +37,9 @@ class DenselyMeasured:
     def __repr__(self) -> str:
         return f"DenselyMeasured({self._source!r})"
 
+    def __str__(self) -> str:
+        return str(self._source)
+
 
 class Cached:
     """Keeps each sample of a source in memory after its first reading."""

@@ -22,6 +22,9 @@ class Thinned:
     def __repr__(self) -> str:
         return f"Thinned({self._source!r}, {self._fraction})"
 
+    def __str__(self) -> str:
+        return str(self._source)
+
 
 def thinned(source: Source, fraction: float, seed: int) -> Source:
     """The source, or, for a fraction below 1, `Thinned`."""

@@ -11,6 +11,7 @@ from diffdepth_jax.errors import UserError
 # Diagonal in mm of a frame of 35 mm film, to which EXIF refers (CIPA DCG-001).
 _DIAGONAL_35MM = math.hypot(36, 24)
 _ASPECT_TOLERANCE = 0.03
+_WIDEST = 170.0  # degrees; the plane of a pinhole camera holds no wider view of use
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,8 +48,8 @@ def centred(focal_length: float, height: int, width: int, source: str) -> Camera
 
 def from_field_of_view(degrees: float, height: int, width: int) -> Camera:
     """Returns the camera with this horizontal field of view."""
-    if not 0 < degrees < 180:
-        raise UserError(f"fov {degrees}: must be more than 0 and less than 180 degrees")
+    if not 0 < degrees <= _WIDEST:
+        raise UserError(f"fov {degrees:g}: must be more than 0 and at most {_WIDEST:g} degrees")
     focal_length = width / 2 / math.tan(math.radians(degrees) / 2)
     return centred(focal_length, height, width, f"field of view of {degrees:g} degrees")
 

@@ -138,10 +138,12 @@ def as_rgb(image: ArrayLike | Image.Image | FilePath) -> RGB:
 
     Raises:
       UserError: an array of another shape or type, 16 bits of which the upper four are not used,
-        or a PIL image or a file of more than 8 bits, which often is a depth map.
+        a PIL image or a file of more than 8 bits, which often is a depth map, or a URL.
     """
+    if isinstance(image, str) and image.startswith(("http://", "https://")):
+        raise UserError(f"image {image} is a URL: download it, and give the file")
     if isinstance(image, (str, os.PathLike)):
-        return read_photo(pathlib.Path(image)).image
+        return read_photo(image).image
     if isinstance(image, Image.Image):
         if image.mode[0] in "IF":
             raise UserError(f"image of mode {image.mode}: convert it to 8 bits per channel")
@@ -176,8 +178,17 @@ def _eight_bits(image: UInt16[np.ndarray, "*shape"]) -> UInt8[np.ndarray, "*shap
 
 def unreadable(kind: str, path: FilePath, error: Exception) -> UserError:
     """Returns the UserError that names a damaged file and the decoder's reason in one line."""
-    return UserError(f"{kind} {path} cannot be read ({_one_line(error)}); replace or remove it")
+    return UserError(f"{kind} {path} cannot be read ({_one_line(error)}); {remedy(error)}")
+
+
+def remedy(error: Exception | str) -> str:
+    """Returns what to do about a file that cannot be read for this reason."""
+    if isinstance(error, PermissionError):
+        return "make it readable (chmod +r)"
+    return "check its path" if isinstance(error, FileNotFoundError) else "replace or remove it"
 
 
 def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+    """Returns the reason; that of the system without its number and the path."""
+    reason = getattr(error, "strerror", None) or str(error)
+    return " ".join(reason.split()) or type(error).__name__

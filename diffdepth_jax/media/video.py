@@ -15,7 +15,7 @@ import numpy as np
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.media import frame_times
 from diffdepth_jax.media.frame_times import Clock, FrameTimes, Span
-from diffdepth_jax.media.reading import RGB, FilePath
+from diffdepth_jax.media.reading import RGB, FilePath, remedy
 
 EXTENSIONS = {".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v"}
 _CODEC = "libx264"
@@ -40,7 +40,7 @@ def library() -> ModuleType:
         import av
     except ImportError as error:
         raise UserError(
-            "video needs PyAV: pip install av, or pip install '.[video]' in this folder"
+            "video needs PyAV: pip install av, or pip install '.[video]' in the checkout"
         ) from error
     return av
 
@@ -155,10 +155,8 @@ class VideoReader:
     def unreadable(self, reason: Exception | str, count: int = 0) -> UserError:
         """Returns the UserError that gives the reason, and the number of frames read before it."""
         after = f" after {count} frames" if count else ""
-        reason = getattr(reason, "strerror", None) or str(reason) or type(reason).__name__
-        return UserError(
-            f"video {self._path} cannot be read{after} ({reason}): replace or remove it"
-        )
+        told = getattr(reason, "strerror", None) or str(reason) or type(reason).__name__
+        return UserError(f"video {self._path} cannot be read{after} ({told}): {remedy(reason)}")
 
 
 def _pixels(frame: Any, width: int, height: int) -> RGB:

@@ -1,7 +1,10 @@
 """The camera that a user chooses for all files."""
 
 import dataclasses
+from collections import Counter
 from collections.abc import Iterable
+
+from absl import logging
 
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.media import camera
@@ -20,11 +23,15 @@ class CameraChoice:
       name: "model": the camera that the model assumes; "exif": the camera of each photo's EXIF
         data, or the model's if there is none; or one of `camera.DATASETS`. None leaves it to
         `completed`, and means "model" without it.
+      by_exif: how many photos EXIF has told a camera of (True), and how many it has not (False).
     """
 
     focal_length: float | None = None
     fov: float | None = None
     name: str | None = None
+    by_exif: Counter[bool] = dataclasses.field(
+        default_factory=Counter, init=False, repr=False, compare=False
+    )
 
     def __post_init__(self) -> None:
         if sum(self._given) > 1:
@@ -80,6 +87,18 @@ class CameraChoice:
             return camera.from_field_of_view(self.fov, *size)
         if self.name in camera.DATASETS:
             return camera.from_dataset(self.name, *size)
-        if self.name == "exif" and photo.focal_length_35mm:
-            return camera.from_exif(photo.focal_length_35mm, *size)
+        if self.name == "exif":
+            self.by_exif[bool(photo.focal_length_35mm)] += 1
+            if photo.focal_length_35mm:
+                return camera.from_exif(photo.focal_length_35mm, *size)
         return None
+
+    def warn_of_unknown(self) -> None:
+        """Warns once of all photos so far whose camera EXIF should tell and does not."""
+        if self.by_exif[False]:
+            logging.warning(
+                "no focal length in the metadata of %d of %d photos: metres are those of the "
+                "camera that the model assumes; give --fov",
+                self.by_exif[False],
+                self.by_exif.total(),
+            )

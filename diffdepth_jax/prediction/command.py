@@ -54,7 +54,8 @@ def predict_files(
     padded = placement.shared_sizes(image_sizes(photos)) if options.native_size else ()
     of_photos = dataclasses.replace(options, padded_sizes=padded)
     images = ImagePredictor(estimator, writers.photos, cameras, of_photos)
-    frames = ImagePredictor(estimator, writers.videos, cameras, options)
+    of_videos = dataclasses.replace(cameras)  # whose frames have no EXIF
+    frames = ImagePredictor(estimator, writers.videos, of_videos, options)
     with FolderLock(writers.photos.directory) as lock:
         lock.share("wait until it ends, or give another --output")
         record = Record(writers.photos.directory)
@@ -65,6 +66,8 @@ def predict_files(
         of_photo.check(photos)
         of_frames.check(videos)
         PhotoPredictor(images, of_photo, report).predict(photos)
+        if not estimator.is_relative:
+            cameras.warn_of_unknown()
         VideoPredictor(frames, of_frames, report).predict(videos)
     return writers
 

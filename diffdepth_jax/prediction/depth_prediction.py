@@ -131,8 +131,8 @@ class DepthPrediction:
           colormap: of pictures, see `color_maps.depth_map`.
 
         Raises:
-          UserError: the extension is none of these, what the file needs is not known, or a library
-            is missing.
+          UserError: the extension is none of these, what the file needs is not known, a library is
+            missing, or there is no such folder.
         """
         file_formats.save(self, path, colormap)
 

@@ -27,7 +27,7 @@ from diffdepth_jax.prediction.depth_prediction import (
     at_image_size,
     relative_at_image_size,
 )
-from diffdepth_jax.prediction.focal_lengths import FocalLengths, in_metres, one_each
+from diffdepth_jax.prediction.focal_lengths import FocalLengths, in_metres, of_images
 from diffdepth_jax.prediction.intervals import Intervals
 from diffdepth_jax.prediction.loading import predict_function, read_model
 from diffdepth_jax.prediction.model_facts import ModelFacts
@@ -84,8 +84,10 @@ class DepthEstimator(ModelFacts):
     def from_pretrained(cls, name: str | os.PathLike) -> "DepthEstimator":
         """Loads a model that ships, a model directory, or OWNER/REPOSITORY of the hub.
 
-        See `find_model`.
+        See `find_model`, which raises a UserError if there is none; so does this without a name.
         """
+        if not isinstance(name, str | os.PathLike):
+            raise UserError(f"model {name!r}: give its name or its path; `diffdepth models` lists")
         return cls.from_checkpoint(model_names.find_model(name))
 
     def is_calibrated(self, ensemble: int, num_steps: int) -> bool:
@@ -103,7 +105,12 @@ class DepthEstimator(ModelFacts):
 
     @overload
     def __call__(
-        self, images: ImageLike, *, focal_length: FocalLengths = None, **options: Unpack[Keywords]
+        self,
+        images: ImageLike,
+        *,
+        focal_length: FocalLengths = None,
+        fov: float | None = None,
+        **options: Unpack[Keywords],
     ) -> DepthPrediction: ...
 
     @overload
@@ -112,6 +119,7 @@ class DepthEstimator(ModelFacts):
         images: list[_ImageT] | tuple[_ImageT, ...],
         *,
         focal_length: FocalLengths = None,
+        fov: float | None = None,
         **options: Unpack[Keywords],
     ) -> list[DepthPrediction]: ...
 
@@ -126,6 +134,7 @@ class DepthEstimator(ModelFacts):
         native_size: bool = False,
         padded_sizes: Sequence[Size] = (),
         focal_length: FocalLengths = None,
+        fov: float | None = None,
         batch_size: int = 1,
         interval: float | None = None,
     ) -> DepthPrediction | list[DepthPrediction]:
@@ -148,6 +157,7 @@ class DepthEstimator(ModelFacts):
           focal_length: of the camera in pixels of the image, if known. The metres are then those
             for this camera; otherwise those for the focal length that the model assumes. For a list
             of images it may be a list of numbers or None, or an array.
+          fov: the camera's horizontal field of view in degrees, in place of the focal length.
           batch_size: number of images of a list that are predicted together, if they are brought to
             the same size. A short batch is filled up, so that one program is compiled for a size.
           interval: the part of the pixels whose truth an interval shall hold, such as 0.9. It is
@@ -168,28 +178,30 @@ class DepthEstimator(ModelFacts):
         if self.is_relative:
             raise UserError("this model is relative and knows no metres: call estimator.relative")
         self.check(options)
-        if isinstance(images, (list, tuple)):
-            return self._predict([as_rgb(image) for image in images], focal_length, options)
-        return self._predict([as_rgb(images)], focal_length, options)[0]
+        several = isinstance(images, (list, tuple))
+        read = [as_rgb(image) for image in (images if several else [images])]
+        predictions = self._predict(read, of_images(read, focal_length, fov), options)
+        return predictions if several else predictions[0]
 
     def iterate(
         self,
         images: Iterable[ImageLike],
         *,
         focal_length: float | None = None,
+        fov: float | None = None,
         **options: Unpack[Keywords],
     ) -> Iterator[DepthPrediction]:
         """Predicts images one after the other, in their order, such as those of a large folder.
 
         At most `batch_size` images and predictions are in memory at the same time. The arguments
-        and errors are those of `__call__`; the focal length is one for all images.
+        and errors are those of `__call__`; the camera is one for all images.
         """
         chosen = Options(**options)
         self.check(chosen)
         remaining = iter(images)
         batches = iter(lambda: list(itertools.islice(remaining, chosen.batch_size)), [])
-        predictions = (self(batch, focal_length=focal_length, **options) for batch in batches)
-        return itertools.chain.from_iterable(predictions)
+        each = (self(some, focal_length=focal_length, fov=fov, **options) for some in batches)
+        return itertools.chain.from_iterable(each)
 
     def placement(self, height: int, width: int, options: Options) -> Placement:
         """Returns the placement at which an image of this size is predicted.
@@ -219,9 +231,8 @@ class DepthEstimator(ModelFacts):
         return [relative_at_image_size(image, *found) for image, found in each]
 
     def _predict(
-        self, images: list[RGB], focal_length: FocalLengths, options: Options
+        self, images: list[RGB], focal_lengths: list[float | None], options: Options
     ) -> list[DepthPrediction]:
-        focal_lengths = one_each(focal_length, len(images))
         each = zip(images, self._placed_maps(images, options), focal_lengths, strict=True)
         return [
             self._completed(at_image_size(image, placed, maps), options, placed.scale, own)

@@ -32,6 +32,8 @@ def save(prediction: "DepthPrediction", path: FilePath, colormap: str) -> None:
         raise UserError(f"{path}: the extension must be one of {', '.join(_FORMATS)}")
     if write is write_animation and prediction.trajectory is None:
         raise UserError(f"{path} shows the denoising: predict with trajectory=10")
+    if not path.parent.is_dir():
+        raise UserError(f"{path}: the folder {path.parent} does not exist: make it first")
     with whole_file(path) as unfinished:
         write(unfinished, prediction, colormap)
 
@@ -58,7 +60,7 @@ def exr_library() -> ModuleType:
         return importlib.import_module("OpenEXR")
     except ImportError as error:
         raise UserError(
-            "EXR needs OpenEXR: pip install OpenEXR, or pip install '.[exr]' in this folder"
+            "EXR needs OpenEXR: pip install OpenEXR, or pip install '.[exr]' in the checkout"
         ) from error
 
 

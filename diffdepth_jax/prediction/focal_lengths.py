@@ -9,6 +9,8 @@ import numpy as np
 from diffdepth_jax.arrays import Array
 from diffdepth_jax.configuration.model import Frame
 from diffdepth_jax.errors import UserError
+from diffdepth_jax.media import camera
+from diffdepth_jax.media.reading import RGB
 from diffdepth_jax.prediction.depth_prediction import DepthPrediction, rescaled
 
 FocalLength = float | Array | None
@@ -33,6 +35,26 @@ def one_each(focal_length: FocalLengths, count: int) -> list[float | None]:
     if len(values) != count:
         raise UserError(f"{len(values)} focal lengths for {count} images")
     return [_number(value) for value in values]
+
+
+def of_images(
+    images: Sequence[RGB], focal_length: FocalLengths, fov: float | None
+) -> list[float | None]:
+    """Returns a focal length in pixels, or None, for each image.
+
+    Args:
+      images: the images.
+      focal_length: see `one_each`.
+      fov: the horizontal field of view of all images in degrees, in place of the focal length.
+
+    Raises:
+      UserError: both are given, or one is out of range.
+    """
+    if fov is None:
+        return one_each(focal_length, len(images))
+    if focal_length is not None:
+        raise UserError("focal_length and fov both name the camera: give one of them")
+    return [camera.from_field_of_view(fov, *image.shape[:2]).fx for image in images]
 
 
 def assumed(frame: Frame) -> float:

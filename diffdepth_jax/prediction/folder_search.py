@@ -18,8 +18,15 @@ OTHER_KIND = "files of other kinds"
 RESULT = "results of this program"
 HIDDEN = "hidden files and folders"
 READ_ALREADY = "links to folders that are read already"
-UNREADABLE = "links and folders that cannot be read"
+UNREADABLE = "files and folders that cannot be read"
 NAMED_AGAIN = "that were named before"
+_ONE_OF = {  # the same of one
+    OTHER_KIND: "file of another kind",
+    RESULT: "result of this program",
+    HIDDEN: "hidden file or folder",
+    READ_ALREADY: "link to a folder that is read already",
+    UNREADABLE: "file or folder that cannot be read",
+}
 _SHOWN = 3  # names, and extensions
 
 
@@ -43,7 +50,7 @@ class FolderSearch:
         """Searches `root`, or what matches a pattern in it; the folder `left_out` is not read.
 
         Raises:
-          UserError: the pattern is none.
+          UserError: the pattern is none, or `root` cannot be read.
         """
         self.passed_over = collections.defaultdict[str, list[str]](list)
         self._root, self._found = root, set[pathlib.Path]()
@@ -64,10 +71,16 @@ class FolderSearch:
         self._seen.add(place)
         try:
             entries = sorted(folder.iterdir())
-        except OSError:
+        except OSError as error:
+            if folder == self._root:
+                text = f"input {folder} cannot be read ({error.strerror}): make it readable"
+                raise UserError(f"{text} (chmod +rx)") from error
             return self._pass_over(UNREADABLE, folder)
         for entry in entries:
-            self._take(entry)
+            try:
+                self._take(entry)
+            except PermissionError:  # the folder may be listed, and not entered
+                self._pass_over(UNREADABLE, entry)
 
     def _take(self, entry: pathlib.Path) -> None:
         if entry.name in (record.FILE, folder_lock.FILE):
@@ -109,9 +122,14 @@ def _is_hidden(path: pathlib.Path, root: pathlib.Path, left_out: set[str]) -> bo
 def describe(passed_over: PassedOver) -> str:
     """Returns one line with the numbers, the reasons and the first names; "" for nothing."""
     parts = [
-        f"{len(names)} {reason}{_examples(reason, names)}" for reason, names in passed_over.items()
+        f"{_counted(len(names), reason)}{_examples(reason, names)}"
+        for reason, names in passed_over.items()
     ]
     return f"passed over: {'; '.join(parts)}" if parts else ""
+
+
+def _counted(count: int, reason: str) -> str:
+    return f"{count} {_ONE_OF.get(reason, reason) if count == 1 else reason}"
 
 
 def _examples(reason: str, names: list[str]) -> str:

@@ -1,6 +1,7 @@
 """Finds the photos and videos to predict, as people type them, and where results go by default."""
 
 import collections
+import dataclasses
 import os
 import pathlib
 import re
@@ -45,7 +46,12 @@ def find_inputs(inputs: Sequence[str], output: str | os.PathLike[str]) -> Inputs
         search.add(text)
     if not search.found:
         raise _nothing_found(inputs, search.passed_over)
-    files = named(_told_apart(list(search.found.values())), output)
+    found = list(search.found.values())
+    listed = {file.path: file.listed for file in found}
+    files = [
+        dataclasses.replace(file, listed=listed[file.path])
+        for file in named(_told_apart(found), output)
+    ]
     return Inputs(files, describe(search.passed_over))
 
 
@@ -54,6 +60,7 @@ class _Found(NamedTuple):
 
     path: pathlib.Path
     root: pathlib.Path
+    listed: str = ""  # the list and the line that name it
 
     @property
     def inside(self) -> str:
@@ -106,8 +113,8 @@ class _Search:
             self._take(_Found(path, root))
 
     def _add_list(self, listed: input_lists.Listed) -> None:
-        for path, text in listed.files:
-            self._take(_Found(path, listed.folder), text)
+        for path, text, place in listed.files:
+            self._take(_Found(path, listed.folder, place), text)
 
     def _take(self, file: _Found, text: str = "") -> None:
         place = os.path.join(os.path.realpath(file.path.parent), file.path.name)
@@ -124,8 +131,8 @@ def split_pattern(pattern: pathlib.Path) -> tuple[pathlib.Path, str]:
 
 def _nothing_found(inputs: Sequence[str], passed_over: dict[str, list[str]]) -> UserError:
     known = ", ".join(sorted(photo_formats.extensions() | video.EXTENSIONS))
-    passed = f"; {describe(passed_over)}" if passed_over else ""
-    return UserError(f"input {' '.join(inputs)} holds no image or video ({known}){passed}")
+    passed = f" ({describe(passed_over)})" if passed_over else ""
+    return UserError(f"input {' '.join(inputs)} holds no image or video{passed}; known are {known}")
 
 
 def _told_apart(found: Sequence[_Found]) -> list[tuple[pathlib.Path, str]]:

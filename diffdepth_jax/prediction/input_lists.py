@@ -16,11 +16,19 @@ _STANDARD_INPUT = "standard input"
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 
 
+class ListedFile(NamedTuple):
+    """A file, the text that names it, and the list and line where the text stands."""
+
+    path: pathlib.Path
+    text: str
+    place: str
+
+
 class Listed(NamedTuple):
-    """The files of a list, each with the text that names it, and the folder of the list."""
+    """The files of a list, and its folder."""
 
     folder: pathlib.Path
-    files: list[tuple[pathlib.Path, str]]
+    files: list[ListedFile]
 
 
 def read(path: pathlib.Path) -> Listed:
@@ -65,13 +73,14 @@ def refuse_address(text: str, where: str = "input") -> None:
 def _listed(lines: Iterable[Line], folder: pathlib.Path, where: str) -> Listed:
     files = []
     for number, text in lines:
+        place = f"{where}, line {number}"
         path = _find(text, folder)
         if path is None:
-            refuse_address(text, f"{where}, line {number}:")
+            refuse_address(text, f"{place}:")
             path = folder / text
         if os.path.isdir(path):
-            raise UserError(f"{where}, line {number}: {path} is a folder: name its files")
-        files.append((path, text))
+            raise UserError(f"{place}: {path} is a folder: name its files")
+        files.append(ListedFile(path, text, place))
     if not files:
         raise UserError(f"{where} names no file: give a path in each line")
     return Listed(folder, files)

@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import pathlib
+import shlex
 from collections.abc import Callable
 from typing import Any
 
@@ -86,7 +87,7 @@ def _description_of_onnx(output: pathlib.Path, num_steps: int, size: Size, frame
     return (
         f"{output}: images uint8 [batch, height, width, 3] -> depth float32 in metres; images seen "
         f"at {size[0]} x {size[1]}, {num_steps} steps; {output.stat().st_size / 2**20:.1f} MiB; "
-        f"python docs/load_onnx.py runs it; {_camera(frame)}"
+        f"{_script('load_onnx', output)}; {_camera(frame)}"
     )
 
 
@@ -97,7 +98,7 @@ def _import_onnx_model() -> Callable[..., Any]:
         if error.name != "onnx":
             raise
         raise UserError(
-            "ONNX export needs onnx: pip install onnx, or pip install '.[onnx]' in this folder"
+            "ONNX export needs onnx: pip install onnx, or pip install '.[onnx]' in the checkout"
         ) from error
     return onnx_model
 
@@ -113,7 +114,7 @@ def _check_output(path: pathlib.Path) -> None:
     """Refuses a file that cannot be written, before minutes are spent on it."""
     if path.is_dir():
         raise UserError(f"output {path} is a folder: give the name of a file")
-    if not os.access(path.parent, os.W_OK):
+    if not (path.parent.is_dir() and os.access(path.parent, os.W_OK)):
         raise UserError(f"output {path}: {path.parent} is no folder that can be written to")
 
 
@@ -140,5 +141,12 @@ def _description(
     return (
         f"{output}: ({first}images uint8 [{', '.join(map(str, images.shape))}], seed uint32 []) -> "
         f"{result} float32; images {seen}, {num_steps} steps; {', '.join(exported.platforms)}; "
-        f"{output.stat().st_size / 2**20:.1f} MiB; python docs/load_exported.py runs it"
+        f"{output.stat().st_size / 2**20:.1f} MiB; "
+        f"{_script('load_exported', output, *[f'{output}.npz'] * bool(parameters))}"
     )
+
+
+def _script(name: str, model: pathlib.Path, *beside: str) -> str:
+    """Says how to run a file with one of the scripts in docs, which are in a checkout alone."""
+    words = ["python", f"docs/{name}.py", str(model), "image.npy", "depth.npy", *beside]
+    return f"in a checkout, `{shlex.join(words)}` runs it on an image of uint8 [height, width, 3]"

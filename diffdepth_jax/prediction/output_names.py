@@ -35,10 +35,12 @@ class InputFile:
     Attributes:
       path: of the file.
       name: the beginning of its outputs' paths in the output folder.
+      listed: the list and the line that name it; "" if none does.
     """
 
     path: pathlib.Path
     name: str
+    listed: str = ""
 
     @property
     def is_video(self) -> bool:

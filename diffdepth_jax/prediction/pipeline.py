@@ -15,7 +15,7 @@ from diffdepth_jax.prediction.options import Keywords
 from diffdepth_jax.program import default_model
 
 _TASK = "depth-estimation"
-_OPTIONS = (*Keywords.__annotations__, "focal_length")
+_OPTIONS = (*Keywords.__annotations__, "focal_length", "fov")
 
 
 class Depth(TypedDict):
@@ -64,15 +64,15 @@ class DepthPipeline:
           options: keywords of `DepthEstimator`.
 
         Raises:
-          UserError: what `DepthEstimator` raises, or an image is a URL.
+          UserError: what `DepthEstimator` raises.
         """
         options = self._options | options
         if isinstance(inputs, Iterator):
-            return map(_depth, self.estimator.iterate(map(_local, inputs), **options))
+            return map(_depth, self.estimator.iterate(inputs, **options))
         if isinstance(inputs, list | tuple):
-            predictions = self.estimator([_local(image) for image in inputs], **options)
+            predictions = self.estimator(inputs, **options)
             return [_depth(prediction) for prediction in predictions]
-        return _depth(self.estimator(_local(inputs), **options))
+        return _depth(self.estimator(inputs, **options))
 
 
 def pipeline(
@@ -101,12 +101,6 @@ def pipeline(
     if not isinstance(model, DepthEstimator):
         model = DepthEstimator.from_pretrained(model or default_model.DEFAULT)
     return DepthPipeline(model, **options)
-
-
-def _local(image: ImageLike) -> ImageLike:
-    if isinstance(image, str) and image.startswith(("http://", "https://")):
-        raise UserError(f"image {image} is a URL: download it, and give the file")
-    return image
 
 
 def _depth(prediction: DepthPrediction) -> Depth:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+from collections.abc import Mapping
 
 import numpy as np
 from tqdm import tqdm
@@ -27,12 +28,14 @@ class Report:
       written: the number of files whose results were written.
       skipped: the number of files whose results existed already.
       failures: the files that could not be predicted, or not to the end.
+      listed: the list and the line that name a file, where a list does.
     """
 
     total: int
     written: int = 0
     skipped: int = 0
     failures: list[Failure] = dataclasses.field(default_factory=list)
+    listed: Mapping[pathlib.Path, str] = dataclasses.field(default_factory=dict)
 
     def fail(self, path: pathlib.Path, error: UserError) -> None:
         """Adds a file that could not be predicted."""
@@ -53,12 +56,12 @@ class Report:
         return f"{self.counts} to {writer.directory}{skipped}{failed}. {listed}"
 
     def errors(self) -> list[str]:
-        """Returns a line for each failure, which names the file."""
-        named = [
-            str(error) if str(path) in str(error) else f"{path}: {error}"
-            for path, error in self.failures
-        ]
-        return [f"error: {printable(line)}" for line in named]
+        """Returns a line for each failure, which names the file, and the list that names it."""
+        return [f"error: {printable(self._sentence(*failure))}" for failure in self.failures]
+
+    def _sentence(self, path: pathlib.Path, error: UserError) -> str:
+        named = str(error) if str(path) in str(error) else f"{path}: {error}"
+        return f"{self.listed[path]}: {named}" if self.listed.get(path) else named
 
 
 def notes_on_denoising(trajectory: np.ndarray, num_steps: int) -> list[str]:

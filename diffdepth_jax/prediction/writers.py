@@ -1,5 +1,6 @@
 """The writers of one run, for photos and for videos, and what a run refuses before it predicts."""
 
+import contextlib
 import dataclasses
 import pathlib
 import tempfile
@@ -8,7 +9,7 @@ from collections.abc import Sequence
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.media import marks, video
 from diffdepth_jax.prediction import outputs
-from diffdepth_jax.prediction.output_kinds import DEFAULT, RELATIVE, RELATIVE_DEFAULT
+from diffdepth_jax.prediction.output_kinds import DEFAULT, NEED_CAMERA, RELATIVE, RELATIVE_DEFAULT
 from diffdepth_jax.prediction.output_names import InputFile
 from diffdepth_jax.prediction.outputs import OutputWriter
 
@@ -63,7 +64,7 @@ class Writers:
 
         Raises:
           UserError: photos have no output, or there is a picture or video with the name of an
-            output that this program did not write.
+            output that this program did not write, or the folder is a file.
           OSError: the folder cannot be made or written to.
         """
         photos = [file for file in files if not file.is_video]
@@ -92,7 +93,7 @@ def create_writers(
       interval: its nominal coverage; with one there is also the output "interval".
 
     Raises:
-      UserError: a kind is unknown, or there is no interval for it.
+      UserError: a kind is unknown, there is no interval for it, or no kind holds the surface.
     """
     wanted = list(DEFAULT if kinds is None else kinds)
     wanted += ["spread"] * (ensemble > 1) + ["gif"] * trajectory
@@ -100,6 +101,8 @@ def create_writers(
     wanted += ["interval"] * (interval is not None)
     once = tuple(dict.fromkeys(wanted))
     outputs.check_kinds(once, interval)
+    if settings.surface and not NEED_CAMERA & set(once):
+        raise UserError("--mesh is a surface in PLY and GLB files: add glb or ply to --outputs")
     photos = dataclasses.replace(settings, kinds=once)
     videos = dataclasses.replace(settings, kinds=("video",) if kinds is None else once)
     return Writers(photos, videos, by_default=kinds is None and once == DEFAULT)
@@ -119,6 +122,14 @@ def _check_pictures(existing: Sequence[pathlib.Path]) -> None:
 
 
 def _check_writable(directory: pathlib.Path) -> None:
-    """Makes a folder, and raises an OSError if no file can be written into it."""
-    directory.mkdir(parents=True, exist_ok=True)
-    tempfile.TemporaryFile(dir=directory).close()
+    """Raises an error if a folder is a file, or cannot be made or written to; leaves no trace."""
+    if directory.is_file():
+        raise UserError(f"output {directory} is a file: give a folder")
+    missing = [folder for folder in (directory, *directory.parents) if not folder.exists()]
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=directory).close()
+    finally:
+        with contextlib.suppress(OSError):  # another program has written there meanwhile
+            for folder in missing:
+                folder.rmdir()

@@ -76,15 +76,15 @@ def _with_tuples(value: Any) -> Any:
 
 def _check_field(config: ConfigDict, name: str) -> None:
     """Raises a UserError that offers the nearest field unless there is one of this name."""
-    known = list(_fields(config.to_dict()))
+    known = list(names(config.to_dict()))
     if name not in known:
         near = did_you_mean(name, known) or "; configs/default.py lists all fields"
         raise UserError(f"configuration field {name} is unknown{near}")
 
 
-def _fields(nested: dict[str, Any], prefix: str = "") -> Iterator[str]:
+def names(nested: dict[str, Any], prefix: str = "") -> Iterator[str]:
     """The dotted names of all groups and fields."""
     for name, value in nested.items():
         yield prefix + name
         if isinstance(value, dict):
-            yield from _fields(value, f"{prefix}{name}.")
+            yield from names(value, f"{prefix}{name}.")

@@ -10,13 +10,14 @@ from typing import Any
 from absl import app, flags
 
 import diffdepth_jax
+from diffdepth_jax.configuration.paths import table_of_configurations
 from diffdepth_jax.configuration.renamed import refuse_old_names
 from diffdepth_jax.errors import UserError, printable
 from diffdepth_jax.program import flag_errors, interruption, missing_device
 from diffdepth_jax.program.heap import keep_freed_memory
 from diffdepth_jax.program.help_page import Page, render
 
-HELP, VERSION = {"-h", "--help"}, {"--version"}
+HELP, VERSION, CONFIGURATIONS = {"-h", "--help"}, {"--version"}, {"--config=?"}
 
 
 @contextlib.contextmanager
@@ -31,7 +32,7 @@ def one_line_errors() -> Generator[None, None, None]:
     except UserError as error:
         message = str(error)
     except OSError as error:
-        message = f"{_reason(error)}: check that the path exists, is writable and has space left"
+        message = f"{_reason(error)}: {_remedy(error)}"
     except KeyboardInterrupt as stop:
         done = printable(" ".join(stop.args))
         print(f"interrupted{': ' if done else ''}{done}", file=sys.stderr)
@@ -51,6 +52,12 @@ def _reason(error: OSError) -> str:
     if error.filename is None or error.strerror is None:
         return " ".join(str(error).split())
     return f"{os.fsdecode(error.filename)}: {error.strerror}"
+
+
+def _remedy(error: OSError) -> str:
+    if isinstance(error, FileExistsError | NotADirectoryError):
+        return "a file is where a folder must be, give another path"
+    return "check that the path exists, is writable and has space left"
 
 
 def parse_flags(argv: list[str]) -> list[str]:
@@ -120,13 +127,15 @@ def _check_given(required: Sequence[str]) -> None:
 
 
 def _answer_questions(run: Callable[..., Any], page: Page) -> None:
-    """--help and --version print, and end the program."""
+    """--help, --version and --config=? print, and end the program."""
     if HELP & set(sys.argv[1:]):
         # absl calls a module that runs by `python -m` by its path.
         module = sys.argv[0] if run.__module__ == "__main__" else run.__module__
         print(render(command(), page, flags.FLAGS.get_key_flags_for_module(module)))
     elif VERSION & set(sys.argv[1:]):
         print(f"diffdepth_jax {diffdepth_jax.__version__}")
+    elif CONFIGURATIONS & set(sys.argv[1:]):
+        print(table_of_configurations())
     else:
         return
     sys.exit(0)

@@ -27,9 +27,24 @@ def sentence(error: Exception) -> str:
 def _unknown(name: str) -> str:
     if name.startswith("config."):
         return f"--{name} is a field of a configuration: give --config=NAME, too"
+    if meant := _fields_called(name):
+        return f"unknown flag --{name}; did you mean {' or '.join(meant)}?"
     known = [each for each in flags.FLAGS if not each.startswith("config.")]
     near = did_you_mean(f"--{name}", [f"--{each}" for each in known])
     return f"unknown flag --{name}{near or '; --help lists all flags'}"
+
+
+def _fields_called(name: str) -> list[str]:
+    """The flags of the configuration fields whose last part this is; none without --config."""
+    if "config" not in flags.FLAGS:
+        return []
+    # Here, because programs without configurations need not wait for them.
+    from diffdepth_jax.configs import default
+    from diffdepth_jax.program.config_flag import names
+
+    known = list(names(default.get_config().to_dict()))
+    fields = [each for each in known if f"{each}." not in "\n".join(known)]
+    return [f"--config.{each}" for each in fields if each.rpartition(".")[2] == name]
 
 
 def _rule(value: str, reason: str) -> str:

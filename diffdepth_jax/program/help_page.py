@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from absl import flags
 
+_OF_ABSL = r"^<[\w|]+>: |; repeat this option to specify a list of values$"
 _WIDTH, _INDENT = 88, 6
 _PLACEHOLDERS = {
     "path": "PATH",
@@ -48,8 +49,8 @@ def render(command: str, page: Page, known: Sequence[flags.Flag]) -> str:
 def _lines(flag: flags.Flag) -> Iterator[str]:
     short = f", -{flag.short_name}" if flag.short_name else ""
     yield f"  {_form(flag)}{short}"
-    # absl puts the choices before the help of a flag that has some.
-    described = re.sub(r"^<[\w|]+>: ", "", " ".join((flag.help or "").split()))
+    # absl puts the choices before the help of a flag that has some, and a hint behind others.
+    described = re.sub(_OF_ABSL, "", " ".join((flag.help or "").split()))
     yield from textwrap.wrap(
         f"{described}{_default(flag)}",
         _WIDTH,
@@ -64,7 +65,8 @@ def _form(flag: flags.Flag) -> str:
     if flag.boolean:
         return f"--[no]{flag.name}"
     choices = getattr(flag.parser, "enum_values", None)
-    value = "|".join(choices) if choices else _PLACEHOLDERS.get(flag.flag_type(), "VALUE")
+    kind = flag.flag_type().removeprefix("multi ")
+    value = "|".join(choices) if choices else _PLACEHOLDERS.get(kind, "VALUE")
     return f"--{flag.name}={value}"
 
 

@@ -52,10 +52,10 @@ def inform_of_start(
       steps: the step that the run begins with, and the last one.
     """
     first, total = steps
-    sets = ", ".join(f"{count} of {name}" for name, count in held_out.items())
+    sets = ", ".join(f"{count} ({name})" for name, count in held_out.items())
     goes_on = f", going on from step {first}" if first else ""
     inform(f"device: {describe_devices()}")
-    inform(f"data: {samples:,} training samples; to evaluate with: {sets}")
+    inform(f"data: {samples:,} training samples; evaluation samples: {sets}")
     inform(f"parameters: {parameters}")
     inform(f"work directory: {workdir}{goes_on}")
     inform(

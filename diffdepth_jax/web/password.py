@@ -57,7 +57,9 @@ def read_password(argument: str) -> Password:
     try:
         lines = pathlib.Path(file).expanduser().read_text("utf-8").splitlines()
     except (OSError, ValueError) as error:
-        raise UserError(f"auth: {file} cannot be read ({error}): write a password to it") from error
+        reason = getattr(error, "strerror", None) or error
+        text = f"auth: {file} cannot be read ({reason}): write a password to it"
+        raise UserError(text) from error
     if not lines or not lines[0].strip():
         raise UserError(f"auth: {file} is empty: write a password to its first line")
     return Password(user, lines[0].strip())

@@ -179,3 +179,12 @@ def test_what_cannot_be_looked_at_is_named(tmp_path, name, text):
         (tmp_path / name).touch()
     with pytest.raises(UserError, match=text):
         inspect(tmp_path / name, tmp_path / "sheet.png")
+
+
+@pytest.mark.parametrize("name", ["photo.jpg", "names.txt", "empty.txt"])
+def test_one_file_that_is_no_list_of_pairs_is_refused(tmp_path, name):
+    picture(tmp_path / "photo.jpg")
+    (tmp_path / "names.txt").write_text("photo.jpg\n")
+    (tmp_path / "empty.txt").touch()
+    with pytest.raises(UserError, match=rf"{name} .*: give a folder, an archive, or a list of"):
+        inspect(tmp_path / name, tmp_path / "sheet.png")

@@ -160,7 +160,7 @@ def _write_folder(root, scale):
 
 def test_a_run_on_float_files_in_millimetres_ends_before_its_first_update(tmp_path):
     config = small_run.config(**_write_folder(tmp_path, lambda index: 1000))
-    message = r"training set \(RGBDFolder.*the median of its ground truth is 2\d\d\d m.*millimetres"
+    message = r"training set \(folder /\S+\): the median of its .* is 2\d\d\d m.*millimetres"
     with pytest.raises(UserError, match=message):
         loop.train(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()

@@ -81,7 +81,7 @@ def test_is_a_source_for_grain(data_dir):
 
 
 def test_what_is_not_there_is_named_with_the_command(data_dir, tmp_path):
-    with pytest.raises(UserError, match=r"python -m data.prepare --dataset=kitti_depth/eigen"):
+    with pytest.raises(UserError, match=r"diffdepth prepare --dataset=kitti_depth/eigen"):
         Records("kitti_depth/eigen", "train", data_dir)
     with pytest.raises(UserError, match="no split 'val'; prepared splits: train, test"):
         Records(SYNC, "val", data_dir)

@@ -8,7 +8,7 @@ import pytest
 from PIL import ExifTags, Image
 
 from diffdepth_jax.errors import UserError
-from diffdepth_jax.media.reading import as_rgb, read_photo
+from diffdepth_jax.media.reading import as_rgb, read_photo, unreadable
 
 
 def _picture(height=6, width=9, seed=0):
@@ -51,6 +51,11 @@ def test_sixteen_bits_are_refused(tmp_path):
         as_rgb(Image.open(tmp_path / "a.png"))
 
 
+def test_a_url_is_refused_as_it_was_given():
+    with pytest.raises(UserError, match=r"image https://example\.com/a\.jpg is a URL: down"):
+        as_rgb("https://example.com/a.jpg")
+
+
 def test_an_animation_says_how_many_pictures_it_has(tmp_path):
     frames = [_picture(seed=k).convert("P") for k in range(3)]
     frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
@@ -79,6 +84,18 @@ def test_what_is_no_image_is_named(content, tmp_path):
     (tmp_path / "a.jpg").write_bytes(content)
     with pytest.raises(UserError, match=r"a\.jpg cannot be read"):
         read_photo(tmp_path / "a.jpg")
+
+
+@pytest.mark.parametrize(
+    ("error", "end"),
+    [
+        (PermissionError(13, "Permission denied", "a"), "(Permission denied); make it readable"),
+        (FileNotFoundError(2, "No such file", "a"), "(No such file); check its path"),
+        (ValueError("odd\nbytes"), "(odd bytes); replace or remove it"),
+    ],
+)
+def test_the_remedy_fits_the_reason(error, end):
+    assert f"image a.jpg cannot be read {end}" in str(unreadable("image", "a.jpg", error))
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's, of damaged EXIF

@@ -1,5 +1,6 @@
 """A picture goes to the notebook if there is one, and otherwise to the desktop."""
 
+import contextlib
 import sys
 import types
 
@@ -17,6 +18,7 @@ def opened(monkeypatch):
     """The pictures that the desktop's viewer was asked to show."""
     pictures = []
     monkeypatch.setattr(ImageShow, "show", lambda picture: pictures.append(picture) or True)
+    monkeypatch.setattr(viewer.shutil, "which", lambda name: None)
     return pictures
 
 
@@ -46,6 +48,23 @@ def test_a_notebook_displays(opened, monkeypatch):
 
 
 def test_without_a_viewer_a_sentence_says_what_to_do(monkeypatch):
+    monkeypatch.setattr(viewer.shutil, "which", lambda name: None)
     monkeypatch.setattr(ImageShow, "_viewers", [])
-    with pytest.raises(UserError, match="no program that shows pictures was found: save"):
+    with pytest.raises(UserError, match=r"no program that shows pictures was found: .*\.save"):
         viewer.show(PICTURE)
+
+
+@pytest.mark.parametrize(
+    ("script", "opens"),
+    [("exit 0", True), ("sleep 9", True), ("echo no browser; echo none >&2; exit 3", False)],
+)
+def test_the_desktops_opener_is_asked_and_is_silent(tmp_path, monkeypatch, capfd, script, opens):
+    opener = tmp_path / "xdg-open"
+    opener.write_text(f"#!/bin/sh\ntest -s $1 || exit 4\n{script}\n")
+    opener.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.setattr(viewer.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(viewer, "_PATIENCE", 0.2)
+    with contextlib.nullcontext() if opens else pytest.raises(UserError, match="was found: save"):
+        viewer.show(PICTURE)
+    assert capfd.readouterr() == ("", "")

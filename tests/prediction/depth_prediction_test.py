@@ -56,6 +56,12 @@ def test_without_a_focal_length_there_are_no_points(prediction):
             ask()
 
 
+def test_a_folder_that_is_missing_is_named(prediction, tmp_path):
+    with pytest.raises(UserError, match=r"x\.png: the folder \S+/nodir does not exist"):
+        prediction.save(tmp_path / "nodir/x.png")
+    assert not list(tmp_path.iterdir())
+
+
 def test_colours_are_those_of_the_map_and_the_limits(prediction):
     limits = drawing.depth_limits(prediction.marked_depth)
     expected = color_maps.colorize_depth(prediction.marked_depth, *limits, colormap="turbo")

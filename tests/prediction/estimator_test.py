@@ -102,6 +102,18 @@ def test_twice_the_focal_length_is_twice_as_far(estimate):
     assert far.focal_length == 100.0
 
 
+def test_a_field_of_view_is_a_focal_length(estimate):
+    """At 90 degrees it is half the width."""
+    image = _image(32, 48)
+    for found in (estimate(image, fov=90), *estimate.iterate([image], fov=90)):
+        np.testing.assert_array_equal(found.depth, estimate(image, focal_length=24.0).depth)
+
+
+def test_a_model_without_a_name_is_refused():
+    with pytest.raises(UserError, match="model None: give its name or its path"):
+        DepthEstimator.from_pretrained(None)
+
+
 def test_the_stated_focal_length_changes_nothing(estimate):
     image = _image(64, 96)
     plain = estimate(image)

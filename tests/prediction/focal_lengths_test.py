@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from diffdepth_jax.errors import UserError
-from diffdepth_jax.prediction.focal_lengths import one_each
+from diffdepth_jax.prediction.focal_lengths import of_images, one_each
 
 
 @pytest.mark.parametrize(
@@ -45,3 +45,14 @@ def test_numbers_out_of_range_are_refused(focal_length):
 def test_their_number_is_that_of_the_images():
     with pytest.raises(UserError, match="3 focal lengths for 2 images"):
         one_each(np.ones(3), 2)
+
+
+def test_a_field_of_view_stands_for_the_focal_length_at_each_width():
+    """At 90 degrees the focal length is half the width."""
+    images = [np.zeros((4, width, 3), np.uint8) for width in (20, 60)]
+    assert of_images(images, None, 90.0) == pytest.approx([10, 30])
+    assert of_images(images, [5, None], None) == [5, None]
+    with pytest.raises(UserError, match="focal_length and fov both name the camera"):
+        of_images(images, 5.0, 90.0)
+    with pytest.raises(UserError, match="fov 171: must be more than 0 and at most 170 degrees"):
+        of_images(images, None, 171)

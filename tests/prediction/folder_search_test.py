@@ -1,10 +1,12 @@
 """What is found in a folder, and that nothing is passed over without a word."""
 
 import os
+import pathlib
 
 import pytest
 from PIL import Image
 
+from diffdepth_jax.errors import UserError
 from diffdepth_jax.media import marks
 from diffdepth_jax.prediction import record
 from diffdepth_jax.prediction.folder_search import FolderSearch, describe
@@ -60,9 +62,41 @@ def test_what_is_passed_over_is_counted_and_named(tmp_path):
         "passed over: 2 hidden files and folders",
         "6 files of other kinds (3 .npy, 1 without extension, 1 .txt, others: Makefile, a.npy, "
         "b.npy, ...)",
-        "2 links and folders that cannot be read (gone.jpg, self.jpg)",
+        "2 files and folders that cannot be read (gone.jpg, self.jpg)",
     ]
     assert os.path.lexists(tmp_path / "gone.jpg")
+
+
+@pytest.mark.parametrize("sub", ["", "sub"])
+def test_a_folder_that_cannot_be_entered_is_named(tmp_path, monkeypatch, sub):
+    """root may enter every folder: the system's answer is given in its place."""
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "a.jpg").touch()
+    entries = pathlib.Path.iterdir
+
+    def refuse(folder):
+        if folder == tmp_path / sub:
+            raise PermissionError(13, "Permission denied", str(folder))
+        return entries(folder)
+
+    monkeypatch.setattr(pathlib.Path, "iterdir", refuse)
+    if sub:
+        told = "passed over: 1 file or folder that cannot be read (sub)"
+        assert _search(tmp_path) == (["a.jpg"], told)
+    else:
+        with pytest.raises(UserError, match=r"^input /\S+ cannot be read \(Permission den"):
+            _search(tmp_path)
+
+
+def test_a_folder_that_is_listed_and_not_entered_hides_no_reason(tmp_path, monkeypatch):
+    (tmp_path / "a.jpg").touch()
+
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(pathlib.Path, "is_dir", lambda path: path == tmp_path or refuse(path))
+    told = "passed over: 1 file or folder that cannot be read (a.jpg)"
+    assert _search(tmp_path) == ([], told)
 
 
 def test_results_are_told_from_photos_of_such_names(tmp_path):
@@ -71,7 +105,7 @@ def test_results_are_told_from_photos_of_such_names(tmp_path):
     Image.new("RGB", (4, 4)).save(tmp_path / "b_color.png")
     files, passed_over = _search(tmp_path)
     assert files == ["a.jpg", "b_color.png"]
-    assert passed_over == "passed over: 1 results of this program"
+    assert passed_over == "passed over: 1 result of this program"
 
 
 def test_unfinished_results_and_the_record_are_no_inputs(tmp_path):
@@ -79,7 +113,7 @@ def test_unfinished_results_and_the_record_are_no_inputs(tmp_path):
     (tmp_path / record.FILE).touch()
     with whole_file(tmp_path / "a_color.png") as unfinished:
         Image.new("RGB", (4, 4)).save(unfinished)
-        assert _search(tmp_path) == (["a.jpg"], "passed over: 1 hidden files and folders")
+        assert _search(tmp_path) == (["a.jpg"], "passed over: 1 hidden file or folder")
     with pytest.raises(OSError, match="full"), whole_file(tmp_path / "b.png") as unfinished:
         unfinished.touch()
         raise OSError("full")

@@ -82,7 +82,7 @@ def test_nothing_to_predict_is_refused(tmp_path):
     with pytest.raises(UserError, match="nowhere does not exist"):
         _find(tmp_path / "nowhere")
     _touch(tmp_path, "empty/x.npy")
-    with pytest.raises(UserError, match=r"holds no image or video .*passed over: 1 .*x\.npy"):
+    with pytest.raises(UserError, match=r"or video \(passed over: 1 .*x\.npy\)\); known are"):
         _find(tmp_path / "empty")
     for content, message in (
         (b"# nothing\n", "names no file"),
@@ -111,7 +111,7 @@ def test_a_pattern_is_expanded_as_a_shell_would_and_names_begin_after_it(tmp_pat
     assert _names(tmp_path / "[ab]") == ["a/deep/y", "a/x", "b/x"]  # folders that match
     files, passed_over = _find(tmp_path / "a/*")
     assert [file.name for file in files] == ["deep/y", "x"]
-    assert passed_over == "passed over: 1 files of other kinds (1 .txt: n.txt)"
+    assert passed_over == "passed over: 1 file of another kind (1 .txt: n.txt)"
     with pytest.raises(UserError, match=r"holds no image or video"):
         _find(tmp_path / "*.gif")
     with pytest.raises(UserError, match="is no pattern"):
@@ -131,7 +131,7 @@ def test_a_pattern_takes_no_results_for_photos(tmp_path):
     Image.new("RGB", (4, 4)).save(tmp_path / "out/v/c.png")  # also what has no mark
     files, passed_over = _find(tmp_path / "**/*.png", output=tmp_path / "out")
     assert [file.name for file in files] == ["a"]
-    assert passed_over == "passed over: 1 results of this program"
+    assert passed_over == "passed over: 1 result of this program"
     named = [tmp_path / "a.png", tmp_path / "out/b.png"]  # as a shell expands a pattern
     assert _names(*named) == ["a"] and _names(named[1]) == ["b"]
 
@@ -179,6 +179,8 @@ def test_tables_name_pictures_in_a_column(tmp_path):
     _touch(tmp_path, "a, b.jpg", "c.jpg")
     (tmp_path / "list.csv").write_text('id;image\n1;"a, b.jpg"\n2;c.jpg\n3;missing.jpg\n')
     assert _names(tmp_path / "list.csv") == ["a, b", "c", "missing"]
+    places = [file.listed for file in _find(tmp_path / "list.csv", tmp_path).files]
+    assert places == [f"list {tmp_path / 'list.csv'}, line {line}" for line in (2, 3, 4)]
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,14 @@ def test_whether_a_folder_can_be_written_is_tried_with_a_name_that_is_nobodys(tm
     _writers(tmp_path).check([PHOTO])
     assert (tmp_path / ".writable").read_text() == "theirs"
     assert len(list(tmp_path.iterdir())) == 1
+    _writers(tmp_path / "new/out").check([PHOTO])
+    assert not (tmp_path / "new").exists()
+
+
+def test_an_output_that_is_a_file_is_refused(tmp_path):
+    (tmp_path / "out").touch()
+    with pytest.raises(UserError, match=r"output /\S+out is a file: give a folder"):
+        _writers(tmp_path / "out").check([PHOTO])
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,8 @@ from diffdepth_jax.program.entry import configuration_first, one_line_errors, pa
     [
         (UserError("no such thing"), "no such thing"),
         (OSError(28, "no space", "it's.npy"), "it's.npy: no space: check that the path"),
+        (FileExistsError(17, "File exists", "x"), "x: File exists: a file is where a folder must"),
+        (NotADirectoryError(20, "Not a directory", "x/y"), "x/y: Not a directory: a file is"),
         (OSError("of a library"), "of a library: check that the path"),
     ],
 )

@@ -9,6 +9,7 @@ from absl import flags
 
 from diffdepth_jax import __main__ as dispatcher
 from diffdepth_jax import __version__
+from diffdepth_jax.configuration.paths import shipped_configurations
 from diffdepth_jax.program.help_page import Page, render
 from tests.support.paths import ROOT
 
@@ -59,14 +60,23 @@ def test_the_version(arguments):
     assert ask(*arguments) == (f"diffdepth_jax {__version__}", "0 []")
 
 
+def test_the_configurations_are_listed_with_what_they_are_for():
+    text, last = ask("train", "--config=?")
+    assert last == "0 []"
+    purposes = dict(line.split(maxsplit=1) for line in text.splitlines())
+    assert list(purposes) == shipped_configurations()
+    assert purposes["nyu"] == "NYU Depth V2 with Swin-L."
+
+
 def test_a_page_has_defaults_choices_and_flags_of_no_group():
     values = flags.FlagValues()
     flags.DEFINE_enum("size", "model", ["model", "native"], "Which.", flag_values=values)
     flags.DEFINE_integer("seed", 3, "Of noise.", flag_values=values, short_name="s")
     flags.DEFINE_bool("mesh", False, "A surface; default: points.", flag_values=values)
     flags.DEFINE_string("secret", None, "No.", flag_values=values)
-    known = [values[name] for name in ("size", "seed", "mesh", "secret")]
-    page = Page("Does.\n\ndiffdepth x\n", {"One": ("size",)}, hidden={"secret"})
+    flags.DEFINE_multi_string("input", None, "What; several times.", flag_values=values)
+    known = [values[name] for name in ("size", "seed", "mesh", "secret", "input")]
+    page = Page("Does.\n\ndiffdepth x\n", {"One": ("size", "input")}, hidden={"secret"})
     assert render("diffdepth x", page, known).splitlines() == [
         "usage: diffdepth x [flags]",
         "",
@@ -77,6 +87,8 @@ def test_a_page_has_defaults_choices_and_flags_of_no_group():
         "One:",
         "  --size=model|native",
         "      Which. Default: model.",
+        "  --input=TEXT",
+        "      What; several times.",
         "",
         "More:",
         "  --seed=N, -s",

@@ -357,7 +357,7 @@ class FolderForm:
 
 @dataclasses.dataclass(frozen=True)
 class RawForm:
-    """A form that `python -m data.prepare` reads.
+    """A form that `diffdepth prepare` reads.
 
     Attributes:
       write: writes it below a folder.

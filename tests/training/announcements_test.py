@@ -38,7 +38,7 @@ def test_a_run_says_what_it_is_what_it_does_and_where_the_model_is(finished_run,
     count = sum(leaf.size for leaf in jax.tree.leaves(state["variables"]["params"]))
     assert lines[:5] == [
         f"device: {devices.describe_devices()}",
-        "data: 8 training samples; to evaluate with: 3 of rooms, 3 of streets",
+        "data: 8 training samples; evaluation samples: 3 (rooms), 3 (streets)",
         f"parameters: {count:,}",
         f"work directory: {workdir}, going on from step 3",
         "3 steps; the first waits until it is compiled: one to three minutes on two cores, some "

@@ -83,7 +83,7 @@ def test_the_password_is_the_files_first_line(tmp_path):
     [
         ("ann", "auth: give USER:FILE"),
         (":x", "auth: give USER:FILE"),
-        ("ann:nowhere", "auth: nowhere cannot be read"),
+        ("ann:nowhere", r"auth: nowhere cannot be read \(No such file or directory\): write"),
         ("ann:empty", "auth: empty is empty: write a password to its first line"),
     ],
 )
