@@ -110,7 +110,11 @@ def licences(config: Configuration) -> str:
     """The licence section of what a run starts from, for its model card; "" if none is known."""
     start, backbone = config.train.initial_weights, config.model.backbone_weights
     if start:
-        return licences_in([find_model(start)])
+        try:
+            return licences_in([find_model(start)])
+        except UserError as error:  # a run that was resumed needs the model no more
+            inform(f"the model card tells no licence of what the run started from: {error}")
+            return ""
     path = _backbone_path(backbone)
     if path.is_dir() or not path.is_file():  # a run that was resumed needs the file no more
         return licences_in([path])
