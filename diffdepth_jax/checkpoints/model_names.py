@@ -49,7 +49,7 @@ def _from_hub(name: str) -> pathlib.Path:
         raise UserError(
             f"{name} is no folder here, and no model that ships ({', '.join(shipped_names())}). "
             "To look for it on the Hugging Face hub: pip install huggingface_hub, or "
-            "pip install '.[hub]' in this folder"
+            "pip install '.[hub]' in the checkout"
         ) from error
     try:
         return pathlib.Path(huggingface_hub.snapshot_download(name, allow_patterns=_FILES))
