@@ -22,6 +22,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
+from benchmarks.earlier_recipe import FROM_NOTHING
 from diffdepth_jax.configs import feed_forward
 from diffdepth_jax.configuration import groups
 from diffdepth_jax.configuration.groups import Configuration
@@ -47,6 +48,7 @@ Scores = dict[str, dict[str, list[float]]]  # {row: {set: abs_rel at each factor
 def base_fields() -> ConfigDict:
     """Returns what both models have in common."""
     fields = feed_forward.get_config()
+    fields.update_from_flattened_dict(FROM_NOTHING)
     fields.train.num_steps = fields.train.evaluate_every = NUM_STEPS
     return fields
 
