@@ -100,19 +100,20 @@ def first_depth(side: Side) -> Row:
     """Seconds from the start of `predict` to its end, of one photo."""
     side.forget_compiled()
     return {
-        name: _predict(side, "synthetic_small", _photos(1))["seconds"] for name in ("cold", "warm")
+        name: _predict(side, "synthetic_small", _photos(side, 1))["seconds"]
+        for name in ("cold", "warm")
     }
 
 
 def folder_of_photos(side: Side, count: int) -> Row:
     """Photos a second of `predict`, its start and its writing included."""
-    taken = _predict(side, "indoor_small", _photos(count))
+    taken = _predict(side, "indoor_small", _photos(side, count))
     return {"photos_per_second": count / taken["seconds"]}
 
 
-def _photos(count: int) -> pathlib.Path:
-    """A folder with so many photos of 1600x1200 pixels."""
-    folder = pathlib.Path(tempfile.gettempdir()) / f"photos-{count}"
+def _photos(side: Side, count: int) -> pathlib.Path:
+    """A folder beside the side's with so many photos of 1600x1200 pixels; both sides share it."""
+    folder = side.folder.parent / f"photos-{count}"
     if not folder.exists():
         folder.mkdir()
         found = sorted(PHOTO.glob("*.jpg"))
