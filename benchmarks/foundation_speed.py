@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 
 from diffdepth_jax.program.environment import describe_environment
-from diffdepth_jax.program.heap import keep_freed_memory
+from diffdepth_jax.program.heap import give_back_freed_memory, keep_freed_memory
 
 FORMS = ("eager", "sdpa", "compiled")
 WORK = ("predict", "train")
@@ -86,11 +86,15 @@ def ours(arguments: Arguments) -> Callable[[], np.ndarray]:
         updates, moments = optimizer.update(gradients, moments, variables)
         return (optax.apply_updates(variables, updates), moments), value
 
-    update, state = jax.jit(step, donate_argnums=0), (variables, optimizer.init(variables))
+    update, compiled = jax.jit(step, donate_argnums=0), []
+    state = variables, optimizer.init(variables)
 
     def run_step():
         nonlocal state
-        state, value = update(state)
+        if not compiled:
+            compiled.append(update.lower(state).compile())
+            give_back_freed_memory()  # as training does
+        state, value = compiled[0](state)
         return np.asarray(value).reshape(1)
 
     return run_step

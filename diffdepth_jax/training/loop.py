@@ -27,6 +27,7 @@ from diffdepth_jax.evaluation.model_card import model_card, write_card
 from diffdepth_jax.evaluation.scoring import Means, mean_of
 from diffdepth_jax.program.environment import describe_environment
 from diffdepth_jax.program.folder_lock import FolderLock
+from diffdepth_jax.program.heap import give_back_freed_memory
 from diffdepth_jax.training.announcements import (
     compiling,
     describe_parameters,
@@ -236,6 +237,7 @@ class _Run:
         """For the first step: it compiles, and is not saved, so that the run may end meanwhile."""
         with self._ending_at_once(), compiling():
             yield
+        give_back_freed_memory()
 
     def _ending_at_once(self) -> contextlib.AbstractContextManager[None]:
         """While nothing is lost that is not saved, or being saved."""
