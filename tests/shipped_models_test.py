@@ -7,10 +7,13 @@ import numpy as np
 import pytest
 
 from diffdepth_jax.checkpoints.calibration import load_calibration
-from diffdepth_jax.checkpoints.model_directory import read_config
+from diffdepth_jax.checkpoints.fitting import check_leaves
+from diffdepth_jax.checkpoints.model_directory import load_variables, read_config
 from diffdepth_jax.checkpoints.model_names import find_model, shipped_names
 from diffdepth_jax.checkpoints.weights_file import read_weights
+from diffdepth_jax.models.assembly import create_model
 from diffdepth_jax.models.identity import parameters_identity
+from diffdepth_jax.models.variables import abstract_variables
 from diffdepth_jax.prediction.estimator import DepthEstimator
 from diffdepth_jax.program import default_model
 
@@ -32,6 +35,15 @@ def test_its_files_are_whole_and_small(name):
     calibration = load_calibration(directory)
     if calibration is not None:
         assert calibration.parameters == parameters_identity(variables)
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_its_weights_are_those_of_its_model(name):
+    """So that a program that reads them need not compare, which takes a second."""
+    directory = find_model(name)
+    expected = abstract_variables(create_model(read_config(directory).model))
+    check_leaves(read_weights(directory)[0], expected)
+    load_variables(directory, pytest.fail)
 
 
 @pytest.mark.parametrize("name", SHIPPED)

@@ -28,6 +28,7 @@ from diffdepth_jax.configuration.stored import CONFIG_FILE, read_fields, read_fi
 from diffdepth_jax.distributed.processes import in_first
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.program.compilation_cache import own_directory
+from diffdepth_jax.program.default_model import FOLDER
 from diffdepth_jax.whole_files import whole_file, whole_folder
 
 CARD_FILE = "README.md"
@@ -201,9 +202,9 @@ def load_variables(
     Args:
       directory: of the model.
       abstract: makes the leaves and shapes that the model of the directory's configuration has. It
-        is called unless such weights fitted before, see `fitting.check_fit`, or were written for
-        this very configuration and nothing is kept. Without it any variables will do, such as the
-        backbone that a conversion wrote.
+        is called unless such weights fitted before, see `fitting.check_fit`, were written for this
+        very configuration and nothing is kept, or ship with the program: to call it takes a second.
+        Without it any variables will do, such as the backbone that a conversion wrote.
 
     Raises:
       UserError: the files are missing or damaged, or hold another model.
@@ -214,12 +215,19 @@ def load_variables(
 
         return load_parameters(directory, None if abstract is None else abstract())
     variables, header = weights_file.read_weights(directory)
-    if abstract is not None and not (_written_for(header, directory) and own_directory() is None):
+    if abstract is not None and not _fits(header, directory):
         claimed = (pathlib.Path(directory) / CONFIG_FILE).exists()
         identity = repr(read_fields(directory)["model"]) if claimed else None
         with fitting.explained(directory, weights_file.FILE):
             fitting.check_fit(variables, abstract, identity)
     return jax.device_put(variables, jax.local_devices()[0])
+
+
+def _fits(header: Header, directory: str | os.PathLike) -> bool:
+    """Whether the weights need no comparison with the model; see `load_variables`."""
+    if pathlib.Path(directory).parent == FOLDER:
+        return header.checked
+    return own_directory() is None and _written_for(header, directory)
 
 
 def _written_for(header: Header, directory: str | os.PathLike) -> bool:

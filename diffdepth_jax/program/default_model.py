@@ -1,7 +1,10 @@
 """What the programs say of `--checkpoint`, and the model that they take without it."""
 
+import pathlib
+
 from diffdepth_jax.errors import UserError
 
+FOLDER = pathlib.Path(__file__).parents[1] / "pretrained"  # of the models that ship
 DEFAULT = "indoor_small"
 HELP = (
     "The model: a model directory such as runs/synthetic, the name of a model that ships, or "

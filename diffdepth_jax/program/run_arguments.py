@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from diffdepth_jax.configuration.paths import expand_home
 from diffdepth_jax.configuration.stored import CONFIG_FILE
 from diffdepth_jax.errors import UserError, did_you_mean
-from diffdepth_jax.program.shipped_models import FOLDER, shipped_names
+from diffdepth_jax.program.default_model import FOLDER
+from diffdepth_jax.program.shipped_models import shipped_names
 
 
 def completed(arguments: Sequence[str]) -> list[str]:

@@ -3,14 +3,13 @@
 diffdepth models
 """
 
-import pathlib
 import re
 
 from diffdepth_jax.configuration.stored import CONFIG_FILE
+from diffdepth_jax.program.default_model import FOLDER
 from diffdepth_jax.program.entry import command, start
 from diffdepth_jax.program.help_page import Page
 
-FOLDER = pathlib.Path(__file__).parents[1] / "pretrained"
 _LICENSE = re.compile(r"^license: (.*)$", re.MULTILINE)
 _PURPOSE = re.compile(r"^# \w+\n\n(.*?\.)(?:\s|$)", re.MULTILINE | re.DOTALL)
 _TRAINED_ON = re.compile(r"^## Training data\n\n(.*?\.)(?:\s|$)", re.MULTILINE | re.DOTALL)
