@@ -142,6 +142,9 @@ def get_config():
             "denoiser_heads": 4,
             "condition_levels": 4,  # pyramid levels that the denoiser sees; 1: the finest only
             "self_attention": True,
+            # Predicted depth gets sharp edges where the image has them, see method/sharpening.py:
+            # at so many scales; 0: it stays as the decoder gave it.
+            "sharpen": 0,
             "dtype": "float32",  # compute; bfloat16 on GPU and TPU. Parameters are float32
         }
     )

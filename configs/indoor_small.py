@@ -20,6 +20,7 @@ def get_config():
     config.model.drop_path_rate = 0.1
     config.model.decoder_width = 16
     config.model.detail_features = 0
+    config.model.sharpen = 3
     for name in ("silog", "l1", "l2"):
         config.loss.weights[name] = 0.0
     config.loss.weights.crps = 1.0  # of one sample: the absolute error of log depth

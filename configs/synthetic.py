@@ -20,6 +20,7 @@ def get_config():
     config.model.neck_features = 64
     config.model.denoiser_features = 32
     config.model.detail_features = 12
+    config.model.sharpen = 1
     config.sampler.num_steps = 1
     config.sampler.clip = 0.0  # no loss ties the latents to encoded ones, which have a bound
     config.sampler.remat = False

@@ -38,6 +38,7 @@ _FREE = {
     "data.folder.root",
     "data.records.data_dir",
     "evaluation.num_panels",
+    "model.sharpen",
     "sampler.remat",
     "train.accumulate",
     "train.checkpoint_every",

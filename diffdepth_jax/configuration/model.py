@@ -73,6 +73,7 @@ class Model:
     denoiser_heads: Count
     condition_levels: Annotated[int, Field(strict=True, ge=1, le=4)]
     self_attention: Flag
+    sharpen: Annotated[int, Field(strict=True, ge=0, le=6)]
     dtype: Literal["float32", "bfloat16"]
 
     def __post_init__(self) -> None:
@@ -105,7 +106,7 @@ class Model:
         if chosen:
             rule = "feed_forward with model.codec depth_anything"
             require(self.kind == "feed_forward", "model.kind", self.kind, rule)
-            for name in ("laplace_scale", "validity"):
+            for name in ("laplace_scale", "validity", "sharpen"):
                 given = getattr(self, name)
                 require(not given, f"model.{name}", given, "off with model.codec depth_anything")
 

@@ -80,6 +80,7 @@ ADDED: dict[str, Any] = {
     "model.laplace_scale": False,
     "model.max_depth": 0.0,
     "model.position_interpolation": "size",
+    "model.sharpen": 0,
     "model.validity": False,
     "model.window_shift": "always",
     "sampler.global_noise": 0.0,

@@ -4,6 +4,7 @@ A feed-forward model goes the same way without noise: its one latent takes the p
 one.
 """
 
+import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
@@ -15,6 +16,7 @@ from jaxtyping import Float
 
 from diffdepth_jax.arrays import Array, Depth, Details, Latent, Size, Variables
 from diffdepth_jax.method import diffusion
+from diffdepth_jax.method.sharpening import sharpened
 from diffdepth_jax.models.assembly import FeedForwardDepth
 from diffdepth_jax.models.codec import Decoded
 
@@ -22,6 +24,8 @@ from diffdepth_jax.models.codec import Decoded
 @runtime_checkable
 class DepthModel(Protocol):
     """The part of the networks in `models.assembly` that this module uses."""
+
+    sharpen: int
 
     def apply(self, variables: Variables, *args: Any, **kwargs: Any) -> Any: ...
 
@@ -166,8 +170,21 @@ def predict(
 ) -> Decoded:
     """What the decoder says of normalised images of any size; see `refine` for the arguments."""
     refinement = refine(model, variables, image, noise, **sampler)
+    return final_maps(model, variables, image, refinement)
+
+
+def final_maps(
+    model: DepthModel,
+    variables: Variables,
+    image: Float[Array, "images height width 3"],
+    refinement: Refinement,
+) -> Decoded:
+    """What the decoder says of the refined latents, with sharp edges if the model has them."""
     size, details = image.shape[1:3], refinement.details
-    return decode(model, variables, refinement.latent, *size, details=details)[0]
+    maps, _ = decode(model, variables, refinement.latent, *size, details=details)
+    if not model.sharpen:
+        return maps
+    return dataclasses.replace(maps, log_depth=sharpened(maps.log_depth, image, model.sharpen))
 
 
 def predict_depth(

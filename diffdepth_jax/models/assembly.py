@@ -26,7 +26,7 @@ from diffdepth_jax.models.backbone_choice import DTYPES, create_backbone
 from diffdepth_jax.models.backbones import dinov2, dinov3
 from diffdepth_jax.models.codec import Decoded, DepthCodec
 from diffdepth_jax.models.denoiser import ConditionedHead, Denoiser, Regressor
-from diffdepth_jax.models.detail import DetailPath
+from diffdepth_jax.models.detail import DetailPath, beside
 from diffdepth_jax.models.necks.dpt import DPT, STRIDES, Reassemble
 from diffdepth_jax.models.necks.fpn import FPN
 from diffdepth_jax.models.necks.hahi import HAHI
@@ -51,6 +51,7 @@ class DepthNetwork(nn.Module):
         whose maps all have one size.
       detail: image -> its details, if the model sees any: the decoder those at stride 1, the
         condition those at stride 2, and the neck those that have the sizes of the backbone's maps.
+      sharpen: scales at which predicted depth gets sharp edges, see `method.sharpening`.
 
     `train` switches on stochastic depth and, where a part has batch norms, the statistics of the
     batch. Apply the model with mutable=["batch_stats"] then.
@@ -61,6 +62,7 @@ class DepthNetwork(nn.Module):
     codec: nn.Module
     reassemble: nn.Module | None = None
     detail: nn.Module | None = None
+    sharpen: int = 0
 
     def latent_shape(self, height: Any, width: Any) -> tuple[Any, Any, int]:
         """(h, w, d) of the latent for an image of this size; needs no parameters.
@@ -83,7 +85,7 @@ class DepthNetwork(nn.Module):
         maps = self.backbone_maps(image, train) if maps is None else maps
         maps = self.refined_maps(maps, image, train)
         if details is not None:
-            maps = _beside(maps, details)
+            maps = beside(maps, details)
         return self.neck(maps, train)
 
     def refined_maps(
@@ -205,13 +207,6 @@ class FeedForwardDepth(DepthNetwork, kw_only=True):
         return self.decode_depth(self.predict_latent(condition), details)
 
 
-def _beside(maps: Sequence[Features], details: Details) -> Sequence[Features]:
-    """A backbone's maps, each joined with the details of its stride; the finest has 2 or 4."""
-    first = 1 if maps[0].shape[1:3] == details[1].shape[1:3] else 2
-    pairs = zip(maps, details[first:], strict=False)  # a backbone may end at a finer stride
-    return [jnp.concatenate(pair, axis=-1) for pair in pairs]
-
-
 def with_rematerialised_backbone(model: DepthNetwork) -> DepthNetwork:
     """The same model and parameters; the backward pass recomputes the backbone block by block."""
     return model.clone(backbone=model.backbone.clone(remat=True))
@@ -230,6 +225,7 @@ def create_model(fields: Model) -> DepthNetwork:
         "codec": _codec(fields),
         "reassemble": _reassemble(fields, dtype),
         "detail": DetailPath(fields.detail_features, dtype) if fields.detail_features else None,
+        "sharpen": fields.sharpen,
     }
     if fields.kind == "feed_forward":
         return FeedForwardDepth(**parts, head=_regressor(fields, dtype))

@@ -1,6 +1,7 @@
 """The image itself beside the backbone, so that edges of depth fall on edges of the image."""
 
 import functools
+from collections.abc import Sequence
 
 import flax.linen as nn
 import jax
@@ -45,3 +46,10 @@ class DetailPath(nn.Module):
 
     def _activate(self, x: Features, name: str) -> Features:
         return jax.nn.gelu(LayerNorm(dtype=self.dtype, name=name)(x))
+
+
+def beside(maps: Sequence[Features], details: Details) -> Sequence[Features]:
+    """A backbone's maps, each joined with the details of its stride; the finest has 2 or 4."""
+    first = 1 if maps[0].shape[1:3] == details[1].shape[1:3] else 2
+    pairs = zip(maps, details[first:], strict=False)  # a backbone may end at a finer stride
+    return [jnp.concatenate(pair, axis=-1) for pair in pairs]

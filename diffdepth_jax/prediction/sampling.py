@@ -11,7 +11,7 @@ from diffdepth_jax.arrays import Array, ImageKeys
 from diffdepth_jax.configuration.model import Sampler
 from diffdepth_jax.method.diffusion import NoiseSchedule
 from diffdepth_jax.method.noise import normal_per_image
-from diffdepth_jax.method.refinement import decode, decode_steps, refine
+from diffdepth_jax.method.refinement import decode_steps, final_maps, refine
 from diffdepth_jax.models import laplace
 from diffdepth_jax.models.assembly import DepthNetwork
 from diffdepth_jax.models.codec import Decoded
@@ -47,13 +47,12 @@ def create_predict(model: DepthNetwork, schedule: NoiseSchedule, sampler: Sample
             num_steps=num_steps,
             **settings,
         )
-        details = refinement.details
-        decoded, _ = decode(model, variables, refinement.latent, *size, details=details)
+        decoded = final_maps(model, variables, image, refinement)
         shape = (len(image), ensemble, *size)
         maps = _maps(jax.tree.map(lambda x: x.reshape(shape), decoded), interval)
         if trajectory:
             latents = refinement.latents[:, ::ensemble]
-            first = jax.tree.map(lambda x: x[::ensemble], details)
+            first = jax.tree.map(lambda x: x[::ensemble], refinement.details)
             steps = decode_steps(model, variables, latents, *size, details=first)
             maps["trajectory"] = jnp.moveaxis(steps[..., 0], 0, 1)
         return maps

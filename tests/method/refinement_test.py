@@ -8,6 +8,7 @@ from jax.extend import core
 
 from diffdepth_jax.method import diffusion
 from diffdepth_jax.method.refinement import decode_steps, predict_depth, refine
+from diffdepth_jax.method.sharpening import sharpened
 from diffdepth_jax.models.assembly import DiffusionDepth
 from diffdepth_jax.models.codec import DepthCodec
 from diffdepth_jax.models.necks.fpn import FPN
@@ -73,6 +74,15 @@ def test_prediction_is_the_composition_of_the_models_methods(variables):
 
     depth = jitted_predict(variables, image, noise)
     np.testing.assert_allclose(depth, compose(variables), rtol=1e-4)
+
+
+def test_a_model_may_have_sharp_edges(variables):
+    image, noise = inputs_of(2, 13, 18)
+    plain = jitted_predict(variables, image, noise)
+    sharp = predict_depth(MODEL.clone(sharpen=2), variables, image, noise, **SAMPLER)
+    expected = jnp.exp(sharpened(jnp.log(plain), image, 2))
+    np.testing.assert_allclose(sharp, expected, rtol=1e-4)
+    assert np.abs(sharp - plain).max() > 1e-3 * plain.max()
 
 
 def test_a_refinement_starts_at_the_noise_and_ends_in_the_last_x0(variables):

@@ -15,6 +15,8 @@ FIELDS = {"sampler__num_steps": 1, "sampler__clip": 100.0, "evaluation__baseline
 class WithoutNetwork:
     """The model's interface; a subclass has `log_depth`, which stands for the decoder."""
 
+    sharpen = 0
+
     def latent_shape(self, height, width):
         return height, width, 1
 

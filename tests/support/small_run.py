@@ -29,6 +29,7 @@ OVERRIDES = {
     "model.denoiser_heads": 2,
     # As configs/default.py has it, and most recipes; several samples have tests of their own.
     "model.detail_features": 0,
+    "model.sharpen": 0,
     "sampler.num_steps": 2,
     "sampler.clip": 1.0,
     "sampler.global_noise": 0.0,
