@@ -5,6 +5,7 @@ FROM_NOTHING = {"model.backbone_weights": "", "optimizer.freeze": ""}
 FIELDS = {
     **FROM_NOTHING,
     "model.detail_features": 0,
+    "model.sharpen": 0,
     "model.neck": "fpn",
     "model.neck_features": 64,
     "sampler.num_steps": 2,

@@ -67,7 +67,8 @@ ROWS = {
 def create_config(row: Row, seed: int, start_directory: str = "") -> Configuration:
     """The configuration of one training."""
     config = synthetic.get_config()
-    config.update_from_flattened_dict(earlier_recipe.FROM_NOTHING | row.overrides)
+    as_decoded = {"model.sharpen": 0}  # as all models of the study were measured
+    config.update_from_flattened_dict(earlier_recipe.FROM_NOTHING | as_decoded | row.overrides)
     if row.kind != "diffusion":
         feed_forward(config)
     config.seed = seed
