@@ -33,7 +33,8 @@ JSON files in [refinement_study](refinement_study), one training each.
   chosen on scenes of seed 11. Streets are scored at the pixels of a LiDAR; edges and the scores
   of competitors at all pixels of known depth.
 - **Minutes** are those of one core of a machine with other work on it.
-- **Limits.** One seed each. Rows that say "not run" were not run.
+- **Limits.** One seed each. Rows that say "not run" were not run. Depth is as it was
+  decoded; [sharp edges](training.md#sharp-edges) came later.
 
 `aligned_` stands for scores after median alignment, which leaves the scale of the picture out.
 The scores are those of [evaluating.md](evaluating.md#metrics) and
