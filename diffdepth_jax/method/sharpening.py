@@ -26,6 +26,7 @@ RAMP = 0.1  # range of log depth in 3x3 pixels of windows, of a ramp
 NEARER = 2  # how many times as far the other end of a ramp is
 
 _AXES = 1, 2
+Window = Callable[..., list[jax.Array]]  # `_window` at a scale
 _Images = Float[Array, "images height width 3"]
 
 
@@ -43,36 +44,40 @@ def sharpened(log_depth: Depth, image: _Images, scales: int) -> Depth:
     """
     if log_depth.shape[0] != image.shape[0]:
         image = jnp.repeat(image, log_depth.shape[0] // image.shape[0], axis=0)
-    for scale in reversed(range(scales)):
-        log_depth = _at_scale(log_depth, image, 2**scale)
-    return log_depth
+    at_scale = functools.partial(_at_scale, image=image, largest=2 ** max(scales - 1, 0))
+    # A loop, because each scale by itself would take a second to compile.
+    strides = jnp.asarray([2**scale for scale in reversed(range(scales))], jnp.int32)
+    return jax.lax.scan(lambda x, stride: (at_scale(x, stride), None), log_depth, strides)[0]
 
 
-def _at_scale(log_depth: Depth, image: Array, stride: int) -> Depth:
-    weights = [(axis, _weights(image, axis, stride)) for axis in _AXES]
+def _at_scale(log_depth: Depth, stride: jax.Array, image: Array, largest: int) -> Depth:
+    window = functools.partial(_window, stride=stride, largest=largest)
+    weights = [(axis, _weights(image, axis, window)) for axis in _AXES]
 
     def median(x: Depth, _: None) -> tuple[Depth, None]:
         for axis, weight in weights:
-            x = _weighted_median(_window(x, RADIUS, axis, stride), weight)
+            x = _weighted_median(window(x, RADIUS, axis), weight)
         return x, None
 
     filtered, _ = jax.lax.scan(median, log_depth, length=PASSES)
-    return jnp.where(_is_bent(log_depth, stride), _without_ramps(filtered, stride), log_depth)
+    return jnp.where(_is_bent(log_depth, window), _without_ramps(filtered, window), log_depth)
 
 
-def _window(x: Array, radius: int, axis: int, stride: int, mode: str = "edge") -> list[jax.Array]:
-    """The pixels of a row or column around each pixel, in order."""
-    size, reach = x.shape[axis], radius * stride
+def _window(
+    x: Array, radius: int, axis: int, *, stride: jax.Array, largest: int, mode: str = "edge"
+) -> list[jax.Array]:
+    """The pixels of a row or column around each pixel, in order, `stride` apart."""
+    size, reach = x.shape[axis], radius * largest
     pads = [(reach, reach) if each == axis else (0, 0) for each in range(x.ndim)]
     padded = jnp.pad(x, pads, mode=mode)
-    starts = range(0, 2 * reach + 1, stride)
-    return [jax.lax.slice_in_dim(padded, start, start + size, axis=axis) for start in starts]
+    starts = [reach + offset * stride for offset in range(-radius, radius + 1)]
+    return [jax.lax.dynamic_slice_in_dim(padded, start, size, axis) for start in starts]
 
 
-def _weights(image: Array, axis: int, stride: int) -> list[jax.Array]:
+def _weights(image: Array, axis: int, window: Window) -> list[jax.Array]:
     """By the similarity of colour to the pixel in the middle."""
-    window = _window(image, RADIUS, axis, stride)
-    squares = [jnp.square(x - image).sum(-1, keepdims=True) for x in window]
+    colours = window(image, RADIUS, axis)
+    squares = [jnp.square(x - image).sum(-1, keepdims=True) for x in colours]
     return [jnp.exp(-square / (2 * SIMILAR**2)) for square in squares]
 
 
@@ -93,29 +98,31 @@ def _weighted_median(values: list[jax.Array], weights: list[jax.Array]) -> Depth
     return median
 
 
-def _is_bent(x: Depth, stride: int) -> Bool[Array, "batch height width 1"]:
+def _is_bent(x: Depth, window: Window) -> Bool[Array, "batch height width 1"]:
     """Whether the slope changes within a window of the pixel."""
-    change = functools.reduce(jnp.maximum, (_change(x, axis, stride) for axis in _AXES))
-    return _extreme(jnp.maximum, change, RADIUS, stride) > BENT
+    change = functools.reduce(jnp.maximum, (_change(x, axis, window) for axis in _AXES))
+    return _extreme(jnp.maximum, change, RADIUS, window) > BENT
 
 
-def _change(x: Depth, axis: int, stride: int) -> Depth:
+def _change(x: Depth, axis: int, window: Window) -> Depth:
     """Of the slope, from the pixel before to the pixel after; 0 at the border."""
-    before, _, after = _window(x, 1, axis, stride)
-    no_border, _, nor_there = _window(jnp.ones_like(x), 1, axis, stride, mode="constant")
+    before, _, after = window(x, 1, axis)
+    no_border, _, nor_there = window(jnp.ones_like(x), 1, axis, mode="constant")
     return no_border * nor_there * jnp.abs(before - 2 * x + after)
 
 
-def _without_ramps(x: Depth, stride: int) -> Depth:
+def _without_ramps(x: Depth, window: Window) -> Depth:
     """Pixels of a ramp become the nearer of its two ends, unless they are halfway."""
-    low, high = (_extreme(choose, x, 1, stride) for choose in (jnp.minimum, jnp.maximum))
+    low, high = (_extreme(choose, x, 1, window) for choose in (jnp.minimum, jnp.maximum))
     is_ramp = high - low > RAMP
     is_high, is_low = (x - low > NEARER * (high - x), high - x > NEARER * (x - low))
     return jnp.where(is_ramp & is_high, high, jnp.where(is_ramp & is_low, low, x))
 
 
-def _extreme(choose: Callable[[Array, Array], Array], x: Depth, radius: int, stride: int) -> Depth:
+def _extreme(
+    choose: Callable[[Array, Array], Array], x: Depth, radius: int, window: Window
+) -> Depth:
     """The least or greatest value of the square window around each pixel."""
     for axis in _AXES:
-        x = functools.reduce(choose, _window(x, radius, axis, stride))
+        x = functools.reduce(choose, window(x, radius, axis))
     return x

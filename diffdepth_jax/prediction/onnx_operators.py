@@ -176,6 +176,22 @@ def _slice(
     return graph.add("Slice", x, *map(graph.shape, zip(*cut, strict=True))) if cut else x
 
 
+def _dynamic_slice(
+    graph: Graph,
+    equation: Equation,
+    x: Value,
+    *starts: Value,
+    slice_sizes: Sequence[Any],
+    **_: Any,
+) -> Value:
+    """Of an unrolled loop, whose indices are known."""
+    if any(isinstance(start, str) for start in starts):
+        raise UserError("the ONNX export knows dynamic_slice at known places only")
+    first = [int(start) for start in starts]
+    last = [start + size for start, size in zip(first, slice_sizes, strict=True)]
+    return _slice(graph, equation, x, start_indices=first, limit_indices=last, strides=None)
+
+
 def _squeeze(graph: Graph, equation: Equation, x: Value, *, dimensions: Sequence[int]) -> Value:
     return graph.add("Squeeze", x, np.array(dimensions))
 
@@ -274,6 +290,7 @@ OPERATORS: dict[str, _Operator] = {
     "concatenate": _whole(_concatenate),
     "stack": _whole(_stack),
     "slice": _whole(_slice),
+    "dynamic_slice": _whole(_dynamic_slice),
     "squeeze": _whole(_squeeze),
     "pad": _whole(_pad),
     "gather": _whole(_gather),
