@@ -15,6 +15,7 @@ from diffdepth_jax.method.refinement import decode_steps, final_maps, refine
 from diffdepth_jax.models import laplace
 from diffdepth_jax.models.assembly import DepthNetwork
 from diffdepth_jax.models.codec import Decoded
+from diffdepth_jax.program.lowered_programs import COMPILER_OPTIONS
 
 # "depth", and by choice "spread", "low" and "high", and "trajectory", in metres; "validity", a
 # probability. Of a relative model "inverse_depth" alone, without unit.
@@ -32,7 +33,11 @@ def create_predict(model: DepthNetwork, schedule: NoiseSchedule, sampler: Sample
     """
     settings = {name: value for name, value in vars(sampler).items() if name != "num_steps"}
 
-    @functools.partial(jax.jit, static_argnames=("num_steps", "ensemble", "trajectory", "interval"))
+    @functools.partial(
+        jax.jit,
+        static_argnames=("num_steps", "ensemble", "trajectory", "interval"),
+        compiler_options=COMPILER_OPTIONS,
+    )
     def predict(variables, image, key, *, num_steps, ensemble, trajectory, interval=None):
         size = image.shape[1:3]
         keys = member_keys(key, ensemble)
