@@ -12,6 +12,7 @@ import dataclasses
 import functools
 import hashlib
 import importlib.metadata
+import os
 import pathlib
 import platform
 import threading
@@ -29,8 +30,11 @@ from diffdepth_jax.whole_files import whole_file
 
 _PACKAGE = pathlib.Path(__file__).parents[1]
 # On CPU, XLA's newer emitters of fused loops take a fifth of the time of a first start, and the
-# program is as fast without them (jax 0.10.2).
-COMPILER_OPTIONS = {"xla_cpu_use_fusion_emitters": False}
+# program is as fast without them (jax 0.10.2). A part for each core takes less than 32, too.
+COMPILER_OPTIONS = {
+    "xla_cpu_use_fusion_emitters": False,
+    "xla_cpu_parallel_codegen_split_count": min(os.cpu_count() or 1, 32),
+}
 _LIBRARIES = ("jax", "jaxlib", "flax", "numpy")  # that take part in tracing
 
 
