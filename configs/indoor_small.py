@@ -4,8 +4,8 @@ python -m diffdepth_jax.main --config=configs/indoor_small.py --config.data.fold
     --config.data.folder.list_file=train.txt --config.data.folder.eval_list_file=held_out.txt \
     --config.model.backbone_weights=FILE
 
-The model that ships had 450 steps before these; docs/models.md has the whole recipe, its data and
-its scores.
+The model that ships had 450 steps before these and 900 after; docs/models.md has the whole recipe,
+its data and its scores.
 """
 
 from diffdepth_jax.configs import folder

@@ -1,9 +1,9 @@
-"""The model of rendered scenes that ships: the quick start's, with five times as many pictures.
+"""The model of rendered scenes that ships: the quick start's, with many more pictures.
 
 python -m diffdepth_jax.main --config=configs/synthetic_small.py
 
-Its scenes are of another seed than the quick start's. It takes an hour and a half on two cores;
-docs/models.md has its scores.
+Its scenes are of another seed than the quick start's. It takes an hour and a half on two cores. The
+model that ships had 3500 steps after these; docs/models.md has the whole recipe and its scores.
 """
 
 from diffdepth_jax.configs import synthetic

@@ -5,7 +5,8 @@ where there is nothing. Each pixel of a ramp takes the weighted median of its ro
 where pixels of a similar colour weigh more (the weighted median filter of Ma, He, Wei, Sun and Wu,
 ICCV 2013, one axis at a time). What is left of a ramp goes to the nearer of its two ends. Wide
 ramps are seen with gaps between the pixels of a window, first wide ones and then narrower ones.
-Planes stay as they are, whatever is painted on them. Nothing here is trained.
+What is painted on a plane changes nothing, unless the plane's depth changes by more than a fifth
+from one pixel of a window to the next. Nothing here is trained.
 """
 
 import functools
@@ -115,7 +116,7 @@ def _without_ramps(x: Depth, window: Window) -> Depth:
     """Pixels of a ramp become the nearer of its two ends, unless they are halfway."""
     low, high = (_extreme(choose, x, 1, window) for choose in (jnp.minimum, jnp.maximum))
     is_ramp = high - low > RAMP
-    is_high, is_low = (x - low > NEARER * (high - x), high - x > NEARER * (x - low))
+    is_high, is_low = x - low > NEARER * (high - x), high - x > NEARER * (x - low)
     return jnp.where(is_ramp & is_high, high, jnp.where(is_ramp & is_low, low, x))
 
 
