@@ -165,6 +165,8 @@ def get_config():
             # Share of the noise's variance that is the same in all cells: samples of an image can
             # then differ as a whole.
             "global_noise": 0.0,
+            # Factor of the starting noise in prediction: below 1 samples lie closer together.
+            "temperature": 1.0,
             "eta": 0.0,
             "clip": 1.0,  # bound on each step's clean latent; 0: none
             "remat": True,  # recompute steps in the backward pass: less memory, more time

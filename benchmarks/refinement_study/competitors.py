@@ -65,7 +65,7 @@ def competitors(fitted: Sequence[Picture]) -> dict[str, Competitor]:
         return picture.predictions["feed_forward"] + residuals
 
     return {
-        **{name: _given(name) for name in ("samples", "from_nothing", "flips", "seeds")},
+        **{name: _given(name) for name in ("samples", "flips", "seeds")},
         "laplace": laplace,
         "laplace_together": laplace_together,
         "one_width": _by_bin(fitted, lambda picture: np.zeros_like(picture.truth)),

@@ -2,8 +2,9 @@
 
 python -m benchmarks.refinement_study.uncertainty --seed=N --workdir=DIR [--results=DIR]
 
-It needs the runs of the rows samples, late_samples, late_feed_forward and late_laplace of this
-seed, and those of late_feed_forward of all --seeds.
+It needs the runs of the rows late_samples, late_feed_forward and late_laplace of this seed, and
+those of late_feed_forward of all --seeds. Scores are at the pixels that have ground truth, which
+on streets are those of a LiDAR: as in training, and as a calibration on real data has them.
 """
 
 import argparse
@@ -34,7 +35,7 @@ from benchmarks.refinement_study.rows import (
 from benchmarks.refinement_study.training import RESULTS, directory
 from diffdepth_jax.checkpoints.model_directory import load_variables
 from diffdepth_jax.configuration.groups import Configuration
-from diffdepth_jax.datasets.samples import EvaluationSample, Sample, Source
+from diffdepth_jax.datasets.samples import EvaluationSample, Sample
 from diffdepth_jax.datasets.sources import EvaluationSets, create_sources
 from diffdepth_jax.evaluation.evaluator import create_evaluator
 from diffdepth_jax.evaluation.protocols import Protocol
@@ -47,26 +48,10 @@ CALIBRATION_SCENES = 100  # of each kind
 KINDS = ("rooms", "streets")
 
 
-class DenseTruth:
-    """Scenes whose truth is all that the renderer knows, on streets too."""
-
-    def __init__(self, source: Source):
-        self._source = source
-
-    def __len__(self) -> int:
-        return len(self._source)
-
-    def __getitem__(self, index: int) -> Sample:
-        sample = self._source[index]
-        depth = sample.get("dense_depth", sample["depth"])
-        return {**sample, "depth": depth, "mask": depth > 0}
-
-
 def scenes(config: Configuration, seed: int, count: int) -> EvaluationSets:
     """Held-out scenes of a seed."""
     fields = dataclasses.replace(config.data.synthetic, num_eval=count)
-    sets = create_sources(dataclasses.replace(config.data, synthetic=fields), seed)[1]
-    return {kind: (train, DenseTruth(held_out)) for kind, (train, held_out) in sets.items()}
+    return create_sources(dataclasses.replace(config.data, synthetic=fields), seed)[1]
 
 
 def maps_of(
@@ -107,9 +92,7 @@ def pictures(
     own = maps_of("late_feed_forward", seed, **where)
     flipped = maps_of("late_feed_forward", seed, **where, flip_average=True)
     laplace = maps_of("late_laplace", seed, **where)
-    samples, from_nothing = (
-        maps_of(name, seed, **where, ensemble=MEMBERS) for name in ("late_samples", "samples")
-    )
+    samples = maps_of("late_samples", seed, **where, ensemble=MEMBERS)
     others = [maps_of("late_feed_forward", other, **where) for other in seeds]
     result = []
     for kind in KINDS:
@@ -122,7 +105,6 @@ def pictures(
                 "flips": np.stack([first, np.maximum(2 * mean - first, 1e-3)]),
                 "seeds": np.stack([model[kind][index][0][0] for model in others]),
                 "samples": samples[kind][index][0][3:],
-                "from_nothing": from_nothing[kind][index][0][3:],
             }
             logs = {name: np.log(x) for name, x in predictions.items()}
             logs["laplace"] = np.stack([np.log(depth), np.log(deviation / depth / 2**0.5)])

@@ -135,6 +135,7 @@ class Sampler:
     spacing: Literal["leading", "trailing"]
     start: Literal["noise", "zeros"]
     global_noise: Fraction
+    temperature: Fraction
     eta: NotNegative
     clip: NotNegative
     remat: Flag

@@ -84,6 +84,7 @@ ADDED: dict[str, Any] = {
     "model.validity": False,
     "model.window_shift": "always",
     "sampler.global_noise": 0.0,
+    "sampler.temperature": 1.0,
     "train.cache_features": 0,
     "train.features_dir": "",
 }

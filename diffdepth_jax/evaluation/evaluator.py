@@ -161,7 +161,7 @@ def load_evaluator(
     """
     check_directory(workdir, config, ("model", "diffusion", "frame.canonical_focal_length"))
     ours, theirs = config.sampler, read_config(workdir).sampler
-    for name in ("spacing", "start", "global_noise", "eta", "clip"):
+    for name in ("spacing", "start", "global_noise", "temperature", "eta", "clip"):
         if getattr(ours, name) != getattr(theirs, name):
             logging.warning(
                 "sampler.%s is %s here, but %s in %s",

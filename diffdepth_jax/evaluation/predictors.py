@@ -16,7 +16,7 @@ from diffdepth_jax.distributed import sharding
 from diffdepth_jax.evaluation import uncertainty
 from diffdepth_jax.evaluation.scoring import Predictor
 from diffdepth_jax.method import diffusion, refinement
-from diffdepth_jax.method.noise import normal_per_image
+from diffdepth_jax.method.noise import antithetic, normal_per_image
 from diffdepth_jax.models import laplace
 from diffdepth_jax.models.assembly import DepthNetwork
 
@@ -27,7 +27,9 @@ def create_predict_step(
     sampler: Mapping[str, Any],
     mesh: jax.sharding.Mesh,
 ) -> Callable:
-    """A jitted (variables, image [B, H, W, 3], keys [B]) -> depth [B, H, W, 1] as it was learned.
+    """A jitted (variables, image [B, H, W, 3], keys [B], members) -> depth as it was learned.
+
+    Depth is [B, H, W, 1]. The members of an image follow each other, see `antithetic`.
 
     A model with a Laplace scale also gives each pixel's standard deviation: [B, H, W, 2].
 
@@ -36,10 +38,13 @@ def create_predict_step(
     """
 
     @functools.partial(
-        jax.jit, in_shardings=(sharding.replicated(mesh), *[sharding.split(mesh)] * 2)
+        jax.jit,
+        in_shardings=(sharding.replicated(mesh), *[sharding.split(mesh)] * 2),
+        static_argnums=3,
     )
-    def predict_step(variables, image, keys):
+    def predict_step(variables, image, keys, members=1):
         noise = normal_per_image(keys, model.latent_shape(*image.shape[1:3]))
+        noise = antithetic(noise, members)
         settings = {"schedule": schedule, "keys": keys, **sampler}
         decoded = refinement.predict(model, variables, image, noise, **settings)
         depth = jnp.exp(decoded.log_depth)
@@ -84,11 +89,14 @@ def model_predictor(
 
     def predict(samples, first):
         rows = np.minimum(np.arange(batch_size), len(samples) - 1)
-        views = [[_view(sample, flip) for flip in flips] * ensemble for sample in samples]
+        views = [
+            [view for flip in flips for view in [_view(sample, flip)] * ensemble]
+            for sample in samples
+        ]
         image = np.stack([view for row in rows for view in views[row]])
         keys = _view_keys(key, first + rows, ensemble * len(flips))
-        depth = np.asarray(predict_step(variables, image, keys))
-        depth = depth.reshape(batch_size, ensemble, len(flips), *depth.shape[1:])
+        depth = np.asarray(predict_step(variables, image, keys, ensemble))
+        depth = depth.reshape(batch_size, len(flips), ensemble, *depth.shape[1:])
         return [
             _metres_per_unit(camera, sample) * combine(views, sample["content"])
             for views, sample in zip(depth, samples, strict=False)
@@ -123,13 +131,13 @@ def _view_keys(key: jax.Array, indices: Int[np.ndarray, " samples"], views: int)
 
 
 def _members(
-    views: Float[np.ndarray, "ensemble flips _ _ maps"], content: Int[np.ndarray, " 2"]
+    views: Float[np.ndarray, "flips ensemble _ _ maps"], content: Int[np.ndarray, " 2"]
 ) -> Float[np.ndarray, "ensemble height width maps"]:
     """The content's maps by each member: the mean over flips."""
     views = views[:, :, : content[0], : content[1]]
-    if views.shape[1] == 2:
-        views = np.stack([views[:, 0], views[:, 1, :, ::-1]], axis=1)
-    return views.mean(axis=1)
+    if len(views) == 2:
+        views = np.stack([views[0], views[1, :, :, ::-1]])
+    return views.mean(axis=0)
 
 
 def _median(views, content):

@@ -218,6 +218,7 @@ def ddim_sample(
     spacing: str,
     start: str = "noise",
     global_noise: float = 0.0,
+    temperature: float = 1.0,
     eta: float = 0.0,
     keys: ImageKeys | None = None,
     clip: float = 0.0,
@@ -235,6 +236,8 @@ def ddim_sample(
       start: "noise" starts from the noise; "zeros" starts from zeros, whatever the noise.
       global_noise: share of the noise's variance that all cells have in common, see
         `with_global_part`.
+      temperature: factor of the starting noise. Below 1 samples lie closer together, and each of
+        them closer to their middle (Kingma and Dhariwal 2018, arXiv 1807.03039, section 6).
       eta: stochasticity, see `ddim_step`.
       keys: one key for each image; needed if eta > 0.
       clip: bound on each step's x_0; 0 is none.
@@ -248,8 +251,8 @@ def ddim_sample(
     """
     if eta and keys is None:
         raise ValueError("eta > 0 draws noise at every step: pass one key for each image")
-    starts = {"noise": with_global_part(noise, global_noise), "zeros": jnp.zeros_like(noise)}
-    latent = starts[start]
+    scaled = temperature * with_global_part(noise, global_noise)
+    latent = {"noise": scaled, "zeros": jnp.zeros_like(noise)}[start]
     visited = sampling_timesteps(schedule.num_timesteps, num_steps, spacing)
     visited = visited if timesteps is None else timesteps
     inputs = (visited, *_alpha_bars(schedule, visited, noise.ndim))

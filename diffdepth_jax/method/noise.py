@@ -30,6 +30,17 @@ def with_global_part(noise: Noise, share: float) -> Noise:
     return (1 - share) ** 0.5 * (noise - mean) + (1 - share + cells * share) ** 0.5 * mean
 
 
+def antithetic(noise: Noise, members: int) -> Noise:
+    """Noise [images * members, ...] of which every second member of an image is minus the last one.
+
+    Each is as random as before, but a pair lies to both sides of the middle: the median of few
+    samples comes closer to that of many (antithetic variates, Hammersley and Morton 1956).
+    """
+    first = noise.reshape(-1, members, *noise.shape[1:])[:, ::2]
+    pairs = jnp.stack([first, -first], axis=2).reshape(len(first), -1, *noise.shape[1:])
+    return pairs[:, :members].reshape(noise.shape)
+
+
 def noise_for_step(
     keys: ImageKeys, timestep: Int[Array, "*batch"], latent: Noise, share: float
 ) -> Noise:

@@ -10,7 +10,7 @@ from jaxtyping import Float, Key
 from diffdepth_jax.arrays import Array, ImageKeys
 from diffdepth_jax.configuration.model import Sampler
 from diffdepth_jax.method.diffusion import NoiseSchedule
-from diffdepth_jax.method.noise import normal_per_image
+from diffdepth_jax.method.noise import antithetic, normal_per_image
 from diffdepth_jax.method.refinement import decode_steps, final_maps, refine
 from diffdepth_jax.models import laplace
 from diffdepth_jax.models.assembly import DepthNetwork
@@ -25,7 +25,7 @@ Maps = dict[str, Array]
 def create_predict(model: DepthNetwork, schedule: NoiseSchedule, sampler: Sampler) -> Wrapped:
     """Creates a jitted function: (variables, normalised image [B, H, W, 3], key) -> Maps.
 
-    Each image has the same starting noises. The function has static keywords:
+    Each image has the same starting noises, in pairs (`antithetic`). The function's static keywords:
       num_steps: of the sampler.
       ensemble: number of starting noises for each image.
       trajectory: whether the maps include the first noise's "trajectory", [B, S + 1, H, W].
@@ -41,7 +41,7 @@ def create_predict(model: DepthNetwork, schedule: NoiseSchedule, sampler: Sample
     def predict(variables, image, key, *, num_steps, ensemble, trajectory, interval=None):
         size = image.shape[1:3]
         keys = member_keys(key, ensemble)
-        noise = normal_per_image(keys, model.latent_shape(*size))
+        noise = antithetic(normal_per_image(keys, model.latent_shape(*size)), ensemble)
         refinement = refine(
             model,
             variables,

@@ -37,7 +37,8 @@ def configured_objective(
     if isinstance(model, FeedForwardDepth):
         return Regression(model=model, **pixel)
     assert isinstance(model, DiffusionDepth)
-    sampler = vars(config.sampler)
+    # Samples learn to be as far apart as the truth may be, whatever temperature predicts.
+    sampler = vars(config.sampler) | {"temperature": 1.0}
     return Objective(model=model, schedule=schedule, sampler=sampler, **pixel, **fields)
 
 

@@ -42,7 +42,6 @@ def pictures(count, seed=0):
             "feed_forward": depth[None],
             "laplace": np.stack([depth, np.log(scale)]),
             "samples": depth + scale * rng.laplace(size=(rows.MEMBERS, *SIZE)),
-            "from_nothing": depth + scale * rng.laplace(size=(rows.MEMBERS, 1, 1)),
             "flips": depth + 0.01 * rng.normal(size=(2, *SIZE)),
             "seeds": depth + 0.01 * rng.normal(size=(3, *SIZE)),
         }

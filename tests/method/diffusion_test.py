@@ -530,7 +530,7 @@ def test_normal_per_image_is_unit_gaussian_and_different_for_each_image():
     np.testing.assert_allclose(correlation, np.eye(4), atol=0.05)
 
 
-def sample_from(noise, start):
+def sample_from(noise, start, temperature=1.0):
     return diffusion.ddim_sample(
         lambda latent, timestep: 0.5 * latent + 1,
         noise,
@@ -538,6 +538,7 @@ def sample_from(noise, start):
         num_steps=3,
         spacing="trailing",
         start=start,
+        temperature=temperature,
     )[0]
 
 
@@ -546,6 +547,13 @@ def test_from_zeros_the_noise_has_no_influence():
     np.testing.assert_array_equal(latents, sample_from(normal(1), "zeros"))
     np.testing.assert_array_equal(latents[0], np.zeros(SHAPE))
     np.testing.assert_array_equal(sample_from(normal(0), "noise")[0], normal(0))
+
+
+def test_of_a_linear_network_the_temperature_is_the_spread_of_its_samples():
+    middle = sample_from(normal(0), "zeros")
+    spreads = [sample_from(normal(0), "noise", heat) - middle for heat in (1.0, 0.5, 0.0)]
+    np.testing.assert_allclose(spreads[1], 0.5 * spreads[0], atol=1e-6)
+    np.testing.assert_array_equal(spreads[2], np.zeros_like(middle))
 
 
 def test_random_timesteps_fall_from_the_noisiest_and_are_each_images_own():

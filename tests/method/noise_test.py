@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from diffdepth_jax.method.noise import normal_per_image, with_global_part
+from diffdepth_jax.method.noise import antithetic, normal_per_image, with_global_part
 
 KEYS = jax.random.split(jax.random.key(0), 4000)
 
@@ -26,3 +26,11 @@ def test_a_share_of_one_is_equal_in_all_cells():
 def test_without_a_share_the_noise_is_as_it_was():
     noise = normal_per_image(KEYS[:2], (3, 5, 4))
     assert with_global_part(noise, 0.0) is noise
+
+
+@pytest.mark.parametrize("members", [1, 2, 5])
+def test_every_second_member_of_an_image_is_minus_the_one_before(members):
+    noise = normal_per_image(KEYS[: 3 * members], (2, 3, 4))
+    pairs = antithetic(noise, members).reshape(3, members, 2, 3, 4)
+    np.testing.assert_array_equal(pairs[:, ::2], noise.reshape(pairs.shape)[:, ::2])
+    np.testing.assert_array_equal(pairs[:, 1::2], -pairs[:, : 2 * (members // 2) : 2])
