@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Shaped
 
+from diffdepth_jax.method.noise import count_paired
 from diffdepth_jax.models import laplace
 
 Members = Float[np.ndarray, "members *shape"]
@@ -172,22 +173,29 @@ def fair_crps(members: Members, truth: Values) -> Values:
     """Returns the fair CRPS of an ensemble (Ferro 2014); lower is better.
 
     Its expectation is the CRPS of the distribution that two or more members are drawn from, however
-    many they are.
+    many they are. The members' distance from each other is that of independent ones: the two of a
+    pair, see `noise.antithetic`, are not compared.
     """
-    return _crps(members, truth, len(members) - 1)
+    count, paired = len(members), count_paired(len(members))
+    partners = np.abs(members[:paired:2] - members[1:paired:2]).sum(axis=0)
+    pairs = (count * (count - 1) - paired) / 2
+    return _mean_error(members, truth) - (_distances(members) - partners) / pairs / 2
 
 
 def crps(members: Members, truth: Values) -> Values:
     """Returns the CRPS of the distribution that has the members as its only values."""
-    return _crps(members, truth, len(members))
+    return _mean_error(members, truth) - _distances(members) / len(members) ** 2
 
 
-def _crps(members, truth, others):
-    """E|X - y| - E|X - X'| / 2, where the second mean has S x `others` pairs."""
+def _mean_error(members, truth):
+    return np.abs(members - truth).mean(axis=0)
+
+
+def _distances(members):
+    """The sum of |x_i - x_j| over all pairs, of sorted members."""
     count = len(members)
-    signs = 2 * np.arange(1, count + 1) - count - 1  # in a sum over all pairs of sorted members
-    pairs = np.tensordot(signs, np.sort(members, axis=0), axes=1) / (count * others)
-    return np.abs(members - truth).mean(axis=0) - pairs
+    signs = 2 * np.arange(1, count + 1) - count - 1
+    return np.tensordot(signs, np.sort(members, axis=0), axes=1)
 
 
 def pooled(
@@ -240,11 +248,11 @@ def _ranks(values):
 def rank_ceiling(members: Float[np.ndarray, "members pixels"]) -> float:
     """Returns the `spread_rank` of an image whose truth is a draw of the model itself.
 
-    The last member stands for the truth; the others have the spread and the median. A real truth
-    can hardly be ranked better. nan with fewer than three members.
+    The last member stands for the truth. Those that are independent of it have the spread and the
+    median. A real truth can hardly be ranked better. nan with fewer than three members.
     """
-    if len(members) < 3:
+    count = len(members)
+    if count < 3:
         return np.nan
-    *_, truth = members
-    others = members[:-1]
+    truth, others = members[-1], members[: -2 if count_paired(count) == count else -1]
     return rank_correlation(spread_of(others), np.abs(np.median(others, axis=0) - truth))

@@ -30,15 +30,25 @@ def with_global_part(noise: Noise, share: float) -> Noise:
     return (1 - share) ** 0.5 * (noise - mean) + (1 - share + cells * share) ** 0.5 * mean
 
 
+def count_paired(members: int) -> int:
+    """How many of an image's members, the first ones, come in pairs, see `antithetic`.
+
+    Of fewer than four none do: two that are one pair do not tell how far apart samples lie.
+    """
+    return 2 * (members // 2) if members > 3 else 0
+
+
 def antithetic(noise: Noise, members: int) -> Noise:
     """Noise [images * members, ...] of which every second member of an image is minus the last one.
 
     Each is as random as before, but a pair lies to both sides of the middle: the median of few
     samples comes closer to that of many (antithetic variates, Hammersley and Morton 1956).
     """
-    first = noise.reshape(-1, members, *noise.shape[1:])[:, ::2]
-    pairs = jnp.stack([first, -first], axis=2).reshape(len(first), -1, *noise.shape[1:])
-    return pairs[:, :members].reshape(noise.shape)
+    of_images = noise.reshape(-1, members, *noise.shape[1:])
+    count = count_paired(members)
+    first = of_images[:, :count:2]
+    pairs = jnp.stack([first, -first], axis=2).reshape(of_images[:, :count].shape)
+    return jnp.concatenate([pairs, of_images[:, count:]], axis=1).reshape(noise.shape)
 
 
 def noise_for_step(

@@ -25,7 +25,7 @@ Maps = dict[str, Array]
 def create_predict(model: DepthNetwork, schedule: NoiseSchedule, sampler: Sampler) -> Wrapped:
     """Creates a jitted function: (variables, normalised image [B, H, W, 3], key) -> Maps.
 
-    Each image has the same starting noises, in pairs (`antithetic`). The function's static keywords:
+    Each image has the same starting noises, in pairs (`antithetic`). Static keywords are:
       num_steps: of the sampler.
       ensemble: number of starting noises for each image.
       trajectory: whether the maps include the first noise's "trajectory", [B, S + 1, H, W].

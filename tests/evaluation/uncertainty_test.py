@@ -67,6 +67,14 @@ def test_fair_crps_does_not_depend_on_the_number_of_members():
         assert plain == pytest.approx((1 + 1 / count) / math.sqrt(math.pi), abs=0.01)
 
 
+def test_fair_crps_of_antithetic_pairs_is_that_of_independent_members():
+    """The plain mean over all pairs would be too low: the two of a pair are too far apart."""
+    half, truth = _normal(2, 40000), _normal(40000, seed=1)
+    members = np.stack([half[0], -half[0], half[1], -half[1]])
+    fair = uncertainty.fair_crps(members, truth).mean()
+    assert fair == pytest.approx(1 / math.sqrt(math.pi), abs=0.01)
+
+
 def test_crps_by_hand():
     """Members 0 and 1, truth 0.25: mean error 1/2; pairs 0, 1, 1, 0."""
     members, truth = np.array([[0.0], [1.0]]), np.array([0.25])

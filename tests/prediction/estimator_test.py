@@ -252,10 +252,10 @@ def test_each_image_of_a_list_may_have_its_focal_length(estimate):
 
 
 def test_an_ensemble_is_the_median_of_its_members(estimate, directory):
-    """Of members that are what the sampler makes of each start noise alone, the second negated."""
+    """Of members that are what the sampler makes of each start noise alone, of which every second is negated."""
     image, config = _image(32, 48), read_config(directory)
     model = create_model(config.model)
-    keys = sampling.member_keys(jax.random.key(0), 3)
+    keys = sampling.member_keys(jax.random.key(0), 4)
     noise = normal_per_image(keys, model.latent_shape(32, 48))
     one = functools.partial(
         refinement.predict_depth,
@@ -265,9 +265,9 @@ def test_an_ensemble_is_the_median_of_its_members(estimate, directory):
         schedule=diffusion.create_schedule(**vars(config.diffusion)),
         **vars(config.sampler),
     )
-    starts = (noise[:1], -noise[:1], noise[2:])
+    starts = (noise[:1], -noise[:1], noise[2:3], -noise[2:3])
     members = np.stack([jax.jit(one)(start)[0, ..., 0] for start in starts])
-    prediction = estimate(image, ensemble=3)
+    prediction = estimate(image, ensemble=4)
     np.testing.assert_allclose(prediction.depth, np.median(members, axis=0), rtol=1e-4)
     low, high = np.percentile(members, (16, 84), axis=0)
     np.testing.assert_allclose(prediction.spread, (high - low) / 2, rtol=1e-2, atol=1e-4)
