@@ -17,36 +17,38 @@ PAGE = RESULTS.with_suffix(".md")
 INTRODUCTION = """# Does refinement earn its steps?
 
 This page compares models that see the same rendered pictures: the recipe of the quick start
-(`configs/synthetic.py`, but from random weights), the one that it had before, the same without
-diffusion, and a plain U-Net. `python -m benchmarks.refinement_study.report` writes it from the
+(`configs/synthetic.py`), the one that it had before, the same without diffusion, with samples
+around it, and a plain U-Net. `python -m benchmarks.refinement_study.report` writes it from the
 JSON files in [refinement_study](refinement_study), one training each.
 
     python -m benchmarks.refinement_study.training NAME --seed=0 --workdir=DIR
     python -m benchmarks.refinement_study.uncertainty --seed=0 --seeds 0 --workdir=DIR
 
 - **Rows.** [rows.py](../benchmarks/refinement_study/rows.py) has the fields that differ. `before`
-  is the earlier recipe; `samples` the new one, from nothing; `feed_forward` the new one without
-  diffusion. `late_` rows go on from `feed_forward` with 800 more updates, so that they compare
-  with each other: as the feed-forward model that it is, with a Laplace scale, or with samples.
-- **Pictures.** Training sees 12,800 pictures of 64x96 pixels (`late_` rows: 16,000), rooms and
+  is the recipe until this study; `synthetic` today's; `feed_forward` today's without diffusion.
+  `late_` rows go on from `feed_forward` with 800 more updates, so that they compare with each
+  other: as the feed-forward model that it is, with a Laplace scale, or with samples.
+- **Start.** As the quick start, rows begin with the image encoder of `synthetic_small`, which saw
+  other scenes of the same kinds, and keep it. `before` and `unet` begin with nothing: what they
+  lose beside the others is not the design's merit alone.
+- **Pictures.** Training sees 12,000 pictures of 64x96 pixels (`late_` rows: 15,200), rooms and
   streets in turn. The 200 held-out scenes of each kind are those of the README. The design was
-  chosen on scenes of seed 11. Streets are scored at the pixels of a LiDAR; edges and the scores
-  of competitors at all pixels of known depth.
-- **Minutes** are those of one core of a machine with other work on it.
-- **Limits.** One seed each. Rows that say "not run" were not run. Depth is as it was
-  decoded; [sharp edges](training.md#sharp-edges) came later.
+  chosen on scenes of seed 11, the temperature of the samples on 100 of the 200 scenes. Streets
+  are scored at the pixels of a LiDAR; edges at all pixels of known depth.
+- **Minutes** are those of two cores with other work on them.
+- Rows that say "not run" were not run. With several seeds: mean ± standard deviation.
 
 `aligned_` stands for scores after median alignment, which leaves the scale of the picture out.
 The scores are those of [evaluating.md](evaluating.md#metrics) and
 [uncertainty.md](uncertainty.md).
 
-Competitors give 16 members, too (`flips` 2). `samples` are those of `late_samples`, `from_nothing`
-those of the row `samples`. `laplace` draws each pixel by itself from the scale
-that the network predicts, `laplace_together` all pixels with one quantile. `one_width`, `row` and
-`depth` draw from the feed-forward model's errors on other scenes: of all pixels, of those of the
-same row, of those of about the same predicted depth. `borrowed` adds whole error maps of other
-scenes of the same kind. All are stretched by one factor and get conformal widths on 100 rooms and
-100 streets of seed 12. `crps` and `interval_score` are of log depth: lower is better."""
+Competitors give 16 members, too (`flips` 2). `samples` are those of `late_samples`. `laplace`
+draws each pixel by itself from the scale that the network predicts, `laplace_together` all pixels
+with one quantile. `one_width`, `row` and `depth` draw from the feed-forward model's errors on
+other scenes: of all pixels, of those of the same row, of those of about the same predicted depth.
+`borrowed` adds whole error maps of other scenes of the same kind. All are stretched by one factor
+and get conformal widths on 100 rooms and 100 streets of seed 12. `crps` and `interval_score` are of
+log depth: lower is better."""
 KINDS = ("rooms", "streets")
 TRIALS = """## Trials by which the design was chosen
 

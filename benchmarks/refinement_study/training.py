@@ -8,6 +8,7 @@ after an interruption.
 
 import argparse
 import dataclasses
+import functools
 import json
 import pathlib
 import time
@@ -26,6 +27,7 @@ from diffdepth_jax.datasets.sources import create_sources
 from diffdepth_jax.evaluation.evaluator import load_evaluator
 from diffdepth_jax.evaluation.scorer import Scorer
 from diffdepth_jax.evaluation.scoring import Predictor
+from diffdepth_jax.evaluation.uncertainty_report import create_score_maps
 from diffdepth_jax.method import losses
 from diffdepth_jax.method.pixel_objective import total_loss
 from diffdepth_jax.program.messages import show_messages
@@ -99,7 +101,9 @@ def _predictor(config: Configuration, workdir: pathlib.Path) -> Predictor:
 def score_all(config: Configuration, predictor: Callable) -> dict[str, dict[str, float]]:
     """{set: means over the held-out scenes}."""
     scorer, predict = Scorer(config, scenes(config)[1]), predictor(config)
-    return {kind: scorer.means(kind, scorer.score(kind, predict)) for kind in scorer.sets}
+    has_spread = config.evaluation.ensemble > 1 or config.model.laplace_scale
+    score = functools.partial(scorer.score, score_maps=create_score_maps(has_spread, None))
+    return {kind: scorer.means(kind, score(kind, predict)) for kind in scorer.sets}
 
 
 def train_unet(config: Configuration) -> Predictor:

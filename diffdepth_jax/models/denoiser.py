@@ -139,9 +139,12 @@ class ConditionedHead(nn.Module):
         dense = functools.partial(Dense, self.features, dtype=self.dtype)
         self.level_projections = [dense() for _ in range(self.condition_levels)]
         self.condition_norm = LayerNorm(dtype=self.dtype)
-        self.condition_conv = nn.Conv(self.features, (3, 3), dtype=self.dtype)
-        stem = functools.partial(nn.Conv, self.features, (3, 3), dtype=self.dtype)
-        self.stem = stem() if self.detailed else stem(strides=(2, 2))
+        self.condition_conv = LoopSafeConv(self.features, 3, self.dtype)
+        self.stem = (
+            LoopSafeConv(self.features, 3, self.dtype)
+            if self.detailed
+            else nn.Conv(self.features, (3, 3), (2, 2), dtype=self.dtype)
+        )
         self.blocks = [ResidualBlock(self.features, self.dtype) for _ in range(self.num_blocks)]
         if self.self_attention:
             self.attention = PooledAttention(self.num_heads, dtype=self.dtype)

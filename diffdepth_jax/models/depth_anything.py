@@ -93,8 +93,9 @@ class Pyramid(nn.Module):
         self, maps: Sequence[Features], height: Size, width: Size
     ) -> tuple[Float[Array, "batch _ _ features"], ...]:
         """Maps [B, h, w, C] -> [B, 4 h, 4 w, features] to [B, ceil(h / 2), ...], finest first."""
-        conv = functools.partial(nn.Conv, kernel_size=(3, 3), padding=1, dtype=self.dtype)
-        last = conv(self.channels[3], strides=(2, 2), name="resize3")
+        last = nn.Conv(
+            self.channels[3], (3, 3), (2, 2), padding=1, dtype=self.dtype, name="resize3"
+        )
         resize = (
             Enlarge(4, self.dtype, name="resize0"),
             Enlarge(2, self.dtype, name="resize1"),
@@ -106,7 +107,8 @@ class Pyramid(nn.Module):
             zip(maps, self.channels, resize, strict=True)
         ):
             x = resized(Dense(channels, dtype=self.dtype, name=f"project{level}")(x))
-            pyramid.append(conv(self.features, use_bias=False, name=f"lateral{level}")(x))
+            lateral = LoopSafeConv(self.features, 3, self.dtype, f"lateral{level}", use_bias=False)
+            pyramid.append(lateral(x))
         return tuple(pyramid)
 
 

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from diffdepth_jax.arrays import Details, Features, Image
+from diffdepth_jax.models.convolutions import LoopSafeConv
 from diffdepth_jax.models.layers import LayerNorm
 
 _WIDTHS = (2, 4, 8, 8, 8)  # times the channels at full size, at strides 2 to 32
@@ -31,12 +32,15 @@ class DetailPath(nn.Module):
     @nn.compact
     def __call__(self, image: Image) -> Details:
         """Normalised image [B, H, W, 3] -> maps [B, ceil(H / s), ceil(W / s), c] at each stride."""
-        conv = functools.partial(nn.Conv, kernel_size=(3, 3), dtype=self.dtype)
+        conv = functools.partial(LoopSafeConv, kernel_size=3, dtype=self.dtype)
         # At full size a second convolution and a norm would take as long as all other maps.
         x = jax.nn.gelu(conv(self.features, name="full")(image.astype(self.dtype)))
         maps = [x]
         for level, width in enumerate(_WIDTHS):
-            x = conv(width * self.features, strides=(2, 2), name=f"down{level}")(x)
+            down = nn.Conv(
+                width * self.features, (3, 3), (2, 2), dtype=self.dtype, name=f"down{level}"
+            )
+            x = down(x)
             x = self._activate(x, f"down{level}_norm")
             if level:
                 y = conv(width * self.features, name=f"conv{level}")(x)

@@ -252,7 +252,7 @@ def test_each_image_of_a_list_may_have_its_focal_length(estimate):
 
 
 def test_an_ensemble_is_the_median_of_its_members(estimate, directory):
-    """Of members that are what the sampler makes of each start noise alone, of which every second is negated."""
+    """Members are what the sampler makes of each start noise alone; every second is negated."""
     image, config = _image(32, 48), read_config(directory)
     model = create_model(config.model)
     keys = sampling.member_keys(jax.random.key(0), 4)
