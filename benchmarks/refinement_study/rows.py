@@ -62,6 +62,7 @@ ROWS = {
     "late_feed_forward": _late("feed_forward"),
     "late_laplace": _late("feed_forward", **LAPLACE),
     "late_samples": _late("diffusion", **SAMPLES),
+    "late_global_noise": _late("diffusion", **SAMPLES | {"sampler.global_noise": 1.0}),
     "late_pixel_crps": _late("diffusion", **SAMPLES, **{"loss.weights.crps_pooled": 0.0}),
     "late_one_sample": _late("diffusion"),
     "late_4_samples": _late("diffusion", **SAMPLES | {"loss.samples": 4}),

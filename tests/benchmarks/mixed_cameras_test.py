@@ -18,7 +18,7 @@ def test_tiny_models_are_trained_and_scored(tmp_path, monkeypatch, capsys):
     mixed_cameras.main([f"--workdir={tmp_path}", f"--output={output}"])
     table, report = capsys.readouterr().out.splitlines(), json.loads(output.read_text())
     assert list(report["abs_rel"]) == ["canonical", "one camera", "one camera, rescaled"]
-    assert len(table) == 1 + 3 * 2
+    assert len(table) == 1 + 3 * 4
     plain, rescaled = (report["abs_rel"][name] for name in list(report["abs_rel"])[1:])
     for kind in ("rooms", "streets"):
         assert plain[kind][0] == rescaled[kind][0]  # at the standard focal length
