@@ -36,8 +36,8 @@ class Row:
 
 
 SAMPLES = {
-    "sampler.global_noise": 0.5,
-    "sampler.temperature": 0.7,
+    "sampler.global_noise": 1.0,
+    "sampler.temperature": 0.55,
     "loss.samples": 2,
     "loss.own_noise": True,
 }
@@ -62,7 +62,7 @@ ROWS = {
     "late_feed_forward": _late("feed_forward"),
     "late_laplace": _late("feed_forward", **LAPLACE),
     "late_samples": _late("diffusion", **SAMPLES),
-    "late_global_noise": _late("diffusion", **SAMPLES | {"sampler.global_noise": 1.0}),
+    "late_local_noise": _late("diffusion", **SAMPLES | {"sampler.global_noise": 0.5}),
     "late_pixel_crps": _late("diffusion", **SAMPLES, **{"loss.weights.crps_pooled": 0.0}),
     "late_one_sample": _late("diffusion"),
     "late_4_samples": _late("diffusion", **SAMPLES | {"loss.samples": 4}),
