@@ -19,7 +19,6 @@ def samples_around(config):
     config.sampler.num_steps = 1
     config.sampler.clip = 0.0  # the latents of a feed-forward model have no bound
     config.sampler.global_noise = 0.5
-    config.sampler.temperature = 0.7
     config.loss.samples = 2
     config.loss.own_noise = True
     for name in ("silog", "l1", "l2"):
