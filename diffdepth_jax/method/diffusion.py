@@ -234,10 +234,8 @@ def ddim_sample(
       schedule: the forward process.
       num_steps, spacing: which timesteps are visited, see `sampling_timesteps`.
       start: "noise" starts from the noise; "zeros" starts from zeros, whatever the noise.
-      global_noise: share of the noise's variance that all cells have in common, see
-        `with_global_part`.
-      temperature: factor of the starting noise. Below 1 samples lie closer together, and each of
-        them closer to their middle (Kingma and Dhariwal 2018, arXiv 1807.03039, section 6).
+      global_noise: share of the noise's variance common to all cells, see `with_global_part`.
+      temperature: factor of the starting noise (Kingma and Dhariwal 2018, arXiv 1807.03039).
       eta: stochasticity, see `ddim_step`.
       keys: one key for each image; needed if eta > 0.
       clip: bound on each step's x_0; 0 is none.
