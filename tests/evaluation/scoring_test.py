@@ -161,7 +161,7 @@ def test_dense_depth_of_streets_is_for_scores_at_edges_alone():
         assert image.values["abs_rel"] == image.values["aligned_abs_rel"] == 0
 
 
-def _noisy_step(variables, image, keys):
+def _noisy_step(variables, image, keys, members):
     """A predict step whose metres are the image's brightness and noise of its key."""
     noise = jax.vmap(lambda key: jax.random.normal(key, (*image.shape[1:3], 1)))(keys)
     return jnp.exp(variables + image.mean(-1, keepdims=True) + noise)
@@ -212,7 +212,7 @@ def test_flip_average_by_hand():
     """
     seen = []
 
-    def step(variables, image, keys):
+    def step(variables, image, keys, members):
         seen.append(image[:, 0, :, 0].tolist())
         return 10 * image[:, :, :1, :1] + np.arange(1.0, 6)[:, None]
 
@@ -224,14 +224,15 @@ def test_flip_average_by_hand():
 
 
 def test_ensemble_is_the_median_and_its_first_member_the_prediction_alone():
-    images, members = np.repeat(tiny.batch(size=1)["image"], 2, axis=0), []
+    images, seen = np.repeat(tiny.batch(size=1)["image"], 2, axis=0), []
 
-    def step(variables, image, keys):
-        members.append(_noisy_step(variables, image, keys))
-        return members[-1]
+    def step(variables, image, keys, members):
+        assert members == 5
+        seen.append(_noisy_step(variables, image, keys, members))
+        return seen[-1]
 
     ensemble = _predictions(step, 0.5, 2, images, ensemble=5)
-    views = np.asarray(members[0]).reshape(2, 5, *images.shape[1:3], 1)  # all as one batch
+    views = np.asarray(seen[0]).reshape(2, 5, *images.shape[1:3], 1)  # all as one batch
     np.testing.assert_array_equal(ensemble, np.sort(views, axis=1)[:, 2])
     alone = _predictions(_noisy_step, 0.5, 2, images)
     np.testing.assert_array_equal(alone, views[:, 0])
@@ -243,7 +244,7 @@ def test_spread_with_a_scale_of_each_pixel(members, spread):
     """The members' is .68: half of 1.32 to 2.68. Squares add up: .68^2 + .3^2 = .743^2."""
     metres = iter(members)
 
-    def step(variables, image, keys):
+    def step(variables, image, keys, _):
         return np.float32([[[[next(metres), 0.3]]] for _ in image])
 
     predict = predictors.model_predictor(
@@ -255,10 +256,10 @@ def test_spread_with_a_scale_of_each_pixel(members, spread):
 
 
 def test_flips_are_averaged_before_the_median():
-    """Three noises, two views of each: pairs (1, 5), (2, 4), (9, 90) have means 3, 3, 49.5."""
-    metres = iter(np.float32([1, 5, 2, 4, 9, 90]))
+    """Two views of three noises: pairs (1, 5), (2, 4), (9, 90) have means 3, 3, 49.5."""
+    metres = iter(np.float32([1, 2, 9, 5, 4, 90]))
 
-    def step(variables, image, keys):
+    def step(variables, image, keys, members):
         return np.stack([np.full((1, 1, 1), next(metres)) for _ in image])
 
     predict = predictors.model_predictor(
