@@ -220,7 +220,8 @@ def test_a_directory_is_calibrated_and_its_intervals_are_scored(tmp_path, monkey
         assert plot.size == (600, 600)
     found = load_calibration(tmp_path)
     assert found.held_out["one width"]["images"] == 5
-    assert found.stretch == pytest.approx(3, abs=0.4)
+    # Of Gaussian members in pairs the CRPS is least at 2.90 for 32, 2.79 for 16 and 2.60 for 8.
+    assert found.stretch == pytest.approx(2.6, abs=0.3)
     results = evaluator.evaluate_checkpoint(config, tmp_path)
     means = results["frames"]
     assert means["coverage"] < 0.5

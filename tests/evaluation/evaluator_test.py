@@ -201,7 +201,7 @@ def test_known_answers_on_real_frames(protocol, frame, input_crop, metres, cap, 
     source = _real_source(frame)
     evaluator = _evaluator(config, None, {"frame": (source, source)})
     predict = predictors.model_predictor(
-        lambda variables, image, keys: np.full((*image.shape[:3], 1), metres, np.float32),
+        lambda variables, image, keys, members: np.full((*image.shape[:3], 1), metres, np.float32),
         {},
         jax.random.key(0),
         batch_size=2,
