@@ -113,7 +113,7 @@ def loop_safe_convolve(x: _Input, kernel: _Kernel, padding: Padding | None = Non
 
     XLA's CPU backend canonicalises convolutions in the entry computation only. In the body of a
     loop, the gradients that autodiff writes become naive loops, which are 30 to 100 times slower.
-    Outside loops the kernel's gradient of large maps is up to seven times slower. On CPU the
+    Outside loops the kernel's gradient of large maps is nearly three times slower. On CPU the
     gradients are therefore written in canonical form, that of the kernel in bands of rows, see
     `_correlate`. Elsewhere autodiff writes them.
 

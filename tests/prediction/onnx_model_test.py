@@ -13,7 +13,7 @@ from absl.testing import flagsaver
 from diffdepth_jax import export
 from diffdepth_jax.checkpoints.model_names import find_model
 from diffdepth_jax.errors import UserError
-from diffdepth_jax.prediction import stablehlo
+from diffdepth_jax.prediction import onnx_operators, stablehlo
 from diffdepth_jax.prediction.estimator import DepthEstimator
 from diffdepth_jax.prediction.loading import load_model
 from diffdepth_jax.prediction.onnx_graph import Graph
@@ -117,3 +117,8 @@ def test_the_models_that_ship(name, tmp_path):
         images = _images(batch, height, width)
         expected = [made.depth for made in estimate(list(images))]
         np.testing.assert_allclose(_depth(tmp_path / "model.onnx", images), expected, rtol=1e-4)
+
+
+def test_a_slice_whose_place_is_computed_is_refused():
+    with pytest.raises(UserError, match="dynamic_slice at known places only"):
+        onnx_operators._dynamic_slice(Graph(), None, "x", "start", slice_sizes=(1,))
