@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.refinement_study.grounds import RESULTS
 from benchmarks.refinement_study.rows import ROWS
-from benchmarks.refinement_study.training import RESULTS
 
 PAGE = RESULTS.with_suffix(".md")
 INTRODUCTION = """# Does refinement earn its steps?

@@ -4,16 +4,14 @@ import dataclasses
 from typing import Any
 
 from benchmarks import earlier_recipe
-from diffdepth_jax.configs import synthetic
+from benchmarks.refinement_study.grounds import Ground, Scenes
 from diffdepth_jax.configs.feed_forward import feed_forward
 from diffdepth_jax.configuration import groups
 from diffdepth_jax.configuration.groups import Configuration
 
 Overrides = dict[str, Any]  # {dotted name of a field: value}
 
-SCENE_SEED = 0  # of training and held-out scenes, as in the README, whatever a training's seed
-CALIBRATION_SEED = 12  # of the scenes that calibrations are fitted to
-NUM_STEPS, LATE_STEPS = 3000, 800  # of batches of 4
+SCENES = Scenes()
 MEMBERS = 16
 SAMPLER_STEPS = (1, 2, 5, 20)
 
@@ -26,13 +24,15 @@ class Row:
       kind: of model: "feed_forward", "diffusion" or "unet".
       overrides: of the recipe, see `create_config`.
       start: the row whose weights it starts from, if any.
-      num_steps: updates of its own.
     """
 
     kind: str
     overrides: Overrides = dataclasses.field(default_factory=dict)
     start: str = ""
-    num_steps: int = NUM_STEPS
+
+    def num_steps(self, ground: Ground) -> int:
+        """Updates of its own."""
+        return ground.late_steps if self.start else ground.num_steps
 
 
 SAMPLES = {
@@ -47,10 +47,10 @@ LAPLACE = {"model.laplace_scale": True, "loss.weights.laplace": 1.0, "loss.weigh
 
 def _late(kind: str, **overrides: Any) -> Row:
     """A row that goes on from the feed-forward model."""
-    return Row(kind, LATE | overrides, "feed_forward", LATE_STEPS)
+    return Row(kind, LATE | overrides, "feed_forward")
 
 
-# Without overrides a row is configs/synthetic.py, or that without diffusion.
+# Without overrides a row is the recipe of its ground, or that without diffusion.
 ROWS = {
     "before": Row("diffusion", earlier_recipe.FIELDS),
     "unet": Row("unet", earlier_recipe.FROM_NOTHING),
@@ -69,14 +69,16 @@ ROWS = {
 }
 
 
-def create_config(row: Row, seed: int, start_directory: str = "") -> Configuration:
+def create_config(
+    row: Row, seed: int, start_directory: str = "", ground: Ground = SCENES
+) -> Configuration:
     """The configuration of one training."""
-    config = synthetic.get_config()
+    config = ground.recipe()
     config.update_from_flattened_dict(row.overrides)
     if row.kind != "diffusion":
         feed_forward(config)
     config.seed = seed
     config.evaluation.baselines = False
-    config.train.num_steps = config.train.evaluate_every = row.num_steps
+    config.train.num_steps = config.train.evaluate_every = row.num_steps(ground)
     config.train.initial_weights = start_directory
     return groups.read(config)

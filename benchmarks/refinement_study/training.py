@@ -1,6 +1,7 @@
 """One training of the study, and its scores as a JSON file.
 
-python -m benchmarks.refinement_study.training NAME --seed=N --workdir=DIR [--results=DIR]
+python -m benchmarks.refinement_study.training NAME --seed=N --workdir=DIR [--results=DIR] \
+    [--nyu=DIR --weights=FILE --percent=100]
 
 A row that starts from another needs that row's run in the same workdir. The same command goes on
 after an interruption.
@@ -20,10 +21,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from benchmarks.refinement_study import rows, unet
-from benchmarks.refinement_study.rows import MEMBERS, ROWS, SAMPLER_STEPS, Row
+from benchmarks.refinement_study import grounds, rows, unet
+from benchmarks.refinement_study.grounds import Ground
+from benchmarks.refinement_study.rows import MEMBERS, ROWS, SAMPLER_STEPS, SCENES, Row
 from diffdepth_jax.configuration.groups import Configuration
-from diffdepth_jax.datasets.sources import create_sources
+from diffdepth_jax.datasets.samples import Source
+from diffdepth_jax.datasets.sources import EvaluationSets
 from diffdepth_jax.evaluation.evaluator import load_evaluator
 from diffdepth_jax.evaluation.scorer import Scorer
 from diffdepth_jax.evaluation.scoring import Predictor
@@ -35,7 +38,6 @@ from diffdepth_jax.training.batches import augmented_batches
 from diffdepth_jax.training.configured import configured_optimizer
 from diffdepth_jax.training.loop import train
 
-RESULTS = pathlib.Path(__file__).parents[2] / "docs" / "refinement_study"
 PRINTED = ("abs_rel", "rmse", "d1", "aligned_abs_rel", "boundary_f1", "aligned_edge_abs_rel")
 
 
@@ -44,29 +46,25 @@ def directory(workdir: pathlib.Path, name: str, seed: int) -> pathlib.Path:
     return workdir / f"{name}-seed{seed}"
 
 
-def scenes(config: Configuration, seed: int = rows.SCENE_SEED):
-    """(training scenes, evaluation sets), whatever the seed of the training."""
-    return create_sources(config.data, seed)
-
-
-def run(name: str, seed: int, workdir: pathlib.Path) -> dict[str, Any]:
+def run(name: str, seed: int, workdir: pathlib.Path, ground: Ground = SCENES) -> dict[str, Any]:
     """Trains a row and returns its result."""
     row = ROWS[name]
     start = str(directory(workdir, row.start, seed)) if row.start else ""
-    config = rows.create_config(row, seed, start)
+    config = rows.create_config(row, seed, start, ground)
+    sources = ground.sources(config)
     started = time.monotonic()
     if row.kind == "unet":
-        predict = train_unet(config)
+        predict = train_unet(config, sources[0])
         seconds = time.monotonic() - started
-        scores = {"1": score_all(config, lambda _: predict)}
+        scores = {"1": score_all(config, lambda _: predict, sources[1])}
     else:
-        train(config, directory(workdir, name, seed), scenes(config))
+        train(config, directory(workdir, name, seed), sources)
         seconds = time.monotonic() - started
-        scores = dict(scores_of(config, directory(workdir, name, seed)))
+        scores = dict(scores_of(config, directory(workdir, name, seed), sources[1]))
     return {
         "name": name,
         "seed": seed,
-        "images_seen": _images(row, config),
+        "images_seen": _images(row, config, ground),
         "train_seconds": round(seconds, 1),
         "row": dataclasses.asdict(row),
         "jax": jax.__version__,
@@ -74,23 +72,26 @@ def run(name: str, seed: int, workdir: pathlib.Path) -> dict[str, Any]:
     }
 
 
-def _images(row: Row, config: Configuration) -> int:
-    steps = row.num_steps + (ROWS[row.start].num_steps if row.start else 0)
+def _images(row: Row, config: Configuration, ground: Ground) -> int:
+    steps = ground.num_steps + (ground.late_steps if row.start else 0)
     return steps * config.train.batch_size
 
 
-def scores_of(config: Configuration, workdir: pathlib.Path) -> Iterator[tuple[str, Any]]:
+def scores_of(
+    config: Configuration, workdir: pathlib.Path, sets: EvaluationSets
+) -> Iterator[tuple[str, Any]]:
     """(sampler steps, or "ensemble", {set: scores}) of a run's model."""
+    score = functools.partial(
+        score_all, predictor=lambda config: _predictor(config, workdir), sets=sets
+    )
     if config.model.kind == "feed_forward":
-        yield "1", score_all(config, lambda config: _predictor(config, workdir))
+        yield "1", score(config)
         return
     for steps in SAMPLER_STEPS:
         sampler = dataclasses.replace(config.sampler, num_steps=steps)
-        stepped = dataclasses.replace(config, sampler=sampler)
-        yield str(steps), score_all(stepped, lambda config: _predictor(config, workdir))
+        yield str(steps), score(dataclasses.replace(config, sampler=sampler))
     fields = dataclasses.replace(config.evaluation, ensemble=MEMBERS)
-    several = dataclasses.replace(config, evaluation=fields)
-    yield "ensemble", score_all(several, lambda config: _predictor(config, workdir))
+    yield "ensemble", score(dataclasses.replace(config, evaluation=fields))
 
 
 def _predictor(config: Configuration, workdir: pathlib.Path) -> Predictor:
@@ -98,15 +99,17 @@ def _predictor(config: Configuration, workdir: pathlib.Path) -> Predictor:
     return evaluator.predictor(variables, members=evaluator.has_spread)
 
 
-def score_all(config: Configuration, predictor: Callable) -> dict[str, dict[str, float]]:
-    """{set: means over the held-out scenes}."""
-    scorer, predict = Scorer(config, scenes(config)[1]), predictor(config)
+def score_all(
+    config: Configuration, predictor: Callable, sets: EvaluationSets
+) -> dict[str, dict[str, float]]:
+    """{set: means over the held-out pictures}."""
+    scorer, predict = Scorer(config, sets), predictor(config)
     has_spread = config.evaluation.ensemble > 1 or config.model.laplace_scale
     score = functools.partial(scorer.score, score_maps=create_score_maps(has_spread, None))
     return {kind: scorer.means(kind, score(kind, predict)) for kind in scorer.sets}
 
 
-def train_unet(config: Configuration) -> Predictor:
+def train_unet(config: Configuration, source: Source) -> Predictor:
     """Trains the U-Net by the same losses, optimizer and batches; returns its predictor."""
     network = unet.UNet()
     image = jnp.zeros((1, *config.frame.size, 3))
@@ -130,7 +133,7 @@ def train_unet(config: Configuration) -> Predictor:
         return optax.apply_updates(params, updates), state
 
     state = optimizer.init(params)
-    batches = augmented_batches(config, scenes(config)[0], 0)
+    batches = augmented_batches(config, source, 0)
     for _ in range(config.train.num_steps):
         params, state = update(params, state, next(batches))
     apply = jax.jit(lambda image: jnp.exp(network.apply({"params": params}, image)))
@@ -146,14 +149,13 @@ def train_unet(config: Configuration) -> Predictor:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("name", choices=ROWS)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--workdir", type=pathlib.Path, required=True)
-    parser.add_argument("--results", type=pathlib.Path, default=RESULTS)
+    grounds.add_arguments(parser)
     given = parser.parse_args()
     show_messages("info")
-    result = run(given.name, given.seed, given.workdir)
-    given.results.mkdir(parents=True, exist_ok=True)
-    path = given.results / f"{given.name}-seed{given.seed}.json"
+    ground, workdir, results = grounds.chosen(given)
+    result = run(given.name, given.seed, workdir, ground)
+    results.mkdir(parents=True, exist_ok=True)
+    path = results / f"{given.name}-seed{given.seed}.json"
     path.write_text(json.dumps(result, indent=1) + "\n")
     for steps, sets in result["scores"].items():
         for kind, means in sets.items():

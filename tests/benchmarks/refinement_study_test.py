@@ -18,7 +18,7 @@ def test_every_row_is_a_valid_configuration_that_sees_as_many_images(name):
     row = rows.ROWS[name]
     config = rows.create_config(row, 3, "somewhere" if row.start else "")
     assert config.seed == 3
-    assert config.train.num_steps == (rows.LATE_STEPS if row.start else rows.NUM_STEPS)
+    assert config.train.num_steps == row.num_steps(rows.SCENES)
     if row.start:
         assert rows.ROWS[row.start].kind == "feed_forward"
 
@@ -103,7 +103,8 @@ def test_the_unet_is_trained_and_scored_like_the_other_rows(monkeypatch):
         optimizer=dataclasses.replace(config.optimizer, warmup_steps=1),
     )
     monkeypatch.setattr(unet, "WIDTHS", (8, 8, 8))
-    predict = training.train_unet(config)
-    scores = training.score_all(config, lambda _: predict)
+    source, sets = rows.SCENES.sources(config)
+    predict = training.train_unet(config, source)
+    scores = training.score_all(config, lambda _: predict, sets)
     assert scores.keys() == {"rooms", "streets"}
     assert all(0 < means["abs_rel"] < 10 for means in scores.values())
