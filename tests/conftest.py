@@ -31,11 +31,16 @@ LONGEST = {"end_to_end_test.py", "datasets_end_to_end_test.py", "parallel_test.p
 
 @pytest.fixture(scope="session", autouse=True)
 def compilation_cache(tmp_path_factory):
-    """Equal programs of different tests are compiled once, those of started processes too."""
-    directory = str(tmp_path_factory.mktemp("compiled"))
+    """Equal programs of different tests are compiled once, by whatever process of this run.
+
+    (Half an entry, if another process is just writing it, is a warning, and compiled again.)
+    """
+    base = tmp_path_factory.getbasetemp()
+    of_run = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    directory = str(of_run / "compiled")
     os.environ["JAX_COMPILATION_CACHE_DIR"] = directory
     jax.config.update("jax_compilation_cache_dir", directory)
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.02)
 
 
 def pytest_collection_modifyitems(items):
