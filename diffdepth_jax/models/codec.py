@@ -20,7 +20,7 @@ from diffdepth_jax.arrays import (
     Mask,
     Size,
 )
-from diffdepth_jax.models.convolutions import ConvTranspose2x, LoopSafeConv
+from diffdepth_jax.models.convolutions import Conv, ConvTranspose2x
 
 # The smallest sigmoid that the decoder divides by (paper: eta = 1e-6): depth <= 1e6 - 1 metres.
 ETA = 1e-6
@@ -158,18 +158,18 @@ class DepthDecoder(nn.Module):
 
     @nn.compact
     def __call__(self, latent: Latent, details: Details | None = None) -> Decoded:
-        expand = LoopSafeConv(self.width, 1, jnp.float32, name="expand")
+        expand = Conv(self.width, 1, jnp.float32, name="expand")
         x = jax.nn.gelu(expand(latent.astype(jnp.float32)))
         # Padding with zeros would draw a frame around the depth map.
         x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), "edge")
         x = jax.nn.gelu(ConvTranspose2x(self.width // 2, kernel_size=3, name="up")(x))
         if details is not None:
             fine = padded_to(details[0].astype(jnp.float32), x.shape)
-            join = LoopSafeConv(self.width // 2, 3, jnp.float32, name="join")
+            join = Conv(self.width // 2, 3, jnp.float32, name="join")
             x = jax.nn.gelu(join(jnp.concatenate([x, fine], axis=-1)))
 
         def output(name: str, **kwargs: Any) -> LogDepth:
-            return LoopSafeConv(1, 3, jnp.float32, name=name, **kwargs)(x)[:, 2:-2, 2:-2]
+            return Conv(1, 3, jnp.float32, name=name, **kwargs)(x)[:, 2:-2, 2:-2]
 
         zeros = {"kernel_init": nn.initializers.zeros}
         return Decoded(

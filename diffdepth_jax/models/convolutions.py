@@ -30,7 +30,7 @@ def _padding(kernel: _Kernel, padding: Padding | None) -> Padding:
     return padding or ((same, same), (same, same))
 
 
-def _convolve(x: _Input, kernel: _Kernel, padding: Padding | None) -> _Output:
+def _plain_convolve(x: _Input, kernel: _Kernel, padding: Padding | None) -> _Output:
     """Plain convolution of stride 1."""
     x, kernel, pads = jnp.asarray(x), jnp.asarray(kernel), _padding(kernel, padding)
     return jax.lax.conv_general_dilated(x, kernel, (1, 1), pads, dimension_numbers=_NHWC)
@@ -98,17 +98,17 @@ def _canonical_gradients(
     else:  # the same sums with swapped maps: a convolution to many channels is faster
         seen = _correlate(cotangent, x, opposite)
         kernel_gradient = jnp.flip(seen, (0, 1)).transpose(0, 1, 3, 2)
-    return _convolve(cotangent, flipped, opposite), kernel_gradient.astype(kernel.dtype)
+    return _plain_convolve(cotangent, flipped, opposite), kernel_gradient.astype(kernel.dtype)
 
 
 def _gradients_by_autodiff(
     x: _Input, kernel: _Kernel, cotangent: _Output, padding: Padding | None
 ) -> tuple[_Input, _Kernel]:
-    return jax.vjp(lambda *args: _convolve(*args, padding), x, kernel)[1](cotangent)
+    return jax.vjp(lambda *args: _plain_convolve(*args, padding), x, kernel)[1](cotangent)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
-def loop_safe_convolve(x: _Input, kernel: _Kernel, padding: Padding | None = None) -> _Output:
+def convolve(x: _Input, kernel: _Kernel, padding: Padding | None = None) -> _Output:
     """Convolves with stride 1; the gradient is fast on CPU too, in `lax.scan` and of large maps.
 
     XLA's CPU backend canonicalises convolutions in the entry computation only. In the body of a
@@ -125,16 +125,16 @@ def loop_safe_convolve(x: _Input, kernel: _Kernel, padding: Padding | None = Non
     Returns:
       [B, H', W', O].
     """
-    return _convolve(x, kernel, padding)
+    return _plain_convolve(x, kernel, padding)
 
 
-def _loop_safe_forward(
+def _convolve_forward(
     x: _Input, kernel: _Kernel, padding: Padding | None
 ) -> tuple[_Output, tuple[_Input, _Kernel]]:
-    return _convolve(x, kernel, padding), (x, kernel)
+    return _plain_convolve(x, kernel, padding), (x, kernel)
 
 
-def _loop_safe_backward(
+def _convolve_backward(
     padding: Padding | None, residuals: tuple[_Input, _Kernel], cotangent: _Output
 ) -> tuple[_Input, _Kernel]:
     return jax.lax.platform_dependent(
@@ -145,23 +145,23 @@ def _loop_safe_backward(
     )
 
 
-loop_safe_convolve.defvjp(_loop_safe_forward, _loop_safe_backward)
+convolve.defvjp(_convolve_forward, _convolve_backward)
 
 
 def _flax_convolve(
     x: _Input, kernel: _Kernel, strides: object, padding: object, **unused: object
 ) -> _Output:
-    """`loop_safe_convolve` with the signature that `nn.Conv` needs.
+    """`convolve` with the signature that `nn.Conv` needs.
 
-    Callers of `LoopSafeConv` must not pass strides, padding or dilation: they would be ignored.
+    Callers of `Conv` must not pass strides, padding or dilation: they would be ignored.
     """
-    return loop_safe_convolve(x, kernel)
+    return convolve(x, kernel)
 
 
-def LoopSafeConv(
+def Conv(
     features: int, kernel_size: int, dtype: DTypeLike, name: str | None = None, **kwargs: Any
 ) -> nn.Conv:
-    """Returns an `nn.Conv` by `loop_safe_convolve`: stride 1, 'SAME' padding, odd square kernel.
+    """Returns an `nn.Conv` by `convolve`: stride 1, 'SAME' padding, odd square kernel.
 
     Raises:
       ValueError: kernel_size is even.
@@ -220,7 +220,7 @@ def conv_transpose_2x(
         y = flat_dot_general(x, subpixel[0, 0])
     else:
         padding = {3: (0, 1), 4: (1, 1)}[kernel.shape[0]]
-        y = loop_safe_convolve(x, subpixel, (padding, padding))
+        y = convolve(x, subpixel, (padding, padding))
     y = y.reshape(batch, height, width, 2, 2, -1).transpose(0, 1, 3, 2, 4, 5)
     return y.reshape(batch, 2 * height, 2 * width, -1)
 

@@ -21,7 +21,7 @@ from diffdepth_jax.arrays import (
     Latent,
     Timestep,
 )
-from diffdepth_jax.models.convolutions import LoopSafeConv
+from diffdepth_jax.models.convolutions import Conv
 from diffdepth_jax.models.layers import Dense, LayerNorm, resize_bilinear
 
 
@@ -103,7 +103,7 @@ class ResidualBlock(nn.Module):
             scale = Dense(self.features, dtype=self.dtype, name="time")(time)
             # In float32, because its gradient is a sum over the map.
             y = y * (1 + scale.astype(jnp.float32)[:, None, None])
-        y = LoopSafeConv(self.features, 3, self.dtype, name="conv")(y)
+        y = Conv(self.features, 3, self.dtype, name="conv")(y)
         return x + Dense(self.features, dtype=self.dtype, name="mix")(jax.nn.gelu(y))
 
 
@@ -139,9 +139,9 @@ class ConditionedHead(nn.Module):
         dense = functools.partial(Dense, self.features, dtype=self.dtype)
         self.level_projections = [dense() for _ in range(self.condition_levels)]
         self.condition_norm = LayerNorm(dtype=self.dtype)
-        self.condition_conv = LoopSafeConv(self.features, 3, self.dtype)
+        self.condition_conv = Conv(self.features, 3, self.dtype)
         self.stem = (
-            LoopSafeConv(self.features, 3, self.dtype)
+            Conv(self.features, 3, self.dtype)
             if self.detailed
             else nn.Conv(self.features, (3, 3), (2, 2), dtype=self.dtype)
         )
@@ -150,7 +150,7 @@ class ConditionedHead(nn.Module):
             self.attention = PooledAttention(self.num_heads, dtype=self.dtype)
         self.out_norm = LayerNorm(dtype=self.dtype)
         # Small initial weights: the sampler would amplify large random predictions.
-        self.out = LoopSafeConv(
+        self.out = Conv(
             self.latent_channels, 3, jnp.float32, kernel_init=nn.initializers.normal(1e-3)
         )
 
@@ -206,7 +206,7 @@ class Denoiser(ConditionedHead):
         dense = functools.partial(Dense, self.features, dtype=self.dtype)
         self.time_in, self.time_out = dense(), dense()
         # The sampler starts from pure noise. With small initial weights the condition leads.
-        self.latent_in = LoopSafeConv(
+        self.latent_in = Conv(
             self.features, 3, self.dtype, kernel_init=nn.initializers.normal(0.01)
         )
 

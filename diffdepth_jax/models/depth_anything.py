@@ -19,7 +19,7 @@ from jaxtyping import Float
 from diffdepth_jax.arrays import Array, Condition, Details, Features, Image, Latent, Size
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.models.codec import Decoded
-from diffdepth_jax.models.convolutions import LoopSafeConv
+from diffdepth_jax.models.convolutions import Conv
 from diffdepth_jax.models.layers import Dense, resize_align_corners
 from diffdepth_jax.models.necks.dpt import ResidualUnit
 
@@ -107,7 +107,7 @@ class Pyramid(nn.Module):
             zip(maps, self.channels, resize, strict=True)
         ):
             x = resized(Dense(channels, dtype=self.dtype, name=f"project{level}")(x))
-            lateral = LoopSafeConv(self.features, 3, self.dtype, f"lateral{level}", use_bias=False)
+            lateral = Conv(self.features, 3, self.dtype, f"lateral{level}", use_bias=False)
             pyramid.append(lateral(x))
         return tuple(pyramid)
 
@@ -145,7 +145,7 @@ class Head(nn.Module):
     dtype: DTypeLike = jnp.float32
 
     def setup(self) -> None:
-        self.conv = LoopSafeConv(self.features // 2, 3, self.dtype)
+        self.conv = Conv(self.features // 2, 3, self.dtype)
 
     def project(
         self, pyramid: Sequence[Features], image: Image, details: Details | None = None
@@ -175,7 +175,7 @@ class DepthAnythingCodec(nn.Module):
     dtype: DTypeLike = jnp.float32
 
     def setup(self) -> None:
-        self.conv = LoopSafeConv(_HEAD_FEATURES, 3, self.dtype)
+        self.conv = Conv(_HEAD_FEATURES, 3, self.dtype)
         self.head = Dense(1)
 
     def latent_shape(self, height: Size, width: Size) -> tuple[Size, Size, int]:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from diffdepth_jax.arrays import Details, Features, Image
-from diffdepth_jax.models.convolutions import LoopSafeConv
+from diffdepth_jax.models.convolutions import Conv
 from diffdepth_jax.models.layers import LayerNorm
 
 _WIDTHS = (2, 4, 8, 8, 8)  # times the channels at full size, at strides 2 to 32
@@ -32,7 +32,7 @@ class DetailPath(nn.Module):
     @nn.compact
     def __call__(self, image: Image) -> Details:
         """Normalised image [B, H, W, 3] -> maps [B, ceil(H / s), ceil(W / s), c] at each stride."""
-        conv = functools.partial(LoopSafeConv, kernel_size=3, dtype=self.dtype)
+        conv = functools.partial(Conv, kernel_size=3, dtype=self.dtype)
         # At full size a second convolution and a norm would take as long as all other maps.
         x = jax.nn.gelu(conv(self.features, name="full")(image.astype(self.dtype)))
         maps = [x]

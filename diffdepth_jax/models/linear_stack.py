@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Float
 
 from diffdepth_jax.arrays import Array, Features
-from diffdepth_jax.models.convolutions import Padding, loop_safe_convolve
+from diffdepth_jax.models.convolutions import Padding, convolve
 
 # (kernel [3, 3, I, O], bias [O]); the layers of a list differ in I and O.
 Layer = tuple[Float[Array, "3 3 _ _"], Float[Array, " _"]]
@@ -64,7 +64,7 @@ def convolve_in_turn(x: Features, layers: list[Layer], padding: Padding = _PADDE
         0 the map loses a pixel in each layer.
     """
     for kernel, bias in layers:
-        x = loop_safe_convolve(x, kernel, padding) + bias
+        x = convolve(x, kernel, padding) + bias
     return x
 
 
@@ -95,6 +95,6 @@ def _convolve_within_frame(x: Features, layers: list[Layer], merged: Merged) -> 
     right = convolve_in_turn(x[:, :, -reach:], layers, ((0, 0), (0, 1)))
     kernel, bias = merged
     # Padding and cropping is faster: XLA's unpadded convolution takes four times as long on CPU.
-    within = (loop_safe_convolve(x, kernel) + bias)[:, width:-width, width:-width]
+    within = (convolve(x, kernel) + bias)[:, width:-width, width:-width]
     middle = jnp.concatenate([left, within, right], 2)
     return jnp.concatenate([top, middle, bottom], 1)

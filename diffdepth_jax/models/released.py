@@ -28,7 +28,7 @@ from diffdepth_jax.arrays import (
 from diffdepth_jax.configuration.model import RELEASED_TIMESTEPS
 from diffdepth_jax.models.batch_norm import BatchNorm
 from diffdepth_jax.models.codec import Decoded, log_depth_of, pool_valid
-from diffdepth_jax.models.convolutions import ConvTranspose2x, LoopSafeConv
+from diffdepth_jax.models.convolutions import Conv, ConvTranspose2x
 from diffdepth_jax.models.layers import resize_align_corners
 from diffdepth_jax.models.linear_stack import (
     Layer,
@@ -63,7 +63,7 @@ class ReleasedDecoder(nn.Module):
     def __call__(self, latent: Latent, train: bool) -> DecodedLogDepth:
         x = ConvTranspose2x(self.latent_channels, kernel_size=4, name="up")(latent)
         x = jax.nn.relu(BatchNorm(name="norm")(x, train))
-        return log_depth_of(LoopSafeConv(1, 3, jnp.float32, name="head")(x))
+        return log_depth_of(Conv(1, 3, jnp.float32, name="head")(x))
 
 
 class ReleasedCodec(nn.Module):
@@ -116,7 +116,7 @@ class _Embedding(nn.Module):
 
     def setup(self) -> None:
         self.conv0 = _Conv3x3(self.features[0])
-        self.conv1 = LoopSafeConv(self.features[1], 3, self.dtype)
+        self.conv1 = Conv(self.features[1], 3, self.dtype)
         self.norm0, self.norm1 = (
             nn.GroupNorm(4, epsilon=1e-5, use_fast_variance=False) for _ in range(2)
         )

@@ -33,10 +33,10 @@ SIZES = [(1, 1), (1, 7), (2, 2), (5, 8)]
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("kernel_size", [1, 3, 5])
 @pytest.mark.parametrize("channels", [(3, 4), (4, 3)])
-def test_loop_safe_convolution_equals_the_plain_one(size, kernel_size, channels):
+def test_convolution_equals_the_plain_one(size, kernel_size, channels):
     """In value and in both gradients."""
     x, kernel = normal(0, 2, *size, channels[0]), normal(1, kernel_size, kernel_size, *channels)
-    ours, ours_vjp = jax.vjp(convolutions.loop_safe_convolve, x, kernel)
+    ours, ours_vjp = jax.vjp(convolutions.convolve, x, kernel)
     theirs, theirs_vjp = jax.vjp(plain_convolve, x, kernel)
     cotangent = normal(2, *theirs.shape)
     assert_close(ours, theirs)
@@ -50,7 +50,7 @@ def test_loop_safe_convolution_equals_the_plain_one(size, kernel_size, channels)
 def test_both_ways_to_the_gradient_agree(inputs, features, padding):
     """One is for CPU, one for other platforms; the test runs both on any machine."""
     x, kernel = normal(0, 2, 5, 8, inputs), normal(1, 3, 3, inputs, features)
-    y = convolutions.loop_safe_convolve(x, kernel, padding)
+    y = convolutions.convolve(x, kernel, padding)
     args = x, kernel, normal(2, *y.shape), padding
     canonical = convolutions._canonical_gradients(*args)
     autodiff = convolutions._gradients_by_autodiff(*args)
@@ -69,7 +69,7 @@ def test_kernel_gradients_of_large_maps_agree(
     monkeypatch.setattr(convolutions, "_BAND", 2000)  # three bands and more
     shape = kernel_size, kernel_size, inputs, features
     x, kernel = (jnp.asarray(a, dtype) for a in (normal(0, *size, inputs), normal(1, *shape)))
-    y = convolutions.loop_safe_convolve(x, kernel, padding)
+    y = convolutions.convolve(x, kernel, padding)
     cotangent = jnp.asarray(normal(2, *y.shape) + 1, dtype)
     ours = convolutions._canonical_gradients(x, kernel, cotangent, padding)
     exact = (a.astype(jnp.float32) for a in (x, kernel, cotangent))
@@ -92,18 +92,18 @@ def test_gelu_keeps_the_type():
     assert layers.gelu(jnp.ones(3, jnp.bfloat16)).dtype == jnp.bfloat16
 
 
-def test_loop_safe_convolution_by_hand():
+def test_convolution_by_hand():
     x, kernel = normal(0, 1, 4, 5, 2), normal(1, 3, 3, 2, 3)
     padded = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
     expected = sum(
         padded[:, i : i + 4, j : j + 5] @ kernel[i, j] for i in range(3) for j in range(3)
     )
-    assert_close(convolutions.loop_safe_convolve(x, kernel), expected)
+    assert_close(convolutions.convolve(x, kernel), expected)
 
 
-def test_loop_safe_convolution_in_bfloat16():
+def test_convolution_in_bfloat16():
     x, kernel = (jnp.bfloat16(a) for a in (normal(0, 2, 5, 8, 3), normal(1, 3, 3, 3, 4)))
-    ours, vjp = jax.vjp(convolutions.loop_safe_convolve, x, kernel)
+    ours, vjp = jax.vjp(convolutions.convolve, x, kernel)
     gradients = vjp(jnp.ones_like(ours))
     assert {ours.dtype, *(g.dtype for g in gradients)} == {jnp.dtype(jnp.bfloat16)}
     theirs, vjp = jax.vjp(plain_convolve, x.astype(jnp.float32), kernel.astype(jnp.float32))
@@ -114,7 +114,7 @@ def test_loop_safe_convolution_in_bfloat16():
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 def test_gradient_in_a_scan_equals_that_of_the_unrolled_loop(dtype):
-    layer = convolutions.LoopSafeConv(3, 3, dtype)
+    layer = convolutions.Conv(3, 3, dtype)
     x = normal(0, 2, 5, 6, 3)
     variables = layer.init(jax.random.key(0), x)
 
@@ -134,7 +134,7 @@ def test_gradient_in_a_scan_equals_that_of_the_unrolled_loop(dtype):
 
 def test_even_kernels_are_refused():
     with pytest.raises(ValueError, match="kernel_size 4: must be odd"):
-        convolutions.LoopSafeConv(3, 4, jnp.float32)
+        convolutions.Conv(3, 4, jnp.float32)
 
 
 def scatter_transposed(x, kernel, padding, output_padding):

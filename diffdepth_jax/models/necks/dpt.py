@@ -9,7 +9,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Float
 
 from diffdepth_jax.arrays import Array, Features, Size
-from diffdepth_jax.models.convolutions import LoopSafeConv
+from diffdepth_jax.models.convolutions import Conv
 from diffdepth_jax.models.layers import Dense, resize_bilinear
 
 STRIDES = (4, 8, 16, 32)
@@ -60,8 +60,8 @@ class ResidualUnit(nn.Module):
     def __call__(
         self, x: Float[Array, "batch rows columns features"]
     ) -> Float[Array, "batch rows columns features"]:
-        y = LoopSafeConv(self.features, 3, self.dtype, "conv1")(jax.nn.relu(x))
-        return x + LoopSafeConv(self.features, 3, self.dtype, "conv2")(jax.nn.relu(y))
+        y = Conv(self.features, 3, self.dtype, "conv1")(jax.nn.relu(x))
+        return x + Conv(self.features, 3, self.dtype, "conv2")(jax.nn.relu(y))
 
 
 class DPT(nn.Module):
@@ -82,7 +82,7 @@ class DPT(nn.Module):
         """Maps [B, h_i, w_i, C_i], finest first, to a pyramid of [B, h_i, w_i, features]."""
         pyramid: list[Features] = []
         for level, x in reversed(list(enumerate(features))):
-            x = LoopSafeConv(self.features, 3, self.dtype, f"lateral{level}", use_bias=False)(x)
+            x = Conv(self.features, 3, self.dtype, f"lateral{level}", use_bias=False)(x)
             if pyramid:
                 unit = ResidualUnit(self.features, self.dtype, name=f"join{level}")
                 x = unit(x) + resize_bilinear(pyramid[0], *x.shape[1:3])

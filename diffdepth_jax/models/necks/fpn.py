@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from diffdepth_jax.arrays import Array, Features, Size
 from diffdepth_jax.models.batch_norm import BatchNorm
-from diffdepth_jax.models.convolutions import ConvTranspose2x, LoopSafeConv
+from diffdepth_jax.models.convolutions import Conv, ConvTranspose2x
 from diffdepth_jax.models.layers import LayerNorm
 
 
@@ -57,7 +57,7 @@ class FPN(nn.Module):
 
     def _lateral(self, level: int, x: Features, train: bool) -> Features:
         name = f"lateral{level}"
-        x = LoopSafeConv(self.features, 3, self.dtype, name, use_bias=False)(x)
+        x = Conv(self.features, 3, self.dtype, name, use_bias=False)(x)
         return self._activate(x, f"{name}_norm", train)
 
     def _upsample(self, level: int, x: Features, train: bool) -> Features:
