@@ -5,7 +5,7 @@ python -m benchmarks.speed [--peer] [--only=WORD,...] [--size=HxW] [--output=FIL
 A row's name is made of words, such as "swin_tiny 228x304 steps20 batch1 predict"; --only chooses
 the rows that have all of the given words. swin_tiny and swin_large are the default model, released
 is the released architecture with Swin-L, and swin_micro is small enough to try the command. On a
-GPU our side computes in bfloat16. --peer needs PyTorch and also times the same network there, in
+GPU both sides compute in bfloat16. --peer needs PyTorch and also times the same network there, in
 the forms of torch_peer.py.
 
 Each side is a process, and all are pinned to the same cores. Our side takes turns with one form of
@@ -43,7 +43,7 @@ from diffdepth_jax.program.entry import one_line_errors
 TURN_SECONDS = 0.5  # a turn has as many calls as fit into this time, and at least one
 MAX_CALLS = 50
 CPU_FORMS = ("eager", "channels_last", "compiled")
-GPU_FORMS = (*CPU_FORMS, "bfloat16")
+GPU_FORMS = tuple(f"{form}_bfloat16" for form in CPU_FORMS)
 CACHES = {
     # No cache may shorten compilation; on a GPU both sides need room.
     "JAX_ENABLE_COMPILATION_CACHE": "false",
@@ -226,23 +226,30 @@ def _ours_columns(row, result):
     )
 
 
+def _width(form):
+    """Of a form's column."""
+    return max(16, len(form) + 2)
+
+
 def _peer_column(sides, form):
     """Formats our time and memory, each divided by the form's."""
     if form not in sides:
         return ""
     ours, theirs = sides["ours"], sides[form]
     if "error" in ours or "error" in theirs:
-        return f"{'failed':>16}"
+        return f"{'failed':>{_width(form)}}"
     time = statistics.median(theirs["ours_seconds"]) / theirs["median"]
-    return f"{time:>9.2f}{ours['peak_bytes'] / theirs['peak_bytes']:>7.2f}"
+    return f"{time:>{_width(form) - 7}.2f}{ours['peak_bytes'] / theirs['peak_bytes']:>7.2f}"
 
 
 def format_table(rows: Mapping[str, Facts]) -> str:
     """Returns a table with a line for each row; PyTorch's forms are given as ratios to ours."""
-    forms = [form for form in GPU_FORMS if any(form in row["sides"] for row in rows.values())]
+    every = (*CPU_FORMS, *GPU_FORMS)
+    forms = [form for form in every if any(form in row["sides"] for row in rows.values())]
     lines = [
         f"{'architecture size steps batch task':<44}{'ms':>10}{'images/s':>9}{'compile':>9}"
-        f"{'GiB':>7}{'XLA':>7}{'GFLOP':>10}{'peak':>7}" + "".join(f"{form:>16}" for form in forms)
+        f"{'GiB':>7}{'XLA':>7}{'GFLOP':>10}{'peak':>7}"
+        + "".join(f"{form:>{_width(form)}}" for form in forms)
     ]
     for name, result in rows.items():
         columns = [_peer_column(result["sides"], form) for form in forms]

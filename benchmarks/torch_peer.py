@@ -5,7 +5,7 @@ the model, see `speed_rows.peer_fields`. The forms:
   eager          float32, as in the released code
   channels_last  memory laid out by pixels, PyTorch's fused attention and fused optimizer
   compiled       channels_last with torch.compile
-  bfloat16       compiled with autocast, for GPUs
+  ..._bfloat16   each of them with autocast, for GPUs
 All forms compute the same function. The released denoiser interpolates its condition in each step
 in the eager form, as in the released code, and once in the other forms.
 """
@@ -34,11 +34,13 @@ class Form:
         return tensor.contiguous(memory_format=torch.channels_last) if self.improved else tensor
 
 
-FORMS = {
+_FLOAT32 = {
     "eager": Form(improved=False),
     "channels_last": Form(),
     "compiled": Form(compiled=True),
-    "bfloat16": Form(compiled=True, bfloat16=True),
+}
+FORMS = _FLOAT32 | {
+    f"{name}_bfloat16": dataclasses.replace(form, bfloat16=True) for name, form in _FLOAT32.items()
 }
 
 
