@@ -14,11 +14,15 @@ from diffdepth_jax.configs import frozen_features
 
 
 def samples_around(config):
-    """Makes a feed-forward recipe that of samples around the model that it trained."""
+    """Makes a feed-forward recipe that of samples around the model that it trained.
+
+    Only the denoiser learns. A decoder that learns with it loses edges (docs/refinement_study.md).
+    """
     config.model.kind = "diffusion"
     config.sampler.num_steps = 1
     config.sampler.clip = 0.0  # the latents of a feed-forward model have no bound
-    config.sampler.global_noise = 0.5
+    config.sampler.global_noise = 0.8  # mostly one vector of noise for the picture
+    config.sampler.temperature = 0.6
     config.loss.samples = 2
     config.loss.own_noise = True
     for name in ("silog", "l1", "l2"):
@@ -26,6 +30,7 @@ def samples_around(config):
     config.loss.weights.crps = 1.0
     config.loss.weights.crps_pooled = 1.0
     config.loss.weights.ddim = 1.0
+    config.optimizer.freeze = "(?!denoiser/).*"
     config.optimizer.learning_rate = 3e-4
     return config
 

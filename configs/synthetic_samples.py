@@ -13,8 +13,6 @@ from diffdepth_jax.configs.frozen_samples import samples_around
 
 def get_config():
     config = samples_around(synthetic.get_config())
-    config.sampler.global_noise = 1.0  # a vector of noise for the picture, none for its cells
-    config.sampler.temperature = 0.55
     config.train.initial_weights = "runs/synthetic"
     config.train.num_steps = 800
     config.train.evaluate_every = 800

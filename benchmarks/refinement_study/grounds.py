@@ -100,6 +100,7 @@ class Photos:
         config.train.features_dir = str(self.workdir / "features")
         config.evaluation.protocol = "nyu_eigen"
         config.optimizer.learning_rate = 1e-3
+        config.optimizer.freeze = "backbone/.*"
         return config
 
     def sources(self, config: Configuration) -> tuple[Source, EvaluationSets]:

@@ -36,10 +36,17 @@ class Row:
 
 
 SAMPLES = {
-    "sampler.global_noise": 1.0,
-    "sampler.temperature": 0.55,
+    "sampler.global_noise": 0.8,
+    "sampler.temperature": 0.6,
     "loss.samples": 2,
     "loss.own_noise": True,
+    "optimizer.freeze": "(?!denoiser/).*",
+}
+# What samples were before: the decoder learned with the denoiser, and noise was one vector.
+UNFROZEN = SAMPLES | {
+    "sampler.global_noise": 1.0,
+    "sampler.temperature": 0.55,
+    "optimizer.freeze": "(backbone|detail)/.*",
 }
 LATE = {"optimizer.learning_rate": 5e-4, "optimizer.warmup_steps": 50}
 LAPLACE = {"model.laplace_scale": True, "loss.weights.laplace": 1.0, "loss.weights.crps": 0.0}
@@ -62,6 +69,7 @@ ROWS = {
     "late_feed_forward": _late("feed_forward"),
     "late_laplace": _late("feed_forward", **LAPLACE),
     "late_samples": _late("diffusion", **SAMPLES),
+    "late_unfrozen": _late("diffusion", **UNFROZEN),
     "late_local_noise": _late("diffusion", **SAMPLES | {"sampler.global_noise": 0.5}),
     "late_pixel_crps": _late("diffusion", **SAMPLES, **{"loss.weights.crps_pooled": 0.0}),
     "late_one_sample": _late("diffusion"),
