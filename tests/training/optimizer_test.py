@@ -10,6 +10,7 @@ import optax
 import pytest
 
 from diffdepth_jax.configs import default, released_swin
+from diffdepth_jax.configs.frozen_samples import samples_around
 from diffdepth_jax.configuration import groups
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.models.assembly import create_model
@@ -318,6 +319,13 @@ def test_a_pattern_freezes_whole_paths(pattern, names):
     flags = jax.tree.leaves_with_path(frozen(_params(), pattern))
     found = ["/".join(key.key for key in path) for path, on in flags if on]
     assert found == names
+
+
+def test_samples_around_a_model_train_its_denoiser_alone():
+    config = groups.read(samples_around(small_run.fields()))
+    params = abstract_variables(create_model(config.model))["params"]
+    for path, fixed in jax.tree.leaves_with_path(frozen(params, config.optimizer.freeze)):
+        assert fixed == (path[0].key != "denoiser")
 
 
 @pytest.mark.parametrize(
