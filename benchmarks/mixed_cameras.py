@@ -54,7 +54,7 @@ Scores = dict[str, dict[str, list[float | None]]]
 
 
 def base_fields() -> ConfigDict:
-    """Returns what both models have in common."""
+    """Returns what all models have in common."""
     fields = feed_forward.get_config()
     fields.seed = 3  # other scenes than those that the encoder saw
     fields.optimizer.freeze = ""  # it knows the standard camera alone

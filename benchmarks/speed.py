@@ -33,6 +33,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from benchmarks import speed_rows
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.method import diffusion
@@ -208,8 +210,8 @@ def difference(sides: Mapping[str, Facts], form: str) -> float | None:
     ours, theirs = (sides[name].get("probe") for name in ("ours", form))
     if ours is None or theirs is None:
         return None
-    largest = max(abs(a - b) for a, b in zip(ours, theirs, strict=True))
-    return largest / (max(theirs) - min(theirs))
+    largest = np.abs(np.subtract(ours, theirs)).max()  # nan if one of them is
+    return float(largest / np.ptp(theirs))
 
 
 def _ours_columns(row, result):

@@ -16,7 +16,8 @@ from diffdepth_jax.configs import frozen_features
 def samples_around(config):
     """Makes a feed-forward recipe that of samples around the model that it trained.
 
-    Only the denoiser learns. A decoder that learns with it loses edges (docs/refinement_study.md).
+    Only the denoiser learns: neck and decoder that learn with it lose edges
+    (docs/refinement_study.md).
     """
     config.model.kind = "diffusion"
     config.sampler.num_steps = 1

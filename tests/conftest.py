@@ -33,12 +33,13 @@ LONGEST = {"end_to_end_test.py", "datasets_end_to_end_test.py", "parallel_test.p
 def compilation_cache(tmp_path_factory):
     """Equal programs of different tests are compiled once, by whatever process of this run.
 
-    (Half an entry, if another process is just writing it, is a warning, and compiled again.)
+    An entry that another process is still writing gives a warning, and is compiled again.
     """
     base = tmp_path_factory.getbasetemp()
     of_run = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
     directory = str(of_run / "compiled")
     os.environ["JAX_COMPILATION_CACHE_DIR"] = directory
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.02"
     jax.config.update("jax_compilation_cache_dir", directory)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.02)
 

@@ -12,12 +12,15 @@ from diffdepth_jax.configs import frozen_features, frozen_samples, synthetic
 from diffdepth_jax.configuration.groups import Configuration
 from diffdepth_jax.datasets.samples import Source
 from diffdepth_jax.datasets.sources import EvaluationSets, create_sources
+from diffdepth_jax.errors import UserError
 from diffdepth_jax.media.camera import NYU
+from diffdepth_jax.whole_files import whole_file
 
 RESULTS = pathlib.Path(__file__).parents[2] / "docs" / "refinement_study"
 SCENE_SEED = 0  # of training and held-out scenes, as in the README, whatever a training's seed
 CALIBRATION_SEED = 12  # of the scenes that calibrations are fitted to
 CALIBRATION_SCENES = 100  # of each kind
+PERCENT = (100, 4, 1)  # of a photo's pixels that keep their ground truth
 
 
 class Ground(Protocol):
@@ -68,6 +71,8 @@ class Scenes:
 class Photos:
     """The labelled set of NYU on kept features of a frozen EfficientNet-Lite0.
 
+    The rows `before` and `unet` have no such backbone: they are for scenes alone.
+
     Attributes:
       data: the folder with train.txt and test.txt, see `benchmarks.nyu_labeled`.
       weights: the file of the backbone's weights.
@@ -85,6 +90,8 @@ class Photos:
 
     def recipe(self) -> ConfigDict:
         config = frozen_samples.samples_around(frozen_features.get_config())
+        config.loss.samples, config.loss.own_noise = 1, False  # rows set what they need
+        config.sampler.global_noise, config.sampler.temperature = 0.0, 1.0
         config.data.folder.root = str(self.data)
         config.data.folder.list_file = self._lists()[0]
         config.data.folder.eval_list_file = str(self._scored())
@@ -104,11 +111,11 @@ class Photos:
         return config
 
     def sources(self, config: Configuration) -> tuple[Source, EvaluationSets]:
-        return create_sources(config.data, SCENE_SEED)
+        return create_sources(config.data, config.seed)  # which draws nothing here
 
     def calibration(self, config: Configuration) -> EvaluationSets:
         folder = dataclasses.replace(config.data.folder, eval_list_file=self._lists()[1])
-        return create_sources(dataclasses.replace(config.data, folder=folder), SCENE_SEED)[1]
+        return create_sources(dataclasses.replace(config.data, folder=folder), config.seed)[1]
 
     def _lists(self) -> tuple[str, str]:
         """Training list without the held-out blocks, and these."""
@@ -118,7 +125,8 @@ class Photos:
         """The list of every third test image: all of them would take longer than training."""
         lines = (self.data / "test.txt").read_text().splitlines()
         path = self.workdir / "scored.txt"
-        path.write_text("\n".join(lines[::3]) + "\n")
+        with whole_file(path) as partial:
+            partial.write_text("\n".join(lines[::3]) + "\n")
         return path
 
 
@@ -128,7 +136,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workdir", type=pathlib.Path, required=True)
     parser.add_argument("--nyu", type=pathlib.Path, help="folder of the photos; else scenes")
     parser.add_argument("--weights", default="", help="with --nyu: file of EfficientNet-Lite0")
-    parser.add_argument("--percent", type=int, default=100, help="with --nyu: of truth to see")
+    parser.add_argument(
+        "--percent", type=int, choices=PERCENT, default=100, help="with --nyu: of truth to see"
+    )
     parser.add_argument("--results", type=pathlib.Path, default=RESULTS)
 
 
@@ -136,6 +146,8 @@ def chosen(given: argparse.Namespace) -> tuple[Ground, pathlib.Path, pathlib.Pat
     """The ground, the folder of its runs and the folder of its results."""
     if given.nyu is None:
         return Scenes(), given.workdir, given.results
+    if not given.weights:
+        raise UserError("--nyu needs --weights, the file of the backbone's weights")
     photos = Photos(given.nyu, given.weights, given.workdir, given.percent / 100)
     name = f"nyu_{given.percent}"
     return photos, given.workdir / name, given.results / name

@@ -42,7 +42,7 @@ SAMPLES = {
     "loss.own_noise": True,
     "optimizer.freeze": "(?!denoiser/).*",
 }
-# What samples were before: the decoder learned with the denoiser, and noise was one vector.
+# What samples were before: neck and decoder learned, too, and noise was one vector.
 UNFROZEN = SAMPLES | {
     "sampler.global_noise": 1.0,
     "sampler.temperature": 0.55,
@@ -72,7 +72,7 @@ ROWS = {
     "late_unfrozen": _late("diffusion", **UNFROZEN),
     "late_local_noise": _late("diffusion", **SAMPLES | {"sampler.global_noise": 0.5}),
     "late_pixel_crps": _late("diffusion", **SAMPLES, **{"loss.weights.crps_pooled": 0.0}),
-    "late_one_sample": _late("diffusion"),
+    "late_one_sample": _late("diffusion", **SAMPLES | {"loss.samples": 1}),
     "late_4_samples": _late("diffusion", **SAMPLES | {"loss.samples": 4}),
 }
 

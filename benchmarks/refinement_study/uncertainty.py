@@ -1,7 +1,7 @@
 """Scores the samples of a row against their competitors, on pictures that no model has seen.
 
-python -m benchmarks.refinement_study.uncertainty --seed=N --workdir=DIR [--results=DIR] \
-    [--nyu=DIR --weights=FILE --percent=100]
+python -m benchmarks.refinement_study.uncertainty --seed=N --workdir=DIR [--seeds 0 1 2] \
+    [--results=DIR] [--nyu=DIR --weights=FILE --percent=100]
 
 It needs the runs of the rows late_samples, late_feed_forward and late_laplace of this seed, and
 those of late_feed_forward of all --seeds. Scores are at the pixels that have ground truth, which
@@ -131,6 +131,7 @@ def main() -> None:
     given = parser.parse_args()
     show_messages("info")
     ground, workdir, results = grounds.chosen(given)
+    results.mkdir(parents=True, exist_ok=True)
     of_seed = functools.partial(pictures, given.seed, given.seeds, workdir=workdir, ground=ground)
     found = compare(of_seed(calibration=True), of_seed(calibration=False))
     path = results / f"uncertainty-seed{given.seed}.json"

@@ -50,6 +50,7 @@ def test_rows_that_would_not_end_in_time_are_left_out_and_named(clock, tmp_path,
     ("result", "message"),
     [
         (measured(probe_of_compiled=2.5), "log depths differ by more than 0.1"),
+        (measured(probe_of_compiled=float("nan")), "log depths differ by more than 0.1"),
         (measured(error="out of memory"), "out of memory"),
     ],
 )
@@ -61,6 +62,11 @@ def test_nothing_is_timed_where_the_depths_differ_or_a_side_fails(
     with pytest.raises(UserError, match=message):
         gpu.main([f"--output={tmp_path / 'gpu.json'}"])
     assert rows == [gpu.CHECKED] and not (tmp_path / "gpu.json").exists()
+
+
+def test_rows_that_do_not_exist_are_refused(tmp_path):
+    with pytest.raises(UserError, match="--only=swin_huge: no row"):
+        gpu.main([f"--output={tmp_path / 'gpu.json'}", "--only=swin_huge"])
 
 
 def test_every_row_is_one_of_the_benchmark_of_speed():

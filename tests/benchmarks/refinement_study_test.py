@@ -1,14 +1,19 @@
 """The rows of the study are valid, and its competitors are what they say, on made-up pictures."""
 
+import argparse
 import dataclasses
+import pathlib
+import re
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from benchmarks.refinement_study import competitors, rows, training, unet
+from benchmarks.refinement_study import competitors, grounds, report, rows, training, unet
 from benchmarks.refinement_study.competitors import Picture
+from diffdepth_jax.errors import UserError
+from tests.support.paths import ROOT
 
 SIZE = (24, 32)
 
@@ -21,6 +26,51 @@ def test_every_row_is_a_valid_configuration_that_sees_as_many_images(name):
     assert config.train.num_steps == row.num_steps(rows.SCENES)
     if row.start:
         assert rows.ROWS[row.start].kind == "feed_forward"
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Lists of 700 pictures, which are not there."""
+    lines = [f"rgb/{index}.jpg depth/{index}.png" for index in range(700)]
+    for name in ("train", "test"):
+        (tmp_path / f"{name}.txt").write_text("\n".join(lines) + "\n")
+    return grounds.Photos(tmp_path, "lite0.pth", tmp_path / "runs", 0.04)
+
+
+@pytest.mark.parametrize("name", [name for name in rows.ROWS if name.startswith(("late", "feed"))])
+def test_rows_on_photos_keep_features_and_see_part_of_the_truth(name, photos):
+    row = rows.ROWS[name]
+    config = rows.create_config(row, 0, "somewhere" if row.start else "", photos)
+    assert config.train.cache_features and config.augmentation.valid_pixel_fraction == 0.04
+    assert re.fullmatch(config.optimizer.freeze, "backbone/stem/kernel")
+    assert config.loss.samples == row.overrides.get("loss.samples", 1)
+    assert config.sampler.global_noise == row.overrides.get("sampler.global_noise", 0.0)
+
+
+def test_photos_are_scored_on_a_third_and_calibrated_on_other_ones(photos):
+    config = rows.create_config(rows.ROWS["feed_forward"], 0, ground=photos)
+    folder = config.data.folder
+    lists = [pathlib.Path(path).read_text().splitlines() for path in photos._lists()]
+    assert folder.list_file == photos._lists()[0] and [len(x) for x in lists] == [580, 120]
+    assert not set(lists[0]) & set(lists[1])
+    assert len(pathlib.Path(folder.eval_list_file).read_text().splitlines()) == 234
+
+
+def test_the_page_has_a_part_for_each_share_of_truth(tmp_path):
+    results = (ROOT / "docs/refinement_study/late_feed_forward-seed0.json").read_text()
+    (tmp_path / "nyu_4").mkdir()
+    (tmp_path / "nyu_4/late_feed_forward-seed0.json").write_text(results.replace("rooms", "eval"))
+    page = report.page(tmp_path)
+    assert "### 4 % of the ground truth" in page and "### 1 %" not in page
+    assert "Photos of NYU" not in report.page(tmp_path / "nothing")
+
+
+def test_photos_need_the_weights_of_their_backbone(tmp_path):
+    parser = argparse.ArgumentParser()
+    grounds.add_arguments(parser)
+    given = parser.parse_args(["--workdir", str(tmp_path), "--nyu", str(tmp_path)])
+    with pytest.raises(UserError, match="--nyu needs --weights"):
+        grounds.chosen(given)
 
 
 def test_the_unet_keeps_the_size():
