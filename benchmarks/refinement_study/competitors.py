@@ -158,7 +158,7 @@ def _score(picture: Picture, raw: Members, stretch: float, widths: IntervalWidth
     }
 
 
-def summary(rows: Sequence[Mapping]) -> dict[str, float]:
+def summary(rows: Sequence[Mapping]) -> dict[str, float | None]:
     """Means over pictures, the coverage of each fifth of true distance, and `image_rank`."""
     names = [name for name in rows[0] if name != "distances"]
     values = {name: _mean([row[name] for row in rows]) for name in names}
@@ -173,10 +173,10 @@ def summary(rows: Sequence[Mapping]) -> dict[str, float]:
     return values | {name: x for name, x in parts.items() if name.startswith("coverage_")}
 
 
-def _mean(values: Sequence[float]) -> float:
-    """Of the pictures that have a value; nan if none has."""
+def _mean(values: Sequence[float]) -> float | None:
+    """Of the pictures that have a value; None if none has."""
     known = [value for value in values if not np.isnan(value)]
-    return float(np.mean(known)) if known else np.nan
+    return float(np.mean(known)) if known else None
 
 
 def paired_ratio(

@@ -20,6 +20,7 @@ RESULTS = pathlib.Path(__file__).parents[2] / "docs" / "refinement_study"
 SCENE_SEED = 0  # of training and held-out scenes, as in the README, whatever a training's seed
 CALIBRATION_SEED = 12  # of the scenes that calibrations are fitted to
 CALIBRATION_SCENES = 100  # of each kind
+SCENES_ONLY = ("before", "unet")  # rows without a frozen backbone
 PERCENT = (100, 4, 1)  # of a photo's pixels that keep their ground truth
 
 
@@ -70,8 +71,6 @@ class Scenes:
 @dataclasses.dataclass(frozen=True)
 class Photos:
     """The labelled set of NYU on kept features of a frozen EfficientNet-Lite0.
-
-    The rows `before` and `unet` have no such backbone: they are for scenes alone.
 
     Attributes:
       data: the folder with train.txt and test.txt, see `benchmarks.nyu_labeled`.
@@ -143,11 +142,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def chosen(given: argparse.Namespace) -> tuple[Ground, pathlib.Path, pathlib.Path]:
-    """The ground, the folder of its runs and the folder of its results."""
+    """The ground, the folder of its runs and the folder of its results.
+
+    Raises:
+      UserError: photos without the weights of their backbone, or with a row for scenes alone.
+    """
     if given.nyu is None:
         return Scenes(), given.workdir, given.results
     if not given.weights:
         raise UserError("--nyu needs --weights, the file of the backbone's weights")
+    if getattr(given, "name", "") in SCENES_ONLY:
+        raise UserError(f"{given.name}: has no frozen backbone, which --nyu needs; leave --nyu out")
     photos = Photos(given.nyu, given.weights, given.workdir, given.percent / 100)
     name = f"nyu_{given.percent}"
     return photos, given.workdir / name, given.results / name

@@ -33,6 +33,7 @@ from diffdepth_jax.evaluation.scoring import Predictor
 from diffdepth_jax.evaluation.uncertainty_report import create_score_maps
 from diffdepth_jax.method import losses
 from diffdepth_jax.method.pixel_objective import total_loss
+from diffdepth_jax.program.entry import one_line_errors
 from diffdepth_jax.program.messages import show_messages
 from diffdepth_jax.training.batches import augmented_batches
 from diffdepth_jax.training.configured import configured_optimizer
@@ -163,4 +164,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with one_line_errors():
+        main()

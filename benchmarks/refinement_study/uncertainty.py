@@ -38,6 +38,7 @@ from diffdepth_jax.evaluation.protocols import Protocol
 from diffdepth_jax.evaluation.report import protocol_of
 from diffdepth_jax.evaluation.scoring import clamped_maps, scored_mask
 from diffdepth_jax.models.variables import abstract_variables
+from diffdepth_jax.program.entry import one_line_errors
 from diffdepth_jax.program.messages import show_messages
 
 
@@ -143,4 +144,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with one_line_errors():
+        main()

@@ -73,6 +73,13 @@ def test_photos_need_the_weights_of_their_backbone(tmp_path):
         grounds.chosen(given)
 
 
+@pytest.mark.parametrize("name", grounds.SCENES_ONLY)
+def test_rows_without_a_frozen_backbone_are_refused_on_photos(name, tmp_path):
+    given = argparse.Namespace(name=name, nyu=tmp_path, weights="lite0.pth")
+    with pytest.raises(UserError, match=f"{name}: has no frozen backbone"):
+        grounds.chosen(given)
+
+
 def test_the_unet_keeps_the_size():
     image = jnp.zeros((2, 32, 48, 3))
     network = unet.UNet()
