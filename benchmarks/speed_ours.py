@@ -18,6 +18,7 @@ from diffdepth_jax.errors import UserError
 from diffdepth_jax.method import diffusion, refinement
 from diffdepth_jax.models.assembly import DiffusionDepth, create_model
 from diffdepth_jax.models.variables import abstract_variables
+from diffdepth_jax.program import compiler_options
 from diffdepth_jax.program.environment import describe_environment
 from diffdepth_jax.training import configured
 from diffdepth_jax.training.state import create_train_state
@@ -67,7 +68,8 @@ def create_program(
         predict = functools.partial(
             refinement.predict_depth, model, schedule=schedule, **vars(config.sampler)
         )
-        return model, jax.jit(predict), _prediction_arguments
+        program = jax.jit(predict, compiler_options=compiler_options.of_predictions())
+        return model, program, _prediction_arguments
     _, optimizer = configured.configured_optimizer(config)
     create = functools.partial(
         create_train_state, model, optimizer, ema_decay=config.train.ema_decay

@@ -21,14 +21,19 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any, TextIO
 
+from diffdepth_jax.program.heap import keep_freed_memory
+
 SIDES = {"ours": "benchmarks.speed_ours", "torch": "benchmarks.speed_torch"}
 MEMORY_SHARE = 0.9  # of the free memory; a row that needs more fails, instead of the machine
 STATUS = pathlib.Path("/proc/self/status")
 KIB = 1024
 
 
-def resident(field: str) -> int:
-    """Returns bytes of memory: VmRSS is the present, VmHWM the most since `reset_high_water`."""
+def process_memory(field: str) -> int:
+    """Returns bytes of memory: VmRSS is the present, VmHWM the most since `reset_high_water`.
+
+    VmData is what is asked for, in use or not.
+    """
     for line in STATUS.read_text().splitlines():
         if line.startswith(f"{field}:"):
             return int(line.split()[1]) * KIB
@@ -47,12 +52,12 @@ def give_back() -> None:
 
 
 def limit_memory() -> None:
-    """Limits this process's memory; PyTorch and XLA then report a failure."""
+    """Limits what this process may ask for from now on; PyTorch and XLA then report a failure."""
     free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     for line in pathlib.Path("/proc/meminfo").read_text().splitlines():
         if line.startswith("MemAvailable:"):
             free = int(line.split()[1]) * KIB
-    limit = int(MEMORY_SHARE * free)
+    limit = process_memory("VmData") + int(MEMORY_SHARE * free)
     resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
 
 
@@ -61,7 +66,7 @@ class Worker:
 
     def __init__(self, module: Any) -> None:
         self._module, self._side = module, None
-        self._resident, self._peak = resident("VmRSS"), 0
+        self._resident, self._peak = process_memory("VmRSS"), 0
 
     def answer(self, command: Mapping[str, Any]) -> dict[str, Any]:
         command = dict(command)
@@ -82,7 +87,7 @@ class Worker:
         """Times calls after an untimed one: the first call after another process's turn is slow."""
         self._side.call()
         seconds = self._times(calls)
-        self._peak = max(self._peak, resident("VmHWM"))
+        self._peak = max(self._peak, process_memory("VmHWM"))
         return {"seconds": seconds}
 
     def _times(self, calls):
@@ -123,6 +128,7 @@ def main(side: str, cores: str) -> None:
     os.dup2(2, 1)  # libraries' prints must not look like answers
     if side == "ours":
         sys.modules["torch"] = None  # else tensorboardX loads PyTorch, which takes memory
+        keep_freed_memory()  # as the programs do
     module = importlib.import_module(SIDES[side])
     if not module.on_accelerator():
         limit_memory()

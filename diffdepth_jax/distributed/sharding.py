@@ -12,6 +12,7 @@ from jaxtyping import Key
 from diffdepth_jax.arrays import Array
 from diffdepth_jax.distributed.collectives import AXIS, Tree
 from diffdepth_jax.errors import UserError
+from diffdepth_jax.program import compiler_options
 
 MODES = ("jit", "pmap", "fsdp")
 MIN_SPLIT = 2**12  # elements; to gather smaller leaves costs more than their split saves
@@ -144,7 +145,12 @@ class Layout:
 
     def create(self, create: Callable[[], Tree]) -> Tree:
         """Returns the state that `create()` creates; each device computes only its part of it."""
-        return jax.jit(create, out_shardings=self.state_shardings(jax.eval_shape(create)))()
+        compiled = jax.jit(
+            create,
+            out_shardings=self.state_shardings(jax.eval_shape(create)),
+            compiler_options=compiler_options.of_what_runs_once(),
+        )
+        return compiled()
 
     def gather(self, params: Tree) -> Tree:
         """Within a step: gathers parameters for use. XLA gathers each just before its use."""

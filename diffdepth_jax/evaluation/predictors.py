@@ -19,6 +19,7 @@ from diffdepth_jax.method import diffusion, refinement
 from diffdepth_jax.method.noise import antithetic, normal_per_image
 from diffdepth_jax.models import laplace
 from diffdepth_jax.models.assembly import DepthNetwork
+from diffdepth_jax.program import compiler_options
 
 
 def create_predict_step(
@@ -41,6 +42,7 @@ def create_predict_step(
         jax.jit,
         in_shardings=(sharding.replicated(mesh), *[sharding.split(mesh)] * 2),
         static_argnums=3,
+        compiler_options=compiler_options.of_predictions(),
     )
     def predict_step(variables, image, keys, members=1):
         noise = normal_per_image(keys, model.latent_shape(*image.shape[1:3]))

@@ -15,7 +15,7 @@ from diffdepth_jax.method.refinement import decode_steps, final_maps, refine
 from diffdepth_jax.models import laplace
 from diffdepth_jax.models.assembly import DepthNetwork
 from diffdepth_jax.models.codec import Decoded
-from diffdepth_jax.program.lowered_programs import COMPILER_OPTIONS
+from diffdepth_jax.program import compiler_options
 
 # "depth", and by choice "spread", "low" and "high", and "trajectory", in metres; "validity", a
 # probability. Of a relative model "inverse_depth" alone, without unit.
@@ -36,7 +36,7 @@ def create_predict(model: DepthNetwork, schedule: NoiseSchedule, sampler: Sample
     @functools.partial(
         jax.jit,
         static_argnames=("num_steps", "ensemble", "trajectory", "interval"),
-        compiler_options=COMPILER_OPTIONS,
+        compiler_options=compiler_options.of_predictions(),
     )
     def predict(variables, image, key, *, num_steps, ensemble, trajectory, interval=None):
         size = image.shape[1:3]

@@ -12,7 +12,6 @@ import dataclasses
 import functools
 import hashlib
 import importlib.metadata
-import os
 import pathlib
 import platform
 import threading
@@ -25,16 +24,10 @@ from absl import logging
 from jax.export import DisabledSafetyCheck, Exported
 from jax.stages import Wrapped
 
-from diffdepth_jax.program import compilation_cache
+from diffdepth_jax.program import compilation_cache, compiler_options
 from diffdepth_jax.whole_files import whole_file
 
 _PACKAGE = pathlib.Path(__file__).parents[1]
-# On CPU, XLA's newer emitters of fused loops take a fifth of the time of a first start, and the
-# program is as fast without them (jax 0.10.2). A part for each core takes less than 32, too.
-COMPILER_OPTIONS = {
-    "xla_cpu_use_fusion_emitters": False,
-    "xla_cpu_parallel_codegen_split_count": min(os.cpu_count() or 1, 32),
-}
 _LIBRARIES = ("jax", "jaxlib", "flax", "numpy")  # that take part in tracing
 
 
@@ -85,7 +78,8 @@ class KeptFunction:
             if kind not in self._programs:
                 exported = self._read_or_trace(_key(self._identity, kind), arrays, static)
                 self._programs[kind] = jax.jit(
-                    _without_scipy(exported).call, compiler_options=COMPILER_OPTIONS
+                    _without_scipy(exported).call,
+                    compiler_options=compiler_options.of_predictions(),
                 )
             return self._programs[kind]
 

@@ -288,10 +288,10 @@ def test_a_worker_answers_each_command_and_failures_too():
 def test_the_high_water_mark_of_memory_falls_and_rises():
     block = bytearray(2**28)
     block[::4096] = b"x" * len(block[::4096])
-    with_block = speed_worker.resident("VmHWM")
+    with_block = speed_worker.process_memory("VmHWM")
     del block
     speed_worker.reset_high_water()
-    assert speed_worker.resident("VmHWM") < with_block - 2**27
+    assert speed_worker.process_memory("VmHWM") < with_block - 2**27
 
 
 @pytest.mark.slow
