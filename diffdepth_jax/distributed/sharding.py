@@ -143,11 +143,14 @@ class Layout:
             jax.eval_shape(create),
         )
 
-    def create(self, create: Callable[[], Tree]) -> Tree:
-        """Returns the state that `create()` creates; each device computes only its part of it."""
+    def create(self, create: Callable[[], Tree], abstract: Tree) -> Tree:
+        """Returns the state that `create()` creates; each device computes only its part of it.
+
+        `abstract` is what the method of this name returned for it.
+        """
         compiled = jax.jit(
             create,
-            out_shardings=self.state_shardings(jax.eval_shape(create)),
+            out_shardings=jax.tree.map(lambda leaf: leaf.sharding, abstract),
             compiler_options=compiler_options.of_what_runs_once(),
         )
         return compiled()

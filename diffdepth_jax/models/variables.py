@@ -1,5 +1,6 @@
 """A model's variables: random ones, their shapes, and a comparison of shapes."""
 
+import functools
 from typing import Any
 
 import flax.linen as nn
@@ -8,20 +9,25 @@ import jax.numpy as jnp
 from jaxtyping import Key, PyTree
 
 from diffdepth_jax.arrays import Variables
+from diffdepth_jax.program import compiler_options
 
 
-def init_variables(
-    model: nn.Module, key: Key[jax.Array, ""], height: int = 32, width: int = 32
-) -> Variables:
-    """Draws random float32 variables; their shapes do not depend on the size of the image."""
-    image = jnp.zeros((1, height, width, 3))
-    depth = jnp.ones((1, height, width, 1))
-    return jax.jit(model.init)(key, image, depth, depth > 0)
+def draw_variables(model: nn.Module, key: Key[jax.Array, ""]) -> Variables:
+    """Draws random float32 variables, as a part of a compiled program."""
+    image = jnp.zeros((1, 32, 32, 3))  # of any size: it changes no shape of a variable
+    depth = jnp.ones((1, 32, 32, 1))
+    return model.init(key, image, depth, depth > 0)
+
+
+def init_variables(model: nn.Module, key: Key[jax.Array, ""]) -> Variables:
+    """Draws random float32 variables."""
+    draw = functools.partial(draw_variables, model)
+    return jax.jit(draw, compiler_options=compiler_options.of_what_runs_once())(key)
 
 
 def abstract_variables(model: nn.Module) -> Variables:
     """Returns the shapes and types of `init_variables` without computing anything."""
-    return jax.eval_shape(lambda: init_variables(model, jax.random.key(0)))
+    return jax.eval_shape(lambda: draw_variables(model, jax.random.key(0)))
 
 
 def abstract_backbone(backbone: nn.Module) -> Variables:

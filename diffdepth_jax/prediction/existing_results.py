@@ -1,7 +1,10 @@
 """Which inputs need no prediction, because all their results exist."""
 
 import dataclasses
+import pathlib
 from collections.abc import Iterable, Mapping
+
+from absl import logging
 
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.prediction.output_kinds import KINDS
@@ -32,17 +35,25 @@ class ExistingResults:
         They would be taken for what these settings give.
         """
         for file in files:
-            made = self.record.made(file.name, is_video=file.is_video)
-            if made is None or not self.are_current(file) or not self._any_exist(file):
-                continue
-            before, now = made.settings, self.settings
-            changed = [name for name in now if before.get(name, now[name]) != now[name]]
-            if changed:
+            changed = self._changed(self._made(file))
+            if changed and self.are_current(file) and self._every_kind(file):
                 flags = ", ".join(f"--{name}" for name in changed)
                 raise UserError(
                     f"the results {self.writer.directory / file.name}* were made with another "
                     f"{flags}: add --overwrite to make them again, or give another --output"
                 )
+
+    def warn_of_what_stays(self, files: Iterable[InputFile]) -> None:
+        """Warns of results of kinds that are not made now, of other settings or another input."""
+        stay = [path for file in files if self._is_made_anew(file) for path in self._others(file)]
+        if stay:
+            more = f" and {len(stay) - 1} more" if len(stay) > 1 else ""
+            logging.warning(
+                "%s%s stay, which other flags or another input made: name their kinds in "
+                "--outputs, too, or delete them",
+                stay[0],
+                more,
+            )
 
     def add(self, name: str, source: Fingerprint | None, frames: int = 0) -> None:
         """Records that results were made of an input, of so many frames of a video."""
@@ -63,7 +74,7 @@ class ExistingResults:
         """
         if not self.are_current(file) or not self._has_video(file):
             return False
-        made = self.record.made(file.name, is_video=True)
+        made = self._made(file)
         if made is None:
             return not self.writer.paths(file.name)
         names = map(file.frame_name, range(made.frames))
@@ -71,12 +82,31 @@ class ExistingResults:
 
     def are_current(self, file: InputFile) -> bool:
         """Whether results that exist may stay; as far as the record tells, they are the file's."""
-        made = self.record.made(file.name, is_video=file.is_video)
+        made = self._made(file)
         return not self.overwrite and (made is None or made.is_of(file.path))
 
-    def _any_exist(self, file: InputFile) -> bool:
-        every = dataclasses.replace(self.writer, kinds=tuple(KINDS))
-        return bool(every.existing(file))
+    def _made(self, file: InputFile) -> Made | None:
+        return self.record.made(file.name, is_video=file.is_video)
+
+    def _changed(self, made: Made | None) -> list[str]:
+        """Returns the settings that are known to have been others."""
+        before, now = {} if made is None else made.settings, self.settings
+        return [name for name in now if before.get(name, now[name]) != now[name]]
+
+    def _is_made_anew(self, file: InputFile) -> bool:
+        """Whether results of a file are known to be made again because they would be others."""
+        made = self._made(file)
+        if made is None or self.are_current(file):
+            return False
+        return bool(self._changed(made)) or not made.is_of(file.path)
+
+    def _every_kind(self, file: InputFile) -> list[pathlib.Path]:
+        """Returns what exists of the results of a file, of whatever kind."""
+        return dataclasses.replace(self.writer, kinds=tuple(KINDS)).existing(file)
+
+    def _others(self, file: InputFile) -> list[pathlib.Path]:
+        made_now = set(self.writer.existing(file))
+        return [path for path in self._every_kind(file) if path not in made_now]
 
     def _has_video(self, file: InputFile) -> bool:
         return not self.writer.makes_video or self.writer.video_path(file.name).exists()

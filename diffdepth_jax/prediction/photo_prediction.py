@@ -1,6 +1,7 @@
 """Predicts photos into files. Photos that cannot be predicted are passed over."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future
 
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.media import camera
@@ -13,6 +14,7 @@ from diffdepth_jax.prediction.outputs import count_beyond_png
 from diffdepth_jax.prediction.record import fingerprint
 from diffdepth_jax.prediction.report import Report, notes_on_denoising, tell
 from diffdepth_jax.program import progress
+from diffdepth_jax.program.background import in_background
 
 
 class PhotoPredictor:
@@ -26,8 +28,8 @@ class PhotoPredictor:
         missing = [file for file in files if not self._existing.of_photo(file)]
         self._report.skipped += len(files) - len(missing)
         bar = progress.bar(missing, "predict", disable=len(files) == 1)
-        for batch in self._images.batches(self._jobs(bar)):
-            self._predict_batch(batch)
+        for result, writing in in_background(self._images.write, self._results(bar)):
+            self._finish(result, writing)
 
     def _jobs(self, files: Iterable[InputFile]) -> Iterator[Job]:
         for file in files:
@@ -39,20 +41,20 @@ class PhotoPredictor:
             else:
                 yield job._replace(source=source)
 
-    def _predict_batch(self, batch: list[Job]) -> None:
-        try:
-            results = self._images.predict(batch)
-        except UserError as error:
-            for job in batch:
-                self._report.fail(job.path, error)
-            return
-        for result in results:
-            self._write(result)
+    def _results(self, files: Iterable[InputFile]) -> Iterator[Result]:
+        for batch in self._images.batches(self._jobs(files)):
+            try:
+                results = self._images.predict(batch)
+            except UserError as error:
+                for job in batch:
+                    self._report.fail(job.path, error)
+            else:
+                yield from results
 
-    def _write(self, result: Result) -> None:
+    def _finish(self, result: Result, writing: Future) -> None:
         job = result.job
         try:
-            self._images.write(result)
+            writing.result()
         except UserError as error:
             return self._report.fail(job.path, error)
         self._existing.add(job.name, job.source)

@@ -14,6 +14,7 @@ from diffdepth_jax.prediction.output_names import InputFile
 from diffdepth_jax.prediction.record import fingerprint
 from diffdepth_jax.prediction.report import Report, tell
 from diffdepth_jax.program import progress
+from diffdepth_jax.program.background import in_background
 
 
 class VideoPredictor:
@@ -71,8 +72,9 @@ class VideoPredictor:
             video = images.writer.open_video(file.name, clock)
         jobs = self._jobs(file, frames, skip_existing=clock is None)
         with explained(file.name), video as append:
-            for result in itertools.chain.from_iterable(map(images.predict, images.batches(jobs))):
-                images.write(result)
+            results = itertools.chain.from_iterable(map(images.predict, images.batches(jobs)))
+            for result, writing in in_background(images.write, results):
+                writing.result()
                 if append is not None:
                     append(result.prediction, result.job.span)
                 yield metres_hold(result.prediction, result.camera)

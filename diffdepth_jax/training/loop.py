@@ -57,12 +57,13 @@ def _started(
     checkpoints: RunCheckpoints,
     layout: sharding.Layout,
     create: Callable[[], TrainState],
+    abstract: TrainState,
     config: Configuration,
 ) -> TrainState:
     """The newest saved state, or the initial one with the weights that the configuration names."""
     if checkpoints.newest is not None:
-        return checkpoints.restore(layout.abstract(create))
-    state = layout.create(create)
+        return checkpoints.restore(abstract)
+    state = layout.create(create, abstract)
     variables, messages = start_from(state.variables, **origins(config))
     for message in messages:
         inform(message)
@@ -199,7 +200,7 @@ class _Run:
         abstract = layout.abstract(create)
         self._inform(abstract.variables["params"])
         step_fn = create_step(self.config, model, schedule, optimizer, layout, abstract)
-        state = _started(self.checkpoints, layout, create, self.config)
+        state = _started(self.checkpoints, layout, create, abstract, self.config)
         overview = get_parameter_overview(state.variables["params"], include_stats=False)
         self.log.text("parameters.txt", overview)
         return state, step_fn

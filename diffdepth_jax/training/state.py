@@ -10,7 +10,7 @@ from flax import struct
 from jaxtyping import Int, PyTree
 
 from diffdepth_jax.arrays import Variables
-from diffdepth_jax.models.variables import init_variables
+from diffdepth_jax.models.variables import draw_variables
 
 
 def _zero() -> Int[jax.Array, ""]:
@@ -65,8 +65,8 @@ def update_average(
 def create_train_state(
     model: nn.Module, optimizer: optax.GradientTransformation, key: jax.Array, ema_decay: float
 ) -> TrainState:
-    """The state before the first step; with an `ema_decay` of 0 no average is kept."""
-    variables = init_variables(model, key)
+    """The state before the first step, in a program; with an `ema_decay` of 0 without average."""
+    variables = draw_variables(model, key)
     opt_state = optimizer.init(variables["params"])
     # A copy: the step donates the memory of its state, each buffer once.
     average = jax.tree.map(jnp.copy, variables["params"]) if ema_decay else None

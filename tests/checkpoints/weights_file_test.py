@@ -116,7 +116,7 @@ def test_a_model_is_loaded_without_orbax_and_without_tracing_its_initialisation(
 import sys
 from diffdepth_jax.models import variables
 def refuse(*_): raise AssertionError("traced")
-variables.init_variables = refuse
+variables.draw_variables = refuse
 from diffdepth_jax import DepthEstimator
 DepthEstimator.from_checkpoint(sys.argv[1])
 assert not any(name.split(".")[0] == "orbax" for name in sys.modules)

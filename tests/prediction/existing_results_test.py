@@ -84,3 +84,22 @@ def test_results_of_older_versions_stay(tmp_path, results):
     file = photo(tmp_path, "a")
     write(ExistingResults(results().writer, Record(tmp_path / "out"), False), file)
     results(model="2").check([file])
+
+
+def test_what_stays_of_other_flags_or_another_photo_is_named(tmp_path, results, caplog):
+    file = photo(tmp_path, "a")
+    write(results(kinds=("npy", "glb", "spread")), file)
+
+    def warnings(**flags):
+        caplog.clear()
+        results(**flags).warn_of_what_stays([file])
+        return [record.getMessage() for record in caplog.records]
+
+    assert not warnings()
+    assert not warnings(overwrite=True)  # the same flags and photo: they fit together
+    (text,) = warnings(model="2", overwrite=True)
+    assert f"{tmp_path}/out/a_spread.npy and 2 more stay" in text  # its picture, and the GLB
+    assert not warnings(kinds=("npy", "glb", "spread"), model="2", overwrite=True)
+    photo(tmp_path, "a", value=7)
+    (text,) = warnings()
+    assert "another input" in text
