@@ -68,8 +68,7 @@ def create_program(
         predict = functools.partial(
             refinement.predict_depth, model, schedule=schedule, **vars(config.sampler)
         )
-        program = jax.jit(predict, compiler_options=compiler_options.of_predictions())
-        return model, program, _prediction_arguments
+        return model, jax.jit(predict), _prediction_arguments
     _, optimizer = configured.configured_optimizer(config)
     create = functools.partial(
         create_train_state, model, optimizer, ema_decay=config.train.ema_decay
@@ -129,7 +128,10 @@ class Side:
 
     def call(self) -> None:
         if self._compiled is None:
-            self._compiled = self._program.lower(self._first, *self._rest).compile()
+            lowered = self._program.lower(self._first, *self._rest)
+            is_prediction = self._row.task == "predict"
+            options = compiler_options.of_predictions() if is_prediction else None
+            self._compiled = lowered.compile(compiler_options=options)
         self._result = self._compiled(self._first, *self._rest)
         if self._row.task == "train":
             self._first, self._result = self._result  # the state was donated

@@ -24,16 +24,13 @@ from typing import Any, TextIO
 from diffdepth_jax.program.heap import keep_freed_memory
 
 SIDES = {"ours": "benchmarks.speed_ours", "torch": "benchmarks.speed_torch"}
-MEMORY_SHARE = 0.9  # of the free memory; a row that needs more fails, instead of the machine
+MEMORY_SHARE = 0.9  # of the free memory; where PyTorch needs more its row fails, not the machine
 STATUS = pathlib.Path("/proc/self/status")
 KIB = 1024
 
 
 def process_memory(field: str) -> int:
-    """Returns bytes of memory: VmRSS is the present, VmHWM the most since `reset_high_water`.
-
-    VmData is what is asked for, in use or not.
-    """
+    """Returns bytes of memory: VmRSS is the present, VmHWM the most since `reset_high_water`."""
     for line in STATUS.read_text().splitlines():
         if line.startswith(f"{field}:"):
             return int(line.split()[1]) * KIB
@@ -52,12 +49,12 @@ def give_back() -> None:
 
 
 def limit_memory() -> None:
-    """Limits what this process may ask for from now on; PyTorch and XLA then report a failure."""
+    """Limits this process's memory; PyTorch then reports a failure."""
     free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     for line in pathlib.Path("/proc/meminfo").read_text().splitlines():
         if line.startswith("MemAvailable:"):
             free = int(line.split()[1]) * KIB
-    limit = process_memory("VmData") + int(MEMORY_SHARE * free)
+    limit = int(MEMORY_SHARE * free)
     resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
 
 
@@ -128,9 +125,9 @@ def main(side: str, cores: str) -> None:
     os.dup2(2, 1)  # libraries' prints must not look like answers
     if side == "ours":
         sys.modules["torch"] = None  # else tensorboardX loads PyTorch, which takes memory
-        keep_freed_memory()  # as the programs do
+        keep_freed_memory()  # as the programs do; what it asks for leaves no limit that would help
     module = importlib.import_module(SIDES[side])
-    if not module.on_accelerator():
+    if side == "torch" and not module.on_accelerator():
         limit_memory()
     serve(Worker(module), sys.stdin, answers)
 

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import time
+from threading import Event
 
 import numpy as np
 import pytest
@@ -230,17 +231,27 @@ def test_inputs_that_are_none_are_refused(
 def test_ctrl_c_tells_what_was_written_and_what_failed(photos, run, tmp_path, capsys, monkeypatch):
     for name in ("d.png", "e.png"):
         _picture(48, 32).save(photos / name)
-    write = ImagePredictor.write
+    predict, write, batches, second = ImagePredictor.predict, ImagePredictor.write, [], Event()
 
-    def stop_at_the_third(self, result):
-        write(self, result)
-        if len(list((tmp_path / "out").glob("*.npy"))) == 3:
+    def stop_at_the_third(self, batch):
+        batches.append(batch)
+        if len(batches) == 3:
+            second.set()
             raise KeyboardInterrupt
+        return predict(self, batch)
 
-    monkeypatch.setattr(ImagePredictor, "write", stop_at_the_third)
+    def write_late(self, result):  # the second is not yet written when all is broken off
+        assert len(batches) == 1 or second.wait(60)
+        write(self, result)
+
+    monkeypatch.setattr(ImagePredictor, "predict", stop_at_the_third)
+    monkeypatch.setattr(ImagePredictor, "write", write_late)
     with pytest.raises(KeyboardInterrupt, match=r"^2 of 5 written to .*out$"):
         run(photos)
     assert "b.jpg cannot be read" in capsys.readouterr().err
+    names = {path.stem for path in (tmp_path / "out").glob("*.npy")}
+    made = record.Record(tmp_path / "out").made
+    assert len(names) == 2 and all(made(name, is_video=False) for name in names)
 
 
 def test_the_command_line_is_read_as_one_types_it():

@@ -6,6 +6,7 @@ The program's own pure step is mapped over the seeds: each has its parameters, i
 and its noise. Nothing is saved on the way: an interrupted training starts anew.
 """
 
+import functools
 import os
 import pathlib
 import sys
@@ -39,8 +40,10 @@ class SeedsLayout(sharding.Layout):
 
 
 def _state(config, model, optimizer):
-    key = jax.random.key(config.seed)
-    state = create_train_state(model, optimizer, key, config.train.ema_decay)
+    create = functools.partial(
+        create_train_state, model, optimizer, ema_decay=config.train.ema_decay
+    )
+    state = jax.jit(create)(key=jax.random.key(config.seed))
     variables, _ = start_from(
         state.variables,
         backbone_weights=config.model.backbone_weights,

@@ -146,7 +146,7 @@ class Layout:
     def create(self, create: Callable[[], Tree], abstract: Tree) -> Tree:
         """Returns the state that `create()` creates; each device computes only its part of it.
 
-        `abstract` is what the method of this name returned for it.
+        `abstract` is what `self.abstract(create)` returned.
         """
         compiled = jax.jit(
             create,

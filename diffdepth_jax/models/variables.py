@@ -13,7 +13,7 @@ from diffdepth_jax.program import compiler_options
 
 
 def draw_variables(model: nn.Module, key: Key[jax.Array, ""]) -> Variables:
-    """Draws random float32 variables, as a part of a compiled program."""
+    """Draws random float32 variables. Call it inside `jax.jit`: it runs the network once."""
     image = jnp.zeros((1, 32, 32, 3))  # of any size: it changes no shape of a variable
     depth = jnp.ones((1, 32, 32, 1))
     return model.init(key, image, depth, depth > 0)

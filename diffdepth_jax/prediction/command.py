@@ -65,8 +65,6 @@ def predict_files(
         )
         of_photo.check(photos)
         of_frames.check(videos)
-        of_photo.warn_of_what_stays(photos)
-        of_frames.warn_of_what_stays(videos)
         PhotoPredictor(images, of_photo, report).predict(photos)
         if not estimator.is_relative:
             cameras.warn_of_unknown()

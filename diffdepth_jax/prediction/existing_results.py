@@ -2,7 +2,7 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from absl import logging
 
@@ -29,10 +29,11 @@ class ExistingResults:
     overwrite: bool
     settings: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
-    def check(self, files: Iterable[InputFile]) -> None:
+    def check(self, files: Sequence[InputFile]) -> None:
         """Raises a UserError if results of a file were made by other settings, and may stay.
 
-        They would be taken for what these settings give.
+        They would be taken for what these settings give. What is of kinds that are not made now
+        may stay beside results of other settings, or of an input that has changed: a warning.
         """
         for file in files:
             changed = self._changed(self._made(file))
@@ -42,15 +43,21 @@ class ExistingResults:
                     f"the results {self.writer.directory / file.name}* were made with another "
                     f"{flags}: add --overwrite to make them again, or give another --output"
                 )
+        self._warn_of_what_stays(files)
 
-    def warn_of_what_stays(self, files: Iterable[InputFile]) -> None:
+    def _warn_of_what_stays(self, files: Iterable[InputFile]) -> None:
         """Warns of results of kinds that are not made now, of other settings or another input."""
-        stay = [path for file in files if self._is_made_anew(file) for path in self._others(file)]
+        stay = [
+            path
+            for file in files
+            if self._is_made_anew(file)
+            for path in self._of_other_kinds(file)
+        ]
         if stay:
             more = f" and {len(stay) - 1} more" if len(stay) > 1 else ""
             logging.warning(
-                "%s%s stay, which other flags or another input made: name their kinds in "
-                "--outputs, too, or delete them",
+                "%s%s: made with other flags or of another input, and not made again: delete "
+                "them, or add their kinds to --outputs",
                 stay[0],
                 more,
             )
@@ -89,22 +96,21 @@ class ExistingResults:
         return self.record.made(file.name, is_video=file.is_video)
 
     def _changed(self, made: Made | None) -> list[str]:
-        """Returns the settings that are known to have been others."""
+        """Returns the names of the settings that differ from those recorded."""
         before, now = {} if made is None else made.settings, self.settings
         return [name for name in now if before.get(name, now[name]) != now[name]]
 
     def _is_made_anew(self, file: InputFile) -> bool:
-        """Whether results of a file are known to be made again because they would be others."""
+        """Whether results of a file, as `check` leaves them, are known to be others than now."""
         made = self._made(file)
-        if made is None or self.are_current(file):
-            return False
-        return bool(self._changed(made)) or not made.is_of(file.path)
+        return made is not None and (bool(self._changed(made)) or not made.is_of(file.path))
 
     def _every_kind(self, file: InputFile) -> list[pathlib.Path]:
         """Returns what exists of the results of a file, of whatever kind."""
         return dataclasses.replace(self.writer, kinds=tuple(KINDS)).existing(file)
 
-    def _others(self, file: InputFile) -> list[pathlib.Path]:
+    def _of_other_kinds(self, file: InputFile) -> list[pathlib.Path]:
+        """Returns what exists of the results of a file, of kinds that are not made now."""
         made_now = set(self.writer.existing(file))
         return [path for path in self._every_kind(file) if path not in made_now]
 

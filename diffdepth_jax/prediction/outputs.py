@@ -5,6 +5,7 @@ import dataclasses
 import functools
 import math
 import pathlib
+import threading
 from collections.abc import Callable, Collection, Generator, Mapping
 from typing import TypeVar
 
@@ -30,6 +31,7 @@ AnyPrediction = DepthPrediction | RelativePrediction
 Metres = Float32[np.ndarray, "height width"]
 _T = TypeVar("_T")
 _PNG_MAX = np.iinfo(np.uint16).max
+_FOLDERS = threading.Lock()  # else one thread removes a folder into which another writes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,12 +98,12 @@ class OutputWriter:
 
     def existing_frames(self, name: str) -> list[pathlib.Path]:
         """Returns the files in a video's folder that have names of files of its frames."""
-        ends = tuple(self._suffixes())
+        ends = self._suffixes()
         try:
             paths = sorted((self.directory / name).iterdir())
         except OSError:  # no frame was written
             return []
-        return [path for path in paths if FRAME.match(path.name) and path.name.endswith(ends)]
+        return [path for path in paths if FRAME.sub("", path.name) in ends]
 
     def exist(self, name: str) -> bool:
         """Whether all files of an image exist already."""
@@ -214,12 +216,14 @@ def _has_depth(prediction: AnyPrediction) -> bool:
 def _file_in_folder(path: pathlib.Path) -> Generator[pathlib.Path]:
     """Does what `whole_file` does, in a folder that is made, and removed again if that fails."""
     missing = [folder for folder in path.parents if not folder.exists()]
-    path.parent.mkdir(parents=True, exist_ok=True)
     try:
         with whole_file(path) as unfinished:
+            with _FOLDERS:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                unfinished.touch()
             yield unfinished
     except BaseException:
-        with contextlib.suppress(OSError):  # another file is in the folder
+        with _FOLDERS, contextlib.suppress(OSError):  # another file is in the folder
             for folder in missing:
                 folder.rmdir()
         raise

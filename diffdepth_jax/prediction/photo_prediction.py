@@ -1,5 +1,6 @@
 """Predicts photos into files. Photos that cannot be predicted are passed over."""
 
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
 
@@ -22,13 +23,14 @@ class PhotoPredictor:
 
     def __init__(self, images: ImagePredictor, existing: ExistingResults, report: Report) -> None:
         self._images, self._existing, self._report = images, existing, report
+        self._telling = threading.Lock()  # of the record and the report
 
     def predict(self, files: Sequence[InputFile]) -> None:
         """Predicts photos, in batches of one size, and prints a line about each."""
         missing = [file for file in files if not self._existing.of_photo(file)]
         self._report.skipped += len(files) - len(missing)
         bar = progress.bar(missing, "predict", disable=len(files) == 1)
-        for result, writing in in_background(self._images.write, self._results(bar)):
+        for result, writing in in_background(self._write, self._results(bar)):
             self._finish(result, writing)
 
     def _jobs(self, files: Iterable[InputFile]) -> Iterator[Job]:
@@ -43,22 +45,29 @@ class PhotoPredictor:
 
     def _results(self, files: Iterable[InputFile]) -> Iterator[Result]:
         for batch in self._images.batches(self._jobs(files)):
-            try:
-                results = self._images.predict(batch)
-            except UserError as error:
-                for job in batch:
-                    self._report.fail(job.path, error)
-            else:
-                yield from results
+            yield from self._results_of(batch)
 
-    def _finish(self, result: Result, writing: Future) -> None:
+    def _results_of(self, batch: list[Job]) -> list[Result]:
+        try:
+            return self._images.predict(batch)
+        except UserError as error:
+            for job in batch:
+                self._report.fail(job.path, error)
+            return []
+
+    def _write(self, result: Result) -> None:
+        """Writes a result, and records it at once: nothing may come between the two."""
+        self._images.write(result)
+        with self._telling:
+            self._existing.add(result.job.name, result.job.source)
+            self._report.written += 1
+
+    def _finish(self, result: Result, writing: Future[None]) -> None:
         job = result.job
         try:
             writing.result()
         except UserError as error:
             return self._report.fail(job.path, error)
-        self._existing.add(job.name, job.source)
-        self._report.written += 1
         tell(f"{job.name}: {self._describe(result)}")
 
     def _describe(self, result: Result) -> str:

@@ -1,46 +1,42 @@
 """Work in threads beside the caller's, handed back in order."""
 
 import collections
-import os
 from collections.abc import Callable, Iterable, Iterator
-from concurrent import futures
-from typing import Any, TypeVar
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+from diffdepth_jax.program.cores import usable_cores
 
 _Item = TypeVar("_Item")
+_Done = TypeVar("_Done")
 
-THREADS = min(os.cpu_count() or 1, 4)  # each holds an item; more than one, as one writes for long
+# Several, as it may take longer to write an image's results than to predict the next.
+THREADS = min(usable_cores(), 4)
 
 
 def in_background(
-    work: Callable[[_Item], Any], items: Iterable[_Item], threads: int = THREADS
-) -> Iterator[tuple[_Item, futures.Future]]:
-    """Works on items in threads, while the next items are made.
+    work: Callable[[_Item], _Done], items: Iterable[_Item], threads: int = THREADS
+) -> Iterator[tuple[_Item, Future[_Done]]]:
+    """Works on items in threads, while the caller's thread makes the next ones.
 
-    Threads run side by side where numpy, Pillow or the disk is at work, which is most of the time
-    that it takes to write pictures.
+    The threads run in parallel where numpy, Pillow or a file releases the interpreter's lock.
 
     Args:
       work: is called once with each item.
-      items: are made in the caller's thread, at most `threads` of them before one is yielded.
+      items: at most one more than `threads` are made before one is yielded.
       threads: the number of threads.
 
     Yields:
-      Each item in its order with its future, which is done: `result()` raises the error of `work`,
-      if there was one. Who stops early, or fails to make an item, waits for what was begun.
+      Each item in its order with its future, whose `result()` waits, and raises the error of
+      `work`. Whoever stops early waits for what has begun; the rest is not worked on.
     """
-    with futures.ThreadPoolExecutor(threads) as pool:
-        begun: collections.deque[tuple[_Item, futures.Future]] = collections.deque()
+    pool = ThreadPoolExecutor(threads)
+    begun: collections.deque[tuple[_Item, Future[_Done]]] = collections.deque()
+    try:
         for item in items:
             begun.append((item, pool.submit(work, item)))
             if len(begun) > threads:
-                yield _first_done(begun)
-        while begun:
-            yield _first_done(begun)
-
-
-def _first_done(
-    begun: collections.deque[tuple[_Item, futures.Future]],
-) -> tuple[_Item, futures.Future]:
-    item, future = begun.popleft()
-    futures.wait([future])
-    return item, future
+                yield begun.popleft()
+        yield from begun
+    finally:
+        pool.shutdown(cancel_futures=True)

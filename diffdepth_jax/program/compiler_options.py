@@ -4,9 +4,9 @@ Other compilers get no options. Times are of jax 0.10.2 on two cores. No option 
 computed but for rounding, and what is run once is the same bit for bit.
 """
 
-import os
-
 import jax
+
+from diffdepth_jax.program.cores import usable_cores
 
 Options = dict[str, bool | int]
 
@@ -15,16 +15,16 @@ def of_predictions() -> Options:
     """For programs that predict: they compile in two thirds of the time, and are as fast.
 
     XLA's newer emitters of fused loops are left out, and each core compiles a part; by default
-    there are 32 parts. A training step with its gradients compiles longer without those emitters.
+    there are 32 parts. A training step with its gradients takes longer to compile without them.
     """
-    parts = min(os.cpu_count() or 1, 32)
+    parts = min(usable_cores(), 32)
     return _on_cpu(
         {"xla_cpu_use_fusion_emitters": False, "xla_cpu_parallel_codegen_split_count": parts}
     )
 
 
 def of_what_runs_once() -> Options:
-    """For programs that run once: what LLVM improves in many seconds saves milliseconds then.
+    """For programs that run once: LLVM's optimisation takes many seconds and saves milliseconds.
 
     To draw the random parameters of the quick start's model it took 23 s, with this 11.
     """

@@ -8,7 +8,7 @@ import sys
 _M_TRIM_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -4, -8
 _MADV_HUGEPAGE = 14
 _HUGE_PAGE, _PIECE = 2**21, 2**26  # bytes
-_SHARE = 7  # eighths of the memory; Linux without swap refuses what is a little more than all of it
+_SHARE = 7 / 8  # of the memory; Linux refuses a request for more than all memory and swap
 
 
 def keep_freed_memory() -> bool:
@@ -29,7 +29,7 @@ def keep_freed_memory() -> bool:
         return False
     options = {_M_ARENA_MAX: 1, _M_MMAP_MAX: 0, _M_TRIM_THRESHOLD: -1}
     kept = all(libc.mallopt(option, value) for option, value in options.items())
-    _reserve(libc, _SHARE * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 8)
+    _reserve(libc, int(_SHARE * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")))
     return kept
 
 

@@ -65,7 +65,10 @@ def update_average(
 def create_train_state(
     model: nn.Module, optimizer: optax.GradientTransformation, key: jax.Array, ema_decay: float
 ) -> TrainState:
-    """The state before the first step, in a program; with an `ema_decay` of 0 without average."""
+    """The state before the first step; with an `ema_decay` of 0 no average is kept.
+
+    Call it inside `jax.jit`: it runs the network once.
+    """
     variables = draw_variables(model, key)
     opt_state = optimizer.init(variables["params"])
     # A copy: the step donates the memory of its state, each buffer once.

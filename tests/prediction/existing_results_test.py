@@ -92,14 +92,22 @@ def test_what_stays_of_other_flags_or_another_photo_is_named(tmp_path, results, 
 
     def warnings(**flags):
         caplog.clear()
-        results(**flags).warn_of_what_stays([file])
+        results(**flags).check([file])
         return [record.getMessage() for record in caplog.records]
 
     assert not warnings()
     assert not warnings(overwrite=True)  # the same flags and photo: they fit together
     (text,) = warnings(model="2", overwrite=True)
-    assert f"{tmp_path}/out/a_spread.npy and 2 more stay" in text  # its picture, and the GLB
+    assert f"{tmp_path}/out/a_spread.npy and 2 more: made with" in text  # its picture, the GLB
     assert not warnings(kinds=("npy", "glb", "spread"), model="2", overwrite=True)
     photo(tmp_path, "a", value=7)
     (text,) = warnings()
     assert "another input" in text
+
+
+def test_what_stays_of_a_videos_frames_is_named_too(tmp_path, results, caplog):
+    file = video(tmp_path, frames([7]))
+    write(results(kinds=("npy", "spread")), file, count=1)
+    results(model="2", overwrite=True).check([file])
+    (record,) = caplog.records
+    assert "000000_spread.npy and 1 more" in record.getMessage()
