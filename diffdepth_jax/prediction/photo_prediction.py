@@ -1,5 +1,6 @@
 """Predicts photos into files. Photos that cannot be predicted are passed over."""
 
+import contextlib
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
@@ -17,6 +18,8 @@ from diffdepth_jax.prediction.report import Report, notes_on_denoising, tell
 from diffdepth_jax.program import progress
 from diffdepth_jax.program.background import in_background
 
+_LARGE = 20_000_000  # pixels; to write more takes a gigabyte and more, so only one at a time
+
 
 class PhotoPredictor:
     """Predicts photos, writes the results, and adds to a report what became of them."""
@@ -24,6 +27,7 @@ class PhotoPredictor:
     def __init__(self, images: ImagePredictor, existing: ExistingResults, report: Report) -> None:
         self._images, self._existing, self._report = images, existing, report
         self._telling = threading.Lock()  # of the record and the report
+        self._large = threading.Lock()
 
     def predict(self, files: Sequence[InputFile]) -> None:
         """Predicts photos, in batches of one size, and prints a line about each."""
@@ -57,7 +61,9 @@ class PhotoPredictor:
 
     def _write(self, result: Result) -> None:
         """Writes a result, and records it at once: nothing may come between the two."""
-        self._images.write(result)
+        height, width = result.prediction.image.shape[:2]
+        with self._large if height * width > _LARGE else contextlib.nullcontext():
+            self._images.write(result)
         with self._telling:
             self._existing.add(result.job.name, result.job.source)
             self._report.written += 1

@@ -3,6 +3,7 @@
 import errno
 import functools
 import os
+import time
 
 import numpy as np
 import pytest
@@ -147,3 +148,20 @@ def test_a_denoising_of_more_steps_than_the_depth_is_said():
         "its denoising is shown in 10 steps, its depth takes 1"
     ]
     assert notes_on_denoising(trajectory, 10) == []
+
+
+def test_large_photos_are_written_one_at_a_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(photo_prediction, "_LARGE", 24 * 16 - 1)
+    files = [photo(tmp_path, f"p{k}", (24, 16)) for k in range(6)]
+    write, writing, most = OutputWriter.write, [], []
+
+    def count(self, *args):
+        writing.append(args)
+        most.append(len(writing))
+        time.sleep(0.01)
+        write(self, *args)
+        writing.pop()
+
+    monkeypatch.setattr(OutputWriter, "write", count)
+    report = predict(files, tmp_path / "out")
+    assert report.written == 6 and max(most) == 1
