@@ -200,9 +200,10 @@ def test_rows_of_the_file_are_measured_again_only_for_a_peer(fake, tmp_path, cap
     assert len(report["rows"][ROW.name]["sides"]["ours"]["seconds"]) == 3 * 2 * 5
 
 
-def test_the_page_shows_the_table_of_its_file():
+@pytest.mark.parametrize("file", ["speed.json", "speed_xeon.json"])
+def test_the_page_shows_the_table_of_its_file(file):
     docs = ROOT / "docs"
-    rows = json.loads((docs / "speed.json").read_text())["rows"]
+    rows = json.loads((docs / file).read_text())["rows"]
     assert rows and speed.format_table(rows) in (docs / "speed.md").read_text()
 
 
