@@ -13,6 +13,7 @@ import pytest
 from diffdepth_jax.configs import feed_forward
 from diffdepth_jax.configuration import groups
 from diffdepth_jax.datasets.sources import create_sources
+from diffdepth_jax.distributed import sharding
 from diffdepth_jax.distributed.preemption import EXIT_STATUS
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.media import preprocessing
@@ -54,8 +55,9 @@ def parts():
     model = create_model(config.model)
     source, _ = create_sources(config.data, config.seed)
     _, optimizer = configured.configured_optimizer(config)
-    state = jax.jit(functools.partial(create_train_state, model, optimizer, jax.random.key(0), 0.0))
-    return source, model, state().variables
+    layout = sharding.Layout("jit", sharding.create_mesh())
+    create = functools.partial(create_train_state, model, optimizer, jax.random.key(0), 0.0)
+    return source, model, layout.create(create, layout.abstract(create)).variables
 
 
 def test_the_folder_holds_a_row_for_each_view_and_what_they_are_of(run):
