@@ -64,6 +64,7 @@ def _train(workdir, flags=TRAINING):
 USUAL = (
     *("device: ", "data: ", "parameters: ", "work directory: ", "first of "),
     *("compiling", "compiled; ", "step ", "trained ", "train: ", "loading "),
+    *(f"{steps} steps; the first waits" for steps in range(1, LAST + 1)),
 )
 
 
@@ -284,7 +285,7 @@ def test_missing_configuration_or_data_ends_in_one_line(environment, tmp_path, a
     [
         (("--output=x",), ["missing: --input"]),
         (("--checkpoint=x", "--output=x", "--input=nowhere"), ["nowhere does not exist"]),
-        (("--checkpoint=x", "--output=x", "--input=docs"), ["x is no model directory"]),
+        (("--checkpoint=x", "--output=x", "--input=docs"), ["x does not exist", "model directory"]),
         (("--checkpoint=x", "--output=x", "--input=docs", "--num_steps=two"), ["num_steps", "two"]),
     ],
 )
@@ -341,4 +342,4 @@ def test_a_wrong_depth_scale_is_named(environment, folder):
     """Every depth is then below the limit: training has nothing to learn from."""
     _, arguments = folder
     process = _start(environment, *arguments, "--config.data.folder.depth_scale=1e9")
-    _assert_one_line(_finish(process), "no evaluation image has ground truth", "depth scale")
+    _assert_one_line(_finish(process), "hardly any is within", "data.folder.depth_scale")

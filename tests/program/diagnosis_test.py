@@ -62,7 +62,7 @@ class _Estimator:
         return type("Prediction", (), {"depth": depth})
 
 
-@pytest.mark.parametrize(("metres", "passes"), [(1.31, True), (2.0, False), (np.nan, False)])
+@pytest.mark.parametrize(("metres", "passes"), [(1.285, True), (2.0, False), (np.nan, False)])
 def test_the_test_compares_with_what_is_right(metres, passes, monkeypatch):
     monkeypatch.setattr(DepthEstimator, "from_pretrained", lambda _: _Estimator(metres))
     passed, line = doctor.self_test()
@@ -77,9 +77,10 @@ def test_a_test_that_fails_says_why(monkeypatch):
     assert doctor.self_test() == (False, "OSError: no such disk")
 
 
-@pytest.mark.slow
 def test_the_model_that_ships_passes():
-    assert doctor.self_test()[0]
+    """Not slow: whoever trains it anew must learn of it."""
+    passed, line = doctor.self_test()
+    assert passed, line
 
 
 def test_each_model_that_ships_is_listed_with_its_purpose_data_licence_and_size():
