@@ -231,17 +231,22 @@ def test_inputs_that_are_none_are_refused(
 def test_ctrl_c_tells_what_was_written_and_what_failed(photos, run, tmp_path, capsys, monkeypatch):
     for name in ("d.png", "e.png"):
         _picture(48, 32).save(photos / name)
-    predict, write, batches, second = ImagePredictor.predict, ImagePredictor.write, [], Event()
+    predict, write, batches, writes = ImagePredictor.predict, ImagePredictor.write, [], []
+    second_begins, broken_off = Event(), Event()
 
     def stop_at_the_third(self, batch):
         batches.append(batch)
         if len(batches) == 3:
-            second.set()
+            assert second_begins.wait(60)
+            broken_off.set()
             raise KeyboardInterrupt
         return predict(self, batch)
 
     def write_late(self, result):  # the second is not yet written when all is broken off
-        assert len(batches) == 1 or second.wait(60)
+        writes.append(result)
+        if len(writes) == 2:
+            second_begins.set()
+            assert broken_off.wait(60)
         write(self, result)
 
     monkeypatch.setattr(ImagePredictor, "predict", stop_at_the_third)

@@ -101,7 +101,10 @@ class ExistingResults:
         return [name for name in now if before.get(name, now[name]) != now[name]]
 
     def _is_made_anew(self, file: InputFile) -> bool:
-        """Whether results of a file, as `check` leaves them, are known to be others than now."""
+        """Whether what exists of a file is known to be of other settings or of another input.
+
+        `check` has refused it then, unless it is made again.
+        """
         made = self._made(file)
         return made is not None and (bool(self._changed(made)) or not made.is_of(file.path))
 

@@ -34,8 +34,9 @@ class PhotoPredictor:
         missing = [file for file in files if not self._existing.of_photo(file)]
         self._report.skipped += len(files) - len(missing)
         bar = progress.bar(missing, "predict", disable=len(files) == 1)
-        for result, writing in in_background(self._write, self._results(bar)):
-            self._finish(result, writing)
+        with contextlib.closing(in_background(self._write, self._results(bar))) as written:
+            for result, writing in written:
+                self._finish(result, writing)
 
     def _jobs(self, files: Iterable[InputFile]) -> Iterator[Job]:
         for file in files:

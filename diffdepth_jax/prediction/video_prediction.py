@@ -71,9 +71,10 @@ class VideoPredictor:
         if clock is not None:
             video = images.writer.open_video(file.name, clock)
         jobs = self._jobs(file, frames, skip_existing=clock is None)
-        with explained(file.name), video as append:
-            results = itertools.chain.from_iterable(map(images.predict, images.batches(jobs)))
-            for result, writing in in_background(images.write, results):
+        results = itertools.chain.from_iterable(map(images.predict, images.batches(jobs)))
+        written = contextlib.closing(in_background(images.write, results))
+        with explained(file.name), video as append, written as pairs:
+            for result, writing in pairs:
                 writing.result()
                 if append is not None:
                     append(result.prediction, result.job.span)

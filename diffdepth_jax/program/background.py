@@ -1,7 +1,7 @@
 """Work in threads beside the caller's, handed back in order."""
 
 import collections
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -16,7 +16,7 @@ THREADS = min(usable_cores(), 4)
 
 def in_background(
     work: Callable[[_Item], _Done], items: Iterable[_Item], threads: int = THREADS
-) -> Iterator[tuple[_Item, Future[_Done]]]:
+) -> Generator[tuple[_Item, Future[_Done]]]:
     """Works on items in threads, while the caller's thread makes the next ones.
 
     The threads run in parallel where numpy, Pillow or a file releases the interpreter's lock.
@@ -28,7 +28,7 @@ def in_background(
 
     Yields:
       Each item in its order with its future, whose `result()` waits, and raises the error of
-      `work`. Whoever stops early waits for what has begun; the rest is not worked on.
+      `work`. Whoever closes it early waits for what has begun; the rest is not worked on.
     """
     pool = ThreadPoolExecutor(threads)
     begun: collections.deque[tuple[_Item, Future[_Done]]] = collections.deque()

@@ -1,7 +1,7 @@
 """How XLA compiles a program on CPU, where compiling takes longer than most of what follows.
 
-Other compilers get no options. Times are of jax 0.10.2 on two cores. No option changes what is
-computed but for rounding, and what is run once is the same bit for bit.
+Other compilers get no options. Times are of jax 0.10.2 on two cores. The options change rounding at
+most; the random parameters of a model were the same bit for bit.
 """
 
 import jax

@@ -42,7 +42,7 @@ def inform_of_start(
     parameters: str,
     steps: tuple[int, int],
 ) -> None:
-    """Writes the five lines with which training begins.
+    """Writes the lines with which training begins.
 
     Args:
       workdir: the run's directory.
@@ -58,10 +58,11 @@ def inform_of_start(
     inform(f"data: {samples:,} training samples; evaluation samples: {sets}")
     inform(f"parameters: {parameters}")
     inform(f"work directory: {workdir}{goes_on}")
-    inform(
-        f"{total - first} steps; the first waits until it is compiled: one to three minutes on two "
-        "cores, some seconds if that was done before"
-    )
+    if first < total:
+        inform(
+            f"{total - first} steps; the first waits until it is compiled: one to three minutes on "
+            "two cores, some seconds if that was done before"
+        )
 
 
 @contextlib.contextmanager

@@ -163,5 +163,7 @@ def test_large_photos_are_written_one_at_a_time(tmp_path, monkeypatch):
         writing.pop()
 
     monkeypatch.setattr(OutputWriter, "write", count)
+    in_threads = functools.partial(photo_prediction.in_background, threads=3)
+    monkeypatch.setattr(photo_prediction, "in_background", in_threads)
     report = predict(files, tmp_path / "out")
     assert report.written == 6 and max(most) == 1

@@ -9,7 +9,7 @@ import pytest
 
 from diffdepth_jax.program import devices
 from diffdepth_jax.training import loop
-from diffdepth_jax.training.announcements import describe_parameters
+from diffdepth_jax.training.announcements import describe_parameters, inform_of_start
 from diffdepth_jax.training.stuck_loss import StuckLoss
 from tests.support import small_run
 
@@ -27,6 +27,12 @@ def said(caplog, monkeypatch):
         return [record.getMessage() for record in own]
 
     return train
+
+
+def test_a_finished_run_waits_for_no_step(tmp_path, caplog):
+    with caplog.at_level("INFO", logger="absl"):
+        inform_of_start(tmp_path, samples=8, held_out={}, parameters="9", steps=(6, 6))
+    assert len(caplog.records) == 4 and not any("waits" in x.getMessage() for x in caplog.records)
 
 
 def test_a_run_says_what_it_is_what_it_does_and_where_the_model_is(finished_run, tmp_path, said):
