@@ -32,7 +32,9 @@ def said(caplog, monkeypatch):
 def test_a_finished_run_waits_for_no_step(tmp_path, caplog):
     with caplog.at_level("INFO", logger="absl"):
         inform_of_start(tmp_path, samples=8, held_out={}, parameters="9", steps=(6, 6))
-    assert len(caplog.records) == 4 and not any("waits" in x.getMessage() for x in caplog.records)
+    assert len(caplog.records) == 4 and not any(
+        "first waits" in x.getMessage() for x in caplog.records
+    )
 
 
 def test_a_run_says_what_it_is_what_it_does_and_where_the_model_is(finished_run, tmp_path, said):
