@@ -161,7 +161,9 @@ def get_config():
         {
             "num_steps": 5,  # trained as below, a model may be sampled with any other number
             "spacing": "trailing",  # leading, trailing
-            "start": "noise",  # what the sampler starts from: noise, zeros
+            # What the sampler starts from: noise, zeros, or middle, which is zeros if an image has
+            # one sample, and noise if it has several.
+            "start": "noise",
             # Share of the noise's variance that is the same in all cells: samples of an image can
             # then differ as a whole.
             "global_noise": 0.0,

@@ -21,9 +21,10 @@ def samples_around(config):
     """
     config.model.kind = "diffusion"
     config.sampler.num_steps = 1
+    config.sampler.start = "middle"  # one sample alone is the middle of all
     config.sampler.clip = 0.0  # the latents of a feed-forward model have no bound
     config.sampler.global_noise = 0.8  # mostly one vector of noise for the picture
-    config.sampler.temperature = 0.6
+    config.sampler.temperature = 0.9
     config.loss.samples = 2
     config.loss.own_noise = True
     for name in ("silog", "l1", "l2"):

@@ -13,6 +13,7 @@ from diffdepth_jax.configs.frozen_samples import samples_around
 
 def get_config():
     config = samples_around(indoor_small.get_config())
+    config.sampler.start = "noise"
     config.sampler.global_noise = 0.5
     config.sampler.temperature = 1.0
     config.train.initial_weights = "runs/indoor_small"

@@ -13,6 +13,7 @@ from diffdepth_jax.configs.frozen_samples import samples_around
 
 def get_config():
     config = samples_around(synthetic.get_config())
+    config.sampler.temperature = 0.6  # on photos 0.9 is better (docs/refinement_study.md)
     config.train.initial_weights = "runs/synthetic"
     config.train.num_steps = 800
     config.train.evaluate_every = 800

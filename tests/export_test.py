@@ -91,6 +91,14 @@ def test_one_file_serves_all_batches_and_seeds(exported, estimate, batch):
     assert not np.allclose(metres, exported.call(images, np.uint32(8)), rtol=1e-3)
 
 
+def test_a_file_that_gives_the_middle_needs_no_seed():
+    middle, zeros = (_export(start=start)[0] for start in ("middle", "zeros"))
+    image = _image(*small_run.SIZE)[None]
+    expected = zeros.call(image, np.uint32(0))
+    for seed in range(2):
+        np.testing.assert_array_equal(middle.call(image, np.uint32(seed)), expected)
+
+
 def test_native_size_takes_multiples_of_32(estimate):
     exported, _ = _export(target=None)
     image = _image(32, 64)

@@ -30,11 +30,13 @@ class Ground(Protocol):
     Attributes:
       num_steps: updates from the start.
       late_steps: updates of a row that goes on from another.
+      temperature: of rows that draw samples, if they say none.
       stride: of the pixels at which uncertainties are compared.
     """
 
     num_steps: int
     late_steps: int
+    temperature: float
     stride: int
 
     def recipe(self) -> ConfigDict:
@@ -54,6 +56,7 @@ class Scenes:
     """Rendered rooms and streets, with the recipe of the quick start: 12,000 pictures."""
 
     num_steps, late_steps = 3000, 800  # of batches of 4
+    temperature = 0.6
     stride = 1
 
     def recipe(self) -> ConfigDict:
@@ -85,6 +88,7 @@ class Photos:
     fraction: float = 1.0
 
     num_steps, late_steps = 900, 400  # of batches of 8
+    temperature = 0.9
     stride = 4  # of 480x640: as many pixels as the network gives
 
     def recipe(self) -> ConfigDict:

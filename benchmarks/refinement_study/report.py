@@ -3,6 +3,7 @@
 python -m benchmarks.refinement_study.report
 """
 
+import itertools
 import json
 import pathlib
 from collections.abc import Iterable, Sequence
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.refinement_study.grounds import PERCENT, RESULTS
-from benchmarks.refinement_study.rows import ROWS
+from benchmarks.refinement_study.rows import ROWS, SAMPLER_STEPS
 
 PAGE = RESULTS.with_suffix(".md")
 INTRODUCTION = """# Does refinement earn its steps?
@@ -192,15 +193,18 @@ def accuracy(found: dict[str, list[Result]], kind: str) -> list[str]:
 
 def steps_of(found: dict[str, list[Result]], kinds: Sequence[str] = KINDS) -> list[str]:
     """abs_rel and boundary F1 by the number of sampler steps, and of the median of 16 samples."""
-    rows, ways = [], ("1", "2", "5", "20", "ensemble")
+    rows, steps = [], [str(steps) for steps in SAMPLER_STEPS]
+    ways = {"one": [*steps, "ensemble"], "middle": [f"middle {x}" for x in steps]}
     for name, results in found.items():
-        if ROWS[name].kind != "diffusion" or not results:
-            continue
-        for kind in kinds:
-            for column in ("abs_rel", "boundary_f1"):
-                scores = [cell(_scores(results, way, kind, column)) for way in ways]
-                rows.append([f"`{name}`", kind, column, *scores])
-    return table(["row", "scenes", "", *ways], rows)
+        for sample, keys in ways.items():
+            if ROWS[name].kind != "diffusion" or not any(keys[0] in x["scores"] for x in results):
+                continue
+            for kind, column in itertools.product(kinds, ("abs_rel", "boundary_f1")):
+                scores = [cell(_scores(results, key, kind, column)) for key in keys]
+                rows.append(
+                    [f"`{name}`", sample, kind, column, *scores, *["-"] * (5 - len(scores))]
+                )
+    return table(["row", "sample", "scenes", "", *steps, "ensemble"], rows)
 
 
 def spread(found: dict[str, list[Result]], kinds: Sequence[str] = KINDS) -> list[str]:

@@ -37,7 +37,6 @@ class Row:
 
 SAMPLES = {
     "sampler.global_noise": 0.8,
-    "sampler.temperature": 0.6,
     "loss.samples": 2,
     "loss.own_noise": True,
     "optimizer.freeze": "(?!denoiser/).*",
@@ -82,6 +81,8 @@ def create_config(
 ) -> Configuration:
     """The configuration of one training."""
     config = ground.recipe()
+    if row.overrides.get("sampler.global_noise"):
+        config.sampler.temperature = ground.temperature
     config.update_from_flattened_dict(row.overrides)
     if row.kind != "diffusion":
         feed_forward(config)

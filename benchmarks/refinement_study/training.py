@@ -10,6 +10,7 @@ after an interruption.
 import argparse
 import dataclasses
 import functools
+import itertools
 import json
 import pathlib
 import time
@@ -81,16 +82,21 @@ def _images(row: Row, config: Configuration, ground: Ground) -> int:
 def scores_of(
     config: Configuration, workdir: pathlib.Path, sets: EvaluationSets
 ) -> Iterator[tuple[str, Any]]:
-    """(sampler steps, or "ensemble", {set: scores}) of a run's model."""
+    """(name, {set: scores}) of a run's model.
+
+    "2" has 2 sampler steps; "middle 2", of samples that learn as a group, starts from zeros;
+    "ensemble" is the median of several samples.
+    """
     score = functools.partial(
         score_all, predictor=lambda config: _predictor(config, workdir), sets=sets
     )
     if config.model.kind == "feed_forward":
         yield "1", score(config)
         return
-    for steps in SAMPLER_STEPS:
-        sampler = dataclasses.replace(config.sampler, num_steps=steps)
-        yield str(steps), score(dataclasses.replace(config, sampler=sampler))
+    starts = {"noise": "", "middle": "middle "} if config.loss.own_noise else {"noise": ""}
+    for (start, name), steps in itertools.product(starts.items(), SAMPLER_STEPS):
+        sampler = dataclasses.replace(config.sampler, start=start, num_steps=steps)
+        yield f"{name}{steps}", score(dataclasses.replace(config, sampler=sampler))
     fields = dataclasses.replace(config.evaluation, ensemble=MEMBERS)
     yield "ensemble", score(dataclasses.replace(config, evaluation=fields))
 

@@ -89,12 +89,14 @@ class Configuration(ModelConfiguration):
         """Options of samples must have noise to work on, and samples a loss that compares them."""
         loss, sampler, share = self.loss, self.sampler, self.sampler.global_noise
         samples, weights = loss.samples, loss.weights
-        diffuses, starts = self.model.kind == "diffusion", sampler.start == "noise"
+        diffuses, starts = self.model.kind == "diffusion", sampler.start != "zeros"
         random = diffuses and (starts or sampler.eta > 0)
         rule = "1 for a model whose samples are all equal: feed_forward, or sampler.start zeros"
         require(samples == 1 or random, "loss.samples", samples, rule)
         require(share == 0 or random, "sampler.global_noise", share, "0 where there is no noise")
-        rule = "False unless a sample follows from its start: sampler.start noise, sampler.eta 0"
+        rule = (
+            "False unless a sample follows from its start: not zeros (sampler.start), sampler.eta 0"
+        )
         follows = diffuses and starts and sampler.eta == 0
         require(not loss.own_noise or follows, "loss.own_noise", loss.own_noise, rule)
         if samples > 1:

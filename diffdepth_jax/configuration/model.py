@@ -133,7 +133,7 @@ class Sampler:
 
     num_steps: Count
     spacing: Literal["leading", "trailing"]
-    start: Literal["noise", "zeros"]
+    start: Literal["noise", "zeros", "middle"]
     global_noise: Fraction
     temperature: Fraction
     eta: NotNegative

@@ -11,6 +11,16 @@ from diffdepth_jax.arrays import Array, ImageKeys, Size
 Noise = Float[Array, "batch *shape"]
 
 
+def start_of(start: str, samples: int) -> str:
+    """What the samples of an image start from, for `diffusion.ddim_sample`.
+
+    "middle" is noise if there are several, and zeros for one: the middle of what it may be.
+    """
+    if start != "middle":
+        return start
+    return "noise" if samples > 1 else "zeros"
+
+
 def normal_per_image(keys: ImageKeys, shape: tuple[Size, ...]) -> Float[Array, " batch *shape"]:
     """Unit Gaussian [B, *shape]; an image's noise depends on its key, not on its place."""
     return jax.vmap(lambda key: jax.random.normal(key, shape))(keys)

@@ -9,6 +9,7 @@ import optax
 from diffdepth_jax.configuration.groups import Configuration
 from diffdepth_jax.distributed import sharding
 from diffdepth_jax.method.diffusion import NoiseSchedule
+from diffdepth_jax.method.noise import start_of
 from diffdepth_jax.method.objective import Objective
 from diffdepth_jax.method.pixel_objective import Regression
 from diffdepth_jax.models.assembly import (
@@ -37,8 +38,9 @@ def configured_objective(
     if isinstance(model, FeedForwardDepth):
         return Regression(model=model, **pixel)
     assert isinstance(model, DiffusionDepth)
-    # Samples learn to be as far apart as the truth may be, whatever temperature predicts.
-    sampler = vars(config.sampler) | {"temperature": 1.0}
+    # Samples learn to be as far apart as the truth may be, however they are predicted.
+    start = start_of(config.sampler.start, samples=2)
+    sampler = vars(config.sampler) | {"temperature": 1.0, "start": start}
     return Objective(model=model, schedule=schedule, sampler=sampler, **pixel, **fields)
 
 

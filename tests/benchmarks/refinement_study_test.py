@@ -47,6 +47,17 @@ def test_rows_on_photos_keep_features_and_see_part_of_the_truth(name, photos):
     assert config.sampler.global_noise == row.overrides.get("sampler.global_noise", 0.0)
 
 
+@pytest.mark.parametrize(
+    "name, of_scenes, of_photos",
+    [("feed_forward", 1.0, 1.0), ("late_samples", 0.6, 0.9), ("late_unfrozen", 0.55, 0.55)],
+)
+def test_samples_have_the_temperature_of_their_ground(name, of_scenes, of_photos, photos):
+    row = rows.ROWS[name]
+    for ground, temperature in ((rows.SCENES, of_scenes), (photos, of_photos)):
+        config = rows.create_config(row, 0, "somewhere" if row.start else "", ground)
+        assert config.sampler.temperature == temperature
+
+
 def test_photos_are_scored_on_a_third_and_calibrated_on_other_ones(photos):
     config = rows.create_config(rows.ROWS["feed_forward"], 0, ground=photos)
     folder = config.data.folder

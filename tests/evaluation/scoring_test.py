@@ -193,10 +193,32 @@ def test_noise_belongs_to_the_sample_and_not_to_the_batch(batch_size, views):
     assert len({depth.tobytes() for depth in twice}) == 5
 
 
+SAMPLER = {
+    "num_steps": 2,
+    "spacing": "trailing",
+    "start": "noise",
+    "clip": 1.0,
+    "remat": False,
+}
+
+
+@pytest.mark.parametrize(("members", "start"), [(1, "zeros"), (2, "noise")])
+def test_one_member_is_the_middle_of_several(members, start):
+    model, image, mesh = tiny.model(), tiny.batch(size=2)["image"], sharding.create_mesh()
+    keys = jax.random.split(jax.random.key(0), 2 * members)
+    found, expected = (
+        predictors.create_predict_step(
+            model, tiny.schedule(), SAMPLER | {"start": each, "eta": 0.0}, mesh
+        )(tiny.init_model(model), np.repeat(image, members, axis=0), keys, members)
+        for each in ("middle", start)
+    )
+    np.testing.assert_array_equal(found, expected)
+
+
 @pytest.mark.parametrize("eta", [0.0, 1.0])
 def test_the_model_predicts_an_image_alike_in_any_batch(eta):
     model, images = tiny.model(), tiny.batch(size=3)["image"]
-    sampler = {"num_steps": 2, "spacing": "trailing", "eta": eta, "clip": 1.0, "remat": False}
+    sampler = SAMPLER | {"eta": eta}
     step = predictors.create_predict_step(model, tiny.schedule(), sampler, sharding.create_mesh())
     variables = tiny.init_model(model)
     alone, batched = (_predictions(step, variables, size, images) for size in (1, 2))

@@ -285,6 +285,17 @@ def test_samples_that_would_all_be_the_same_are_refused(estimate):
     assert not np.array_equal(noisy, other)
 
 
+def test_one_sample_is_the_middle_of_several(estimate):
+    """With sampler.start "middle" one sample starts from zeros, and several from noise."""
+    middle, zeros = (_with_fields(estimate, "sampler", start=x) for x in ("middle", "zeros"))
+    image = _image(32, 48)
+    alone = middle(image, seed=1)
+    np.testing.assert_array_equal(alone.depth, zeros(image).depth)
+    assert not np.array_equal(alone.depth, estimate(image, seed=1).depth)
+    several, expected = (each(image, ensemble=2).depth for each in (middle, estimate))
+    np.testing.assert_array_equal(several, expected)
+
+
 def test_the_spread_scales_with_the_metres(estimate):
     near, far = (estimate(_image(32, 48), ensemble=2, focal_length=f) for f in (50.0, 100.0))
     np.testing.assert_allclose(far.spread, 2 * near.spread, rtol=1e-5)

@@ -326,6 +326,9 @@ def test_samples_around_a_model_train_its_denoiser_alone():
     params = abstract_variables(create_model(config.model))["params"]
     for path, fixed in jax.tree.leaves_with_path(frozen(params, config.optimizer.freeze)):
         assert fixed == (path[0].key != "denoiser")
+    objective = configured.configured_objective(config, create_model(config.model), tiny.schedule())
+    start, temperature = (objective.sampler[name] for name in ("start", "temperature"))
+    assert config.sampler.start == "middle" and (start, temperature) == ("noise", 1.0)
 
 
 @pytest.mark.parametrize(
