@@ -218,7 +218,7 @@ def test_every_source_trains_and_is_scored(prepared, trained, case):
     last = format_report(run.config, run.rows).splitlines()[-1]
     assert last.startswith(TITLES[SOURCES[case].recipe])
     crop = "none" if SOURCES[case].recipe == "nyu" else "kb"
-    assert last.endswith(f"input crop {crop}, flip averaging off, one sample, 2 steps")
+    assert last.endswith(f"input crop {crop}, flip averaging off, one sample from noise, 2 steps")
 
 
 @pytest.mark.slow

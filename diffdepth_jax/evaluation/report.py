@@ -12,6 +12,7 @@ from diffdepth_jax.configuration.data import fields_of_part
 from diffdepth_jax.configuration.groups import Configuration
 from diffdepth_jax.evaluation import breakdown, edges, metrics, protocols, uncertainty_report
 from diffdepth_jax.evaluation.scoring import Means, Row
+from diffdepth_jax.method.noise import start_of
 
 _COLUMNS = (*metrics.ALL_NAMES, *metrics.ALIGNED_NAMES, *edges.NAMES)
 _NOT_PRINTED = (
@@ -85,7 +86,8 @@ def _sampling(config: Configuration) -> str:
     if config.model.kind == "feed_forward":
         return "feed-forward"
     members, steps = config.evaluation.ensemble, config.sampler.num_steps
-    samples = "one sample" if members == 1 else f"median of {members} samples"
+    start = start_of(config.sampler.start, members)
+    samples = f"one sample from {start}" if members == 1 else f"median of {members} samples"
     return f"{samples}, {steps} {'step' if steps == 1 else 'steps'}"
 
 

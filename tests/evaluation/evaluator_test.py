@@ -338,7 +338,9 @@ def test_the_report_names_protocol_and_settings(config):
     assert table[3].split() == [*protocols.SHAPE_TABLE, "images"]
     assert table[4].split()[4] == "2" and table[4].split()[-1] == "3"
     assert line.startswith("protocol full: whole image, ground truth strictly within 0.001 to 80 m")
-    assert line.endswith("input crop none, flip averaging off, one sample, 2 steps")
+    assert line.endswith("input crop none, flip averaging off, one sample from noise, 2 steps")
+    middle = format_report(small_run.config(sampler__start="middle"), rows)
+    assert middle.endswith("one sample from zeros, 2 steps")
     config = small_run.config(
         evaluation__protocol="kitti_official",
         evaluation__flip_average=True,

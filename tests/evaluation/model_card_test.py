@@ -17,7 +17,7 @@ def test_the_card_of_a_run(finished_run):
     assert "swin_nano" in text and "images of 32x48 pixels" in text and "up to 80 m" in text
     assert "| evaluation set | abs_rel | rmse |" in text and "| rooms | 0." in text
     assert f"Step {read_weights(workdir)[1].step} of 6, with 4 images each" in text
-    assert "one sample, 2 steps" in text and "focal length of 86.4 pixels" in text
+    assert "one sample from noise, 2 steps" in text and "focal length of 86.4 pixels" in text
 
 
 @pytest.mark.parametrize(
