@@ -16,7 +16,7 @@ from diffdepth_jax.distributed import sharding
 from diffdepth_jax.evaluation import uncertainty
 from diffdepth_jax.evaluation.scoring import Predictor
 from diffdepth_jax.method import diffusion, refinement
-from diffdepth_jax.method.noise import antithetic, normal_per_image, start_of
+from diffdepth_jax.method.noise import antithetic, normal_per_image, settings_for
 from diffdepth_jax.models import laplace
 from diffdepth_jax.models.assembly import DepthNetwork
 from diffdepth_jax.program import compiler_options
@@ -47,8 +47,7 @@ def create_predict_step(
     def predict_step(variables, image, keys, members=1):
         noise = normal_per_image(keys, model.latent_shape(*image.shape[1:3]))
         noise = antithetic(noise, members)
-        start = start_of(sampler["start"], members)
-        settings = {"schedule": schedule, "keys": keys, **sampler, "start": start}
+        settings = {"schedule": schedule, "keys": keys, **settings_for(members, sampler)}
         decoded = refinement.predict(model, variables, image, noise, **settings)
         depth = jnp.exp(decoded.log_depth)
         if decoded.log_scale is None:

@@ -1,6 +1,8 @@
 """The noise that the sampler starts from, and adds."""
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,8 +13,13 @@ from diffdepth_jax.arrays import Array, ImageKeys, Size
 Noise = Float[Array, "batch *shape"]
 
 
+def settings_for(samples: int, sampler: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of `diffusion.ddim_sample` for so many samples of an image."""
+    return {**sampler, "start": start_of(sampler["start"], samples)}
+
+
 def start_of(start: str, samples: int) -> str:
-    """What the samples of an image start from, for `diffusion.ddim_sample`.
+    """What the samples of an image start from: "noise" or "zeros".
 
     "middle" is noise if there are several, and zeros for one: the middle of what it may be.
     """

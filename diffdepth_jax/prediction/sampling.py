@@ -10,7 +10,7 @@ from jaxtyping import Float, Key
 from diffdepth_jax.arrays import Array, ImageKeys
 from diffdepth_jax.configuration.model import Sampler
 from diffdepth_jax.method.diffusion import NoiseSchedule
-from diffdepth_jax.method.noise import antithetic, normal_per_image, start_of
+from diffdepth_jax.method.noise import antithetic, normal_per_image, settings_for
 from diffdepth_jax.method.refinement import decode_steps, final_maps, refine
 from diffdepth_jax.models import laplace
 from diffdepth_jax.models.assembly import DepthNetwork
@@ -50,7 +50,7 @@ def create_predict(model: DepthNetwork, schedule: NoiseSchedule, sampler: Sample
             schedule=schedule,
             keys=jnp.tile(keys, len(image)),
             num_steps=num_steps,
-            **settings | {"start": start_of(sampler.start, ensemble)},
+            **settings_for(ensemble, settings),
         )
         decoded = final_maps(model, variables, image, refinement)
         shape = (len(image), ensemble, *size)

@@ -17,7 +17,7 @@ from diffdepth_jax.errors import UserError
 from diffdepth_jax.media import preprocessing
 from diffdepth_jax.media.preprocessing import Size
 from diffdepth_jax.method import diffusion, refinement
-from diffdepth_jax.method.noise import normal_per_image, start_of
+from diffdepth_jax.method.noise import normal_per_image, settings_for
 from diffdepth_jax.models.assembly import DepthNetwork
 
 PLATFORMS = ("cpu", "cuda", "tpu")
@@ -155,12 +155,11 @@ def depth_from_noise(
 
     The keys are for the noise of a sampler with `eta` > 0. The rest is as in `depth_function`.
     """
-    start = start_of(sampler["start"], samples=1)
+    settings = {"schedule": schedule, **settings_for(1, sampler)}
 
     def at_network_size(variables, levels, noise, keys):
         x = (levels / 255 - preprocessing.IMAGENET_MEAN) / preprocessing.IMAGENET_STD
-        settings = {"schedule": schedule, "keys": keys, **sampler, "start": start}
-        decoded = refinement.predict(model, variables, x, noise, **settings)
+        decoded = refinement.predict(model, variables, x, noise, keys=keys, **settings)
         if decoded.inverse_depth is not None:
             return decoded.inverse_depth[..., 0]
         return metres_per_unit * jnp.exp(decoded.log_depth[..., 0])

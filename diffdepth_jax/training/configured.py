@@ -9,7 +9,7 @@ import optax
 from diffdepth_jax.configuration.groups import Configuration
 from diffdepth_jax.distributed import sharding
 from diffdepth_jax.method.diffusion import NoiseSchedule
-from diffdepth_jax.method.noise import start_of
+from diffdepth_jax.method.noise import settings_for
 from diffdepth_jax.method.objective import Objective
 from diffdepth_jax.method.pixel_objective import Regression
 from diffdepth_jax.models.assembly import (
@@ -39,8 +39,7 @@ def configured_objective(
         return Regression(model=model, **pixel)
     assert isinstance(model, DiffusionDepth)
     # Samples learn to be as far apart as the truth may be, however they are predicted.
-    start = start_of(config.sampler.start, samples=2)
-    sampler = vars(config.sampler) | {"temperature": 1.0, "start": start}
+    sampler = settings_for(2, vars(config.sampler)) | {"temperature": 1.0}
     return Objective(model=model, schedule=schedule, sampler=sampler, **pixel, **fields)
 
 
