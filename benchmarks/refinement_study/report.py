@@ -65,10 +65,10 @@ and of their ground truth 100, 4 or 1 % of the pixels. Scored are every third of
 images, whole, in the Eigen crop; calibrations are fitted to 120 training images of other rooms,
 which no model saw. The share of common noise was chosen on rendered scenes, the temperature of
 0.9 on those 120 images: of the rendered scenes' 0.6 raw intervals held 0.45 of their pixels, of
-0.8 0.56, of 0.9 0.60. Samples at 0.6 had scored the test images before. Backbone, neck and losses
-are those of earlier trials ([results.md](results.md)), some of which scored them, too.
-Competitors are compared at every fourth pixel of a row and column: their cells of 8x8 are of
-32x32 pixels.
+0.8 0.56, of 0.9 0.60. Samples at 0.6 had scored the test images before; the competitors at 4 %
+are of these. Backbone, neck and losses are those of earlier trials ([results.md](results.md)),
+some of which scored them, too. Competitors are compared at every fourth pixel of a row and
+column: their cells of 8x8 are of 32x32 pixels.
 
     python -m benchmarks.refinement_study.training NAME --workdir=DIR \\
         --nyu=DIR --weights=efficientnet-lite0-57934424.pth --percent=4
