@@ -19,6 +19,7 @@ def get_config():
     config.frame.input_crop = "kb"
     config.frame.focal_length = 721.5377
     config.frame.max_depth = 80.0
+    config.augmentation.box = ()  # that of NYU is its white border
     config.augmentation.crop_size = (352, 704)
     config.augmentation.brightness = 0.1
     config.evaluation.protocol = "kitti_garg_kb"

@@ -37,7 +37,7 @@ KITTI_SIZE, SELECTED_SIZE = (375, 1242), (352, 1216)  # the recipes of KITTI cut
 TINY = {
     name: value for name, value in small_run.OVERRIDES.items() if not name.startswith("data.")
 } | {
-    "augmentation.box": (),  # that of NYU is in pixels of whole frames
+    "augmentation.box": (),  # these frames are smaller; see configuration/recipes_test.py
     "model.backbone_weights": "none",
     "model.dtype": "float32",
     "sampler.num_steps": 2,
