@@ -87,11 +87,11 @@ def check_directory(
 ) -> None:
     """Raises a UserError unless `workdir` is the directory of a run of this configuration.
 
-    With `groups`, only these groups or fields have to be equal, and in them only what the network
-    computes with: where its training started from does not matter.
+    With `groups`, only these groups or fields have to be equal, and in a group only what the
+    network computes with: where its training started from does not matter.
     """
     differences = _differences(_plain(config), read_fields(workdir))
-    names = [name for name in differences if in_all_data(name) not in _FREE]
+    names = [name for name in differences if name in groups or in_all_data(name) not in _FREE]
     if groups:
         names = [name for name in names if name in groups or name.split(".")[0] in groups]
         names = [name for name in names if name != "model.backbone_weights"]
@@ -105,6 +105,7 @@ def check_directory(
 def claim_directory(workdir: str | os.PathLike, config: Configuration) -> None:
     """Makes `workdir` the directory of a run of `config`, or checks that it is one already.
 
+    Fields that a run which goes on may change are those of the last call.
     A directory in which nothing was saved yet, such as after a mistyped field, is taken over.
     """
     in_first(_claim, workdir, config)
@@ -114,7 +115,7 @@ def _claim(workdir: str | os.PathLike, config: Configuration) -> None:
     path = pathlib.Path(workdir) / CONFIG_FILE
     if path.exists() and holds_steps(workdir):
         _tell_added_fields(path)
-        return check_directory(workdir, config)
+        check_directory(workdir, config)
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as unfinished:
         unfinished.write_text(json.dumps(dataclasses.asdict(config), indent=1) + "\n")

@@ -35,7 +35,12 @@ from diffdepth_jax.models.variables import abstract_variables
 # number of sampler steps is in the calibration.
 _PREDICTS_ALIKE = (
     "frame",
-    *(f"sampler.{x.name}" for x in dataclasses.fields(Sampler) if x.name != "num_steps"),
+    "model.sharpen",
+    *(
+        f"sampler.{x.name}"
+        for x in dataclasses.fields(Sampler)
+        if x.name not in ("num_steps", "remat")
+    ),
 )
 
 
@@ -194,7 +199,7 @@ def evaluate_checkpoint(
 
 
 def check_predicts_alike(config: Configuration, workdir: str | os.PathLike) -> None:
-    """Raises a UserError unless sampler and frame are those that `predict` reads in a directory.
+    """Raises a UserError unless `predict` reads the same sampler, frame and sharpening there.
 
     The number of sampler steps may differ: `predict` may be given another one, too.
     """

@@ -141,6 +141,13 @@ def test_how_a_run_is_watched_may_change_when_it_is_resumed(tmp_path):
     model_directory.claim_directory(tmp_path, other)
 
 
+def test_predictions_have_the_sharpness_that_a_run_went_on_with(tmp_path):
+    for sharpen in (1, 3):
+        model_directory.claim_directory(tmp_path, small_run.config(model__sharpen=sharpen))
+        assert model_directory.read_config(tmp_path).model.sharpen == sharpen
+        _save(tmp_path, 1)
+
+
 def test_a_directory_in_which_nothing_was_saved_is_taken_over(tmp_path):
     for batch_size in (8, 4):
         model_directory.claim_directory(tmp_path, small_run.config(batch_size=batch_size))

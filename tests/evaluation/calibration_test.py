@@ -281,6 +281,7 @@ def test_too_few_pictures_are_told_and_leave_nothing(tmp_path, monkeypatch):
     [
         ({"sampler__eta": 0.5, "sampler__num_steps": 3}, r"\(sampler\.eta differ\)"),
         ({"frame__max_depth": 70.0}, r"\(frame\.max_depth differ\)"),
+        ({"model__sharpen": 1}, r"\(model\.sharpen differ\)"),
     ],
 )
 def test_another_sampler_or_frame_is_neither_calibrated_nor_scored(
