@@ -4,6 +4,7 @@ See `groups`.
 """
 
 import itertools
+import re
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -113,6 +114,14 @@ class Train:
         require(inside, "train.profile_steps", self.profile_steps, rule)
 
 
+def _is_expression(pattern: str) -> bool:
+    try:
+        re.compile(pattern)
+    except re.error:
+        return False
+    return True
+
+
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Optimizer:
     """The learning rate by step, and the update."""
@@ -134,6 +143,10 @@ class Optimizer:
     backbone_multiplier: NotNegative
     layer_decay: Annotated[float, Field(strict=True, gt=0, le=1)]
     freeze: Text
+
+    def __post_init__(self) -> None:
+        rule = "a regular expression of parameters' paths, such as 'backbone/.*'"
+        require(_is_expression(self.freeze), "optimizer.freeze", self.freeze, rule)
 
     def starts(self, num_steps: int) -> tuple[int, ...]:
         """The boundaries as steps of a run. Boundaries below 1 are fractions of the run.

@@ -5,7 +5,7 @@ import operator
 import os
 import pathlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -158,19 +158,33 @@ def check_origin(config: Configuration) -> None:
     These are fields that the weights' shapes do not tell.
     """
     initial, backbone = config.train.initial_weights, config.model.backbone_weights
-    if backbone == "none" and not initial and re.fullmatch(config.optimizer.freeze, "backbone/any"):
-        raise UserError(
-            "model.backbone_weights is none, and optimizer.freeze would keep a backbone of random "
-            "weights as it is: add --config.optimizer.freeze="
-        )
+    for part in [] if initial else _random_parts(config):
+        if re.fullmatch(config.optimizer.freeze, f"{part}/any"):
+            raise UserError(
+                f"optimizer.freeze {config.optimizer.freeze!r} would keep {part} as it is, which "
+                f"starts from random weights with model.backbone_weights {backbone!r}: add "
+                "--config.optimizer.freeze="
+            )
     if initial:
         path = find_model(initial)
         _check_clip(path, config)
-        _check_fields(path, config, _OF_A_BACKBONE)
+        _check_fields(path, config, (*_OF_A_BACKBONE, "model.backbone_layers"))
+        if config.model.kind == read_config(path).model.kind == "diffusion":
+            _check_fields(path, config, [f"diffusion.{name}" for name in vars(config.diffusion)])
         if not _is_the_only_camera(path, config):
             _check_fields(path, config, ["frame.canonical_focal_length"])
     elif backbone and _backbone_path(backbone).is_dir():
         _check_fields(_backbone_path(backbone), config, _OF_A_BACKBONE)
+
+
+def _random_parts(config: Configuration) -> Iterator[str]:
+    """The parts that would bring what they know of images, and start from random weights."""
+    backbone, details = config.model.backbone_weights, config.model.detail_features
+    if backbone in ("", "none"):
+        yield "backbone"
+    path = _backbone_path(backbone)
+    if details and not (path.is_dir() and read_config(path).model.detail_features == details):
+        yield "detail"
 
 
 def _is_the_only_camera(path: pathlib.Path, config: Configuration) -> bool:

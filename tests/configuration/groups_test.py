@@ -270,6 +270,7 @@ def test_samples_that_are_all_equal_are_refused(equal):
     ("changes", "message"),
     [
         ({"loss.samples": 2}, "loss.samples 2: must be 1 unless loss.weights.crps"),
+        ({"optimizer.freeze": "*"}, "optimizer.freeze '*': must be a regular expression"),
         ({"sampler.start": "zeros", "sampler.global_noise": 0.5}, "0 where there is no noise"),
         ({"sampler.start": "zeros", "loss.own_noise": True}, "unless a sample follows from its"),
         ({"sampler.eta": 1.0, "loss.own_noise": True}, "unless a sample follows from its"),
