@@ -177,7 +177,7 @@ def train_iterator(
     """Yields the augmented batches of the training steps from `first_step` on, without end.
 
     Of a mixture each part has an order of its own, and its weight says how often it comes; grain
-    rounds the ratios of weights to about 1 %. Batches have the same proportions throughout.
+    rounds shares to about 1 % of the largest one. Batches have the same proportions throughout.
 
     A sample is a function of the seed and of its position in the stream. Global batch k has the
     positions k B to (k + 1) B - 1, and each process reads a contiguous part of them. So a global

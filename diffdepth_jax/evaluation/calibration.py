@@ -13,6 +13,7 @@ from diffdepth_jax.errors import UserError
 from diffdepth_jax.evaluation import calibration_fit, held_out_scores, scoring, uncertainty
 from diffdepth_jax.evaluation.calibration_fit import Pixels, fit_stretch, fit_widths
 from diffdepth_jax.evaluation.evaluator import Evaluator, check_predicts_alike, load_evaluator
+from diffdepth_jax.evaluation.protocols import Protocol
 from diffdepth_jax.evaluation.report import describe, format_table, protocol_of
 from diffdepth_jax.media import drawing
 from diffdepth_jax.media.reliability_plot import reliability_picture
@@ -30,8 +31,8 @@ def calibrate(config: Configuration, workdir: str | os.PathLike) -> str:
 
     Raises:
       UserError: `workdir` holds no such model, the sets have too few pictures, or the configuration
-        predicts in another way than `predict`: it averages flips, or its sampler or frame differs
-        from the directory's.
+        predicts in another way than `predict`: it averages flips, aligns depth, or its sampler or
+        frame differs from the directory's.
     """
     if config.evaluation.flip_average:
         raise UserError(
@@ -40,6 +41,8 @@ def calibrate(config: Configuration, workdir: str | os.PathLike) -> str:
         )
     check_predicts_alike(config, workdir)
     evaluator, variables = load_evaluator(config, workdir)
+    for name in evaluator.scorer.sets:
+        _check_metres(protocol_of(config, name))
     evaluator.check_ground_truth()
     pixels = collect_pixels(config, evaluator, variables)
     calibration_fit.check_enough(pixels)
@@ -54,6 +57,16 @@ def calibrate(config: Configuration, workdir: str | os.PathLike) -> str:
         curves = held_out_scores.reliability(held_out)
         drawing.write_png(unfinished, reliability_picture(curves))
     return format_calibration(found, workdir)
+
+
+def _check_metres(protocol: Protocol) -> None:
+    """Raises a UserError if depth would be aligned, which `predict` cannot do."""
+    if protocol.alignment != "none":
+        raise UserError(
+            f"alignment {protocol.alignment} of protocol {protocol.name}: intervals are of metres "
+            "as `predict` writes them, without ground truth: take a metric model, and set "
+            "evaluation.alignment or evaluation.protocol to one without alignment"
+        )
 
 
 def collect_pixels(config: Configuration, evaluator: Evaluator, variables: Variables) -> Pixels:

@@ -19,6 +19,7 @@ from diffdepth_jax.media.depth_reading import DepthForm, read_depth
 from diffdepth_jax.media.orientation import AS_STORED, DepthOrientation, depth_turn, turned
 
 _IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
+_NEAREST = np.float32(1e-3)  # metres, of the end of an interval
 _SUFFIXES = (".npy", ".npz", ".tiff", ".tif", ".pfm", ".png")
 
 
@@ -138,7 +139,7 @@ class DepthFiles:
         )
         values = turned(values, turn)
         if not KINDS[self._options.kind]:
-            values = np.where(values > 0, values, np.float32(np.nan))
+            values = _possible(values, part)
         return _placed(values, sample["depth"].shape[:2], where, self._options.resize)
 
     def _metres(self, values: np.ndarray) -> Float32[np.ndarray, "height width 1"]:
@@ -158,6 +159,14 @@ class DepthFiles:
         names = [f"{base}{suffix}" for base in (whole, stem) for suffix in _SUFFIXES]
         paths = [self.directory / name for name in names]
         return next((path for path in paths if path.is_file()), None)
+
+
+def _possible(values: np.ndarray, part: str) -> np.ndarray:
+    """Metres as a part can have them: positive depth, spread from 0 on, ends beyond the camera."""
+    if part in ("low", "high"):
+        return np.maximum(values, _NEAREST)
+    stated = values > 0 if part == "depth" else values >= 0
+    return np.where(stated, values, np.float32(np.nan))
 
 
 def _beside(path: pathlib.Path, part: str) -> pathlib.Path:

@@ -274,6 +274,8 @@ def test_samples_that_are_all_equal_are_refused(equal):
         ({"sampler.start": "zeros", "sampler.global_noise": 0.5}, "0 where there is no noise"),
         ({"sampler.start": "zeros", "loss.own_noise": True}, "unless a sample follows from its"),
         ({"sampler.eta": 1.0, "loss.own_noise": True}, "unless a sample follows from its"),
+        ({"sampler.start": "zeros", "evaluation.ensemble": 2}, "evaluation.ensemble 2: must be 1"),
+        ({"sampler.temperature": 0.0, "evaluation.ensemble": 2}, "ensemble 2: must be 1 where"),
         (
             {
                 "loss.samples": 2,

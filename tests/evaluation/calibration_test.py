@@ -276,6 +276,13 @@ def test_too_few_pictures_are_told_and_leave_nothing(tmp_path, monkeypatch):
     assert not (tmp_path / "calibration.json").exists()
 
 
+def test_aligned_depth_is_not_calibrated(tmp_path, monkeypatch):
+    config = _of_frames(monkeypatch, tmp_path, noisy_model.frames(8))
+    fields = dataclasses.replace(config.evaluation, alignment="median")
+    with pytest.raises(UserError, match="alignment median of protocol"):
+        calibration.calibrate(dataclasses.replace(config, evaluation=fields), tmp_path)
+
+
 @pytest.mark.parametrize(
     ("overrides", "names"),
     [

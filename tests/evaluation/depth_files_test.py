@@ -324,6 +324,23 @@ def test_a_spread_and_an_interval_beside_the_depth_are_scored(archive, monkeypat
     assert means["interval_score"] == pytest.approx(width.mean(), rel=1e-5)
 
 
+def test_a_pixel_without_spread_or_with_an_end_behind_the_camera_counts(monkeypatch, tmp_path):
+    sample = _sample("a", 4.0)
+    monkeypatch.setattr(file_scores, "create_sources", lambda *_: (None, {"e": (None, [sample])}))
+    spread = np.linspace(0, 1, 24, dtype=np.float32).reshape(SIZE)
+    depth, low = np.full(SIZE, 4.5, np.float32), np.full(SIZE, 3.0, np.float32)
+    low[0, 0] = -0.1
+    np.savez(tmp_path / "a.npz", depth=depth, spread=spread, low=low, high=np.full(SIZE, 5.0))
+    options = FileOptions(spread=True, interval=0.9)
+    score_folders(small_run.config(), [tmp_path], tmp_path / "results", options)
+    means = json.loads((tmp_path / "results/e.json").read_text())["means"]
+    assert means["coverage"] == 1
+    assert means["mean_spread"] == pytest.approx((spread / depth).mean(), rel=1e-5)
+    nearest = small_run.config().frame.min_depth  # to which the protocol clamps
+    width = np.log(5 / np.maximum(low, nearest)).mean()
+    assert means["interval_score"] == pytest.approx(width, rel=1e-5)
+
+
 def test_what_is_stated_must_be_there_and_make_sense(dataset, tmp_path):
     _write(tmp_path / "a.npy", 2.0)
     for options, part in ((FileOptions(spread=True), "spread"), (FileOptions(interval=0.9), "low")):
