@@ -107,7 +107,7 @@ def test_baselines_are_fitted_to_training_samples_of_their_set(evaluator):
         assert rows[f"{name}: this model"] == results[name]
         for title in ("best constant", "mean map"):
             expected = abs(held_out - fitted) / held_out
-            assert rows[f"{name}: {title}"]["abs_rel"] == pytest.approx(expected, rel=1e-5)
+            assert rows[f"{name}: {title}"]["abs_rel"] == pytest.approx(expected, rel=1e-4)
     assert len(rows) == 6
 
 

@@ -316,7 +316,7 @@ def test_no_other_constant_has_a_lower_abs_rel(scenes):
     others = [*depth[mask], *found * np.array([0.99, 1.01])]
     errors = [np.abs(1 - constant / depth[mask].astype(np.float64)).mean() for constant in others]
     error = np.abs(1 - found / depth[mask].astype(np.float64)).mean()
-    assert error <= min(errors) + 1e-12
+    assert error <= min(errors) + 1e-5
     assert errors[-1] > error < errors[-2]
 
 
@@ -341,7 +341,7 @@ def test_baselines_see_samples_as_they_were_prepared(scenes):
     samples = [_seen(np.zeros((5, 6, 3)))]
     for fit in (predictors.constant_predictor, predictors.mean_map_predictor):
         (whole,), (half,) = (fit(scenes, prepare)(samples, 0) for prepare in (lambda s: s, halve))
-        np.testing.assert_allclose(half, whole / 2, rtol=1e-6)
+        np.testing.assert_allclose(half, whole / 2, rtol=2e-5)
 
 
 def test_table_has_a_row_for_each_and_a_column_for_each_metric():
