@@ -108,6 +108,11 @@ def _folder_sources(fields: groups.Folder) -> tuple[Source, EvaluationSets]:
             "data.folder.root is empty: set --config.data.folder.root to the folder of your data"
         )
     fields = presets.resolved(fields)
+    if fields.eval_depth_list_file and not fields.eval_list_file:
+        raise UserError(
+            f"data.folder.eval_depth_list_file {fields.eval_depth_list_file} means nothing without "
+            "eval_list_file: give both"
+        )
     train = open_folder(fields)
     if fields.eval_list_file:
         lists = {"list_file": fields.eval_list_file, "depth_list_file": fields.eval_depth_list_file}

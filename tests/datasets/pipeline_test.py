@@ -292,6 +292,11 @@ def test_without_held_out_samples_the_training_samples_are_scored(folder):
     assert sources == {"train": (train, train)} and len(train) == 7
 
 
+def test_a_list_of_depth_files_needs_that_of_the_images(folder):
+    with pytest.raises(UserError, match=r"depth\.txt means nothing without eval_list_file"):
+        folder(eval_depth_list_file="depth.txt")
+
+
 @pytest.mark.parametrize("every", [1, 8])
 def test_refuses_to_hold_out_none_or_all(folder, every):
     remedy = r"set \S+holdout_every to 2 \(every second pair\) up to 7, or to 0"
