@@ -40,6 +40,14 @@ def _config(**overrides):
     return groups.read(feed_forward.feed_forward(small_run.fields(**FROZEN | overrides)))
 
 
+@pytest.fixture(scope="module", autouse=True)
+def random_backbone():
+    """A frozen backbone of random weights, which `train` refuses, is as good as another here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "check_origin", lambda config: None)
+        yield
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """The directory of a finished run."""
