@@ -180,10 +180,11 @@ def check_origin(config: Configuration) -> None:
 def _random_parts(config: Configuration) -> Iterator[str]:
     """The parts that would bring what they know of images, and start from random weights."""
     backbone, details = config.model.backbone_weights, config.model.detail_features
+    path = _backbone_path(backbone)
+    is_model = backbone not in ("", "none") and path.is_dir()
     if backbone in ("", "none"):
         yield "backbone"
-    path = _backbone_path(backbone)
-    if details and not (path.is_dir() and read_config(path).model.detail_features == details):
+    if details and not (is_model and read_config(path).model.detail_features == details):
         yield "detail"
 
 

@@ -292,6 +292,7 @@ FROZEN = {"optimizer__freeze": "(backbone|detail)/.*"}
         ("backbone", {"model__backbone_weights": ""}),
         ("detail", {"model__backbone_weights": "synthetic_small", "model__detail_features": 3}),
         ("detail", {"model__backbone_weights": "swin.pth", "model__detail_features": 3}),
+        ("backbone", {"model__backbone_weights": "", "model__detail_features": 3}),
     ],
 )
 def test_what_starts_from_random_weights_is_not_frozen(part, fields):
