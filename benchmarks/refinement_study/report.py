@@ -46,7 +46,8 @@ NYU.
 The scores are those of [evaluating.md](evaluating.md#metrics) and
 [uncertainty.md](uncertainty.md).
 
-A `sample` is one that starts from noise, or the middle: it starts from zeros (`sampler.start`).
+In the tables of steps "one" is a sample that starts from noise, "middle" one that starts from zeros
+(`sampler.start`).
 
 Competitors give 16 members, too (`flips` 2, `seeds` the models of three trainings). `samples` are
 those of `late_samples`. `laplace` draws each pixel by itself from the scale that the network
@@ -65,10 +66,10 @@ and of their ground truth 100, 4 or 1 % of the pixels. Scored are every third of
 images, whole, in the Eigen crop; calibrations are fitted to 120 training images of other rooms,
 which no model saw. The share of common noise was chosen on rendered scenes, the temperature of
 0.9 on those 120 images: of the rendered scenes' 0.6 raw intervals held 0.45 of their pixels, of
-0.8 0.56, of 0.9 0.60. Samples at 0.6 had scored the test images before; the competitors at 4 %
-are of these. Backbone, neck and losses are those of earlier trials ([results.md](results.md)),
-some of which scored them, too. Competitors are compared at every fourth pixel of a row and
-column: their cells of 8x8 are of 32x32 pixels.
+0.8 0.56, of 0.9 0.60 ([trials](refinement_study/trials/nyu_temperature.json)). Samples at 0.6 had
+scored the test images before; the competitors at 4 % are of these. Backbone, neck and losses are
+those of earlier trials ([results.md](results.md)), some of which scored them, too. Competitors
+are compared at every fourth pixel of a row and column: their cells of 8x8 are of 32x32 pixels.
 
     python -m benchmarks.refinement_study.training NAME --workdir=DIR \\
         --nyu=DIR --weights=efficientnet-lite0-57934424.pth --percent=4
@@ -198,17 +199,16 @@ def accuracy(found: dict[str, list[Result]], kind: str) -> list[str]:
 def steps_of(found: dict[str, list[Result]], kinds: Sequence[str] = KINDS) -> list[str]:
     """abs_rel and boundary F1 by the number of sampler steps, and of the median of 16 samples."""
     rows, steps = [], [str(steps) for steps in SAMPLER_STEPS]
-    ways = {"one": [*steps, "ensemble"], "middle": [f"middle {x}" for x in steps]}
+    ways = [*steps, "ensemble"]
     for name, results in found.items():
-        for sample, keys in ways.items():
-            if ROWS[name].kind != "diffusion" or not any(keys[0] in x["scores"] for x in results):
+        for sample, prefix in (("one", ""), ("middle", "middle ")):
+            known = any(f"{prefix}1" in result["scores"] for result in results)
+            if ROWS[name].kind != "diffusion" or not known:
                 continue
             for kind, column in itertools.product(kinds, ("abs_rel", "boundary_f1")):
-                scores = [cell(_scores(results, key, kind, column)) for key in keys]
-                rows.append(
-                    [f"`{name}`", sample, kind, column, *scores, *["-"] * (5 - len(scores))]
-                )
-    return table(["row", "sample", "scenes", "", *steps, "ensemble"], rows)
+                scores = [cell(_scores(results, f"{prefix}{way}", kind, column)) for way in ways]
+                rows.append([f"`{name}`", sample, kind, column, *scores])
+    return table(["row", "sample", "scenes", "", *ways], rows)
 
 
 def spread(found: dict[str, list[Result]], kinds: Sequence[str] = KINDS) -> list[str]:

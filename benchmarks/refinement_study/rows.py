@@ -81,7 +81,7 @@ def create_config(
 ) -> Configuration:
     """The configuration of one training."""
     config = ground.recipe()
-    if row.overrides.get("sampler.global_noise"):
+    if row.overrides.get("sampler.global_noise"):  # the rows that draw samples
         config.sampler.temperature = ground.temperature
     config.update_from_flattened_dict(row.overrides)
     if row.kind != "diffusion":

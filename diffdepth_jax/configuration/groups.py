@@ -99,10 +99,10 @@ class Configuration(ModelConfiguration):
         )
         follows = diffuses and starts and sampler.eta == 0
         require(not loss.own_noise or follows, "loss.own_noise", loss.own_noise, rule)
-        members, differ = self.evaluation.ensemble, starts and sampler.temperature > 0
+        members = self.evaluation.ensemble
+        valid = members == 1 or sampler.has_samples or not diffuses  # see _check_feed_forward
         rule = "1 where all samples are equal: sampler.start zeros or sampler.temperature 0"
-        differ = not diffuses or differ or sampler.eta > 0
-        require(members == 1 or differ, "evaluation.ensemble", members, rule)
+        require(valid, "evaluation.ensemble", members, rule)
         if samples > 1:
             rule = "1 unless loss.weights.crps or crps_pooled scores the samples together"
             together = weights.crps > 0 or weights.crps_pooled > 0

@@ -139,3 +139,8 @@ class Sampler:
     eta: NotNegative
     clip: NotNegative
     remat: Flag
+
+    @property
+    def has_samples(self) -> bool:
+        """Whether several samples of an image differ."""
+        return (self.start != "zeros" and self.temperature > 0) or self.eta > 0

@@ -61,10 +61,11 @@ def check_options(options: Options, config: "ModelConfiguration") -> None:
         raise UserError(f"num_steps {steps}: must be 1 to {total}")
     if config.model.kind == "feed_forward":
         _check_feed_forward(options)
-    elif options.ensemble > 1 and config.sampler.start == "zeros" and not config.sampler.eta:
+    elif options.ensemble > 1 and not config.sampler.has_samples:
         raise UserError(
             f"ensemble {options.ensemble}: all samples of this model are the same, because its "
-            "sampler starts from zeros (sampler.start) and adds no noise (sampler.eta): use 1"
+            "sampler starts from zeros (sampler.start, or sampler.temperature 0) and adds no noise "
+            "(sampler.eta): use 1"
         )
 
 

@@ -178,7 +178,7 @@ def check_origin(config: Configuration) -> None:
 
 
 def _random_parts(config: Configuration) -> Iterator[str]:
-    """The parts that would bring what they know of images, and start from random weights."""
+    """The parts of the image encoder that start from random weights."""
     backbone, details = config.model.backbone_weights, config.model.detail_features
     path = _backbone_path(backbone)
     is_model = backbone not in ("", "none") and path.is_dir()

@@ -275,9 +275,10 @@ def test_an_ensemble_is_the_median_of_its_members(estimate, directory):
 
 
 def test_samples_that_would_all_be_the_same_are_refused(estimate):
-    estimate = _with_fields(estimate, "sampler", start="zeros")
-    with pytest.raises(UserError, match="all samples of this model are the same"):
-        estimate(_image(32, 48), ensemble=2)
+    for field in ({"temperature": 0.0}, {"start": "zeros"}):
+        estimate = _with_fields(estimate, "sampler", **field)
+        with pytest.raises(UserError, match="all samples of this model are the same"):
+            estimate(_image(32, 48), ensemble=2)
     estimate = _with_fields(estimate, "sampler", eta=1.0)
     spread = estimate(_image(32, 48), ensemble=2).spread
     assert spread.max() > 1e-3
