@@ -16,7 +16,8 @@ from diffdepth_jax.errors import UserError
 from diffdepth_jax.prediction.onnx_graph import Graph, Value, is_known
 from diffdepth_jax.prediction.onnx_operators import OPERATORS, Equation, split
 
-_CALLS = ("jit", "custom_vjp_call", "custom_jvp_call", "checkpoint")
+# Of `jax.checkpoint` the last two, by version of jax.
+_CALLS = ("jit", "custom_vjp_call", "custom_jvp_call", "checkpoint", "remat2")
 
 
 def lower(graph: Graph, closed: Any, arguments: Sequence[Value]) -> list[Value]:

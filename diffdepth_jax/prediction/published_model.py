@@ -17,6 +17,7 @@ from diffdepth_jax.checkpoints.calibration import load_calibration, save_calibra
 from diffdepth_jax.checkpoints.model_directory import (
     CARD_FILE,
     copy_configuration,
+    load_variables,
     write_variables,
 )
 from diffdepth_jax.datasets.synthetic import SyntheticScenes
@@ -45,9 +46,12 @@ def publish_model(directory: str | os.PathLike, output: str | os.PathLike) -> st
     with whole_folder(output) as unfinished:
         copy_configuration(directory, unfinished)
         write_variables(unfinished, restored if half else variables, half=half)
-        _copy_rest(directory, unfinished, restored if half else variables)
+        card = pathlib.Path(directory) / CARD_FILE
+        if card.exists():
+            shutil.copyfile(card, unfinished / CARD_FILE)
+        calibrated = _copy_calibration(directory, variables, unfinished)
     kept = "float16" if half else "float32"
-    return f"{output}: {kept}, because float16 moves depth by up to {move:.1e}"
+    return f"{output}: {kept}, because float16 moves depth by up to {move:.1e}{calibrated}"
 
 
 def _rounded(array: np.ndarray) -> np.ndarray:
@@ -74,11 +78,15 @@ def _largest_move(before: DepthEstimator, after: DepthEstimator) -> float:
     return float(np.max([np.abs(b.depth / a.depth - 1).max() for a, b in pairs]))
 
 
-def _copy_rest(directory: str | os.PathLike, output: pathlib.Path, variables: Variables) -> None:
-    """The model card, and the calibration, which then holds for these variables."""
-    card, calibration = pathlib.Path(directory) / CARD_FILE, load_calibration(directory)
-    if card.exists():
-        shutil.copyfile(card, output / CARD_FILE)
-    if calibration is not None:
-        identity = parameters_identity(variables)
-        save_calibration(output, dataclasses.replace(calibration, parameters=identity))
+def _copy_calibration(
+    directory: str | os.PathLike, variables: Variables, output: pathlib.Path
+) -> str:
+    """Copies the calibration of these variables to those of `output`; says if it is of others."""
+    calibration = load_calibration(directory)
+    if calibration is None:
+        return ""
+    if calibration.parameters != parameters_identity(variables):
+        return "; its calibration was made for other parameters, and is left out"
+    identity = parameters_identity(load_variables(output))
+    save_calibration(output, dataclasses.replace(calibration, parameters=identity))
+    return ""

@@ -63,10 +63,13 @@ def test_one_file_has_the_librarys_depth_at_all_batches(file, directory, batch, 
     np.testing.assert_allclose(_depth(file, images), expected, rtol=1e-4)
 
 
-@pytest.mark.parametrize(("num_steps", "size"), [(1, (30, 45)), (4, (200, 50))])
-def test_numbers_of_steps_and_other_aspects(num_steps, size):
+@pytest.mark.parametrize(
+    ("num_steps", "size", "remat"),
+    [(1, (30, 45), False), (4, (200, 50), False), (2, (30, 45), True)],
+)
+def test_numbers_of_steps_and_other_aspects(num_steps, size, remat):
     model, schedule = tiny.model(), tiny.schedule()
-    sampler = {**vars(small_run.config().sampler), "num_steps": num_steps}
+    sampler = {**vars(small_run.config().sampler), "num_steps": num_steps, "remat": remat}
     variables, arguments = tiny.init_model(model), (model, schedule)
     made = onnx_model(*arguments, variables, sampler, small_run.SIZE, 2.0)
     function = stablehlo.depth_function(*arguments, sampler, small_run.SIZE, 2.0)

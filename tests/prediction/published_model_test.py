@@ -57,11 +57,23 @@ def test_paths_of_the_machine_stay_there(model, tmp_path):
     assert ours == theirs
 
 
+def _calibration_of(identity):
+    widths = IntervalWidths([0.9], [], [[]], [[[0.3]]])
+    return Calibration(widths, 1.0, 8, 2, identity, "a test", {})
+
+
+def test_a_calibration_of_other_parameters_stays_there(model, tmp_path):
+    calibrations.save_calibration(model, _calibration_of("0" * 64))
+    assert "its calibration was made for other parameters" in publish_model(
+        model, tmp_path / "copy"
+    )
+    assert calibrations.load_calibration(tmp_path / "copy") is None
+
+
 def test_card_and_calibration_come_along(model, tmp_path):
     (model / "README.md").write_text("a card")
-    widths = IntervalWidths([0.9], [], [[]], [[[0.3]]])
     identity = parameters_identity(load_variables(model))
-    found = Calibration(widths, 1.0, 8, 2, identity, "a test", {})
+    found = _calibration_of(identity)
     calibrations.save_calibration(model, found)
     publish_model(model, tmp_path / "copy")
     assert (tmp_path / "copy/README.md").read_text() == "a card"
