@@ -61,7 +61,7 @@ def convert_file(
     origin = f"Converted from `{os.path.basename(path)}` ({kind.name})."
     licence = licence_of(kind, config.model.backbone)
     section = "" if licence is None else licence_section(*licence)
-    write_card(output, model_card(config, origin, licence=section))
+    write_card(output, model_card(config, origin, licence=section, is_trained=False))
     told = [] if licence is None else [f"licence of the weights: {licence.text}"]
     return [f"{path}: {kind.name}, {len(tensors)} tensors", *field_messages, *messages, *told]
 

@@ -240,6 +240,7 @@ def test_another_process_with_parameters_beside(model_directory, tmp_path, dtype
         ({"network_size": "0x32"}, "network_size '0x32'"),
         ({"network_size": "99999x32"}, "network_size '99999x32'"),
         ({"num_steps": 0}, "num_steps 0"),
+        ({"num_steps": 1001}, "num_steps 1001: must be 1 to 1000"),
         ({"dtype": "float16"}, "dtype.*float32.*bfloat16"),
     ],
 )

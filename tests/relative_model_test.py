@@ -54,12 +54,17 @@ def photo(tmp_path_factory):
     return path
 
 
-def predicted(model, photo, output, kinds=None, **settings):
+def predicted(model, photo, output, kinds=None, *, camera=None, options=None, **settings):
+    options = options or Options()
     writers = create_writers(
-        OutputWriter(pathlib.Path(output), (), **settings), kinds, ensemble=1, trajectory=False
+        OutputWriter(pathlib.Path(output), (), **settings),
+        kinds,
+        ensemble=options.ensemble,
+        trajectory=options.trajectory,
+        interval=options.interval,
     )
     report = Report(1)
-    arguments = [InputFile(photo, "a")], writers, CameraChoice(), Options(), report
+    arguments = [InputFile(photo, "a")], writers, camera or CameraChoice(), options, report
     return report, predict_files(str(model), *arguments, overwrite=False)
 
 
@@ -85,6 +90,20 @@ def test_outputs_in_metres_are_refused(model, photo, tmp_path, kind):
 def test_a_range_of_metres_for_the_colours_is_refused(model, photo, tmp_path):
     with pytest.raises(UserError, match="color_range: this model is relative"):
         predicted(model, photo, tmp_path, color_range=(1.0, 2.0))
+
+
+@pytest.mark.parametrize(
+    ("chosen", "message"),
+    [
+        ({"camera": CameraChoice(fov=60.0)}, "knows no metres: leave the camera out"),
+        ({"options": Options(interval=0.9)}, "interval: this model is relative"),
+        ({"options": Options(ensemble=4)}, "ensemble 4: this model is a feed-forward one"),
+        ({"options": Options(trajectory=True)}, "trajectory: this model is a feed-forward one"),
+    ],
+)
+def test_what_means_nothing_to_it_is_refused_by_its_name(model, photo, tmp_path, chosen, message):
+    with pytest.raises(UserError, match=message):
+        predicted(model, photo, tmp_path, **chosen)
 
 
 def test_a_metric_model_has_no_relative_output(photo, tmp_path):

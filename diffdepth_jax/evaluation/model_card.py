@@ -59,6 +59,8 @@ def model_card(
     origin: str,
     rows: Mapping[str, Means] | None = None,
     licence: str = "",
+    *,
+    is_trained: bool = True,
 ) -> str:
     """The text of a card.
 
@@ -67,8 +69,10 @@ def model_card(
       origin: a sentence on where the parameters come from; it tells no path of this machine.
       rows: {evaluation set: metrics}; None: it was not evaluated.
       licence: a licence section; "": the licence is not known.
+      is_trained: whether the parameters have learned from the data of the configuration.
     """
-    parts = [_head(config, licence), f"## Origin\n\n{origin}\n\n{_data(config)}"]
+    data = _data(config) if is_trained else "Its source says what data it has learned from."
+    parts = [_head(config, licence), f"## Origin\n\n{origin}\n\n{data}"]
     parts += [licence] * bool(licence)
     return "\n\n".join([*parts, _scores(config, rows), _limits(config)]) + "\n"
 

@@ -129,10 +129,7 @@ def stack_panels(panels: Sequence[Picture]) -> Picture:
 
 def write_png(path: FilePath, array: np.ndarray) -> None:
     """Writes uint8 [H, W, 3] or [H, W] as PNG with our mark; the folder must exist."""
-    try:
-        Image.fromarray(array).save(path, format="PNG", **marks.PNG)
-    except OSError as error:
-        raise UserError(f"{path} cannot be written ({error}); check its folder") from error
+    Image.fromarray(array).save(path, format="PNG", **marks.PNG)
 
 
 def _shown_size(height: int, width: int) -> Size:

@@ -182,9 +182,15 @@ def final_maps(
     """What the decoder says of the refined latents, with sharp edges if the model has them."""
     size, details = image.shape[1:3], refinement.details
     maps, _ = decode(model, variables, refinement.latent, *size, details=details)
-    if not model.sharpen:
+    if maps.log_depth is None:
         return maps
-    return dataclasses.replace(maps, log_depth=sharpened(maps.log_depth, image, model.sharpen))
+    return dataclasses.replace(maps, log_depth=_sharp(model, maps.log_depth, image))
+
+
+def _sharp(
+    model: DepthModel, log_depth: Depth, image: Float[Array, "images height width 3"]
+) -> Depth:
+    return sharpened(log_depth, image, model.sharpen) if model.sharpen else log_depth
 
 
 def predict_depth(
@@ -205,16 +211,17 @@ def predict_depth(
 def decode_steps(
     model: DepthModel,
     variables: Variables,
-    latents: Float[Array, "latents batch rows columns channels"],
-    height: int,
-    width: int,
+    image: Float[Array, "images height width 3"],
+    latents: Float[Array, "latents images rows columns channels"],
     *,
     details: Details | None = None,
-) -> Float[Array, "latents batch height width 1"]:
-    """Metres of each step's latent; one step is decoded at a time, to save memory."""
+) -> Float[Array, "latents images height width 1"]:
+    """Metres of each step's latent, as `final_maps`; one step at a time, to save memory."""
 
-    def decode(latent):
-        log_depth, _ = decode_log_depth(model, variables, latent, height, width, details=details)
-        return jnp.exp(log_depth)
+    def metres(latent):
+        log_depth, _ = decode_log_depth(
+            model, variables, latent, *image.shape[1:3], details=details
+        )
+        return jnp.exp(_sharp(model, log_depth, image))
 
-    return jax.lax.map(decode, latents)
+    return jax.lax.map(metres, latents)

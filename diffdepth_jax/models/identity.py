@@ -1,4 +1,4 @@
-"""By which the parameters of a model are known again. Imports no Flax, which takes .15 s."""
+"""By which a model is known again. Imports no Flax, which takes .15 s."""
 
 import zlib
 
@@ -6,6 +6,11 @@ import jax
 import numpy as np
 
 from diffdepth_jax.arrays import Variables
+
+
+def short_identity(value: object) -> str:
+    """Returns a short text that differs for values whose texts differ."""
+    return f"{zlib.crc32(repr(value).encode()):08x}"
 
 
 def parameters_identity(variables: Variables) -> str:

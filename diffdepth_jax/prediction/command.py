@@ -4,6 +4,7 @@ import dataclasses
 import sys
 from collections.abc import Sequence
 
+from diffdepth_jax.errors import UserError
 from diffdepth_jax.prediction import outputs, placement
 from diffdepth_jax.prediction.camera_choice import CameraChoice
 from diffdepth_jax.prediction.estimator import DepthEstimator
@@ -46,8 +47,11 @@ def predict_files(
     """
     with awaited(f"loading {model}"):
         estimator = DepthEstimator.from_pretrained(model)
-    writers = _fitting(estimator, writers, files)
-    cameras = _checked(estimator, writers.kinds, cameras, options)
+    estimator.check(
+        dataclasses.replace(options, trajectory=outputs.trajectory_steps(writers.kinds))
+    )
+    writers = _fitting(estimator, writers, files, options.ensemble)
+    cameras = _cameras(estimator, writers.kinds, cameras)
     print(f"device: {describe_devices()}", file=sys.stderr)
     photos = [file for file in files if not file.is_video]
     videos = [file for file in files if file.is_video]
@@ -72,21 +76,24 @@ def predict_files(
     return writers
 
 
-def _fitting(estimator: DepthEstimator, writers: Writers, files: Sequence[InputFile]) -> Writers:
+def _fitting(
+    estimator: DepthEstimator, writers: Writers, files: Sequence[InputFile], ensemble: int
+) -> Writers:
     """Returns the writers of what such a model tells; or raises a UserError."""
     if not estimator.is_relative:
+        outputs.check_spread(writers.kinds, ensemble, estimator)
         return writers.of_metric_model()
     writers = writers.of_relative_model()
     writers.check(files)
     return writers
 
 
-def _checked(
-    estimator: DepthEstimator, kinds: Sequence[str], cameras: CameraChoice, options: Options
+def _cameras(
+    estimator: DepthEstimator, kinds: Sequence[str], cameras: CameraChoice
 ) -> CameraChoice:
-    """Returns the cameras for the model, which can predict like this; or raises a UserError."""
-    estimator.check(dataclasses.replace(options, trajectory=outputs.trajectory_steps(kinds)))
-    outputs.check_spread(kinds, options.ensemble, estimator.has_scale)
+    """Returns the cameras for the model; or raises a UserError if one would change nothing."""
+    if estimator.is_relative and cameras.is_given:
+        raise UserError("this model is relative and knows no metres: leave the camera out")
     cameras = cameras.completed(has_canonical_camera=estimator.has_canonical_camera)
     cameras.check(estimator.focal_length, kinds)
     return cameras

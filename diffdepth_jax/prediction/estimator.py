@@ -94,10 +94,10 @@ class DepthEstimator(ModelFacts):
         """Tells whether intervals of so many samples and sampler steps are calibrated."""
         return self._intervals.are_calibrated(ensemble, num_steps)
 
-    @property
-    def identity(self) -> str:
-        """A short text that differs for other parameters."""
-        return self._intervals.identity
+    def identities(self, options: Options) -> dict[str, str]:
+        """Short texts that differ for another model: of its parameters, and of files by name."""
+        of_configuration = {"/config.json": self.configuration_identity}
+        return of_configuration | self._intervals.identities(options)
 
     def __repr__(self) -> str:
         (height, width), model = self.image_size, self._config.model

@@ -62,24 +62,41 @@ class ExistingResults:
                 more,
             )
 
-    def add(self, name: str, source: Fingerprint | None, frames: int = 0) -> None:
-        """Records that results were made of an input, of so many frames of a video."""
+    def begin(self, file: InputFile, source: Fingerprint | None) -> None:
+        """Records that results of an input will be written.
+
+        Frames of another video or of other settings are deleted first: if the program is stopped,
+        those that exist are those that it has written.
+        """
+        if file.is_video and not self.are_current(file):
+            for path in self.writer.existing_frames(file.name):
+                path.unlink(missing_ok=True)
+        self._add(file, source, int(file.is_video), finished=False)
+
+    def finish(self, file: InputFile, source: Fingerprint | None, frames: int = 0) -> None:
+        """Records that all results of an input are written, of so many frames of a video."""
+        self._add(file, source, frames, finished=True)
+
+    def _add(
+        self, file: InputFile, source: Fingerprint | None, frames: int, *, finished: bool
+    ) -> None:
         if source is None:
             return
-        before = self.record.made(name, is_video=frames > 0)
+        before = self._made(file)
         kept = {} if before is None or self.overwrite else before.settings
-        self.record.add(name, Made(source, frames, {**kept, **self.settings}))
+        made = Made(source, frames, {**kept, **self.settings}, finished)
+        self.record.add(file.name, made)
 
     def of_photo(self, file: InputFile) -> bool:
         """Whether all files of a photo exist, and are those of the photo as it is now."""
-        return self.are_current(file) and self.writer.exist(file.name)
+        return self._are_whole(file) and self.writer.exist(file.name)
 
     def of_video(self, file: InputFile) -> bool:
         """Whether all files of all frames of a video exist.
 
         Where the record does not tell the number of frames, only the video shows it.
         """
-        if not self.are_current(file) or not self._has_video(file):
+        if not self._are_whole(file) or not self.has_video(file):
             return False
         made = self._made(file)
         if made is None:
@@ -87,10 +104,23 @@ class ExistingResults:
         names = map(file.frame_name, range(made.frames))
         return all(map(self.writer.exist, names))
 
+    def has_video(self, file: InputFile) -> bool:
+        """Whether the video of depth exists that is made of a video, if one is made.
+
+        It is written last: where the results are unfinished it is that of an earlier run.
+        """
+        is_there = self._are_whole(file) and self.writer.video_path(file.name).exists()
+        return is_there or not self.writer.makes_video
+
     def are_current(self, file: InputFile) -> bool:
         """Whether results that exist may stay; as far as the record tells, they are the file's."""
         made = self._made(file)
         return not self.overwrite and (made is None or made.is_of(file.path))
+
+    def _are_whole(self, file: InputFile) -> bool:
+        """Whether results may stay, and no run was stopped that wrote them."""
+        made = self._made(file)
+        return self.are_current(file) and (made is None or made.finished)
 
     def _made(self, file: InputFile) -> Made | None:
         return self.record.made(file.name, is_video=file.is_video)
@@ -116,6 +146,3 @@ class ExistingResults:
         """Returns what exists of the results of a file, of kinds that are not made now."""
         made_now = set(self.writer.existing(file))
         return [path for path in self._every_kind(file) if path not in made_now]
-
-    def _has_video(self, file: InputFile) -> bool:
-        return not self.writer.makes_video or self.writer.video_path(file.name).exists()

@@ -97,8 +97,8 @@ class ImagePredictor:
     @property
     def settings(self) -> dict[str, str]:
         """By which the results are made, for the record of them."""
-        identity = self._estimator.identity
-        return settings(identity, self.num_steps, self.writer, self.cameras, self._options)
+        identities = self._estimator.identities(self._options)
+        return settings(identities, self.num_steps, self.writer, self.cameras, self._options)
 
     @property
     def _needs_camera(self) -> bool:
@@ -173,9 +173,10 @@ def _assumed_camera(prediction: DepthPrediction) -> Camera | None:
 
 
 def metres_hold(prediction: AnyPrediction, pinhole: Camera | None) -> str:
-    """Says for which camera the metres hold; None: the model states no focal length."""
+    """Says for which camera the metres hold, if the model states a focal length."""
     if isinstance(prediction, RelativePrediction):
         return "the model is relative and knows no metres"
-    if pinhole is None:
+    # Without a stated one metres are not rescaled: the camera of the user is for points alone.
+    if pinhole is None or prediction.focal_length is None:
         return "metres hold for cameras like those of the training data (focal length not stated)"
     return f"metres hold for a focal length of {pinhole.fx:.1f} pixels ({pinhole.source})"

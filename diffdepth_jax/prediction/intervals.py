@@ -10,7 +10,7 @@ from absl import logging
 from diffdepth_jax.arrays import Variables
 from diffdepth_jax.checkpoints.calibration import Calibration, load_calibration
 from diffdepth_jax.errors import UserError
-from diffdepth_jax.models.identity import parameters_identity
+from diffdepth_jax.models.identity import parameters_identity, short_identity
 from diffdepth_jax.prediction.depth_prediction import DepthPrediction
 from diffdepth_jax.prediction.options import Options
 
@@ -39,6 +39,12 @@ class Intervals:
     def identity(self) -> str:
         """The identity of the parameters that predict."""
         return parameters_identity(self._variables)
+
+    def identities(self, options: Options) -> dict[str, str]:
+        """Short texts that differ for other parameters (""), and for another calibration."""
+        if options.interval is None:
+            return {"": self.identity}
+        return {"": self.identity, "/calibration.json": short_identity(self._calibration)}
 
     def check(self, options: Options, num_steps: int) -> None:
         """Refuses an interval that cannot be made; tells once if it is not calibrated.

@@ -2,6 +2,7 @@
 
 from diffdepth_jax.configuration.groups import ModelConfiguration
 from diffdepth_jax.media.preprocessing import Size
+from diffdepth_jax.models.identity import short_identity
 from diffdepth_jax.prediction.focal_lengths import assumed
 
 
@@ -38,6 +39,14 @@ class ModelFacts:
     def diffuses(self) -> bool:
         """Whether the model refines noise; otherwise it is a feed-forward model."""
         return self._config.model.kind == "diffusion"
+
+    @property
+    def configuration_identity(self) -> str:
+        """A short text that differs where a field changes what equal parameters say."""
+        config = self._config
+        return short_identity(
+            (config.frame, config.diffusion, config.sampler, config.model.sharpen)
+        )
 
     @property
     def has_scale(self) -> bool:

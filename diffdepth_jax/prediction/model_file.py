@@ -7,14 +7,17 @@ import shlex
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import jax.export
 import numpy as np
 
-from diffdepth_jax.configuration.model import Frame
+from diffdepth_jax.arrays import Variables
+from diffdepth_jax.configuration.groups import ModelConfiguration
 from diffdepth_jax.errors import UserError
 from diffdepth_jax.media.preprocessing import Size
 from diffdepth_jax.prediction.focal_lengths import assumed, metres_per_unit
 from diffdepth_jax.prediction.loading import load_model
+from diffdepth_jax.prediction.options import Options, check_options
 from diffdepth_jax.prediction.stablehlo import LONGEST, depth_function, export_depth, parse_size
 from diffdepth_jax.whole_files import whole_file
 
@@ -47,17 +50,13 @@ def export_model(
     _check_output(output)
     model, schedule, variables, config = load_model(directory, options.dtype)
     size = parse_size(options.network_size, config.frame.size)
-    sampler = dict(vars(config.sampler))
-    if options.num_steps is not None:
-        sampler["num_steps"] = options.num_steps
+    sampler = _sampler(config, options.num_steps)
     factor = metres_per_unit(config.frame, None)
     predict = depth_function(model, schedule, sampler, size, factor)
     exported, arrays = export_depth(predict, variables, size, options.parameters_inside)
     _write(output, exported, arrays)
-    result = "relative inverse depth" if config.model.is_relative else "metres"
-    described = _description(output, exported, result, sampler["num_steps"], size)
-    holds = "it knows no metres" if config.model.is_relative else _camera(config.frame)
-    return f"{described}; {holds}"
+    result, holds = _meaning(config)
+    return f"{_description(output, exported, result, sampler['num_steps'], size)}; {holds}"
 
 
 def export_onnx(
@@ -73,21 +72,38 @@ def export_onnx(
     size = parse_size(network_size, config.frame.size)
     if size is None:
         raise UserError("network_size native: ONNX export needs a size: model or HEIGHTxWIDTH")
-    sampler = dict(vars(config.sampler))
-    if num_steps is not None:
-        sampler["num_steps"] = num_steps
+    sampler = _sampler(config, num_steps)
+    _check_bytes(variables)
     factor = metres_per_unit(config.frame, None)
     with whole_file(output) as unfinished:
         made = onnx_model(model, schedule, variables, sampler, size, factor)
         unfinished.write_bytes(made.SerializeToString())
-    return _description_of_onnx(output, sampler["num_steps"], size, config.frame)
+    return _description_of_onnx(output, sampler["num_steps"], size, *_meaning(config))
 
 
-def _description_of_onnx(output: pathlib.Path, num_steps: int, size: Size, frame: Frame) -> str:
+def _sampler(config: ModelConfiguration, num_steps: int | None) -> dict[str, Any]:
+    """The fields of the sampler; a UserError if the model has no such number of steps."""
+    check_options(Options(num_steps=num_steps), config)
+    return {**vars(config.sampler), **({} if num_steps is None else {"num_steps": num_steps})}
+
+
+def _check_bytes(variables: Variables) -> None:
+    """Refuses what no ONNX file holds: it is a message of Protocol Buffers, of less than 2 GiB."""
+    size = sum(leaf.nbytes for leaf in jax.tree.leaves(variables))
+    if size >= 2**31 - 2**20:
+        raise UserError(
+            f"the parameters take {size / 2**30:.1f} GiB, and an ONNX file holds less than 2: "
+            "export to FILE.stablehlo with --parameters=beside"
+        )
+
+
+def _description_of_onnx(
+    output: pathlib.Path, num_steps: int, size: Size, result: str, holds: str
+) -> str:
     return (
-        f"{output}: images uint8 [batch, height, width, 3] -> depth float32 in metres; images seen "
+        f"{output}: images uint8 [batch, height, width, 3] -> {result} float32; images seen "
         f"at {size[0]} x {size[1]}, {num_steps} steps; {output.stat().st_size / 2**20:.1f} MiB; "
-        f"{_script('load_onnx', output)}; {_camera(frame)}"
+        f"{_script('load_onnx', output)}; {holds}"
     )
 
 
@@ -103,11 +119,15 @@ def _import_onnx_model() -> Callable[..., Any]:
     return onnx_model
 
 
-def _camera(frame: Frame) -> str:
-    known = assumed(frame)
+def _meaning(config: ModelConfiguration) -> tuple[str, str]:
+    """What the function returns, and for which cameras that holds."""
+    if config.model.is_relative:
+        return "relative inverse depth", "it knows no metres"
+    known = assumed(config.frame)
     if not known:
-        return "its configuration states no focal length"
-    return f"metres hold for a focal length of {known:g} pixels in the images as they are seen"
+        return "metres", "its configuration states no focal length"
+    holds = f"metres hold for a focal length of {known:g} pixels in the images as they are seen"
+    return "metres", holds
 
 
 def _check_output(path: pathlib.Path) -> None:

@@ -1,8 +1,9 @@
 """From a traced function to a graph of ONNX operators.
 
-Integers that are known at export are computed then, by JAX, because operators need them: indices,
-positions. Floats are left to the program that runs the file. Loops are unrolled, calls are inlined,
-and where a function has a form for each platform, its default is taken: the plain one.
+What follows from literals alone is computed at export, by JAX: ONNX needs indices and positions as
+constants, and has no operator for some of what fits a table of positions to a size. Loops are
+unrolled, calls are inlined, and where a function has a form for each platform, its default is
+taken: the plain one.
 """
 
 from collections.abc import Sequence
@@ -20,6 +21,12 @@ from diffdepth_jax.prediction.onnx_operators import OPERATORS, Equation, split
 _CALLS = ("jit", "custom_vjp_call", "custom_jvp_call", "checkpoint", "remat2")
 
 
+class _Given(np.ndarray):
+    """An array of the model's. What follows from it is left to the program that runs the file:
+    to compile each operation on parameters for this one use would double the time of an export.
+    """
+
+
 def lower(graph: Graph, closed: Any, arguments: Sequence[Value]) -> list[Value]:
     """Adds a jaxpr to the graph; returns the values of its outputs.
 
@@ -27,7 +34,7 @@ def lower(graph: Graph, closed: Any, arguments: Sequence[Value]) -> list[Value]:
       UserError: the jaxpr has a primitive that `OPERATORS` does not.
     """
     jaxpr = getattr(closed, "jaxpr", closed)
-    consts = map(np.asarray, getattr(closed, "consts", ()))
+    consts = (np.asarray(value).view(_Given) for value in getattr(closed, "consts", ()))
     known = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*consts, *arguments], strict=True))
 
     def read(variable: Any) -> Value:
@@ -63,9 +70,8 @@ def _results(graph: Graph, equation: Equation, values: Sequence[Value]) -> Seque
 def _is_computed(equation: Equation, values: Sequence[Value]) -> bool:
     variables = [*equation.invars, *equation.outvars]
     return (
-        not any(isinstance(value, str) for value in values)
+        not any(isinstance(value, str | _Given) for value in values)
         and all(is_known(variable.aval.shape) for variable in variables)
-        and not any(np.issubdtype(variable.aval.dtype, np.floating) for variable in equation.invars)
         and equation.primitive.name not in ("dim_as_value", "broadcast_in_dim")
     )
 

@@ -204,17 +204,18 @@ def _pad(graph: Graph, equation: Equation, x: Value, value: Value, *, padding_co
 
 
 def _gather(graph: Graph, equation: Equation, x: Value, indices: Value, **params: Any) -> Value:
-    """A part of some axes, one index of an axis, or rows of a table."""
+    """A part of some axes at a known place, or elements of one axis."""
     places = params["dimension_numbers"]
-    axes, collapsed = places.start_index_map, places.collapsed_slice_dims
-    allowed = ((0,),) if np.ndim(indices) > 1 else ((), axes[:1])
-    if isinstance(indices, str) or collapsed not in allowed:
+    axes, last = places.start_index_map, len(_shape(equation.invars[1])) - 1
+    rank = len(_shape(equation.outvars[0]))
+    kept = (*range(axes[0]), *range(axes[0] + last, rank))
+    if (places.collapsed_slice_dims, places.offset_dims) == (axes, kept):
+        return graph.add("Gather", x, graph.add("Squeeze", indices, np.array([last])), axis=axes[0])
+    if isinstance(indices, str) or places.collapsed_slice_dims or last:
         raise UserError("this model picks elements in a way that the ONNX export does not know")
-    indices = indices.astype(np.int64)
-    if collapsed:
-        return graph.add("Gather", x, indices[..., 0], axis=collapsed[0])
-    lengths = np.array([params["slice_sizes"][axis] for axis in axes])
-    return graph.add("Slice", x, indices, indices + lengths, np.array(axes))
+    start = indices.astype(np.int64)
+    end = start + [params["slice_sizes"][axis] for axis in axes]
+    return graph.add("Slice", x, start, end, np.array(axes))
 
 
 def _iota(graph: Graph, equation: Equation, *, dtype: Any, shape: Shape, **_: Any) -> Value:
@@ -226,11 +227,7 @@ def _iota(graph: Graph, equation: Equation, *, dtype: Any, shape: Shape, **_: An
 
 def _size(graph: Graph, equation: Equation, *, dim: Any) -> Value:
     scalar = graph.add("Squeeze", graph.size(dim), np.array([0]))
-    return _cast(graph, scalar, new_dtype=_dtype(equation))
-
-
-def _dtype(equation: Equation) -> np.dtype:
-    return equation.outvars[0].aval.dtype
+    return _cast(graph, scalar, new_dtype=equation.outvars[0].aval.dtype)
 
 
 def split(graph: Graph, equation: Equation, values: Sequence[Value]) -> list[str]:
@@ -252,6 +249,7 @@ _SAME_MEANING = {
     "sign": "Sign",
     "floor": "Floor",
     "exp": "Exp",
+    "log": "Log",
     "sqrt": "Sqrt",
     "tanh": "Tanh",
     "erf": "Erf",
@@ -268,15 +266,15 @@ _SAME_MEANING = {
     "stop_gradient": "Identity",
 }
 
+_ONE = np.ones((), np.float32)
 OPERATORS: dict[str, _Operator] = {
     **{name: _plain(operator) for name, operator in _SAME_MEANING.items()},
     "rem": _plain("Mod", fmod=1),
     "ne": _broadcasting(lambda graph, x, y, **_: graph.add("Not", graph.add("Equal", x, y))),
     "square": _broadcasting(lambda graph, x, **_: graph.add("Mul", x, x)),
     "rsqrt": _broadcasting(lambda graph, x, **_: graph.add("Reciprocal", graph.add("Sqrt", x))),
-    "erfc": _broadcasting(
-        lambda graph, x, **_: graph.add("Sub", np.ones((), np.float32), graph.add("Erf", x))
-    ),
+    "erfc": _broadcasting(lambda graph, x, **_: graph.add("Sub", _ONE, graph.add("Erf", x))),
+    "log1p": _broadcasting(lambda graph, x, **_: graph.add("Log", graph.add("Add", _ONE, x))),
     "integer_pow": _broadcasting(_pow),
     "select_n": _broadcasting(_select),
     "convert_element_type": _broadcasting(_cast),

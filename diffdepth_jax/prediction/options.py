@@ -57,6 +57,8 @@ def check_options(options: Options, config: "ModelConfiguration") -> None:
         raise UserError(f"trajectory {options.trajectory}: must be a number of steps")
     if options.interval is not None and not 0 < options.interval < 1:
         raise UserError(f"interval {options.interval:g}: must be between 0 and 1, such as 0.9")
+    if options.interval is not None and config.model.is_relative:
+        raise UserError("interval: this model is relative and knows no metres: leave it out")
     if steps is not None and not 1 <= steps <= total:
         raise UserError(f"num_steps {steps}: must be 1 to {total}")
     if config.model.kind == "feed_forward":

@@ -23,6 +23,7 @@ from diffdepth_jax.media.reading import RGB
 from diffdepth_jax.media.video import VideoWriter
 from diffdepth_jax.prediction import file_formats
 from diffdepth_jax.prediction.depth_prediction import DepthPrediction, RelativePrediction
+from diffdepth_jax.prediction.model_facts import ModelFacts
 from diffdepth_jax.prediction.output_kinds import FRAME, KINDS, NEED_TRAJECTORY
 from diffdepth_jax.prediction.output_names import InputFile
 from diffdepth_jax.whole_files import whole_file
@@ -250,12 +251,13 @@ def trajectory_steps(kinds: Collection[str]) -> int:
     return defaults.DENOISING_STEPS if NEED_TRAJECTORY & set(kinds) else 0
 
 
-def check_spread(kinds: Collection[str], ensemble: int, has_scale: bool) -> None:
+def check_spread(kinds: Collection[str], ensemble: int, model: ModelFacts) -> None:
     """Raises a UserError for "spread" unless there are several samples, or each has its own."""
-    if "spread" in kinds and ensemble < 2 and not has_scale:
+    if "spread" in kinds and ensemble < 2 and not model.has_scale:
+        several = "give --ensemble=N of 2 or more, or " if model.diffuses else "give "
         raise UserError(
-            "outputs spread: one sample of this model has none; give --ensemble=N of 2 or more, or "
-            "a model that was trained with model.laplace_scale"
+            f"outputs spread: one sample of this model has none; {several}a model that was trained "
+            "with model.laplace_scale"
         )
 
 

@@ -61,12 +61,15 @@ class PhotoPredictor:
             return []
 
     def _write(self, result: Result) -> None:
-        """Writes a result, and records it at once: nothing may come between the two."""
+        """Writes a result, and records it before and after."""
         height, width = result.prediction.image.shape[:2]
+        file, source = InputFile(result.job.path, result.job.name), result.job.source
+        with self._telling:
+            self._existing.begin(file, source)
         with self._large if height * width > _LARGE else contextlib.nullcontext():
             self._images.write(result)
         with self._telling:
-            self._existing.add(result.job.name, result.job.source)
+            self._existing.finish(file, source)
             self._report.written += 1
 
     def _finish(self, result: Result, writing: Future[None]) -> None:

@@ -1,9 +1,10 @@
 """The record in an output folder of which input each result was made of.
 
 Without it results of one input would be taken for those of another of the same name: of a photo
-with this name in another folder, of a photo that was changed since, or of a video's frames. The
-record is a hidden file with a line of JSON for each input. Several programs may append to it.
-Results without a line, of older versions, are taken for those of the input whose name they have.
+with this name in another folder, of a photo that was changed since, or of a video's frames. And a
+depth file without a line may be somebody's ground truth. The record is a hidden file with lines of
+JSON for each input, of which the last one counts: one before its first result is written, and one
+after the last. Several programs may append to it.
 """
 
 import functools
@@ -57,13 +58,15 @@ class Made(NamedTuple):
 
     Attributes:
       source: the input.
-      frames: the number of frames of a video, 0 of a photo.
+      frames: the number of frames of a video, or 1 until all are written; 0 of a photo.
       settings: by which the results were made, see `settings`; older lines have none.
+      finished: whether all are written.
     """
 
     source: Fingerprint
     frames: int
     settings: Mapping[str, str] = types.MappingProxyType({})
+    finished: bool = True
 
     def is_of(self, path: pathlib.Path) -> bool:
         """Whether the results are those of the file as it is now."""
@@ -122,7 +125,8 @@ class Record:
         if self._made.get(key) == made:
             return
         fields = {"frames": made.frames, "settings": dict(made.settings)}
-        line = json.dumps({"name": name, **made.source._asdict(), **fields})
+        source = made.source._asdict()
+        line = json.dumps({"name": name, **source, **fields, "finished": made.finished})
         with open(self._path, "a") as file:
             file.write(f"\n{line}")  # so that half a line of a killed program spoils no other
         self._made[key] = made
@@ -134,7 +138,7 @@ def _parsed(line: str) -> dict[_Key, Made]:
         fields: Any = json.loads(line)
         source = Fingerprint(*(fields[name] for name in Fingerprint._fields))
         settings = {str(name): str(x) for name, x in dict(fields.get("settings", {})).items()}
-        made = Made(source, int(fields["frames"]), settings)
+        made = Made(source, int(fields["frames"]), settings, bool(fields.get("finished", True)))
         return {(str(fields["name"]), made.frames > 0): made}
     except (ValueError, TypeError, KeyError, RecursionError):
         return {}

@@ -58,7 +58,7 @@ def create_predict(model: DepthNetwork, schedule: NoiseSchedule, sampler: Sample
         if trajectory:
             latents = refinement.latents[:, ::ensemble]
             first = jax.tree.map(lambda x: x[::ensemble], refinement.details)
-            steps = decode_steps(model, variables, latents, *size, details=first)
+            steps = decode_steps(model, variables, image, latents, details=first)
             maps["trajectory"] = jnp.moveaxis(steps[..., 0], 0, 1)
         return maps
 

@@ -1,5 +1,6 @@
 """What results depend on beside their input, as the record of an output folder keeps it."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from diffdepth_jax.prediction.camera_choice import CameraChoice
@@ -21,17 +22,21 @@ _KINDS_OF = {
 
 
 def settings(
-    identity: str, num_steps: int, writer: OutputWriter, cameras: CameraChoice, options: Options
+    identities: Mapping[str, str],
+    num_steps: int,
+    writer: OutputWriter,
+    cameras: CameraChoice,
+    options: Options,
 ) -> dict[str, str]:
     """Returns the values of the flags on which a writer's kinds of output depend, as texts.
 
     Args:
-      identity: the `parameters_identity` of the model.
+      identities: of the files of the model, see `DepthEstimator.identities`.
       num_steps: that the depth takes.
       writer, cameras, options: of the run.
     """
     values: dict[str, Any] = {
-        "checkpoint": identity,
+        **{f"checkpoint{file}": text for file, text in identities.items()},
         "camera": cameras.name or "model",
         "focal_length": cameras.focal_length,
         "fov": cameras.fov,

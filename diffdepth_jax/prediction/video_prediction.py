@@ -9,9 +9,15 @@ from diffdepth_jax.media.frame_times import Clock
 from diffdepth_jax.media.reading import Photo
 from diffdepth_jax.media.video import Frame, VideoReader
 from diffdepth_jax.prediction.existing_results import ExistingResults
-from diffdepth_jax.prediction.image_prediction import ImagePredictor, Job, explained, metres_hold
+from diffdepth_jax.prediction.image_prediction import (
+    ImagePredictor,
+    Job,
+    Result,
+    explained,
+    metres_hold,
+)
 from diffdepth_jax.prediction.output_names import InputFile
-from diffdepth_jax.prediction.record import fingerprint
+from diffdepth_jax.prediction.record import Fingerprint, fingerprint
 from diffdepth_jax.prediction.report import Report, tell
 from diffdepth_jax.program import progress
 from diffdepth_jax.program.background import in_background
@@ -43,25 +49,23 @@ class VideoPredictor:
         with VideoReader(file.path) as reader:
             bar = progress.bar(reader, "predict", total=reader.num_frames or None)
             frames = _UntilBroken(bar)
-            clock = reader.clock if self._makes_video(file) else None
-            notes = list(self._written_frames(file, frames, clock))
+            clock = None if self._existing.has_video(file) else reader.clock
+            notes = list(self._written_frames(file, source, frames, clock))
         if frames.error is not None:
             raise frames.error
-        self._existing.add(file.name, source, frames.count)
+        self._existing.finish(file, source, frames.count)
         if not notes:
             self._report.skipped += 1
             return
         self._report.written += 1
         tell(f"{file.name}: {len(notes)} frames; {notes[-1]}")
 
-    def _makes_video(self, file: InputFile) -> bool:
-        """Whether a video is made, of all frames: what exists of it may be of other frames."""
-        writer = self._images.writer
-        is_there = self._existing.are_current(file) and writer.video_path(file.name).exists()
-        return writer.makes_video and not is_there
-
     def _written_frames(
-        self, file: InputFile, frames: Iterable[Frame], clock: Clock | None
+        self,
+        file: InputFile,
+        source: Fingerprint | None,
+        frames: Iterable[Frame],
+        clock: Clock | None,
     ) -> Iterator[str]:
         """Predicts frames and writes the results; then yields for which camera each one holds.
 
@@ -72,13 +76,23 @@ class VideoPredictor:
             video = images.writer.open_video(file.name, clock)
         jobs = self._jobs(file, frames, skip_existing=clock is None)
         results = itertools.chain.from_iterable(map(images.predict, images.batches(jobs)))
-        written = contextlib.closing(in_background(images.write, results))
+        begun = self._begun(file, source, results)
+        written = contextlib.closing(in_background(images.write, begun))
         with explained(file.name), video as append, written as pairs:
             for result, writing in pairs:
                 writing.result()
                 if append is not None:
                     append(result.prediction, result.job.span)
                 yield metres_hold(result.prediction, result.camera)
+
+    def _begun(
+        self, file: InputFile, source: Fingerprint | None, results: Iterable[Result]
+    ) -> Iterator[Result]:
+        """Yields the results; before the first one it records that they will be written."""
+        for index, result in enumerate(results):
+            if not index:
+                self._existing.begin(file, source)
+            yield result
 
     def _jobs(self, file: InputFile, frames: Iterable[Frame], skip_existing: bool) -> Iterator[Job]:
         skip_existing = skip_existing and self._existing.are_current(file)

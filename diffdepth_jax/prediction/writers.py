@@ -12,6 +12,7 @@ from diffdepth_jax.prediction import outputs
 from diffdepth_jax.prediction.output_kinds import DEFAULT, NEED_CAMERA, RELATIVE, RELATIVE_DEFAULT
 from diffdepth_jax.prediction.output_names import InputFile
 from diffdepth_jax.prediction.outputs import OutputWriter
+from diffdepth_jax.prediction.record import Record
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,15 +64,17 @@ class Writers:
         """Raises an error now that would otherwise come after minutes of prediction.
 
         Raises:
-          UserError: photos have no output, or there is a picture or video with the name of an
-            output that this program did not write, or the folder is a file.
+          UserError: photos have no output, or there is a file with the name of an output that this
+            program did not write, or the folder is a file.
           OSError: the folder cannot be made or written to.
         """
         photos = [file for file in files if not file.is_video]
         if photos and not self.photos.paths(""):
             raise UserError(f"outputs video: {photos[0].path} is a photo; add outputs of photos")
-        for file in files:
-            _check_pictures(self.existing(file))
+        existing = {file: self.existing(file) for file in files}
+        record = Record(self.photos.directory)  # read last: who writes meanwhile records it first
+        for file, paths in existing.items():
+            _check_ours(paths, record.made(file.name, is_video=file.is_video) is not None)
         _check_writable(self.photos.directory)
 
 
@@ -108,13 +111,12 @@ def create_writers(
     return Writers(photos, videos, by_default=kinds is None and once == DEFAULT)
 
 
-def _check_pictures(existing: Sequence[pathlib.Path]) -> None:
-    """Refuses what may be somebody's picture: it has no mark, see `media.marks`.
-
-    It would be replaced, or taken for a result.
+def _check_ours(existing: Sequence[pathlib.Path], are_recorded: bool) -> None:
+    """Refuses what may be somebody's picture or ground truth: it would be replaced, or taken for
+    a result. Pictures and videos tell by a mark, see `media.marks`, and other files by the record.
     """
     for path in existing:
-        if marks.can_be_marked(path) and not marks.is_marked(path):
+        if not (marks.is_marked(path) if marks.can_be_marked(path) else are_recorded):
             raise UserError(
                 f"{path} was not written by this program, or by an old version of it: "
                 "move it away, or give another --output"

@@ -33,8 +33,10 @@ def test_it_says_for_which_cameras_metres_hold(fields, cameras):
     assert f"Metres hold for {cameras}" in text
 
 
-def test_a_model_without_scores_says_so():
-    text = model_card(small_run.config(), "Converted from `a.pt`.")
+def test_a_converted_model_names_neither_scores_nor_data_of_training():
+    assert "Training data" in model_card(small_run.config(), "Trained.")
+    text = model_card(small_run.config(), "Converted from `a.pt`.", is_trained=False)
+    assert "Training data" not in text and "Its source says what data" in text
     assert "Not evaluated." in text and "Converted from `a.pt`." in text
 
 

@@ -170,7 +170,7 @@ def test_steps_are_decoded_as_the_latent_is(variables):
     @jax.jit
     def decode(variables):
         latents = refine(MODEL, variables, image, noise, **SAMPLER).latents
-        return decode_steps(MODEL, variables, latents, 13, 18)
+        return decode_steps(MODEL, variables, image, latents)
 
     steps = decode(variables)
     assert steps.shape == (4, 2, 13, 18, 1)

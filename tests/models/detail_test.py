@@ -85,7 +85,7 @@ def test_images_with_several_noises_keep_their_own_details(variables):
         found = refine(MODEL, variables, image, noise, **SAMPLER)
         details = {"details": found.details}
         last, _ = decode_log_depth(MODEL, variables, found.latent, *SIZE, **details)
-        steps = decode_steps(MODEL, variables, found.latents, *SIZE, **details)
+        steps = decode_steps(MODEL, variables, image.repeat(NOISES, 0), found.latents, **details)
         return last, steps
 
     together, steps = predict(image, noise)

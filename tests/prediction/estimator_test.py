@@ -325,9 +325,9 @@ def test_the_variances_of_members_and_between_members_add_up():
     np.testing.assert_allclose(maps["spread"], np.full((1, 2, 2), expected), rtol=0.03)
 
 
-@pytest.mark.parametrize("ensemble", [1, 2])
-def test_a_trajectory_ends_in_the_depth_of_the_first_member(estimate, ensemble):
-    image = _image(32, 48)
+@pytest.mark.parametrize(("ensemble", "sharpen"), [(1, 0), (2, 2)])
+def test_a_trajectory_ends_in_the_depth_of_the_first_member(estimate, ensemble, sharpen):
+    estimate, image = _with_fields(estimate, "model", sharpen=sharpen), _image(32, 48)
     trajectory = estimate(image, trajectory=True, ensemble=ensemble, num_steps=3).trajectory
     assert trajectory.shape == (4, 32, 48) and trajectory.dtype == np.float32
     np.testing.assert_allclose(trajectory[-1], estimate(image, num_steps=3).depth, rtol=1e-4)
@@ -345,6 +345,15 @@ def test_a_trajectory_of_more_steps_is_sampled_apart(estimate):
     np.testing.assert_array_equal(same.trajectory, whole.trajectory)
     few = Options(trajectory=2000)
     assert few.trajectory_steps(3, 1000) == 1000 and not Options().trajectory_steps(3, 1000)
+
+
+def test_another_configuration_or_calibration_is_another_model(estimate):
+    one, same, other = (
+        _with_fields(estimate, "frame", focal_length=each).identities(Options())
+        for each in (50.0, 50.0, 60.0)
+    )
+    assert one == same and dict(set(one.items()) ^ set(other.items())).keys() == {"/config.json"}
+    assert "/calibration.json" in estimate.identities(Options(interval=0.9))
 
 
 def test_an_iterator_is_predicted_in_order_with_few_images_in_memory(estimate):

@@ -1,5 +1,7 @@
 """Results of other settings are never taken for those of these, nor replaced unasked."""
 
+import functools
+
 import pytest
 
 from diffdepth_jax.errors import UserError
@@ -19,7 +21,7 @@ def results(tmp_path):
 
     def of(*, kinds=("npy",), model="1", camera=None, overwrite=False, colormap="viridis", **flags):
         writer = OutputWriter(tmp_path / "out", kinds, colormap=colormap)
-        values = settings(model, 1, writer, camera or CameraChoice(), Options(**flags))
+        values = settings({"": model}, 1, writer, camera or CameraChoice(), Options(**flags))
         return ExistingResults(writer, Record(writer.directory), overwrite, values)
 
     return of
@@ -30,7 +32,7 @@ def write(results, file, count=0):
     for path in results.writer.paths(file.frame_name(0) if count else file.name):
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(b"")
-    results.add(file.name, fingerprint(file.path), count)
+    results.finish(file, fingerprint(file.path), count)
 
 
 @pytest.mark.parametrize(
@@ -56,6 +58,42 @@ def test_those_of_a_video_are_refused_too(tmp_path, results):
     write(results(), file, count=1)
     with pytest.raises(UserError, match=r"another --checkpoint"):
         results(model="2").check([file])
+
+
+def test_frames_of_a_run_that_was_stopped_are_known_by_their_settings(tmp_path, results):
+    file = video(tmp_path, frames([7, 8]))
+    first = results()
+    first.begin(file, fingerprint(file.path))
+    path = first.writer.paths(file.frame_name(0))[0]
+    path.parent.mkdir()
+    path.write_bytes(b"")
+    again = results()
+    again.check([file])
+    again.begin(file, fingerprint(file.path))
+    assert path.exists() and not again.of_video(file)  # it goes on after the frame
+    with pytest.raises(UserError, match=r"another --seed"):
+        results(seed=3).check([file])
+    other = results(seed=3, overwrite=True)
+    other.begin(file, fingerprint(file.path))
+    assert not path.exists()  # else a stopped run would leave frames of two seeds
+
+
+def test_a_photo_whose_writing_was_stopped_is_predicted_again(tmp_path, results):
+    file = photo(tmp_path, "a")
+    write(results(), file)
+    assert results().of_photo(file)
+    results(seed=3, overwrite=True).begin(file, fingerprint(file.path))
+    assert not results(seed=3).of_photo(file)
+
+
+def test_a_depth_video_of_before_a_stopped_run_does_not_count(tmp_path, results):
+    file = video(tmp_path, frames([7]))
+    of = functools.partial(results, kinds=("video",))
+    (tmp_path / "out/v_depth.mp4").touch()
+    of().finish(file, fingerprint(file.path), 1)
+    assert of().of_video(file)
+    of(seed=3, overwrite=True).begin(file, fingerprint(file.path))
+    assert not of(seed=3).of_video(file) and not of(seed=3).has_video(file)
 
 
 def test_further_kinds_may_be_added_and_what_they_depend_on_counts_for_them(tmp_path, results):

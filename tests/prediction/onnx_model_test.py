@@ -12,8 +12,11 @@ from absl.testing import flagsaver
 
 from diffdepth_jax import export
 from diffdepth_jax.checkpoints.model_names import find_model
+from diffdepth_jax.configs import feed_forward
+from diffdepth_jax.configuration import groups
 from diffdepth_jax.errors import UserError
-from diffdepth_jax.prediction import onnx_operators, stablehlo
+from diffdepth_jax.models.assembly import create_model
+from diffdepth_jax.prediction import model_file, onnx_operators, stablehlo
 from diffdepth_jax.prediction.estimator import DepthEstimator
 from diffdepth_jax.prediction.loading import load_model
 from diffdepth_jax.prediction.onnx_graph import Graph
@@ -78,6 +81,35 @@ def test_numbers_of_steps_and_other_aspects(num_steps, size, remat):
     np.testing.assert_allclose(found, expected, rtol=1e-4)
 
 
+FAMILIES = {
+    "dinov2": {"backbone": "dinov2_nano", "neck": "dpt"},
+    "released": {"neck": "released", "codec": "released", "denoiser": "released_plain"},
+    "depth_anything": {
+        "backbone": "dinov2_nano",
+        "neck": "depth_anything",
+        "codec": "depth_anything",
+        "max_depth": 10.0,
+    },
+}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_further_families_are_the_librarys_too(family):
+    """They resize a table of positions, and with corners aligned."""
+    fields = small_run.fields(sampler__num_steps=1)
+    if family == "depth_anything":
+        fields = feed_forward.feed_forward(fields)
+    fields.model.update(FAMILIES[family])
+    config = groups.read(fields)
+    model, sampler = create_model(config.model), vars(config.sampler)
+    variables, arguments = small_model.random_variables(model), (model, tiny.schedule())
+    made = onnx_model(*arguments, variables, sampler, small_run.SIZE)
+    function = stablehlo.depth_function(*arguments, sampler, small_run.SIZE)
+    expected = jax.jit(function)(variables, _images(2, 30, 45), np.uint32(0))
+    found = _depth(made.SerializeToString(), _images(2, 30, 45))
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
 def test_the_script_needs_onnx_runtime_alone(file, directory, tmp_path):
     (image,) = _images(1, *small_run.SIZE)
     np.save(tmp_path / "image.npy", image)
@@ -103,6 +135,8 @@ def test_what_onnx_cannot_express_is_refused(directory, tmp_path):
     ]:
         with pytest.raises(UserError, match=message):
             _write(checkpoint=directory, output=tmp_path / "model.onnx", **values)
+    with pytest.raises(UserError, match=r"take 2\.0 GiB, and an ONNX file holds less than 2"):
+        model_file._check_bytes({"a": np.broadcast_to(np.float32(0), 2**29)})
     sampler = {**vars(small_run.config().sampler), "eta": 1.0}
     with pytest.raises(UserError, match=r"sampler\.eta above 0"):
         onnx_model(tiny.model(), tiny.schedule(), {}, sampler, small_run.SIZE)

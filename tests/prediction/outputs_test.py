@@ -3,6 +3,7 @@
 import dataclasses
 import pathlib
 import sys
+import types
 from fractions import Fraction
 
 import numpy as np
@@ -184,11 +185,17 @@ def test_a_missing_library_is_said_before_anything_is_predicted(
 
 
 def test_the_spread_needs_an_ensemble_or_a_model_with_a_scale():
+    of_diffusion, feed_forward, with_scale = (
+        types.SimpleNamespace(has_scale=has_scale, diffuses=diffuses)
+        for has_scale, diffuses in ((False, True), (False, False), (True, False))
+    )
     with pytest.raises(UserError, match=r"outputs spread: .* give --ensemble=N of 2 or more, or"):
-        check_spread(("npy", "spread"), ensemble=1, has_scale=False)
-    check_spread(("npy",), ensemble=1, has_scale=False)
-    check_spread(("spread",), ensemble=2, has_scale=False)
-    check_spread(("spread",), ensemble=1, has_scale=True)
+        check_spread(("npy", "spread"), 1, of_diffusion)
+    with pytest.raises(UserError, match=r"has none; give a model that was trained with"):
+        check_spread(("npy", "spread"), 1, feed_forward)
+    check_spread(("npy",), 1, of_diffusion)
+    check_spread(("spread",), 2, of_diffusion)
+    check_spread(("spread",), 1, with_scale)
 
 
 HOLES = np.zeros(SIZE, bool)

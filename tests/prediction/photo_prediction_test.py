@@ -50,7 +50,7 @@ def test_a_batch_that_fails_is_reported_and_passed_over(tmp_path):
     assert _stems(report) == ["p0", "p1"]
 
 
-def test_points_need_a_camera(tmp_path):
+def test_points_need_a_camera(tmp_path, capsys):
     files, unknown = [photo(tmp_path, "a")], MeanEstimator(focal_length=0.0)
     for cameras in (CameraChoice(), CameraChoice(name="exif")):  # the photo has no EXIF data
         report = predict(files, tmp_path / "out", "ply", estimator=unknown, cameras=cameras)
@@ -58,6 +58,7 @@ def test_points_need_a_camera(tmp_path):
     cameras = CameraChoice(fov=60)
     report = predict(files, tmp_path / "out", "ply", estimator=unknown, cameras=cameras)
     assert report == Report(1, written=1)
+    assert "(focal length not stated)" in capsys.readouterr().out  # it moves no metres
 
 
 def test_a_photo_that_vanishes_or_breaks_while_others_are_read_ends_nothing(tmp_path, monkeypatch):

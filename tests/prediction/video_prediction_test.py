@@ -93,6 +93,15 @@ def test_a_video_that_breaks_off_is_predicted_up_to_there(tmp_path):
         assert len(list(reader)) == len(written)
 
 
+def test_frames_of_a_broken_video_are_not_taken_for_those_of_another(tmp_path):
+    """Nor are frames beyond the end of one that is shorter."""
+    output, short = tmp_path / "out", frames([30])
+    assert predict(video(tmp_path, frames([10, 20, 250])), output, "npy").failures
+    assert predict(video(tmp_path, short), output, "npy", overwrite=False) == WRITTEN
+    (path,) = (output / "v").iterdir()
+    assert np.load(path)[0, 0] == pytest.approx(1 + 30 / 255, abs=0.02)
+
+
 def test_a_video_without_a_frame_leaves_nothing(tmp_path):
     (tmp_path / "v.mp4").write_bytes(b"no video")
     report = predict(InputFile(tmp_path / "v.mp4", "v"), tmp_path / "out", "npy", "video")

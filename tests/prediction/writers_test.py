@@ -9,6 +9,7 @@ from diffdepth_jax.errors import UserError
 from diffdepth_jax.media import marks
 from diffdepth_jax.prediction.output_names import InputFile
 from diffdepth_jax.prediction.outputs import OutputWriter
+from diffdepth_jax.prediction.record import Fingerprint, Made, Record
 from diffdepth_jax.prediction.writers import Writers
 
 VIDEO, PHOTO = InputFile(pathlib.Path("v.mp4"), "v"), InputFile(pathlib.Path("a.jpg"), "a")
@@ -42,6 +43,22 @@ def test_what_has_the_name_of_a_result_and_no_mark_is_refused(tmp_path, file, na
     Image.new("RGB", (4, 4)).save(path, "PNG")
     with pytest.raises(UserError, match=rf"{name} was not written by this program"):
         _writers(tmp_path).check([file])
+
+
+@pytest.mark.parametrize(
+    ("file", "name"), [(PHOTO, "a.npy"), (VIDEO, "v/000000.exr"), (PHOTO, "a.glb")]
+)
+def test_what_has_the_name_of_a_result_and_no_line_in_the_record_is_refused(tmp_path, file, name):
+    """Such as a folder of ground truth, which has the names of its images."""
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(b"truth")
+    writer = OutputWriter(tmp_path, ("npy", "exr", "glb"))
+    with pytest.raises(UserError, match=rf"{name} was not written by this program"):
+        Writers(writer, writer).check([file])
+    source = Fingerprint("a.jpg", 1, 1, "")
+    Record(tmp_path).add(file.name, Made(source, int(file.is_video), finished=False))
+    Writers(writer, writer).check([file])
 
 
 def test_results_and_other_files_beside_them_are_no_hindrance(tmp_path):
