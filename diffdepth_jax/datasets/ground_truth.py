@@ -1,7 +1,7 @@
 """A look at a source before it is used: does its ground truth lie within the limits of depth?"""
 
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from absl import logging
@@ -20,6 +20,7 @@ _OTHER_SHAPE = 1.5  # between the ratios of two pictures' sides: rooms and stree
 _NUM_VALUES = 10_000  # of a sample, spread over it, for the median: large photos cost no memory
 # Ground truth this many times beyond the maximum is in another unit, not merely farther away.
 _OTHER_UNIT = 25
+LIMITS = "frame.min_depth and frame.max_depth"
 _MILLIMETRES = (
     "it looks like millimetres; float files hold metres: divide them by 1000, or save integers "
     "with data.folder.depth_scale 1000, and check the scale if they are integers"
@@ -35,8 +36,10 @@ def check_ground_truth(
     name: str,
     limits: Limits,
     *,
+    limits_of: str = LIMITS,
     max_unreadable: int = 0,
     camera: CanonicalCamera = METRES,
+    check: Callable[[Sample], object] = lambda _: None,
 ) -> None:
     """Reads a few samples and refuses a source that has hardly any ground truth in the limits.
 
@@ -47,9 +50,11 @@ def check_ground_truth(
       source: random access to samples.
       name: what messages call the source.
       limits: (frame.min_depth, frame.max_depth), or those of the evaluation.
+      limits_of: what messages call these.
       max_unreadable: this many of the samples may be unreadable. They are left out in silence: the
         pipeline warns of them.
       camera: depth is learned in its units.
+      check: a further check of a sample.
 
     Raises:
       UserError: see above, or too many samples are unreadable, or the units need the focal length
@@ -59,6 +64,7 @@ def check_ground_truth(
     for sample in _some(source, max_unreadable):
         sizes.append(sample["image"].shape[:2])
         camera.check(sample)
+        check(sample)
         truths.append(sample["depth"][sample["mask"]])
         if "hole" in sample and np.array_equal(sample["hole"], ~sample["mask"]):
             densities.append(sample["mask"].mean())
@@ -67,7 +73,7 @@ def check_ground_truth(
     shares = [_share_within(truth, limits) for truth in truths]
     if shares and np.mean(shares) < SMALLEST_SHARE:
         described = f"{name} ({textwrap.shorten(str(source), 200)})"
-        raise UserError(f"{described}: {_fault(truths, limits)}")
+        raise UserError(f"{described}: {_fault(truths, limits, limits_of)}")
     if 0 in shares:
         text = "%s: %d of %d samples looked at have no ground truth within %g to %g m"
         logging.warning(text, name, shares.count(0), len(shares), *limits)
@@ -112,7 +118,7 @@ def _share_within(truth: Values, limits: Limits) -> float:
     return float(np.mean((truth > limits[0]) & (truth < limits[1]))) if len(truth) else 0.0
 
 
-def _fault(truths: list[Values], limits: Limits) -> str:
+def _fault(truths: list[Values], limits: Limits, limits_of: str) -> str:
     """What is seen in ground truth of which hardly any is within the limits, and what to do."""
     values = np.concatenate([truth[:: max(1, len(truth) // _NUM_VALUES)] for truth in truths])
     if not len(values):
@@ -120,7 +126,7 @@ def _fault(truths: list[Values], limits: Limits) -> str:
     median, (low, high) = float(np.median(values)), limits
     millimetres = median > _OTHER_UNIT * high and low < median / 1000 < high
     return (
-        f"the median of its ground truth is {median:.4g} m, and hardly any is within "
-        f"frame.min_depth {low:g} and frame.max_depth {high:g}: "
+        f"the median of its ground truth is {median:.4g} m, and hardly any is within {low:g} and "
+        f"{high:g} m, {limits_of}: "
         f"{_MILLIMETRES if millimetres else _UNKNOWN_UNIT}"
     )

@@ -4,6 +4,7 @@ import bisect
 import dataclasses
 import itertools
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -103,7 +104,7 @@ def check_training_source(
     camera: CanonicalCamera = METRES,
 ) -> None:
     """`check_ground_truth` of a training source; of a mixture each part, within its own limits."""
-    fields = {"max_unreadable": max_unreadable, "camera": camera}
+    fields: dict[str, Any] = {"max_unreadable": max_unreadable, "camera": camera}
     if not isinstance(source, Mixture):
         return check_ground_truth(source, "training set", limits, **fields)
     for part in source.parts:

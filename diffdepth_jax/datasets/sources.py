@@ -42,10 +42,11 @@ class DenselyMeasured:
 
 
 class Cached:
-    """Keeps each sample of a source in memory after its first reading."""
+    """Keeps samples of a source in memory after their first reading, while there is room."""
 
-    def __init__(self, source: Source):
-        self._source = source
+    def __init__(self, source: Source, room: int = 2**30) -> None:
+        """`room` is in bytes."""
+        self._source, self._room = source, room
         self._samples: list[Sample | None] = [None] * len(source)
         self._lock = threading.Lock()
 
@@ -57,8 +58,13 @@ class Cached:
         if sample is None:
             sample = self._source[index]
             with self._lock:
-                self._samples[index] = sample
+                self._keep(index, sample)
         return sample
+
+    def _keep(self, index: int, sample: Sample) -> None:
+        size = sum(np.asarray(value).nbytes for value in sample.values())
+        if size <= self._room and self._samples[index] is None:
+            self._samples[index], self._room = sample, self._room - size
 
 
 def create_sources(data: groups.Data | groups.Part, seed: int) -> tuple[Source, EvaluationSets]:

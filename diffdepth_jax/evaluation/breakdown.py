@@ -78,13 +78,13 @@ def over_scenes(rows: Sequence[Row]) -> dict[str, Parts]:
     scenes: dict[str, list[Row]] = {}
     for row in rows:
         if row["valid"]:
-            scenes.setdefault(_scene(row["name"]), []).append(row)
+            scenes.setdefault(scene_of(row["name"]), []).append(row)
     means = {scene: _means(images) for scene, images in scenes.items()}
     worst = sorted(means, key=lambda scene: -means[scene]["abs_rel"])
     return {"by_scene": {scene: means[scene] for scene in worst}}
 
 
-def _scene(name: str) -> str:
+def scene_of(name: str) -> str:
     folder = str(pathlib.PurePosixPath(name).parent)
     if folder == ".":
         raise UserError(

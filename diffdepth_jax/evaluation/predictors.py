@@ -28,11 +28,12 @@ def create_predict_step(
     sampler: Mapping[str, Any],
     mesh: jax.sharding.Mesh,
 ) -> Callable:
-    """A jitted (variables, image [B, H, W, 3], keys [B], members) -> depth as it was learned.
+    """A jitted (variables, image [B, H, W, 3], keys [B M], members M) -> depth as it was learned.
 
-    Depth is [B, H, W, 1]. The members of an image follow each other, see `antithetic`.
+    Depth is [B M, H, W, 1]. An image is encoded once; its members follow each other, see
+    `antithetic`.
 
-    A model with a Laplace scale also gives each pixel's standard deviation: [B, H, W, 2].
+    A model with a Laplace scale also gives each pixel's standard deviation: [B M, H, W, 2].
 
     Images and keys may be numpy. The batch is split over the mesh, so its size must be a multiple
     of the number of devices.
@@ -91,10 +92,7 @@ def model_predictor(
 
     def predict(samples, first):
         rows = np.minimum(np.arange(batch_size), len(samples) - 1)
-        views = [
-            [view for flip in flips for view in [_view(sample, flip)] * ensemble]
-            for sample in samples
-        ]
+        views = [[_view(sample, flip) for flip in flips] for sample in samples]
         image = np.stack([view for row in rows for view in views[row]])
         keys = _view_keys(key, first + rows, ensemble * len(flips))
         depth = np.asarray(predict_step(variables, image, keys, ensemble))

@@ -111,6 +111,11 @@ class Protocol:
     resize: Resize = "bilinear"
     frames: tuple[Size, Size] | None = None
 
+    @property
+    def is_fixed(self) -> bool:
+        """Whether the limits are the protocol's own, and not the configuration's."""
+        return self.name in _FIXED
+
     def mask(self, height: int, width: int) -> MaskMap:
         """Returns bool [H, W, 1], True in the crop of a frame of this size.
 

@@ -10,7 +10,7 @@ from diffdepth_jax.configuration.data import fields_of_part
 from diffdepth_jax.configuration.groups import Configuration
 from diffdepth_jax.datasets import pipeline, transforms
 from diffdepth_jax.datasets.canonical import METRES, CanonicalCamera
-from diffdepth_jax.datasets.ground_truth import check_ground_truth
+from diffdepth_jax.datasets.ground_truth import LIMITS, check_ground_truth
 from diffdepth_jax.datasets.samples import EvaluationSample, Sample
 from diffdepth_jax.datasets.sources import EvaluationSets
 from diffdepth_jax.distributed import processes
@@ -60,8 +60,9 @@ class Scorer:
     def check_ground_truth(self, camera: CanonicalCamera = METRES) -> None:
         """Refuses a set whose ground truth is not within the protocol's limits, after a look.
 
-        Refused is also a set without the focal lengths that the units of a model need. `score`
-        would find it out too, but after all predictions. All processes fail together.
+        Refused is also a set without the focal lengths that the units of a model need, with frames
+        that the protocol is not for, or with names that tell no scenes where scenes are asked for.
+        `score` would find it out too, but after all predictions. All processes fail together.
         """
         for name, (_, source) in self._sources.items():
             with fields_of_part(self._config.data.part_of(name)):
@@ -70,8 +71,19 @@ class Scorer:
                     source,
                     f"evaluation set {name!r}",
                     self._protocols[name].truth,
+                    limits_of=self._limits_of(name),
                     camera=camera,
+                    check=partial(self._check_scored, name),
                 )
+
+    def _limits_of(self, name: str) -> str:
+        protocol = self._protocols[name]
+        return f"the limits of protocol {protocol.name}" if protocol.is_fixed else LIMITS
+
+    def _check_scored(self, name: str, sample: Sample) -> None:
+        self._protocols[name].mask(*sample["depth"].shape[:2])
+        if self._config.evaluation.by_scene:
+            breakdown.scene_of(sample.get("name", ""))
 
     def score(
         self,

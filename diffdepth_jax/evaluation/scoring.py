@@ -219,7 +219,8 @@ def mean_over_images(rows: Iterable[Row], protocol: Protocol) -> Means:
     if not rows:
         raise UserError(
             "no evaluation image has ground truth between {} and {} m inside the crop: check the "
-            "depth scale, frame.min_depth and frame.max_depth".format(*protocol.truth)
+            "depth scale, and frame.min_depth and frame.max_depth, unless the protocol fixes these "
+            "limits".format(*protocol.truth)
         )
     with_edges = [row for row in rows if not np.isnan(row["boundary_f1"])]
     means = {name: _mean(rows, name) for name in metrics.ALL_NAMES + metrics.ALIGNED_NAMES}

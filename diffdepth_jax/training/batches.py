@@ -121,6 +121,10 @@ def _facts(config: Configuration, views: FixedViews, variables: Variables) -> di
         "samples": samples,
         "crops": crops,
         "flips": flips,
+        "seed": config.seed,
+        "size": config.frame.size,
+        "input_crop": config.frame.input_crop,
+        "box": config.augmentation.box,
         "crop_size": config.augmentation.crop_size,
     }
 

@@ -72,7 +72,7 @@ class FeatureCache:
         except (ValueError, KeyError, TypeError) as error:
             raise self._damaged(_STATE) from error
         for name, ours in self._facts.items():
-            if theirs.get(name) != ours:
+            if theirs.get(name, ours) != ours:  # folders of older versions lack some
                 raise UserError(
                     f"the features in {self._folder} are of other {name}, {theirs.get(name)} "
                     f"instead of {ours}: delete the folder, or set another train.features_dir"

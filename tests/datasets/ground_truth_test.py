@@ -81,7 +81,12 @@ def test_pictures_of_other_shapes_are_told(caplog):
 def test_millimetres_are_named_with_median_limits_and_remedy(metres, limits):
     message = _message([_sample(metres)] * 3, limits)
     assert message.startswith("training set (Recorded(3)): the median of its ground truth is ")
-    words = (f"{metres:.4g} m", f"frame.max_depth {limits[1]:g}", "looks like millimetres", "1000")
+    words = (
+        f"{metres:.4g} m",
+        f"{limits[1]:g} m, frame.min_depth and frame.max_depth",
+        "looks like millimetres",
+        "1000",
+    )
     assert all(word in message for word in words), message
 
 

@@ -206,8 +206,8 @@ def test_frames_of_a_part_have_its_camera_unless_they_know_their_own():
 def test_the_check_before_training_names_the_part_and_its_fields():
     fields = {"max_unreadable": 0}
     source = _mixture(1.0, 1.0, limits=(0.0, 150.0))
-    message = r"training part 'p2' .* hardly any is within data\.mixture\.p2\.min_depth 1 and "
-    with pytest.raises(UserError, match=message + r"data\.mixture\.p2\.max_depth 150: "):
+    message = r"training part 'p2' .* is within 1 and 150 m, data\.mixture\.p2\.min_depth and "
+    with pytest.raises(UserError, match=message + r"data\.mixture\.p2\.max_depth: "):
         check_training_source(source, (1.0, 1000.0), **fields)
     check_training_source(_mixture(1.0, 1.0), (1.0, 1000.0), **fields)
     check_training_source(Numbered(3, 100), (1.0, 1000.0), **fields)

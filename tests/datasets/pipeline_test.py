@@ -207,6 +207,15 @@ def test_cached_reads_each_sample_once():
     assert all(a is b for a, b in zip(first, again, strict=True))
 
 
+def test_cached_keeps_what_there_is_room_for():
+    size = sum(np.asarray(value).nbytes for value in Numbered(1)[0].values())
+    source = Numbered(3)
+    cached = Cached(source, room=2 * size + 1)
+    for index in (0, 1, 2, 0, 1, 2):
+        np.testing.assert_array_equal(cached[index]["depth"], Numbered(3)[index]["depth"])
+    assert source.reads == [1, 1, 2]
+
+
 def test_augmentation_leaves_cached_samples_as_they_are():
     cached = Cached(Numbered(2))
     list(itertools.islice(_batches(cached, **RANDOM), 8))

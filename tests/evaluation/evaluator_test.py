@@ -301,6 +301,30 @@ def test_ranges_and_scenes_have_tables_of_their_own():
     assert json.loads(json.dumps(means))["by_scene"]["far"]["images"] == 2
 
 
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"by_scene": True}, r"evaluation\.by_scene: the name 'a\.png' has no folder"),
+        ({"protocol": "marigold_nyu"}, r"protocol marigold_nyu is for other data"),
+        ({"protocol": "kitti_garg_kb"}, r"is smaller than the 352 x 1216 crop"),
+    ],
+)
+def test_what_no_image_can_be_scored_by_is_told_before_training(fields, message):
+    frames = [{**_samples(2.0, 1)[0], "name": "a.png"}]
+    config = small_run.config(**{f"evaluation__{name}": value for name, value in fields.items()})
+    evaluator = _evaluator(config, None, {"set": (frames, frames)})
+    with pytest.raises(UserError, match=message):
+        evaluator.check_ground_truth()
+
+
+def test_limits_of_a_protocol_are_called_so():
+    (small,) = _samples(2000.0, 1)
+    frames = [{name: np.resize(x, (480, 640, x.shape[-1])) for name, x in small.items()}]
+    config = small_run.config(evaluation__protocol="zoedepth_nyu")
+    with pytest.raises(UserError, match=r"the limits of protocol zoedepth_nyu: it looks like"):
+        _evaluator(config, None, {"set": (frames, frames)}).check_ground_truth()
+
+
 def test_distances_that_do_not_increase_are_refused():
     with pytest.raises(UserError, match=r"evaluation\.distances .* must be metres that increase"):
         small_run.config(evaluation__distances=(3.0, 2.0))
@@ -381,14 +405,14 @@ def test_results_are_left_as_files(config, tmp_path):
 
 
 def test_all_views_of_a_batch_are_one_batch():
-    """Two images (a multiple of the devices), three noises, two sides."""
+    """Two images (a multiple of the devices), two sides; their noises need no other image."""
     config = small_run.config(
         evaluation__batch_size=2, evaluation__ensemble=3, evaluation__flip_average=True
     )
     evaluator = _evaluator(config, 3.0, {"near": (None, _samples(2.0, 3))})
     evaluator.evaluate({})
     images = -(-2 // jax.device_count()) * jax.device_count()
-    assert set(evaluator.model.batch_sizes) == {images * 3 * 2}
+    assert set(evaluator.model.batch_sizes) == {images * 2}
 
 
 @pytest.mark.parametrize("field", ["batch_size", "ensemble"])

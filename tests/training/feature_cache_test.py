@@ -159,6 +159,7 @@ def test_neither_a_signal_nor_a_power_cut_changes_the_run(run, tmp_path, monkeyp
         ({"cache_features": 2}, "other crops, 1 instead of 2"),
         ({"model__position_interpolation": "scale_offset"}, "other backbone"),
         ({"augmentation__crop_size": (30, 48)}, "other crop_size"),
+        ({"augmentation__box": (0, 30, 0, 40)}, "other box"),
     ],
 )
 def test_features_of_something_else_are_refused(run, parts, tmp_path, overrides, words):
