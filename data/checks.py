@@ -40,6 +40,7 @@ class Verdict:
     problem: str = ""  # "": nothing is wrong
     median: float | None = None  # of the valid depth, metres
     num_bytes: int = 0  # estimated size of its record
+    has_other_size: bool = False  # than the published one
 
 
 def check(found: Found, source: Source, options: Options) -> int:
@@ -53,6 +54,11 @@ def check(found: Found, source: Source, options: Options) -> int:
     results = ordered_map(check_one, frames, options.num_workers)
     verdicts = list(progress.bar(results, "check", total=len(frames), unit="frame", smoothing=0))
     found.problems += [verdict.problem for verdict in verdicts if verdict.problem]
+    if others := sum(verdict.has_other_size for verdict in verdicts):
+        found.notes.append(
+            f"{others} frames have another size than the published one, but get its camera "
+            "matrices: frame.canonical_focal_length would be wrong for them"
+        )
     remaining = iter(verdicts)
     for split, members in found.frames.items():
         medians = [verdict.median for verdict in itertools.islice(remaining, len(members))]
@@ -121,7 +127,8 @@ def check_frame(frame: Frame, source: Source, any_size: bool) -> Verdict:
         problem, median = _wrong_depth(frame, metres, source)
     # Pixels are stored as PNG, which takes about half of their bytes.
     num_bytes = image.nbytes // 2 if isinstance(image, np.ndarray) else len(image)
-    return Verdict(problem, median, num_bytes + len(depth_bytes(depth)))
+    other = not _has_published_size((height, width), source)
+    return Verdict(problem, median, num_bytes + len(depth_bytes(depth)), other)
 
 
 def _turned_by_exif(frame: Frame, image: LoadedImage) -> str:
@@ -154,14 +161,17 @@ def _wrong_size(frame: Frame, pixels: RGB, metres: Metres, source: Source, any_s
             f"{frame.image_path}: {height} x {width}, but its depth {frame.depth_path} is"
             f" {depth_size[0]} x {depth_size[1]} (height x width); both must have one size"
         )
-    fits = _within(height, source.heights) and _within(width, source.widths)
-    if fits or any_size:
+    if any_size or _has_published_size((height, width), source):
         return ""
     return (
         f"{frame.image_path}: {height} x {width}, but the published size is"
         f" {_span(source.heights)} x {_span(source.widths)} (height x width); use the original, or"
         " accept this size with --any_size"
     )
+
+
+def _has_published_size(size: tuple[int, int], source: Source) -> bool:
+    return _within(size[0], source.heights) and _within(size[1], source.widths)
 
 
 def _wrong_depth(frame: Frame, metres: Metres, source: Source) -> tuple[str, float | None]:

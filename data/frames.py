@@ -116,6 +116,7 @@ class Source:
     # Names of folders in the archives of a download that no frame needs; they are not extracted.
     unread: tuple[str, ...] = ()
     takes_test_depth: bool = False  # whether `find` looks at `test_depth`
+    takes_lists: bool = False  # whether `find` looks at `lists`
 
 
 def depth_format(depth: LoadedDepth) -> str:

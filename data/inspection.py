@@ -1,6 +1,7 @@
 """Looks at RGB-D data, and says what it may be, what is odd about it, and how to train on it."""
 
 import dataclasses
+import math
 import os
 import pathlib
 import shlex
@@ -9,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from diffdepth_jax.configs import default
+from diffdepth_jax.configs import default, folder
 from diffdepth_jax.configuration.data import Folder
 from diffdepth_jax.data.archives import extract, is_archive
 from diffdepth_jax.data.pairing import guess_patterns
@@ -54,6 +55,11 @@ def inspect(path: str | os.PathLike, sheet: str | os.PathLike = SHEET) -> str:
     Raises:
       UserError: there is nothing, or nothing in which pictures and depth pair up.
     """
+    if os.path.realpath(sheet).startswith(os.path.realpath(path) + os.sep):
+        raise UserError(
+            f"the contact sheet {sheet} would lie in the folder that is looked at, and be taken "
+            "for data: give another --sheet"
+        )
     root, guess = _guess(pathlib.Path(path))
     samples = list(_some(guess.source))
     lines = [
@@ -64,7 +70,7 @@ def inspect(path: str | os.PathLike, sheet: str | os.PathLike = SHEET) -> str:
     ]
     write_png(sheet, _contact_sheet(samples[:_ROWS]))
     drawn = f"contact sheet: {os.path.abspath(sheet)}"
-    return "\n".join([*lines, drawn, "to train on it:", _command(root, guess)])
+    return "\n".join([*lines, drawn, "to train on it:", _command(root, guess, samples)])
 
 
 def _guess(path: pathlib.Path) -> tuple[pathlib.Path, _Guess]:
@@ -204,8 +210,13 @@ def _contact_sheet(samples: list[Sample]) -> np.ndarray:
     return stack_panels(rows)
 
 
-def _command(root: pathlib.Path, guess: _Guess) -> str:
+def _command(root: pathlib.Path, guess: _Guess, samples: list[Sample]) -> str:
     values = {"root": str(root), **guess.fields}
+    if not 2 * default.get_config().data.folder.holdout_every <= len(guess.source):
+        values["holdout_every"] = 2 if len(guess.source) > 1 else 0
     flags = [f"--config.data.folder.{name}={value}" for name, value in values.items()]
+    farthest = np.percentile(np.concatenate([x["depth"][x["mask"]] for x in samples]), 99)
+    if farthest > folder.get_config().frame.max_depth:
+        flags.append(f"--config.frame.max_depth={10 * math.ceil(farthest / 10):g}")
     program = ["python", "-m", "diffdepth_jax.main", "--config=configs/folder.py", *flags]
     return shlex.join([*program, "--workdir=runs/mine"])

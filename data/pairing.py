@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from diffdepth_jax.media.photo_formats import open_picture
 
-_MOST_FILES = 50_000  # that are looked at
+_MOST_FILES = 50_000  # of a folder that are looked at
 _PICTURES_TRIED = 300  # spread over the folder: scenes repeat their numbers, so that many files fit
 _ARRAYS = (".npy", ".npz", ".h5", ".hdf5", ".pfm", ".pgm")
 _PICTURES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp", ".ppm")
@@ -64,13 +64,14 @@ def _sorted_files(root: pathlib.Path) -> tuple[list[str], list[str]]:
 
 
 def _files(root: pathlib.Path) -> Iterator[str]:
-    count = 0
-    for folder, folders, names in os.walk(root):
-        folders.sort()
-        for name in sorted(names):
-            count += 1
-            if count > _MOST_FILES:
-                return
+    """Files, of each folder the first; what a link leads to is looked at once."""
+    seen = set[str]()
+    for folder, folders, names in os.walk(root, followlinks=True):
+        place = os.path.realpath(folder)
+        folders[:] = [] if place in seen else sorted(folders)
+        files = [] if place in seen else sorted(names)[:_MOST_FILES]
+        seen.add(place)
+        for name in files:
             yield os.path.relpath(os.path.join(folder, name), root).replace(os.sep, "/")
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import importlib
+import json
 import pathlib
 import shutil
 import sys
@@ -18,6 +19,9 @@ from diffdepth_jax.program.folder_lock import FolderLock
 
 if TYPE_CHECKING:
     from diffdepth_jax.data.builder import DepthBuilder
+
+_OLD = "replaced."  # with which the name of a dataset that is set aside begins
+_INFO = "dataset_info.json"  # of TFDS; a dataset without it is none
 
 DATASETS = ("nyu_depth", "kitti_depth")
 
@@ -37,10 +41,13 @@ def prepare(dataset: str, options: Options, overwrite: bool = False) -> pathlib.
     source = builder_class.SOURCES[config]
     target = options.data_dir / name / config / str(builder_class.VERSION)
     if target.exists() and not overwrite:
+        _check_prepared(target, options)
         print(f"{dataset} is prepared already in {target}; --overwrite prepares it anew")
         return target
     with FolderLock(target.parent) as lock:
         alone = lock.take("wait until it ends, or give another --data_dir")
+        _bring_back(target)
+        _check_dropped(target, options)
         frames, num_bytes = _frames_to_write(dataset, source, options)
         with _set_aside(target):
             builder = builder_class(config=config, data_dir=str(options.data_dir))
@@ -57,6 +64,11 @@ def _frames_to_write(
     _check_roots(options)
     options = _with_all_splits(dataset, source, options)
     _check_test_depth(dataset, source, options)
+    if options.lists and not source.takes_lists:
+        raise UserError(
+            f"--train_list and --test_list mean nothing for {dataset}, whose splits are published "
+            "as they are: leave them out"
+        )
     frames, num_bytes = _checked_frames(source, options)
     _check_space(options.data_dir, num_bytes)
     return frames, num_bytes
@@ -106,7 +118,7 @@ def _print_summary(dataset: str, frames: dict[str, list[Frame]], target: pathlib
 
 def _tidy(target: pathlib.Path, *, alone: bool) -> None:
     """Deletes what interrupted runs left beside a dataset, if surely no other run writes there."""
-    for left in sorted(target.parent.glob("incomplete.*")):
+    for left in sorted([*target.parent.glob("incomplete.*"), *target.parent.glob(f"{_OLD}*")]):
         if alone:
             print(f"{left}, left by an interrupted run, is deleted")
             shutil.rmtree(left, ignore_errors=True)
@@ -166,12 +178,13 @@ def _report(problems: list[str], source: pathlib.Path) -> str:
 def _set_aside(target: pathlib.Path) -> Generator[None]:
     """Keeps an older dataset under a name that no reader looks for, until the new one is written.
 
-    If writing fails, the older dataset gets its name back.
+    If writing fails, the older dataset gets its name back; if the program is killed, the next run
+    gives it back, see `_bring_back`.
     """
     if not target.exists():
         yield
         return
-    old = pathlib.Path(tempfile.mkdtemp(prefix="incomplete.", dir=target.parent))
+    old = pathlib.Path(tempfile.mkdtemp(prefix=_OLD, dir=target.parent))
     target.rename(old)
     try:
         yield
@@ -179,6 +192,41 @@ def _set_aside(target: pathlib.Path) -> Generator[None]:
         old.rename(target)
         raise
     shutil.rmtree(old)
+
+
+def _bring_back(target: pathlib.Path) -> None:
+    """Gives a dataset its name back that a killed run has set aside."""
+    for old in sorted(target.parent.glob(f"{_OLD}*")):
+        if not target.exists() and (old / _INFO).exists():
+            old.rename(target)
+            print(f"{target}, set aside by an interrupted run, is there again")
+
+
+def _prepared_splits(target: pathlib.Path) -> list[str]:
+    path = target / _INFO
+    return (
+        [split["name"] for split in json.loads(path.read_text())["splits"]] if path.exists() else []
+    )
+
+
+def _check_prepared(target: pathlib.Path, options: Options) -> None:
+    """Refuses splits that a prepared dataset lacks."""
+    known = _prepared_splits(target)
+    if lacking := [split for split in options.splits if split not in known]:
+        raise UserError(
+            f"{target} was prepared without the split {lacking[0]}: prepare it anew with "
+            f"--overwrite and --splits={','.join([*known, *lacking])}"
+        )
+
+
+def _check_dropped(target: pathlib.Path, options: Options) -> None:
+    """Refuses to replace a dataset by one that lacks a split of it."""
+    known = _prepared_splits(target)
+    if options.splits and (dropped := [split for split in known if split not in options.splits]):
+        raise UserError(
+            f"{target} holds the split {dropped[0]}, which --overwrite with "
+            f"--splits={','.join(options.splits)} would drop: add it, or give another --data_dir"
+        )
 
 
 def _check_space(data_dir: pathlib.Path, num_bytes: int) -> None:

@@ -26,6 +26,7 @@ SOURCES = {
         # annotated depth; the maps of --test_depth may have it for all.
         {"train": (), "test": (652, 697)},
         takes_test_depth=True,
+        takes_lists=True,
     ),
     "depth_prediction": _source(
         "Depth prediction benchmark: train, val, val_selection_cropped and test.",

@@ -32,6 +32,7 @@ SOURCES = {
         "rgb_*.jpg and sync_depth_*.png by scene, with list files.",
         sync.find,
         {"train": (24231, 36253), "test": (654,)},
+        takes_lists=True,
     ),
     "hdf5": _source(
         "HDF5 frames nyudepthv2/{train,val/official}, from a folder or a tar file.",

@@ -116,9 +116,22 @@ def _claim(workdir: str | os.PathLike, config: Configuration) -> None:
     if path.exists() and holds_steps(workdir):
         _tell_added_fields(path)
         check_directory(workdir, config)
+    elif path.exists() and not _is_ours(path):
+        raise UserError(
+            f"{path} was not written by this program: move it away, or give another --workdir"
+        )
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as unfinished:
         unfinished.write_text(json.dumps(dataclasses.asdict(config), indent=1) + "\n")
+
+
+def _is_ours(path: pathlib.Path) -> bool:
+    """Whether a file holds the groups of a configuration, as one of a run does."""
+    try:
+        fields = json.loads(path.read_text())
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(fields, dict) and {"model", "data", "train"} <= fields.keys()
 
 
 def _tell_added_fields(path: pathlib.Path) -> None:

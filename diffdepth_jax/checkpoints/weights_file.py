@@ -111,7 +111,7 @@ def check_values(path: pathlib.Path, variables: Variables) -> None:
     if not jax.tree.leaves(variables.get("params", {})):
         raise UserError(f"{path} holds no parameters of a model: restore it from a backup")
     for name, leaf in jax.tree.leaves_with_path(variables):
-        count = np.size(leaf) - np.isfinite(leaf).sum() if leaf.dtype.kind == "f" else 0
+        count = np.size(leaf) - np.isfinite(leaf).sum() if _is_float(leaf) else 0
         if count:
             where = jax.tree_util.keystr(name, simple=True, separator="/")
             raise UserError(
@@ -122,7 +122,7 @@ def check_values(path: pathlib.Path, variables: Variables) -> None:
 
 def _stored(array: np.ndarray, half: bool) -> np.ndarray:
     """In the order in which safetensors takes the memory for granted."""
-    dtype = np.float16 if half and array.dtype.kind == "f" else array.dtype
+    dtype = np.float16 if half and _is_float(array) else array.dtype
     return np.asarray(array, dtype, order="C")
 
 
@@ -147,7 +147,12 @@ def _below(tree: dict[str, Any], key: str) -> dict[str, Any]:
 
 def _restored(array: np.ndarray) -> np.ndarray:
     with np.errstate(over="ignore"):
-        return array.astype(np.float32, copy=False) if array.dtype.kind == "f" else array
+        return array.astype(np.float32, copy=False) if _is_float(array) else array
+
+
+def _is_float(array: np.ndarray) -> bool:
+    """Also of bfloat16, whose kind is none of numpy's."""
+    return jax.dtypes.issubdtype(array.dtype, np.floating)
 
 
 def _checksum(arrays: _Arrays, texts: Mapping[str, str]) -> str:

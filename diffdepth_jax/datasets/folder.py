@@ -164,7 +164,12 @@ class RGBDFolder:
         valid = np.isfinite(depth) & (depth > 0)
         if files.mask:
             mask = read_mask(self._path(files.mask))
-            self._check_size(mask, files.mask, depth, files.depth)
+            if mask.shape != valid.shape:
+                raise UserError(
+                    f"{self._path(files.mask)} is {mask.shape[0]} x {mask.shape[1]} but "
+                    f"{self._path(files.depth)} is {depth.shape[0]} x {depth.shape[1]} (height x "
+                    "width): save the mask at the size of the depth file, whatever the picture's"
+                )
             valid &= mask
         if not valid.any():
             raise UserError(

@@ -3,6 +3,8 @@
 import dataclasses
 from typing import Any
 
+from absl import logging
+
 from diffdepth_jax.configs import default
 from diffdepth_jax.configuration.data import Folder
 from diffdepth_jax.errors import UserError
@@ -46,7 +48,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 
 def resolved(fields: Folder) -> Folder:
-    """The fields with those of their preset; a field that is not the default's stays as it is.
+    """The fields with those of their preset, which are told; one that is not the default's stays.
 
     Raises:
       UserError: there is no such preset.
@@ -62,4 +64,6 @@ def resolved(fields: Folder) -> Folder:
         for name, value in PRESETS[fields.preset].items()
         if getattr(fields, name) == defaults[name]
     }
+    told = ", ".join(f"{name}={value!r}" for name, value in changes.items())
+    logging.info("data.folder.preset %s: %s", fields.preset, told)
     return dataclasses.replace(fields, **changes)

@@ -5,6 +5,7 @@ import functools
 import threading
 
 import numpy as np
+from absl import logging
 
 from diffdepth_jax.configuration import data as groups
 from diffdepth_jax.configuration.data import fields_of_part
@@ -122,16 +123,31 @@ def _folder_sources(fields: groups.Folder) -> tuple[Source, EvaluationSets]:
     train = open_folder(fields)
     if fields.eval_list_file:
         lists = {"list_file": fields.eval_list_file, "depth_list_file": fields.eval_depth_list_file}
-        return train, {"eval": (train, open_folder(dataclasses.replace(fields, **lists)))}
+        held_out = open_folder(dataclasses.replace(fields, **lists))
+        train = _without(train, held_out, drop=not fields.list_file)
+        return train, {"eval": (train, held_out)}
     every = fields.holdout_every
     if not every:
         return train, {"train": (train, train)}
     if every < 2 or len(train) < every:
         raise _holdout_error(every, train)
-    indices = range(len(train))
-    held_out = train.select(indices[every - 1 :: every])
-    rest = train.select([i for i in indices if (i + 1) % every])
+    held_out = train.select(range(len(train))[every - 1 :: every])
+    rest = train.select([i for i in range(len(train)) if (i + 1) % every])
+    rest = _without(rest, held_out, drop=True)  # in a list that names some twice
     return rest, {"eval": (rest, held_out)}
+
+
+def _without(train: RGBDFolder, held_out: RGBDFolder, *, drop: bool) -> RGBDFolder:
+    """The training pairs without those that are scored; without `drop` a warning tells of them."""
+    scored = set(held_out.names)
+    others = [index for index, name in enumerate(train.names) if name not in scored]
+    shared = len(train) - len(others)
+    if shared and not (drop and others):
+        logging.warning("%d of %d training pairs are evaluated on, too", shared, len(train))
+    elif shared:
+        logging.info("%d pairs are left out of training: they are evaluated on", shared)
+        return train.select(others)
+    return train
 
 
 def _holdout_error(every: int, train: RGBDFolder) -> UserError:

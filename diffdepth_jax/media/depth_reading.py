@@ -90,9 +90,14 @@ def read_depth(
             "for millimetres"
         )
     depth = values.astype(np.float32) if is_float else form.metres(values)
-    depth[np.isin(values, form.invalid_values)] = 0
+    depth[np.isin(values, _in_type_of(values, form.invalid_values))] = 0
     _warn_of_highest(path, values, depth)
     return depth
+
+
+def _in_type_of(values: np.ndarray, numbers: Sequence[float]) -> np.ndarray:
+    """Numbers as a file of floats holds them: 65.535 is none of float32."""
+    return np.asarray(numbers, values.dtype if values.dtype.kind == "f" else None)
 
 
 def read_mask(path: FilePath) -> Bool[np.ndarray, "height width 1"]:

@@ -26,10 +26,10 @@ def read_times(path: FilePath) -> list[Timed]:
     """
     found = []
     for number, text in path_lists.read_lines(path):
-        time, _, name = text.partition(" ")
-        if not path_lists.is_number(time) or not name.strip():
+        time, *name = text.split(maxsplit=1)
+        if not path_lists.is_number(time) or not name:
             raise UserError(f"list file {path}, line {number}: expected 'time file'")
-        found.append(Timed(float(time), name.strip()))
+        found.append(Timed(float(time), name[0].strip().replace("\\", "/")))
     return found
 
 

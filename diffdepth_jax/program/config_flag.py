@@ -16,7 +16,7 @@ from diffdepth_jax.errors import UserError, did_you_mean
 
 flags.disclaim_key_flags()  # a flag belongs to the module that calls `define_config`
 
-_FIELD = re.compile(r"--?(?:no)?config\.([\w.]+)")
+_FIELD = re.compile(r"^--?(?:no)?config\.([\w.]+)", re.MULTILINE)
 
 
 class _ConfigParser(flags.ArgumentParser[ConfigDict]):

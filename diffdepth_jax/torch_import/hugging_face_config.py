@@ -22,7 +22,7 @@ def check_hugging_face_config(path: str | os.PathLike[str], model: Model) -> Non
     metric = fields.get("depth_estimation_type", "relative") == "metric"
     stated = float(fields.get("max_depth") or 1.0) if metric else 0.0
     _check(path, "max_depth", stated, model.max_depth)
-    layers = tuple(fields.get("backbone_config", {}).get("out_indices") or ())
+    layers = tuple((fields.get("backbone_config") or {}).get("out_indices") or ())
     ours = model.backbone_layers or dinov2.VARIANTS[model.backbone]["layers"]
     if layers:
         _check(path, "backbone_layers", layers, tuple(ours))

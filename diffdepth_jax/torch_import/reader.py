@@ -120,6 +120,8 @@ def _read_index(path: str) -> dict[str, StoredTensor]:
     for name in sorted(set(places.values())):
         if os.path.basename(name) != name:
             raise UserError(f"names {name}, which is not beside it")
+        if not name.endswith(".safetensors"):
+            raise UserError(f"is an index of {name}: give one of safetensors, or a whole file")
         tensors |= _read_safetensors(os.path.join(os.path.dirname(path), name))
     if missing := sorted(places.keys() - tensors.keys()):
         raise UserError(f"names {missing[0]}, which {places[missing[0]]} lacks: use whole files")

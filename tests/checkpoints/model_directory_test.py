@@ -124,6 +124,14 @@ def test_a_claimed_directory_takes_the_same_configuration_again(tmp_path):
     assert model_directory.read_config(workdir).frame.size == small_run.SIZE
 
 
+@pytest.mark.parametrize("text", ['{"my": "settings"}', "no JSON", '{"model": {}}'])
+def test_a_config_of_another_program_is_not_replaced(tmp_path, text):
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(UserError, match=r"config\.json was not written by this program: move it"):
+        model_directory.claim_directory(tmp_path, small_run.config())
+    assert (tmp_path / "config.json").read_text() == text
+
+
 def test_a_directory_of_another_configuration_is_refused_by_field(tmp_path):
     model_directory.claim_directory(tmp_path, small_run.config())
     _save(tmp_path, 1)

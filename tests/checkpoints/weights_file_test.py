@@ -5,6 +5,7 @@ import sys
 
 import jax
 import jax.numpy as jnp
+import ml_dtypes
 import numpy as np
 import pytest
 import safetensors.numpy
@@ -141,12 +142,26 @@ def _spoiled(value, dtype=np.float32):
 
 
 @pytest.mark.parametrize("checksum", [True, False])
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_a_number_that_is_not_finite_is_named(tmp_path, value, checksum):
-    _write(tmp_path, _spoiled(value), checksum)
+@pytest.mark.parametrize(
+    ("value", "dtype"),
+    [
+        (np.nan, np.float32),
+        (np.inf, np.float32),
+        (-np.inf, np.float16),
+        (np.nan, ml_dtypes.bfloat16),
+    ],
+)
+def test_a_number_that_is_not_finite_is_named(tmp_path, value, dtype, checksum):
+    _write(tmp_path, _spoiled(value, dtype), checksum)
     message = r"model\.safetensors: 1 of 6 numbers of params/head/kernel are not finite"
     with pytest.raises(UserError, match=message):
         read_weights(tmp_path)
+
+
+def test_bfloat16_comes_as_float32(tmp_path):
+    _write(tmp_path, _spoiled(0.5, ml_dtypes.bfloat16), checksum=False)
+    kernel = read_weights(tmp_path)[0]["params"]["head"]["kernel"]
+    assert kernel.dtype == np.float32 and kernel[1, 2] == 0.5
 
 
 def test_a_double_beyond_float32_is_not_finite(tmp_path):

@@ -67,9 +67,26 @@ def test_names_without_numbers_pair_up_by_their_stems(tmp_path):
 
 
 def test_a_folder_of_pictures_alone_is_refused(tmp_path):
-    picture(tmp_path / "a.jpg")
+    picture(tmp_path / "data/a.jpg")
     with pytest.raises(UserError, match="no pictures and depth maps pair up"):
-        inspect(tmp_path, tmp_path / "sheet.png")
+        inspect(tmp_path / "data", tmp_path / "sheet.png")
+
+
+def test_the_sheet_is_not_put_among_the_data(look, tmp_path):
+    look(ramp(1000, 5000, np.uint16))
+    with pytest.raises(UserError, match="would lie in the folder that is looked at"):
+        inspect(tmp_path / "data", tmp_path / "data/inspection.png")
+
+
+def test_linked_folders_are_looked_into_once(look, tmp_path):
+    look(ramp(1000, 5000, np.uint16))
+    (tmp_path / "linked").mkdir()
+    for name in ("image", "depth"):
+        (tmp_path / "linked" / name).symlink_to(tmp_path / "data" / name)
+    (tmp_path / "linked/loop").symlink_to(tmp_path / "linked")
+    assert (
+        inspect(tmp_path / "linked", tmp_path / "sheet.png").splitlines()[1].startswith("3 pairs")
+    )
 
 
 @pytest.fixture
@@ -97,6 +114,13 @@ def test_the_report_has_the_facts_and_a_command(look, tmp_path):
     words = shlex.split(lines[-1])
     assert f"--config.data.folder.root={tmp_path / 'data'}" in words
     assert "--config.data.folder.depth_pattern=depth/*.png" in words
+    assert "--config.data.folder.holdout_every=2" in words  # of three pairs
+    assert not [word for word in words if "max_depth" in word]
+
+
+def test_the_command_reaches_as_far_as_the_depth(look):
+    words = shlex.split(look(ramp(2000, 33000, np.uint16))[-1])
+    assert "--config.frame.max_depth=40" in words
 
 
 @pytest.mark.parametrize(
@@ -123,10 +147,10 @@ def test_a_white_border_is_told(tmp_path):
     image = np.full((24, 32, 3), 90, np.uint8)
     image[[0, 1, -2, -1]] = image[:, [0, 1, -2, -1]] = 255
     for i in range(3):
-        (tmp_path / "image").mkdir(exist_ok=True)
-        Image.fromarray(image).save(tmp_path / f"image/{i}.png")
-        depth(tmp_path / f"depth/{i}.npy", ramp(1, 5, size=(24, 32)))
-    report = inspect(tmp_path, tmp_path / "sheet.png")
+        (tmp_path / "data/image").mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(tmp_path / f"data/image/{i}.png")
+        depth(tmp_path / f"data/depth/{i}.npy", ramp(1, 5, size=(24, 32)))
+    report = inspect(tmp_path / "data", tmp_path / "sheet.png")
     assert "odd: the pictures have a white border" in report
 
 

@@ -234,6 +234,34 @@ def test_an_error_while_overwriting_keeps_the_old(raw, tmp_path, monkeypatch):
     assert not list((tmp_path / "data").rglob("incomplete.*"))
 
 
+def test_a_dataset_set_aside_by_a_killed_run_comes_back(raw, tmp_path, capsys):
+    folder = prepare_small(SYNC, raw, tmp_path / "data")
+    folder.rename(folder.parent / "replaced.abc")
+    truncate(raw / "kitchen_0000/rgb_00000.jpg")
+    with pytest.raises(UserError):
+        prepare_small(SYNC, raw, tmp_path / "data", overwrite=True)
+    assert "set aside by an interrupted run, is there again" in capsys.readouterr().out
+    assert len(Records(SYNC, "train", tmp_path / "data")) == 4
+
+
+def test_splits_are_neither_dropped_nor_taken_for_prepared(raw, tmp_path):
+    prepare_small(SYNC, raw, tmp_path / "data", splits=("train",))
+    with pytest.raises(UserError, match=r"prepared without the split test: .*--splits=train,test"):
+        prepare_small(SYNC, raw, tmp_path / "data", splits=("test",))
+    with pytest.raises(UserError, match="holds the split train, which --overwrite"):
+        prepare_small(SYNC, raw, tmp_path / "data", splits=("test",), overwrite=True)
+
+
+def test_lists_of_a_source_that_reads_none_are_refused(raw, tmp_path):
+    with pytest.raises(UserError, match="--train_list and --test_list mean nothing for nyu_depth"):
+        prepare_small("nyu_depth/hdf5", raw, tmp_path / "data", lists={"train": "only.txt"})
+
+
+def test_cameras_of_frames_of_another_size_are_told(raw, tmp_path, capsys):
+    prepare_small(SYNC, raw, tmp_path / "data")
+    assert "frames have another size than the published one" in capsys.readouterr().out
+
+
 def test_an_error_while_writing_leaves_nothing(raw, tmp_path, monkeypatch):
     make_example = builder._example
 

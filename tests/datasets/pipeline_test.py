@@ -335,6 +335,23 @@ def test_an_evaluation_list_comes_before_holding_out(folder, tmp_path):
     assert sources["eval"][1].names == ["rgb_5.png"]
 
 
+def test_what_is_scored_is_not_trained_on(folder, tmp_path, caplog):
+    """By patterns, which find all; a list that names some is the user's own, and is told of."""
+    (tmp_path / "eval.txt").write_text("rgb_5.png depth_5.png\nrgb_6.png depth_6.png\n")
+    train, _ = folder(eval_list_file="eval.txt")
+    assert train.names == [f"rgb_{index}.png" for index in range(5)]
+    (tmp_path / "train.txt").write_text("rgb_0.png depth_0.png\nrgb_5.png depth_5.png\n")
+    train, _ = folder(list_file="train.txt", eval_list_file="eval.txt")
+    assert len(train) == 2 and "1 of 2 training pairs are evaluated on, too" in caplog.text
+
+
+def test_a_pair_that_is_listed_twice_is_held_out_twice(folder, tmp_path):
+    lines = [f"rgb_{index}.png depth_{index}.png\n" for index in (0, 0, 1, 2, 2, 3)]
+    (tmp_path / "list.txt").write_text("".join(lines))
+    train, sources = folder(list_file="list.txt", holdout_every=2)
+    assert not set(train.names) & set(sources["eval"][1].names)
+
+
 @pytest.mark.parametrize(
     ("root", "message"), [("", "data.folder.root is empty"), ("/gone", "gone")]
 )

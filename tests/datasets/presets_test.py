@@ -24,6 +24,16 @@ def test_known_depth_comes_back_from_every_preset():
     assert all(form.fields == {"preset": name} for name, form in depth_forms.PRESETS.items())
 
 
+def test_what_a_preset_sets_is_told(tmp_path, caplog):
+    depth_forms.tum(tmp_path)
+    with caplog.at_level("INFO", logger="absl"):
+        create_sources(fields(tmp_path, "tum"), seed=0)
+    assert (
+        "data.folder.preset tum: list_file='rgb.txt', depth_list_file='depth.txt', " in caplog.text
+    )
+    assert "depth_scale=5000.0" in caplog.text
+
+
 def test_a_field_that_is_set_goes_before_the_presets(tmp_path):
     depth_forms.tum(tmp_path)
     train, _ = create_sources(fields(tmp_path, "tum", depth_scale=2500.0), seed=0)

@@ -78,6 +78,12 @@ def test_invalid_values_are_those_of_the_file(tmp_path):
     np.testing.assert_array_equal(depth, np.float32([[0, 0.001, 3.333], [9.999, 0, 0]]))
 
 
+def test_invalid_values_of_floats_are_compared_as_the_file_holds_them(tmp_path):
+    np.save(tmp_path / "a.npy", np.float32([[65.535, 2.0]]))
+    depth = read_depth(tmp_path / "a.npy", DepthForm(1000, invalid_values=(65.535,)))
+    assert depth[..., 0].tolist() == [[0, 2]]
+
+
 @pytest.mark.parametrize(("share", "warns"), [(0.005, False), (0.1, True)])
 def test_a_large_share_of_the_highest_value_is_reported(
     share, warns, tmp_path, caplog, monkeypatch

@@ -11,10 +11,13 @@ def timed(**times):
 
 
 def test_lines_hold_a_time_and_a_file(tmp_path):
-    (tmp_path / "rgb.txt").write_text("# color images\n1305031102.175304 rgb/a b.png\n2 c.png\n")
+    (tmp_path / "rgb.txt").write_text(
+        "# color images\n1305031102.175304 rgb/a b.png\n2 c.png\n3\trgb\\d.png"
+    )
     assert read_times(tmp_path / "rgb.txt") == [
         Timed(1305031102.175304, "rgb/a b.png"),
         Timed(2.0, "c.png"),
+        Timed(3.0, "rgb/d.png"),
     ]
 
 

@@ -50,11 +50,18 @@ def test_every_configuration_is_found_by_its_name(desk):
 
 
 @pytest.mark.parametrize(
-    ("name", "steps"), [("mine.py", 200), ("mine", 200), ("./mine.py:300", 300)]
+    ("name", "steps", "own"),
+    [
+        ("mine.py", 200, "mine"),
+        ("mine", 200, "mine"),
+        ("./mine.py:300", 300, "mine"),
+        ("my-config.py", 200, "my-config"),  # which holds what a flag of a field begins with
+    ],
 )
-def test_a_configuration_of_ones_own_inherits(desk, name, steps, monkeypatch):
+def test_a_configuration_of_ones_own_inherits(desk, name, steps, own, monkeypatch):
+    (desk / "my-config.py").write_text(OWN)
     config, run = parse(f"--config={name}", monkeypatch=monkeypatch)
-    assert (config.data.source, config.train.num_steps, run) == ("synthetic", steps, "mine")
+    assert (config.data.source, config.train.num_steps, run) == ("synthetic", steps, own)
     assert groups.read(config).train.num_steps == steps
 
 
