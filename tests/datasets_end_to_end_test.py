@@ -184,6 +184,11 @@ def _train(config, workdir):
     return Run(config, workdir, rows, said)
 
 
+def _numbers(means):
+    """Without the scores of edges where there are none, which pytest.approx does not compare."""
+    return {name: value for name, value in means.items() if value is not None}
+
+
 def _assert_trained_and_scored(run, names):
     """Finite losses; and of evaluation the table, protocol, JSON and a CSV with these names."""
     assert "backbone_weights is none: the backbone starts from random weights" in run.said[0]
@@ -193,7 +198,9 @@ def _assert_trained_and_scored(run, names):
     assert len(losses) == 3 and all(map(math.isfinite, losses))
     split = run.config.data.records.eval_split
     rows = evaluate_checkpoint(run.config, run.workdir)
-    assert rows == {split: pytest.approx(run.rows[split], rel=1e-6)}
+    assert rows.keys() == {split} and _numbers(rows[split]) == pytest.approx(
+        _numbers(run.rows[split]), rel=1e-6
+    )
     assert rows[split]["images"] == len(names)
     header, values, *_ = format_report(run.config, rows).splitlines()
     assert header.split() == [*metrics.NAMES, "images"]
@@ -328,7 +335,7 @@ def test_the_documented_commands_train_score_and_submit(prepared, tmp_path):
     for mode, flags in modes.items():
         status, printed[mode], errors = _command("diffdepth_jax.main", *common, *flags)
         assert status == 0, errors
-    assert printed["train"].endswith(printed["evaluate"])
+    assert printed["evaluate"] in printed["train"]  # a line on what to do next comes after it
     assert printed["evaluate"].splitlines()[-1].startswith(TITLES["kitti_official"])
     headers = [line.split() for line in printed["evaluate"].splitlines() if line.startswith(" ")]
     assert headers == [[*metrics.NAMES, "images"], [*metrics.KITTI_NAMES, "images"]]

@@ -143,6 +143,7 @@ def test_an_index_stands_for_the_files_that_it_names(tmp_path):
     [
         ({"a": "../outside.safetensors"}, "names ../outside.safetensors, which is not beside it"),
         ({"a": "absent.safetensors"}, "cannot be read"),
+        ({"a": "pytorch_model-1.bin"}, "is an index of pytorch_model-1.bin: give one of safe"),
         ({"missing": "model-00001-of-00002.safetensors"}, "names missing, which model-00001"),
         ({}, "is JSON without a weight_map"),
         ({"a": 3}, "is JSON without a weight_map"),
@@ -164,6 +165,10 @@ def test_an_index_that_is_not_whole_is_refused(tmp_path, places, message):
     [
         ({}, r"says 0\.0 where the configuration has model\.max_depth 20\.0"),
         ({"depth_estimation_type": "metric", "max_depth": 80}, r"model\.max_depth=80\.0"),
+        (
+            {"depth_estimation_type": "metric", "max_depth": 80, "backbone_config": None},
+            r"model\.max_depth=80\.0",
+        ),
         (
             {
                 "depth_estimation_type": "metric",
