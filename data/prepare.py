@@ -8,12 +8,12 @@ at any folder of RGB-D data, or at a list of pairs. It says what it may be and w
 draws a contact sheet, and prints a command that trains on it.
 """
 
-import os
 import pathlib
 
 from absl import flags
 
 from diffdepth_jax.errors import UserError
+from diffdepth_jax.program.cores import usable_cores
 from diffdepth_jax.program.entry import start
 from diffdepth_jax.program.help_page import Page
 from diffdepth_jax.program.interruption import telling
@@ -100,7 +100,7 @@ def _prepare() -> None:
         test_depth=_path(_TEST_DEPTH) if _TEST_DEPTH.value else None,
         any_size=_ANY_SIZE.value,
         allow_shared_scenes=_ALLOW_SHARED_SCENES.value,
-        num_workers=_NUM_WORKERS.value or os.cpu_count() or 1,
+        num_workers=_NUM_WORKERS.value or usable_cores(),
     )
     with telling(lambda: f"{_DATASET.value} was not written"):
         prepare(_DATASET.value or "", options, _OVERWRITE.value)

@@ -46,13 +46,14 @@ def convert_file(
     Raises:
       UserError: the file is no checkpoint, does not fit the configuration, or `output` exists.
     """
-    from diffdepth_jax.checkpoints.model_directory import save_model
+    from diffdepth_jax.checkpoints.model_directory import check_absent, save_model
     from diffdepth_jax.evaluation.model_card import licence_section, model_card, write_card
     from diffdepth_jax.torch_import.conversion import convert
     from diffdepth_jax.torch_import.hugging_face_config import check_hugging_face_config
     from diffdepth_jax.torch_import.licences import licence_of
     from diffdepth_jax.torch_import.state_dicts import read_state_dict
 
+    check_absent(output)  # before minutes of reading
     tensors, kind = read_state_dict(path)
     check_hugging_face_config(path, config.model)
     config, field_messages = with_fields_of_code(config, kind)

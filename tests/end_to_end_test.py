@@ -33,6 +33,7 @@ def test_a_run_leaves_everything_it_promises(finished_run):
     assert "Total" in (workdir / "parameters.txt").read_text()
     (environment,) = (workdir / "environment.jsonl").read_text().splitlines()
     assert json.loads(environment)["packages"]["jax"] == jax.__version__
+    assert json.loads(environment)["samples"] == {"train": 8, "rooms": 3, "streets": 3}
     assert not (workdir / "profile").exists() and not (workdir / "nonfinite").exists()
     for kind in ("rooms", "streets"):
         with Image.open(workdir / f"panels/{kind}.png") as panel:

@@ -169,11 +169,16 @@ def read_config(directory: str | os.PathLike) -> ModelConfiguration:
         ) from error
 
 
-def save_model(directory: str | os.PathLike, config: Configuration, variables: Variables) -> None:
-    """Writes a model directory, whole or not at all; it must be absent or empty."""
+def check_absent(directory: str | os.PathLike) -> None:
+    """Raises a UserError unless a directory is absent or empty."""
     directory = pathlib.Path(directory)
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         raise UserError(f"{directory} exists and is not empty: give another, or delete it")
+
+
+def save_model(directory: str | os.PathLike, config: Configuration, variables: Variables) -> None:
+    """Writes a model directory, whole or not at all; see `check_absent`."""
+    check_absent(directory)
     with whole_folder(directory) as unfinished:
         claim_directory(unfinished, config)
         write_variables(unfinished, variables)

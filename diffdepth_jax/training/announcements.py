@@ -1,6 +1,7 @@
 """What a run tells the person who watches it, beside its progress."""
 
 import contextlib
+import json
 import os
 import pathlib
 import time
@@ -73,6 +74,27 @@ def compiling() -> Generator[None]:
     with reminders("compiling"):
         yield
     inform(f"compiled; the first step is done after {time.monotonic() - began:.1f} s")
+
+
+@only_in_first
+def warn_of_other_samples(workdir: str | os.PathLike, counts: Mapping[str, int]) -> None:
+    """Warns if a run goes on with other numbers of samples: those held out are then others, too.
+
+    Args:
+      workdir: the run's directory, whose `environment.jsonl` has the numbers of the last start.
+      counts: of the training samples and of each evaluation set, by name.
+    """
+    path = pathlib.Path(workdir) / "environment.jsonl"
+    whole, _, _ = (path.read_text() if path.exists() else "").rpartition("\n")
+    lines = whole.splitlines()
+    before = json.loads(lines[-1]).get("samples", counts) if lines else counts
+    if before != counts:
+        logging.warning(
+            "the data changed since this run was last started: %s samples were %s; what is held "
+            "out now may have been trained on",
+            dict(counts),
+            before,
+        )
 
 
 def inform_of_evaluation(

@@ -35,6 +35,7 @@ from diffdepth_jax.training.announcements import (
     inform_of_end,
     inform_of_evaluation,
     inform_of_start,
+    warn_of_other_samples,
 )
 from diffdepth_jax.training.batches import augmented_batches, cached_batches, filled, open_cache
 from diffdepth_jax.training.configured import configured_optimizer, create_step
@@ -131,7 +132,10 @@ def train(
             _resumed_log(workdir, checkpoints.newest or 0, config) as log,
             Trace(workdir, *config.train.profile_steps) as trace,
         ):
-            log.append("environment.jsonl", describe_environment())
+            counts = {"train": len(source), **evaluator.scorer.sets}
+            if checkpoints.newest is not None:
+                warn_of_other_samples(workdir, counts)
+            log.append("environment.jsonl", {**describe_environment(), "samples": counts})
             opened = evaluator, checkpoints, log, trace, preemption
             results = _Run(config, pathlib.Path(workdir), source, *opened).steps()
         with preemption.ending_at_once():

@@ -9,7 +9,11 @@ import pytest
 
 from diffdepth_jax.program import devices
 from diffdepth_jax.training import loop
-from diffdepth_jax.training.announcements import describe_parameters, inform_of_start
+from diffdepth_jax.training.announcements import (
+    describe_parameters,
+    inform_of_start,
+    warn_of_other_samples,
+)
 from diffdepth_jax.training.stuck_loss import StuckLoss
 from tests.support import small_run
 
@@ -64,6 +68,16 @@ def test_a_run_says_what_it_is_what_it_does_and_where_the_model_is(finished_run,
         rf"trained 6 steps; the model, of step [36]: {workdir}/model\.safetensors",
         rest,
     )
+
+
+def test_a_run_that_goes_on_with_other_data_warns(tmp_path, caplog):
+    warn_of_other_samples(tmp_path, {"train": 18, "eval": 2})
+    lines = '{"samples": {"train": 1}}\n{"samples": {"train": 18, "eval": 2}}\n{"samp'
+    (tmp_path / "environment.jsonl").write_text(lines)
+    warn_of_other_samples(tmp_path, {"train": 18, "eval": 2})
+    assert not caplog.messages
+    warn_of_other_samples(tmp_path, {"train": 19, "eval": 2})
+    assert "{'train': 19, 'eval': 2} samples were {'train': 18, 'eval': 2}" in caplog.text
 
 
 def test_frozen_parameters_are_not_counted_as_trained():
