@@ -56,8 +56,8 @@ def check(found: Found, source: Source, options: Options) -> int:
     found.problems += [verdict.problem for verdict in verdicts if verdict.problem]
     if others := sum(verdict.has_other_size for verdict in verdicts):
         found.notes.append(
-            f"{others} frames have another size than the published one, but get its camera "
-            "matrices: frame.canonical_focal_length would be wrong for them"
+            f"frames of another size than the published one: {others}; they get its camera "
+            "matrices, so that frame.canonical_focal_length would be wrong for them"
         )
     remaining = iter(verdicts)
     for split, members in found.frames.items():

@@ -68,7 +68,8 @@ def _files(root: pathlib.Path) -> Iterator[str]:
     seen = set[str]()
     for folder, folders, names in os.walk(root, followlinks=True):
         place = os.path.realpath(folder)
-        folders[:] = [] if place in seen else sorted(folders)
+        linked = {name: os.path.islink(os.path.join(folder, name)) for name in folders}
+        folders[:] = [] if place in seen else sorted(folders, key=lambda x: (linked[x], x))
         files = [] if place in seen else sorted(names)[:_MOST_FILES]
         seen.add(place)
         for name in files:

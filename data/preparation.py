@@ -40,14 +40,16 @@ def prepare(dataset: str, options: Options, overwrite: bool = False) -> pathlib.
     name, config, builder_class = _builder(dataset)
     source = builder_class.SOURCES[config]
     target = options.data_dir / name / config / str(builder_class.VERSION)
-    if target.exists() and not overwrite:
-        _check_prepared(target, options)
-        print(f"{dataset} is prepared already in {target}; --overwrite prepares it anew")
+    every = _with_all_splits(dataset, source, options)
+    if not overwrite and _is_prepared(target, dataset, options):
         return target
     with FolderLock(target.parent) as lock:
         alone = lock.take("wait until it ends, or give another --data_dir")
-        _bring_back(target)
-        _check_dropped(target, options)
+        if alone:
+            _bring_back(target)
+        if not overwrite and _is_prepared(target, dataset, options):
+            return target
+        _check_dropped(target, every)
         frames, num_bytes = _frames_to_write(dataset, source, options)
         with _set_aside(target):
             builder = builder_class(config=config, data_dir=str(options.data_dir))
@@ -209,20 +211,24 @@ def _prepared_splits(target: pathlib.Path) -> list[str]:
     )
 
 
-def _check_prepared(target: pathlib.Path, options: Options) -> None:
-    """Refuses splits that a prepared dataset lacks."""
+def _is_prepared(target: pathlib.Path, dataset: str, options: Options) -> bool:
+    """Whether a dataset is there, which is told; refuses splits that it lacks."""
+    if not target.exists():
+        return False
     known = _prepared_splits(target)
     if lacking := [split for split in options.splits if split not in known]:
         raise UserError(
             f"{target} was prepared without the split {lacking[0]}: prepare it anew with "
             f"--overwrite and --splits={','.join([*known, *lacking])}"
         )
+    print(f"{dataset} is prepared already in {target}; --overwrite prepares it anew")
+    return True
 
 
 def _check_dropped(target: pathlib.Path, options: Options) -> None:
     """Refuses to replace a dataset by one that lacks a split of it."""
     known = _prepared_splits(target)
-    if options.splits and (dropped := [split for split in known if split not in options.splits]):
+    if dropped := [split for split in known if split not in options.splits]:
         raise UserError(
             f"{target} holds the split {dropped[0]}, which --overwrite with "
             f"--splits={','.join(options.splits)} would drop: add it, or give another --data_dir"

@@ -129,7 +129,7 @@ def _is_ours(path: pathlib.Path) -> bool:
     """Whether a file holds the groups of a configuration, as one of a run does."""
     try:
         fields = json.loads(path.read_text())
-    except (OSError, ValueError, RecursionError):
+    except (ValueError, RecursionError):
         return False
     return isinstance(fields, dict) and {"model", "data", "train"} <= fields.keys()
 

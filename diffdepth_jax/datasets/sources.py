@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import os
 import threading
 
 import numpy as np
@@ -114,6 +115,7 @@ def _folder_sources(fields: groups.Folder) -> tuple[Source, EvaluationSets]:
         raise UserError(
             "data.folder.root is empty: set --config.data.folder.root to the folder of your data"
         )
+    lists_training = bool(fields.list_file)  # by choice, not by a preset
     fields = presets.resolved(fields)
     if fields.eval_depth_list_file and not fields.eval_list_file:
         raise UserError(
@@ -124,7 +126,7 @@ def _folder_sources(fields: groups.Folder) -> tuple[Source, EvaluationSets]:
     if fields.eval_list_file:
         lists = {"list_file": fields.eval_list_file, "depth_list_file": fields.eval_depth_list_file}
         held_out = open_folder(dataclasses.replace(fields, **lists))
-        train = _without(train, held_out, drop=not fields.list_file)
+        train = _without(train, held_out, drop=not lists_training)
         return train, {"eval": (train, held_out)}
     every = fields.holdout_every
     if not every:
@@ -137,10 +139,15 @@ def _folder_sources(fields: groups.Folder) -> tuple[Source, EvaluationSets]:
     return rest, {"eval": (rest, held_out)}
 
 
+def _places(source: RGBDFolder) -> list[str]:
+    """Where the images lie, links followed."""
+    return [os.path.realpath(source.paths(index)[0]) for index in range(len(source))]
+
+
 def _without(train: RGBDFolder, held_out: RGBDFolder, *, drop: bool) -> RGBDFolder:
     """The training pairs without those that are scored; without `drop` a warning tells of them."""
-    scored = set(held_out.names)
-    others = [index for index, name in enumerate(train.names) if name not in scored]
+    scored = set(_places(held_out))
+    others = [index for index, place in enumerate(_places(train)) if place not in scored]
     shared = len(train) - len(others)
     if shared and not (drop and others):
         logging.warning("%d of %d training pairs are evaluated on, too", shared, len(train))

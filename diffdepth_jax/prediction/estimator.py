@@ -96,7 +96,7 @@ class DepthEstimator(ModelFacts):
 
     def identities(self, options: Options) -> dict[str, str]:
         """Short texts that differ for another model: of its parameters, and of files by name."""
-        of_configuration = {"/config.json": self.configuration_identity}
+        of_configuration = {" (its config.json)": self.configuration_identity}
         return of_configuration | self._intervals.identities(options)
 
     def __repr__(self) -> str:

@@ -71,21 +71,29 @@ class ExistingResults:
         if file.is_video and not self.are_current(file):
             for path in self.writer.existing_frames(file.name):
                 path.unlink(missing_ok=True)
-        self._add(file, source, int(file.is_video), finished=False)
+        self._add(file, source, int(file.is_video), is_whole=False)
 
     def finish(self, file: InputFile, source: Fingerprint | None, frames: int = 0) -> None:
         """Records that all results of an input are written, of so many frames of a video."""
-        self._add(file, source, frames, finished=True)
+        self._add(file, source, frames, is_whole=True)
 
     def _add(
-        self, file: InputFile, source: Fingerprint | None, frames: int, *, finished: bool
+        self, file: InputFile, source: Fingerprint | None, frames: int, *, is_whole: bool
     ) -> None:
         if source is None:
             return
         before = self._made(file)
         kept = {} if before is None or self.overwrite else before.settings
-        made = Made(source, frames, {**kept, **self.settings}, finished)
-        self.record.add(file.name, made)
+        kinds = self._kinds_before(file) | dict.fromkeys(self.writer.kinds, is_whole)
+        self.record.add(file.name, Made(source, frames, {**kept, **self.settings}, kinds))
+
+    def _kinds_before(self, file: InputFile) -> dict[str, bool]:
+        """The kinds that the record knows of a file; none is whole whose results are made anew."""
+        before = self._made(file)
+        if before is None:
+            return {}
+        known = dict.fromkeys(KINDS, True) if before.kinds is None else dict(before.kinds)
+        return dict.fromkeys(known, False) if self._is_made_anew(file) else known
 
     def of_photo(self, file: InputFile) -> bool:
         """Whether all files of a photo exist, and are those of the photo as it is now."""
@@ -120,7 +128,7 @@ class ExistingResults:
     def _are_whole(self, file: InputFile) -> bool:
         """Whether results may stay, and no run was stopped that wrote them."""
         made = self._made(file)
-        return self.are_current(file) and (made is None or made.finished)
+        return self.are_current(file) and (made is None or made.is_whole(self.writer.kinds))
 
     def _made(self, file: InputFile) -> Made | None:
         return self.record.made(file.name, is_video=file.is_video)

@@ -44,7 +44,7 @@ class Intervals:
         """Short texts that differ for other parameters (""), and for another calibration."""
         if options.interval is None:
             return {"": self.identity}
-        return {"": self.identity, "/calibration.json": short_identity(self._calibration)}
+        return {"": self.identity, " (its calibration.json)": short_identity(self._calibration)}
 
     def check(self, options: Options, num_steps: int) -> None:
         """Refuses an interval that cannot be made; tells once if it is not calibrated.

@@ -13,7 +13,7 @@ import json
 import os
 import pathlib
 import types
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from diffdepth_jax.media.photo_formats import open_file
@@ -60,13 +60,22 @@ class Made(NamedTuple):
       source: the input.
       frames: the number of frames of a video, or 1 until all are written; 0 of a photo.
       settings: by which the results were made, see `settings`; older lines have none.
-      finished: whether all are written.
+      kinds: the kinds of output that were begun, and whether all files of a kind are written;
+        None, of older lines: any kind, and they are.
     """
 
     source: Fingerprint
     frames: int
     settings: Mapping[str, str] = types.MappingProxyType({})
-    finished: bool = True
+    kinds: Mapping[str, bool] | None = None
+
+    def has(self, kind: str) -> bool:
+        """Whether files of a kind are results, and nobody else's."""
+        return self.kinds is None or kind in self.kinds
+
+    def is_whole(self, kinds: Iterable[str]) -> bool:
+        """Whether no run was stopped that wrote one of these kinds."""
+        return self.kinds is None or all(self.kinds.get(kind, False) for kind in kinds)
 
     def is_of(self, path: pathlib.Path) -> bool:
         """Whether the results are those of the file as it is now."""
@@ -126,7 +135,8 @@ class Record:
             return
         fields = {"frames": made.frames, "settings": dict(made.settings)}
         source = made.source._asdict()
-        line = json.dumps({"name": name, **source, **fields, "finished": made.finished})
+        kinds = {} if made.kinds is None else {"kinds": dict(made.kinds)}
+        line = json.dumps({"name": name, **source, **fields, **kinds})
         with open(self._path, "a") as file:
             file.write(f"\n{line}")  # so that half a line of a killed program spoils no other
         self._made[key] = made
@@ -138,7 +148,9 @@ def _parsed(line: str) -> dict[_Key, Made]:
         fields: Any = json.loads(line)
         source = Fingerprint(*(fields[name] for name in Fingerprint._fields))
         settings = {str(name): str(x) for name, x in dict(fields.get("settings", {})).items()}
-        made = Made(source, int(fields["frames"]), settings, bool(fields.get("finished", True)))
+        kinds = {str(kind): bool(whole) for kind, whole in dict(fields.get("kinds", {})).items()}
+        known = kinds if "kinds" in fields else None
+        made = Made(source, int(fields["frames"]), settings, known)
         return {(str(fields["name"]), made.frames > 0): made}
     except (ValueError, TypeError, KeyError, RecursionError):
         return {}

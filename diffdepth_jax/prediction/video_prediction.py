@@ -51,9 +51,9 @@ class VideoPredictor:
             frames = _UntilBroken(bar)
             clock = None if self._existing.has_video(file) else reader.clock
             notes = list(self._written_frames(file, source, frames, clock))
+        self._existing.finish(file, source, frames.count)  # also of what breaks off: it is all
         if frames.error is not None:
             raise frames.error
-        self._existing.finish(file, source, frames.count)
         if not notes:
             self._report.skipped += 1
             return

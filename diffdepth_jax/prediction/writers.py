@@ -51,9 +51,11 @@ class Writers:
             raise UserError("outputs inverse_depth: this model knows metres: take npy")
         return self
 
-    def existing(self, file: InputFile) -> list[pathlib.Path]:
-        """Returns what exists at the paths that are written for a file, of whichever frame."""
-        return (self.videos if file.is_video else self.photos).existing(file)
+    def existing(self, file: InputFile, kind: str) -> list[pathlib.Path]:
+        """Returns what exists at the paths of a kind that are written for a file and its frames."""
+        writer = self.videos if file.is_video else self.photos
+        kinds = (kind,) if kind in writer.kinds else ()
+        return dataclasses.replace(writer, kinds=kinds).existing(file)
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -71,10 +73,13 @@ class Writers:
         photos = [file for file in files if not file.is_video]
         if photos and not self.photos.paths(""):
             raise UserError(f"outputs video: {photos[0].path} is a photo; add outputs of photos")
-        existing = {file: self.existing(file) for file in files}
+        existing = [
+            (file, kind, self.existing(file, kind)) for file in files for kind in self.kinds
+        ]
         record = Record(self.photos.directory)  # read last: who writes meanwhile records it first
-        for file, paths in existing.items():
-            _check_ours(paths, record.made(file.name, is_video=file.is_video) is not None)
+        for file, kind, paths in existing:
+            made = record.made(file.name, is_video=file.is_video)
+            _check_ours(paths, made is not None and made.has(kind))
         _check_writable(self.photos.directory)
 
 

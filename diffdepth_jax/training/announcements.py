@@ -87,7 +87,9 @@ def warn_of_other_samples(workdir: str | os.PathLike, counts: Mapping[str, int])
     path = pathlib.Path(workdir) / "environment.jsonl"
     whole, _, _ = (path.read_text() if path.exists() else "").rpartition("\n")
     lines = whole.splitlines()
-    before = json.loads(lines[-1]).get("samples", counts) if lines else counts
+    before = counts
+    with contextlib.suppress(ValueError, AttributeError):  # a line that a crash has damaged
+        before = json.loads(lines[-1]).get("samples", counts) if lines else counts
     if before != counts:
         logging.warning(
             "the data changed since this run was last started: %s samples were %s; what is held "

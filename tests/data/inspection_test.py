@@ -121,6 +121,7 @@ def test_the_report_has_the_facts_and_a_command(look, tmp_path):
 def test_the_command_reaches_as_far_as_the_depth(look):
     words = shlex.split(look(ramp(2000, 33000, np.uint16))[-1])
     assert "--config.frame.max_depth=40" in words
+    assert "max_depth" not in look(ramp(1000, 5000), ".npy")[-1]  # millimetres, perhaps
 
 
 @pytest.mark.parametrize(

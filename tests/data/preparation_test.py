@@ -259,7 +259,7 @@ def test_lists_of_a_source_that_reads_none_are_refused(raw, tmp_path):
 
 def test_cameras_of_frames_of_another_size_are_told(raw, tmp_path, capsys):
     prepare_small(SYNC, raw, tmp_path / "data")
-    assert "frames have another size than the published one" in capsys.readouterr().out
+    assert "frames of another size than the published one: " in capsys.readouterr().out
 
 
 def test_an_error_while_writing_leaves_nothing(raw, tmp_path, monkeypatch):

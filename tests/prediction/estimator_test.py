@@ -352,8 +352,10 @@ def test_another_configuration_or_calibration_is_another_model(estimate):
         _with_fields(estimate, "frame", focal_length=each).identities(Options())
         for each in (50.0, 50.0, 60.0)
     )
-    assert one == same and dict(set(one.items()) ^ set(other.items())).keys() == {"/config.json"}
-    assert "/calibration.json" in estimate.identities(Options(interval=0.9))
+    assert one == same and dict(set(one.items()) ^ set(other.items())).keys() == {
+        " (its config.json)"
+    }
+    assert " (its calibration.json)" in estimate.identities(Options(interval=0.9))
 
 
 def test_an_iterator_is_predicted_in_order_with_few_images_in_memory(estimate):

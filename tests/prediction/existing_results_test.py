@@ -86,6 +86,23 @@ def test_a_photo_whose_writing_was_stopped_is_predicted_again(tmp_path, results)
     assert not results(seed=3).of_photo(file)
 
 
+def test_older_kinds_are_not_finished_by_a_run_that_writes_fewer(tmp_path, results):
+    """Seed 3 was stopped before its colours, which are those of seed 0."""
+    file, both = photo(tmp_path, "a"), ("npy", "color")
+    write(results(kinds=both), file)
+    results(kinds=both, seed=3, overwrite=True).begin(file, fingerprint(file.path))
+    results(seed=3).finish(file, fingerprint(file.path))
+    assert results(seed=3).of_photo(file)
+    assert not results(kinds=both, seed=3).of_photo(file)
+
+
+def test_kinds_that_an_overwriting_run_leaves_out_are_made_again_later(tmp_path, results):
+    file, both = photo(tmp_path, "a"), ("npy", "color")
+    write(results(kinds=both), file)
+    write(results(seed=3, overwrite=True), file)
+    assert not results(kinds=both, seed=3).of_photo(file)
+
+
 def test_a_depth_video_of_before_a_stopped_run_does_not_count(tmp_path, results):
     file = video(tmp_path, frames([7]))
     of = functools.partial(results, kinds=("video",))

@@ -18,7 +18,10 @@ def _made(folder, name):
 
 
 def test_what_is_added_is_read_again_and_the_last_line_counts(tmp_path, photo):
-    first, strange = Made(fingerprint(photo), 0, finished=False), "caf\udce9/\n\x1b"
+    first, strange = (
+        Made(fingerprint(photo), 0, {}, {"npy": False, "color": True}),
+        "caf\udce9/\n\x1b",
+    )
     Record(tmp_path).add("a", first)
     Record(tmp_path).add(strange, first)
     assert _made(tmp_path, "a") == _made(tmp_path, strange) == first

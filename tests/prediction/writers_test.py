@@ -49,16 +49,20 @@ def test_what_has_the_name_of_a_result_and_no_mark_is_refused(tmp_path, file, na
     ("file", "name"), [(PHOTO, "a.npy"), (VIDEO, "v/000000.exr"), (PHOTO, "a.glb")]
 )
 def test_what_has_the_name_of_a_result_and_no_line_in_the_record_is_refused(tmp_path, file, name):
-    """Such as a folder of ground truth, which has the names of its images."""
+    """Such as a folder of ground truth, also if results of another kind were written beside it."""
     path = tmp_path / name
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(b"truth")
     writer = OutputWriter(tmp_path, ("npy", "exr", "glb"))
     with pytest.raises(UserError, match=rf"{name} was not written by this program"):
         Writers(writer, writer).check([file])
-    source = Fingerprint("a.jpg", 1, 1, "")
-    Record(tmp_path).add(file.name, Made(source, int(file.is_video), finished=False))
-    Writers(writer, writer).check([file])
+    made = Made(Fingerprint("a.jpg", 1, 1, ""), int(file.is_video), {}, {"color": True})
+    Record(tmp_path).add(file.name, made)
+    with pytest.raises(UserError, match=rf"{name} was not written by this program"):
+        Writers(writer, writer).check([file])
+    for kinds in (dict.fromkeys(writer.kinds, False), None):  # begun; of an older version
+        Record(tmp_path).add(file.name, made._replace(kinds=kinds))
+        Writers(writer, writer).check([file])
 
 
 def test_results_and_other_files_beside_them_are_no_hindrance(tmp_path):

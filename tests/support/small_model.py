@@ -11,9 +11,12 @@ from tests.support import small_run
 
 def random_variables(model):
     rng = np.random.default_rng(0)
-    return jax.tree.map(
-        lambda leaf: rng.normal(0, 0.3, leaf.shape).astype(np.float32), abstract_variables(model)
-    )
+
+    def random(path, leaf):
+        values = rng.normal(0, 0.3, leaf.shape).astype(np.float32)
+        return np.abs(values) if path[-1].key == "var" else values  # of a batch norm
+
+    return jax.tree.map_with_path(random, abstract_variables(model))
 
 
 def save(directory, config=None):

@@ -71,7 +71,9 @@ def test_a_run_says_what_it_is_what_it_does_and_where_the_model_is(finished_run,
 
 
 def test_a_run_that_goes_on_with_other_data_warns(tmp_path, caplog):
-    warn_of_other_samples(tmp_path, {"train": 18, "eval": 2})
+    for damaged in ("[]\n", "\0\0\n"):
+        (tmp_path / "environment.jsonl").write_text(damaged)
+        warn_of_other_samples(tmp_path, {"train": 18, "eval": 2})
     lines = '{"samples": {"train": 1}}\n{"samples": {"train": 18, "eval": 2}}\n{"samp'
     (tmp_path / "environment.jsonl").write_text(lines)
     warn_of_other_samples(tmp_path, {"train": 18, "eval": 2})
