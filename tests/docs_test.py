@@ -6,9 +6,11 @@ import os
 import pathlib
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import tomllib
+import zlib
 from unittest import mock
 
 import numpy as np
@@ -296,6 +298,7 @@ def desk(tmp_path_factory):
     rng = np.random.default_rng(0)
     images = list(rng.integers(0, 256, (2, *small_run.SIZE, 3), np.uint8))
     (folder / "photos").mkdir()
+    Image.fromarray(images[0]).save(folder / "photo.jpg")
     for name, image in zip(("a.jpg", "b.jpg"), images, strict=True):
         Image.fromarray(image).save(folder / name)
         Image.fromarray(image).save(folder / "photos" / name)
@@ -315,7 +318,14 @@ def test_python_examples_run(page, desk, monkeypatch):
 
 
 # Of data that the desk lacks, or of a second process.
-_BEYOND = ("models/released", "backbone_weights", "localhost:", "diode/")
+_BEYOND = (
+    "models/released",
+    "models/da_",
+    "runs/longer",
+    "backbone_weights",
+    "localhost:",
+    "diode/",
+)
 _PREDICTING = (
     "diffdepth_jax.predict",
     "diffdepth_jax.export",
@@ -350,8 +360,8 @@ def _small(words):
     fields = small_run.MIXTURE if name == "mixture" else small_run.OVERRIDES
     fields = fields | {"train.num_threads": 2, "evaluation.baselines": False}
     added = {f"--config.{name}": value for name, value in fields.items()}
-    # Not where the model lies.
-    added["--workdir"] = f"runs/small_{name}"
+    # Not where the model lies, and of each command its own.
+    added["--workdir"] = f"runs/small_{name}_{zlib.crc32(' '.join(words).encode())}"
     return [*words, *(f"{name}={value}" for name, value in added.items() if name not in given)]
 
 
@@ -365,5 +375,6 @@ def test_commands_that_need_nothing_else_run_as_printed(page, desk):
     }
     for words in _runnable(page):
         command = [sys.executable, *words[1:]]
+        shutil.rmtree(desk / "depth", ignore_errors=True)  # results of other models or flags
         done = subprocess.run(command, cwd=desk, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, f"{shlex.join(words)}\n{done.stderr[-2000:]}"
