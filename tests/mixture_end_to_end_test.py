@@ -171,6 +171,6 @@ def test_a_set_whose_depth_is_beyond_the_limits_of_its_part_is_refused(config):
     fields = small_run.mixture_fields()
     fields.data.mixture.rooms.update(min_depth=9.9, max_depth=10.0)
     config = groups.read(fields)
-    message = r"evaluation set 'rooms' .* hardly any is within data\.mixture\.rooms\.min_depth 9\.9"
+    message = r"evaluation set 'rooms' .* within 9\.9 and 10 m, data\.mixture\.rooms\.min_depth"
     with pytest.raises(UserError, match=message):
         Scorer(config, create_sources(config.data, 0)[1]).check_ground_truth()
