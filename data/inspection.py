@@ -212,12 +212,12 @@ def _contact_sheet(samples: list[Sample]) -> np.ndarray:
 
 def _command(root: pathlib.Path, guess: _Guess, samples: list[Sample]) -> str:
     values = {"root": str(root), **guess.fields}
-    if not 2 * default.get_config().data.folder.holdout_every <= len(guess.source):
+    if len(guess.source) < 2 * default.get_config().data.folder.holdout_every:
         values["holdout_every"] = 2 if len(guess.source) > 1 else 0
     flags = [f"--config.data.folder.{name}={value}" for name, value in values.items()]
     depth = np.concatenate([x["depth"][x["mask"]] for x in samples])
     farthest = np.percentile(depth, 99)
-    # Of another unit the limit stays, so that training refuses it.
+    # Depth in another unit keeps the recipe's limit, so that training refuses it.
     if np.median(depth) <= _FARTHEST and farthest > folder.get_config().frame.max_depth:
         flags.append(f"--config.frame.max_depth={10 * math.ceil(farthest / 10):g}")
     program = ["python", "-m", "diffdepth_jax.main", "--config=configs/folder.py", *flags]

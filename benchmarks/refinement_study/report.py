@@ -33,8 +33,8 @@ NYU.
   the denoiser alone learns, in the others all but the image encoder.
 - **Start.** As the quick start, rows begin with the image encoder of `synthetic_small`, which saw
   other scenes of the same kinds, and keep it. `before` and `unet` begin with nothing: what they
-  lose beside the others is not the design's merit alone. Nor is what `no_detail` loses the path's:
-  its encoder, which stays, was trained beside a path of details.
+  lose beside the others is not the design's merit alone. `no_detail` keeps an encoder that was
+  trained beside a path of details: what it loses is not the path's merit alone.
 - **Pictures.** Training sees 12,000 pictures of 64x96 pixels (`late_` rows: 15,200), rooms and
   streets in turn. The 200 held-out scenes of each kind are those of the README. The design was
   chosen on scenes of seed 11; of `late_unfrozen` temperature and noise on these very scenes, with

@@ -85,6 +85,7 @@ def over_scenes(rows: Sequence[Row]) -> dict[str, Parts]:
 
 
 def scene_of(name: str) -> str:
+    """Returns the folder in a sample's name; a UserError if there is none."""
     folder = str(pathlib.PurePosixPath(name).parent)
     if folder == ".":
         raise UserError(

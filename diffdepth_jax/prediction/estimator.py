@@ -95,7 +95,7 @@ class DepthEstimator(ModelFacts):
         return self._intervals.are_calibrated(ensemble, num_steps)
 
     def identities(self, options: Options) -> dict[str, str]:
-        """Short texts that differ for another model: of its parameters, and of files by name."""
+        """Short texts that differ for another model: of its parameters (""), and of its files."""
         of_configuration = {" (its config.json)": self.configuration_identity}
         return of_configuration | self._intervals.identities(options)
 

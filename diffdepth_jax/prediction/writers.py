@@ -74,7 +74,7 @@ class Writers:
         if photos and not self.photos.paths(""):
             raise UserError(f"outputs video: {photos[0].path} is a photo; add outputs of photos")
         existing = [
-            (file, kind, self.existing(file, kind)) for file in files for kind in self.kinds
+            (file, kind, self.existing(file, kind)) for file in files for kind in set(self.kinds)
         ]
         record = Record(self.photos.directory)  # read last: who writes meanwhile records it first
         for file, kind, paths in existing:
